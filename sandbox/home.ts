@@ -27,5 +27,11 @@ export function sandboxHome(root: string): SandboxHome {
   // 127.64.0 to 127.254.255: out of the way of 127.0.0.1 and of the loopback addresses resolvers use.
   const addressPrefix = `127.${64 + (digest.readUInt8(4) % 191)}.${digest.readUInt8(5)}`;
   const port = 20000 + (digest.readUInt16BE(6) % 5000) * 2;
-  return { root: absolute, id: digest.toString("hex").slice(0, 8), apiPort: port, registryPort: port + 1, addressPrefix };
+  return {
+    root: absolute,
+    id: digest.toString("hex").slice(0, 8),
+    apiPort: port,
+    registryPort: port + 1,
+    addressPrefix,
+  };
 }
