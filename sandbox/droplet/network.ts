@@ -1,0 +1,80 @@
+import { writeFile } from "node:fs/promises";
+import Docker from "dockerode";
+import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
+import { hasStatus } from "./docker-error.ts";
+
+/** The Docker bridge that all droplets of one sandbox are plugged into. */
+export interface SandboxNetwork {
+  name: string;
+  /** The bridge's interface on this computer. */
+  bridge: string;
+  /** CIDR notation; this computer is in its lower half, the droplets are in its upper half. */
+  subnet: string;
+  /** This computer's address in the network; the sandbox's services for droplets listen on it. */
+  gateway: string;
+}
+
+/** The name by which droplets know this computer's image registry. */
+export const REGISTRY_HOST = "registry.sandbox";
+
+/** Makes the sandbox's network, or finds it. Idempotent; safe to call from several processes at once. */
+export async function ensureNetwork(home: SandboxHome): Promise<SandboxNetwork> {
+  const docker = new Docker();
+  const name = `sandbox-${home.id}`;
+  // At most 15 characters, as the kernel wants.
+  const bridge = `sb-${home.id}`;
+  const network = (await findNetwork(docker, name)) ?? (await createNetwork(docker, home, name, bridge));
+  // A droplet's public address is a loopback address, and the kernel routes those over no other interface by itself.
+  await writeFile(`/proc/sys/net/ipv4/conf/${bridge}/route_localnet`, "1");
+  return { name, bridge, ...network };
+}
+
+/** A droplet's address in the network. It follows from the public one, so it never moves. */
+export function privateAddress(network: SandboxNetwork, publicAddress: string): string {
+  const [first, second, third] = network.gateway.split(".").map(Number);
+  return [first, second, Number(third) + 1, publicAddress.split(".")[3]].join(".");
+}
+
+async function findNetwork(docker: Docker, name: string) {
+  try {
+    const [config] = (await docker.getNetwork(name).inspect()).IPAM?.Config ?? [];
+    if (!config?.Subnet || !config.Gateway) throw new Error(`Docker network ${name}: it has no subnet. Remove it.`);
+    return { subnet: config.Subnet, gateway: config.Gateway };
+  } catch (error) {
+    if (hasStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+async function createNetwork(docker: Docker, home: SandboxHome, name: string, bridge: string) {
+  for (const prefix of subnetPrefixes(home)) {
+    try {
+      await docker.createNetwork({
+        Name: name,
+        CheckDuplicate: true,
+        Driver: "bridge",
+        IPAM: { Driver: "default", Config: [{ Subnet: `${prefix}.0/23`, Gateway: `${prefix}.1` }] },
+        Options: { "com.docker.network.bridge.name": bridge, "com.docker.network.bridge.enable_icc": "false" },
+        Labels: { [SANDBOX_LABEL]: home.id },
+      });
+    } catch (error) {
+      // 409: another process just made the network. 403: the subnet is in use, so the next one is tried.
+      if (!hasStatus(error, 409) && !hasStatus(error, 403)) throw error;
+    }
+    const network = await findNetwork(docker, name);
+    if (network) return network;
+  }
+  throw new Error(`Docker network ${name}: no free subnet in 198.18.0.0/15. Free some with: docker network prune`);
+}
+
+/**
+ * The 256 subnets `198.18.0.0/23`, `198.18.2.0/23`, … of 198.18.0.0/15, in an order of the sandbox's own. RFC 2544 keeps
+ * that range for laboratories, so it meets neither the networks Docker gives out inside droplets nor those of an office.
+ */
+function subnetPrefixes(home: SandboxHome): string[] {
+  const first = parseInt(home.id.slice(0, 2), 16);
+  return Array.from({ length: 256 }, (_, offset) => {
+    const subnet = (first + offset) % 256;
+    return `198.${18 + (subnet >> 7)}.${(subnet & 127) * 2}`;
+  });
+}
