@@ -1,0 +1,265 @@
+import * as command from "@pulumi/command";
+import * as digitalocean from "@pulumi/digitalocean";
+import * as pulumi from "@pulumi/pulumi";
+import * as tls from "@pulumi/tls";
+
+import { type Connection, machineFiles, runScript } from "./machine.ts";
+
+export interface HostArgs {
+  /** What droplet, volume, firewall and project are called in the account; unique there. Changing it replaces all of them. */
+  label: string;
+  /** Region slug of droplet and volume. Changing it replaces both. */
+  region: string;
+  /** Droplet size slug. Changing it power-cycles the droplet. */
+  size: string;
+  /** Image slug; read when a droplet is made, no change of it touches an existing one. */
+  image: string;
+  /** Size of the data volume in GB. Grows in place; the provider refuses to shrink it. */
+  volumeSizeGb: number;
+  /** Whether the volume refuses to be deleted, and is kept even where the stack forgets it. */
+  protectData: boolean;
+  /** OpenSSH public keys that may log in as root beside the deploy key. Changed in place. */
+  operatorKeys: string[];
+  /** Networks that may reach SSH. Changed in place. */
+  adminCidrs: string[];
+  /** TCP ports open to `allowedCidrs`. Changed in place. */
+  publicPorts: number[];
+  /** Networks that may reach `publicPorts`; empty closes them. Changed in place. */
+  allowedCidrs: string[];
+  /** How long a new droplet may take until it answers SSH, in seconds. */
+  bootTimeoutSeconds: number;
+}
+
+/** Where the volume is mounted; PostgreSQL's data and Convex's files are below. */
+const MOUNTPOINT = "/mnt/convex";
+
+/**
+ * A droplet that is ready for Convex: SSH with a host key known beforehand, its data volume mounted, Docker running.
+ *
+ * *Owns* droplet, volume, firewall, project, deploy key and host key.
+ * *Survives* a replaced droplet: the volume with all data, and both keys.
+ * *Replacing it means* a new droplet with the same name and keys and another address, which adopts the volume as it is.
+ */
+export class Host extends pulumi.ComponentResource {
+  /** Known as soon as the droplet exists. */
+  readonly publicIp: pulumi.Output<string>;
+  /** Ready: resolves once the machine is set up, so whatever runs a command through it comes after that. */
+  readonly connection: Connection;
+  /** Ready: the folder on the volume that belongs to Convex's files, and to nothing else. */
+  readonly dataDirectory: pulumi.Output<string>;
+  /** Ready: the volume's mount point. */
+  readonly mountpoint: pulumi.Output<string>;
+  /** The droplet's memory in MiB; known at preview. */
+  readonly memoryMb: pulumi.Output<number>;
+  /** OpenSSH private key of root's deploy key; secret. */
+  readonly deployKey: pulumi.Output<string>;
+  /** The machine's SSH host key, `ssh-ed25519 AAAA…`. */
+  readonly hostKey: pulumi.Output<string>;
+  /** What everything that lives on the droplet is replaced with and deleted with. */
+  readonly droplet: digitalocean.Droplet;
+
+  constructor(name: string, args: HostArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:Host", name, {}, opts);
+    const child = { parent: this };
+    const offer = lookUpSize(args.size, args.region, child);
+
+    const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
+    const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
+    const sshKey = new digitalocean.SshKey(
+      `${name}-ssh-key`,
+      { name: args.label, publicKey: deployKey.publicKeyOpenssh.apply(trim) },
+      child,
+    );
+
+    const volume = new digitalocean.Volume(
+      `${name}-volume`,
+      {
+        name: `${args.label}-data`,
+        region: args.region,
+        size: args.volumeSizeGb,
+        description: "PostgreSQL data and Convex files",
+      },
+      { ...child, protect: args.protectData, retainOnDelete: args.protectData },
+    );
+
+    this.droplet = new digitalocean.Droplet(
+      `${name}-droplet`,
+      {
+        name: args.label,
+        region: args.region,
+        size: offer.apply(({ slug }) => slug),
+        image: args.image,
+        sshKeys: [sshKey.id],
+        userData: pulumi.secret(
+          pulumi.all([hostKey.privateKeyOpenssh, hostKey.publicKeyOpenssh]).apply(([key, pub]) => userData(key, pub)),
+        ),
+        // Attached while it is made, which saves a wait of ten seconds over an attachment of its own.
+        volumeIds: [volume.id],
+        // Lets PostgreSQL and the backend end and the volume be unmounted before the volume is taken away.
+        gracefulShutdown: true,
+        monitoring: true,
+        tags: ["convex-droplet"],
+      },
+      {
+        ...child,
+        // The name and the volume can be held by one droplet at a time.
+        deleteBeforeReplace: true,
+        // What only a new droplet reads must not replace one that runs.
+        ignoreChanges: ["image", "userData", "sshKeys"],
+      },
+    );
+    const onDroplet = { ...child, deletedWith: this.droplet, replaceWith: [this.droplet] };
+
+    const firewall = new digitalocean.Firewall(
+      `${name}-firewall`,
+      {
+        name: args.label,
+        dropletIds: [this.droplet.id.apply(Number)],
+        inboundRules: inboundRules(args),
+        outboundRules: ["tcp", "udp", "icmp"].map((protocol) => ({
+          protocol,
+          ...(protocol === "icmp" ? {} : { portRange: "all" }),
+          destinationAddresses: EVERYWHERE,
+        })),
+      },
+      child,
+    );
+
+    new digitalocean.Project(
+      `${name}-project`,
+      {
+        name: args.label,
+        purpose: "Service or API",
+        description: "Self-hosted Convex",
+        resources: [this.droplet.dropletUrn, volume.volumeUrn],
+      },
+      child,
+    );
+
+    const connection = pulumi.secret({
+      host: this.droplet.ipv4Address,
+      user: "root",
+      privateKey: deployKey.privateKeyOpenssh,
+      hostKey: hostKey.publicKeyOpenssh.apply(trim),
+      perDialTimeout: 10,
+    });
+
+    const scripts = new command.remote.CopyToRemote(
+      `${name}-scripts`,
+      // The first to connect: it waits for as long as the droplet may take to boot.
+      { connection: connection.apply((known) => ({ ...known, dialErrorLimit: -1 })), ...machineFiles },
+      {
+        ...onDroplet,
+        dependsOn: [firewall],
+        customTimeouts: { create: `${args.bootTimeoutSeconds}s`, update: `${args.bootTimeoutSeconds}s` },
+        hooks: { onError: [explainSilence(name, args)] },
+      },
+    );
+
+    const setup = new command.remote.Command(
+      `${name}-setup`,
+      {
+        connection,
+        // The size as the provider gives it back: after it has grown the volume, this grows the file system.
+        create: runScript("host.sh", volume.name, volume.size, MOUNTPOINT),
+        stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
+        addPreviousOutputInEnv: false,
+      },
+      { ...onDroplet, dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
+    );
+
+    const ready = setup.id;
+    this.publicIp = this.droplet.ipv4Address;
+    this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
+    this.mountpoint = ready.apply(() => MOUNTPOINT);
+    this.dataDirectory = ready.apply(() => `${MOUNTPOINT}/data`);
+    this.memoryMb = offer.apply(({ memory }) => memory);
+    this.deployKey = deployKey.privateKeyOpenssh;
+    this.hostKey = hostKey.publicKeyOpenssh.apply(trim);
+    this.registerOutputs({
+      publicIp: this.publicIp,
+      connection: this.connection,
+      dataDirectory: this.dataDirectory,
+      mountpoint: this.mountpoint,
+      memoryMb: this.memoryMb,
+      deployKey: this.deployKey,
+      hostKey: this.hostKey,
+      droplet: this.droplet,
+    });
+  }
+}
+
+const EVERYWHERE = ["0.0.0.0/0", "::/0"];
+
+/** The size as DigitalOcean offers it, so that a slug with a typing error is told at preview and not half-way through. */
+function lookUpSize(
+  size: string,
+  region: string,
+  opts: pulumi.InvokeOptions,
+): pulumi.Output<{ slug: string; memory: number }> {
+  const answer = digitalocean.getSizes({ filters: [{ key: "slug", values: [size] }] }, opts).catch((error: unknown) => {
+    const reason = String(error);
+    throw /unable to authenticate/i.test(reason)
+      ? new pulumi.RunError(
+          "digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write. " +
+            "Set it with: pulumi config set --secret digitalocean:token",
+        )
+      : new pulumi.RunError(`DigitalOcean: does not tell its droplet sizes. ${reason}`);
+  });
+  return pulumi.output(answer).apply(({ sizes }) => {
+    const offered = sizes[0];
+    if (offered === undefined) {
+      throw new pulumi.RunError(
+        `convex-droplet:size: ${size} is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
+          "Set it with: pulumi config set size s-2vcpu-4gb",
+      );
+    }
+    if (!offered.regions.includes(region)) {
+      throw new pulumi.RunError(
+        `convex-droplet:region: ${region} does not offer droplets of size ${size}, it should be one of ` +
+          `${offered.regions.toSorted().join(", ")}. Set it with: pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
+      );
+    }
+    return { slug: offered.slug, memory: offered.memory };
+  });
+}
+
+/** Only the host key, so that it never has to change: everything else is done over the connection that this key proves. */
+function userData(privateKey: string, publicKey: string): string {
+  const indented = privateKey.trim().replaceAll("\n", "\n    ");
+  return `#cloud-config
+ssh_pwauth: false
+ssh_deletekeys: true
+ssh_keys:
+  ed25519_private: |
+    ${indented}
+  ed25519_public: ${publicKey.trim()}
+`;
+}
+
+function inboundRules(args: HostArgs): digitalocean.types.input.FirewallInboundRule[] {
+  const open = args.allowedCidrs.length === 0 ? [] : args.publicPorts;
+  return [
+    { protocol: "tcp", portRange: "22", sourceAddresses: args.adminCidrs },
+    ...open.map((port) => ({ protocol: "tcp", portRange: String(port), sourceAddresses: args.allowedCidrs })),
+  ];
+}
+
+/** The provider can only say that a dial failed; this says what a person looks at next. */
+function explainSilence(name: string, args: HostArgs): pulumi.ErrorHook {
+  return new pulumi.ErrorHook(`${name}-droplet-silent`, ({ errors }) => {
+    const reason = errors[0] ?? "";
+    if (/dial|handshake|timeout|deadline|timed out/i.test(reason)) {
+      void pulumi.log.error(
+        `the droplet ${args.label} did not let this computer in over SSH within ${args.bootTimeoutSeconds} s. ` +
+          `See that adminCidrs (${args.adminCidrs.join(", ")}) holds this computer's address, and look at the droplet's ` +
+          "console in DigitalOcean's control panel; then run pulumi up again.",
+      );
+    }
+    return false;
+  });
+}
+
+function trim(text: string): string {
+  return text.trim();
+}

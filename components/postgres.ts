@@ -1,0 +1,121 @@
+import * as command from "@pulumi/command";
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+
+import { type Connection, runScript } from "./machine.ts";
+
+export interface PostgresArgs {
+  /** How to reach the machine the server is installed on. */
+  connection: Connection;
+  /** Mount point of the volume its data goes to. */
+  mountpoint: pulumi.Input<string>;
+  /** Port on this computer that leads to the server's socket; `0` is not possible here, it must not move between runs. */
+  tunnelPort: number;
+  /** Name of the database; another name makes another, empty database. */
+  database: string;
+  /** Connections its role may open. Changing it restarts the server. */
+  poolSize: number;
+  /** Network its role connects from, in CIDR notation. */
+  subnet: string;
+  /** The machine's own address in that network; the server listens there and on localhost, nowhere else. */
+  gateway: string;
+  /** Whether the database refuses to be deleted. It is never dropped in either case: its data goes with the volume. */
+  protectData: boolean;
+  /** What everything here is replaced with and deleted with. */
+  droplet: pulumi.Resource;
+}
+
+/** The backend's own role; it owns its database and nothing else. */
+const ROLE = "convex";
+
+/** Connections kept for administration and monitoring beside the pool. */
+const RESERVED_CONNECTIONS = 20;
+
+/**
+ * PostgreSQL on the host, with a database that one role owns and one network may reach.
+ *
+ * *Owns* the packages, the cluster's configuration, role and database.
+ * *Survives* a replaced droplet: the cluster itself, as it lies on the volume, and the role's password.
+ * *Replacing it means* that configuration, role and database are made again where they are missing.
+ */
+export class Postgres extends pulumi.ComponentResource {
+  /**
+   * Ready: `postgresql://role:password@host.docker.internal:5432?sslmode=disable`, without a database, as the Convex
+   * backend wants it, once the database exists; secret.
+   */
+  readonly url: pulumi.Output<string>;
+
+  constructor(name: string, args: PostgresArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:Postgres", name, {}, opts);
+    const child = { parent: this };
+    const onDroplet = { ...child, deletedWith: args.droplet, replaceWith: [args.droplet] };
+
+    // Letters and digits only: no layer between here and the server has to quote them.
+    const administrator = password(`${name}-admin-password`, this);
+    const owner = password(`${name}-password`, this);
+
+    const server = new command.remote.Command(
+      `${name}-server`,
+      {
+        connection: args.connection,
+        create: runScript(
+          "postgres.sh",
+          args.mountpoint,
+          args.gateway,
+          args.subnet,
+          args.database,
+          ROLE,
+          args.poolSize + RESERVED_CONNECTIONS,
+        ),
+        stdin: pulumi.interpolate`${administrator.result}\n`,
+        addPreviousOutputInEnv: false,
+      },
+      { ...onDroplet, customTimeouts: { create: "20m", update: "20m" } },
+    );
+
+    const provider = new postgresql.Provider(
+      `${name}-provider`,
+      {
+        host: "127.0.0.1",
+        port: args.tunnelPort,
+        username: "convex_admin",
+        password: administrator.result,
+        // SSH encrypts; on the other side is the server's socket, which knows no TLS.
+        sslmode: "disable",
+        connectTimeout: 30,
+      },
+      child,
+    );
+    const inServer = { ...onDroplet, provider };
+
+    const role = new postgresql.Role(
+      `${name}-role`,
+      // Taken from the server's name for ordering: it exists once the server answers.
+      { name: server.id.apply(() => ROLE), login: true, password: owner.result },
+      inServer,
+    );
+    const database = new postgresql.Database(
+      `${name}-database`,
+      { name: args.database, owner: role.name, encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
+      { ...inServer, protect: args.protectData, retainOnDelete: true },
+    );
+    const privacy = new postgresql.Grant(
+      `${name}-privacy`,
+      // No privileges for everybody: a neighbour's role cannot even connect.
+      { database: database.name, objectType: "database", role: "public", privileges: [] },
+      inServer,
+    );
+
+    this.url = pulumi.secret(
+      pulumi
+        .all([owner.result, privacy.id])
+        .apply(([secret]) => `postgresql://${ROLE}:${secret}@host.docker.internal:5432?sslmode=disable`),
+    );
+    this.registerOutputs({ url: this.url });
+  }
+}
+
+function password(name: string, parent: pulumi.Resource): random.RandomPassword {
+  return new random.RandomPassword(name, { length: 40, special: false }, child);
+}

@@ -1,0 +1,56 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { Convex } from "./components/convex.ts";
+import { Host } from "./components/host.ts";
+import { Postgres } from "./components/postgres.ts";
+import { containerNetwork, databaseName, endpoints, label, loadSettings } from "./settings.ts";
+import { openRunTunnel } from "./ssh/run-tunnel.ts";
+
+const settings = loadSettings();
+const stack = pulumi.getStack();
+
+const host = new Host("convex", {
+  ...settings,
+  label: label(stack),
+  publicPorts: [settings.apiPort, settings.sitePort],
+});
+
+const tunnel = await openRunTunnel(settings.tunnelPort, {
+  host: host.publicIp,
+  privateKey: host.deployKey,
+  hostKey: host.hostKey,
+});
+
+const postgres = new Postgres("convex", {
+  ...containerNetwork,
+  connection: host.connection,
+  mountpoint: host.mountpoint,
+  tunnelPort: tunnel.postgresPort,
+  database: databaseName(settings.instanceName),
+  poolSize: settings.postgresPoolSize,
+  protectData: settings.protectData,
+  droplet: host.droplet,
+});
+
+const convex = new Convex("convex", {
+  ...settings,
+  ...containerNetwork,
+  ...endpoints(settings, host.publicIp),
+  connection: host.connection,
+  dockerHost: tunnel.dockerHost,
+  dataDirectory: host.dataDirectory,
+  postgresUrl: postgres.url,
+  memoryMb: host.memoryMb,
+  environment: settings.backendEnvironment,
+  droplet: host.droplet,
+});
+
+export const backendUrl = convex.backendUrl;
+export const siteUrl = convex.siteUrl;
+export const dashboardUrl = convex.dashboardUrl;
+export const adminKey = convex.adminKey;
+export const instanceName = settings.instanceName;
+export const publicIp = host.publicIp;
+export const sshCommand = `npm run ssh -- --stack ${stack}`;
+export const sshPrivateKey = host.deployKey;
+export const sshHostKey = host.hostKey;

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Waits until the Convex backend serves, then proves an admin key against it and prints, alone on stdout, the key that it
+# accepts: the given one, or where that is refused one made by the backend's own tool. Reads only; each run does the same.
+#
+#   backend.sh CONTAINER INSTANCE_NAME API_PORT <the admin key
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib.sh
+source "$here/lib.sh"
+# shellcheck source=machine/symptoms.sh
+source "$here/symptoms.sh"
+
+main() {
+  local container=$1 name=$2 port=$3 key made served
+  IFS= read -r key
+  say "waiting for the backend"
+  await_backend "$container" "http://127.0.0.1:$port"
+  served=$(curl -fsS --max-time 10 "http://127.0.0.1:$port/instance_name")
+  [[ $served == "$name" ]] || fail "backend: says it is '$served', it should be '$name'. Another backend answers on port $port; look at: docker ps"
+  if ! accepts "$port" "$key"; then
+    say "the backend refuses the key made from its secret; asking its own tool for one"
+    made=$(docker exec "$container" ./generate_admin_key.sh 2> /dev/null | grep '|' | tail -n 1) || true
+    accepts "$port" "$made" \
+      || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. Look at: docker logs $container"
+    key=$made
+  fi
+  say "the backend is healthy and accepts the admin key"
+  printf '%s\n' "$key"
+}
+
+# A slow start is waited for; a container that keeps dying is not.
+await_backend() {
+  local container=$1 url=$2 deadline=$((SECONDS + 180)) restarts
+  until curl -fs --max-time 5 -o /dev/null "$url/version"; do
+    restarts=$(docker inspect --format '{{.RestartCount}}' "$container" 2> /dev/null || echo 0)
+    if ((restarts >= 3 || SECONDS >= deadline)); then
+      say "the backend's last log lines:"
+      docker logs --tail 30 "$container" >&2 || true
+      explain_symptoms <<< "$(docker logs --tail 200 "$container" 2>&1)" >&2
+      if ((restarts >= 3)); then
+        fail "backend: has ended $restarts times in a row, waiting longer would not help. Its last log lines are above"
+      fi
+      fail "backend: did not answer $url/version within 180 s, its last log lines are above. Look at: docker ps --all"
+    fi
+    sleep 0.2
+  done
+}
+
+# The key goes to curl on stdin: an argument could be read in the process list.
+accepts() {
+  local port=$1 key=$2 status
+  [[ $key == *'|'* ]] || return 1
+  status=$(printf 'header = "Authorization: Convex %s"\n' "$key" \
+    | curl --config - -sS --max-time 10 --retry 3 --retry-connrefused -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/api/check_admin_key") \
+    || fail "backend: stopped answering while the admin key was checked. Look at: docker ps --all"
+  case $status in
+    200) return 0 ;;
+    401 | 403) return 1 ;;
+    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. Look at its log: docker logs convex-backend" ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Makes a fresh droplet a host for Convex: waits for cloud-init, closes the metadata service to all but root, hardens SSH,
+# mounts the data volume with its guard, installs Docker. The second run changes nothing and says so.
+#
+#   host.sh VOLUME SIZE_GB MOUNTPOINT <operators' public keys, one a line
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib.sh
+source "$here/lib.sh"
+
+main() {
+  local volume=$1 size_gb=$2 mountpoint=$3
+  await_cloud_init
+  install_packages nftables docker.io e2fsprogs curl
+  guard_metadata
+  admit_operators
+  attach_volume "$volume" "$size_gb" "$mountpoint"
+  configure_docker "$mountpoint"
+  finish
+}
+
+await_cloud_init() {
+  local status=0
+  say "waiting for cloud-init"
+  timeout 600 cloud-init status --wait > /dev/null 2>&1 || status=$?
+  # 2 means finished with recoverable errors: worth telling, no reason to stop.
+  case $status in
+    0) ;;
+    2) say "cloud-init finished with warnings; see: cloud-init status --long" ;;
+    124) fail "cloud-init: did not finish within 600 s. Look at /var/log/cloud-init-output.log on the droplet" ;;
+    *)
+      cloud-init status --long >&2 || true
+      tail -n 20 /var/log/cloud-init-output.log >&2 || true
+      fail "cloud-init: failed, its last lines are above. The droplet cannot be trusted half made: replace it with pulumi up --replace <urn of the droplet>"
+      ;;
+  esac
+}
+
+# User-data holds the host's private key and stays readable through the metadata service for the droplet's whole life.
+guard_metadata() {
+  local rewritten=0
+  put_file 0644 /etc/convex-droplet/metadata-guard.nft < "$here/files/metadata-guard.nft" && rewritten=1
+  put_unit convex-metadata-guard.service
+  if ((rewritten)); then systemctl restart convex-metadata-guard.service; fi
+}
+
+admit_operators() {
+  local rewritten=0
+  put_file 0600 /etc/ssh/convex_operators && rewritten=1
+  put_file 0644 /etc/ssh/sshd_config.d/10-convex-droplet.conf < "$here/files/sshd.conf" && rewritten=1
+  if ((rewritten)); then
+    sshd -t || fail "sshd: refuses its new configuration, see above. The running server was left alone"
+    systemctl reload ssh.service
+  fi
+}
+
+attach_volume() {
+  local volume=$1 size_gb=$2 mountpoint=$3
+  put_file 0644 /etc/convex-droplet/volume.env <<< "VOLUME=$volume
+MOUNTPOINT=$mountpoint" || true
+  bash "$here/volume.sh" prepare "$volume" "$mountpoint" "$size_gb"
+  put_unit convex-volume.service
+  install -d -m 0755 "$mountpoint/data" "$mountpoint/postgresql"
+  # -n: a second run must replace the link, not put another inside the folder it points to.
+  if [[ $(readlink /opt/convex) != "$mountpoint" ]]; then
+    [[ -L /opt/convex || ! -e /opt/convex ]] || fail "/opt/convex: is no link, it should link to $mountpoint. Move it away, then run pulumi up again"
+    ln -sfn "$mountpoint" /opt/convex
+    changed "linked /opt/convex to $mountpoint"
+  fi
+}
+
+configure_docker() {
+  local mountpoint=$1 rewritten=0
+  put_file 0644 /etc/docker/daemon.json < "$here/files/docker-daemon.json" && rewritten=1
+  put_file 0644 /etc/systemd/system/docker.service.d/convex-volume.conf < "$here/files/requires-volume.conf" && rewritten=1
+  if ((rewritten)); then
+    systemctl daemon-reload
+    systemctl enable --quiet docker.service
+    systemctl restart docker.service || fail "docker: does not start. Look at: journalctl -u docker"
+  fi
+  systemctl is-active --quiet docker.service || {
+    systemctl start docker.service
+    changed "started docker"
+  }
+}
+
+# put_unit NAME: installs a unit, enables and starts it.
+put_unit() {
+  if put_file 0644 "/etc/systemd/system/$1" < "$here/files/$1"; then
+    systemctl daemon-reload
+    systemctl enable --quiet "$1"
+  fi
+  systemctl is-active --quiet "$1" || systemctl start "$1"
+}
+
+main "$@"

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# PostgreSQL with its data on the volume, for the Convex backend: the distribution's packages, one cluster below
+# MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. A cluster that is
+# already on the volume is adopted as it is. The second run changes nothing and says so.
+#
+#   postgres.sh MOUNTPOINT GATEWAY SUBNET DATABASE ROLE MAX_CONNECTIONS <the administrator's password
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib.sh
+source "$here/lib.sh"
+
+readonly CLUSTER=main ADMINISTRATOR=convex_admin
+
+main() {
+  local mountpoint=$1 gateway=$2 subnet=$3 database=$4 role=$5 max_connections=$6 password version
+  IFS= read -r password
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
+  # Otherwise the package makes a cluster of its own on the root disk.
+  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false" || true
+  install_packages postgresql
+  version=$(dpkg-query -W -f '${Version}' postgresql)
+  version=${version%%+*}
+  put_file 0644 /etc/sysctl.d/90-convex-droplet.conf < "$here/files/sysctl.conf" && sysctl --quiet --load /etc/sysctl.d/90-convex-droplet.conf
+  create_cluster "$version" "$mountpoint/postgresql"
+  configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$max_connections"
+  grant_administrator "$password"
+  verify "$gateway" "$max_connections"
+  finish
+}
+
+create_cluster() {
+  local version=$1 home=$2 data=$2/$1/$CLUSTER other
+  for other in "$home"/*/; do
+    other=${other%/}
+    other=${other##*/}
+    if [[ $other != '*' && $other != "$version" ]]; then
+      fail "$home/$other: holds data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image the data was made with, or migrate it with pg_upgrade"
+    fi
+  done
+  if [[ ! -e $data ]]; then
+    # Under another name until it is whole: a killed initdb must not look like a cluster.
+    rm -rf "$data.unfinished"
+    install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
+    as_postgres "/usr/lib/postgresql/$version/bin/initdb" --pgdata "$data.unfinished" --data-checksums --no-sync --no-instructions \
+      --encoding UTF8 --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256 > /dev/null
+    sync --file-system "$data.unfinished"
+    mv "$data.unfinished" "$data"
+    changed "created the cluster $data"
+  fi
+  if [[ ! -e /etc/postgresql/$version/$CLUSTER/postgresql.conf ]]; then
+    # User ids are a droplet's own: after a replacement the data may belong to another number.
+    chown -R postgres:postgres "$home/$version"
+    rm -f "$data/postmaster.pid"
+    pg_createcluster "$version" "$CLUSTER" --datadir "$data" --start-conf auto > /dev/null
+    changed "registered the cluster $version/$CLUSTER at $data"
+  fi
+}
+
+configure() {
+  local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 max_connections=$7
+  local etc=/etc/postgresql/$version/$CLUSTER reload=0 unit=postgresql@$version-$CLUSTER.service
+  put_postgres_file "$etc/conf.d/convex-droplet.conf" << EOF && reload=1
+listen_addresses = 'localhost, $gateway'
+port = 5432
+max_connections = $max_connections
+password_encryption = 'scram-sha-256'
+# Roles and databases are made through a socket; nothing else speaks to the server but the containers' network.
+ssl = off
+# A quarter of the memory, as the manual advises for a start.
+shared_buffers = '$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 4096))MB'
+EOF
+  put_postgres_file "$etc/pg_hba.conf" << 'EOF' && reload=1
+# Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
+include_dir pg_hba.d
+EOF
+  put_postgres_file "$etc/pg_hba.d/10-convex-droplet.conf" << EOF && reload=1
+# TYPE  DATABASE  USER  ADDRESS  METHOD
+local   all       postgres                 peer
+local   all       $ADMINISTRATOR           scram-sha-256
+host    "$database"  "$role"  $subnet      scram-sha-256
+EOF
+  if put_file 0644 "/etc/systemd/system/postgresql@.service.d/convex-volume.conf" < "$here/files/requires-volume.conf"; then
+    systemctl daemon-reload
+  fi
+  systemctl enable --quiet postgresql.service
+  if ! systemctl is-active --quiet "$unit"; then
+    systemctl start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
+    changed "started PostgreSQL $version"
+  elif ((reload)); then
+    systemctl reload "$unit"
+    changed "reloaded PostgreSQL's configuration"
+  fi
+  wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+  if [[ $(sql "SELECT count(*) FROM pg_settings WHERE pending_restart") != 0 ]]; then
+    say "restarting PostgreSQL for: $(sql "SELECT string_agg(name, ', ') FROM pg_settings WHERE pending_restart")"
+    systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
+    wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+    changed "restarted PostgreSQL"
+  fi
+}
+
+# The stack's tools come through a socket forwarded over SSH, which any user of the computer at the other end might use
+# while a run lasts: so this role needs its password there. The postgres user keeps its own way in, by its name.
+grant_administrator() {
+  local password=$1 passfile verb=
+  passfile=$(mktemp)
+  # shellcheck disable=SC2064 # the name must be taken now, while it is known
+  trap "rm -f '$passfile'" EXIT
+  printf '*:*:*:%s:%s\n' "$ADMINISTRATOR" "$password" > "$passfile"
+  if [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$ADMINISTRATOR'") != 1 ]]; then
+    verb=CREATE
+  elif ! PGPASSFILE=$passfile psql --no-password -qAtX -U "$ADMINISTRATOR" -d postgres -c "SELECT 1" > /dev/null 2>&1; then
+    verb=ALTER
+  fi
+  if [[ -n $verb ]]; then
+    # On stdin, where neither the process list nor the server's log of a failed statement shows it.
+    sql << EOF
+SET log_min_error_statement = panic;
+SET password_encryption = 'scram-sha-256';
+$verb ROLE $ADMINISTRATOR LOGIN SUPERUSER PASSWORD '$password';
+EOF
+    changed "set the administrator's password"
+  fi
+}
+
+# What the server says it does counts, not what a file says.
+verify() {
+  local gateway=$1 max_connections=$2 problems
+  problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
+  [[ -z $problems ]] || fail "pg_hba: $problems"
+  [[ $(sql "SHOW listen_addresses") == "localhost, $gateway" && $(sql "SHOW max_connections") == "$max_connections" ]] \
+    || fail "PostgreSQL: listens on '$(sql "SHOW listen_addresses")' with $(sql "SHOW max_connections") connections, it should be 'localhost, $gateway' with $max_connections." \
+      "Something overrides conf.d/convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
+}
+
+# put_postgres_file PATH: as put_file, for a file that only root writes and the server reads.
+put_postgres_file() {
+  install -d -o postgres -g postgres -m 0755 "${1%/*}"
+  put_file 0644 "$1"
+}
+
+sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }
+
+as_postgres() { (cd / && runuser -u postgres -- "$@"); }
+
+main "$@"

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# What the backend's log says when it does not start, and what that means here. Sourced.
+
+# explain_symptoms <LOG: for each symptom found, one line with its cause and its fix.
+explain_symptoms() {
+  local log
+  log=$(cat)
+  symptom "$log" "cluster url already contains db name" \
+    "POSTGRES_URL names a database; the backend derives it from the instance name" \
+    "remove POSTGRES_URL from backendEnvironment, this program builds it"
+  symptom "$log" "invalid peer certificate|server does not support TLS" \
+    "the backend wants TLS that the server does not offer, or does not trust its certificate" \
+    "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment, this program sets both together"
+  symptom "$log" 'database "[^"]*" does not exist' \
+    "the database named after the instance is missing; it was dropped, or the instance was renamed" \
+    "run pulumi up --refresh to create it again, or restore its backup first if it held data"
+  symptom "$log" "[Cc]onnection refused" \
+    "PostgreSQL does not listen where the container looks for it" \
+    "see that postgresql runs and listens on the container network: ss -ltn 'sport = :5432'"
+  symptom "$log" "no pg_hba.conf entry" \
+    "PostgreSQL's host rules do not admit the container's address, role or database" \
+    "look at pg_hba.d in /etc/postgresql, then run pulumi up"
+  symptom "$log" "password authentication failed" \
+    "the role's password is not the one in the stack's state" \
+    "run pulumi up --refresh --run-program, which sets it again"
+  symptom "$log" "remaining connection slots" \
+    "the server's connections are used up" \
+    "lower postgresPoolSize, or find who else connects: SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1"
+  symptom "$log" "Already acquired with higher timestamp|Lease Lost" \
+    "another backend writes to the same database, or this machine's clock went back" \
+    "stop the other backend; for the clock see timedatectl"
+  symptom "$log" "Database was initialized with" \
+    "the storage type changed since the first start, and it cannot" \
+    "remove the S3 and AWS variables from the backend's environment"
+  symptom "$log" "Transition too old" \
+    "the image is too new for data this old" \
+    "start an older image first, which migrates the data half of the way"
+  symptom "$log" "No space left on device" \
+    "a disk is full" \
+    "see df -h; grow the volume with volumeSizeGb"
+}
+
+# symptom LOG PATTERN CAUSE FIX
+symptom() {
+  if grep -Eq -- "$2" <<< "$1"; then printf 'cause: %s\n  fix: %s\n' "$3" "$4"; fi
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# The data volume. `prepare` formats a blank one, refuses one with foreign data and mounts; `mount` only mounts, and is
+# what the machine runs at each boot before anything that writes there. Both grow the file system to its device.
+# The second run finds it mounted and full-size, and changes nothing.
+#
+#   volume.sh prepare|mount VOLUME MOUNTPOINT [SIZE_GB]
+set -euo pipefail
+# shellcheck source=machine/lib.sh
+source "${BASH_SOURCE[0]%/*}/lib.sh"
+
+readonly LABEL=convex-data
+
+main() {
+  local verb=$1 volume=$2 mountpoint=$3 size_gb=${4:-0}
+  local link=/dev/disk/by-id/scsi-0DO_Volume_$volume device
+  wait_until 90 "volume $volume at $link; is it attached to this droplet?" test -b "$link"
+  device=$(readlink -f "$link")
+  wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb"
+  [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
+  mount_device "$volume" "$device" "$mountpoint"
+  grow "$device"
+}
+
+# A volume that was grown a moment ago may not show its size yet.
+has_size() { (($(blockdev --getsize64 "$1") >= $2 * 1024 ** 3)); }
+
+# Nothing is ever formatted that holds anything: not a file system, not a partition table, not a bare signature.
+format_if_blank() {
+  local volume=$1 device=$2 found label
+  # blkid ends with 2 where it finds nothing, and with 8 where it finds two things at once.
+  found=$(blkid --probe --output value --match-tag TYPE --match-tag PTTYPE "$device" || [[ $? == 2 ]]) || found="several file systems"
+  if [[ -z $found ]]; then
+    mkfs.ext4 -q -L "$LABEL" -m 1 "$device"
+    changed "formatted volume $volume (ext4, label $LABEL)"
+    return
+  fi
+  label=$(blkid --probe --output value --match-tag LABEL "$device" || true)
+  if [[ $found != ext4 || $label != "$LABEL" ]]; then
+    fail "volume $volume: carries ${found//$'\n'/ } labelled '${label}', it should be blank or ext4 labelled '$LABEL'." \
+      "Nothing was written. Keep that data and use another volume, or if it may go: wipefs --all $device"
+  fi
+}
+
+mount_device() {
+  local volume=$1 device=$2 mountpoint=$3 mounted
+  mkdir -p "$mountpoint"
+  mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint" || true)
+  if [[ -z $mounted ]]; then
+    if [[ -n $(ls -A "$mountpoint") ]]; then
+      fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run pulumi up again"
+    fi
+    mount -t ext4 -o noatime,discard "$device" "$mountpoint"
+    changed "mounted volume $volume at $mountpoint"
+  elif [[ $(readlink -f "$mounted") != "$device" ]]; then
+    fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run pulumi up again"
+  fi
+}
+
+grow() {
+  local device=$1 before after
+  before=$(blocks "$device")
+  resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown to its device. Look at: resize2fs $device"
+  after=$(blocks "$device")
+  [[ $before == "$after" ]] || changed "grew the file system from $before to $after blocks"
+}
+
+blocks() { dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block count: *//p'; }
+
+main "$@"

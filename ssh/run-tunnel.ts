@@ -1,0 +1,49 @@
+import { createHash } from "node:crypto";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import { openTunnel } from "./tunnel.ts";
+
+/** The near ends of the tunnel, as the providers of a run see them. Both are the same on every computer. */
+export interface RunTunnel {
+  /** The Docker engine's address. */
+  dockerHost: string;
+  /** Port on 127.0.0.1 that leads to PostgreSQL's socket. */
+  postgresPort: number;
+}
+
+/**
+ * Opens the way from the providers of this run to the droplet's Docker engine and PostgreSQL server, for as long as the
+ * run lasts: the engine keeps a program alive until its last step, deletes included.
+ *
+ * `pulumi refresh` and `pulumi destroy` run no program unless told to, and then nobody opens the way. The Docker provider
+ * names the address that it could not reach, so the address says what is missing.
+ *
+ * @param port  0 derives one from project and stack, from 20000 to 29999
+ */
+export async function openRunTunnel(
+  port: number,
+  target: { host: pulumi.Output<string>; privateKey: pulumi.Output<string>; hostKey: pulumi.Output<string> },
+): Promise<RunTunnel> {
+  const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
+  // One folder for all users of a computer would be the first one's; the port keeps stacks apart.
+  const socket = `/tmp/convex-droplet-${postgresPort}/needs-PULUMI_RUN_PROGRAM=true.sock`;
+  await openTunnel(known(target), [
+    { from: { socket }, to: "/var/run/docker.sock" },
+    { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
+  ]);
+  return { dockerHost: `unix://${socket}`, postgresPort };
+}
+
+function portOf(stack: string): number {
+  return 20000 + (createHash("sha256").update(stack).digest().readUInt32BE() % 10000);
+}
+
+/** Resolves once all values are known, which in the preview of a droplet that does not exist yet is never. */
+function known<T extends Record<string, pulumi.Output<string>>>(outputs: T): Promise<{ [K in keyof T]: string }> {
+  return new Promise((resolve) => {
+    pulumi.all(outputs).apply((values) => {
+      resolve(values as { [K in keyof T]: string });
+    });
+  });
+}
