@@ -1,0 +1,48 @@
+import { connect } from "node:http2";
+import grpc from "@grpc/grpc-js";
+import engineServices from "@pulumi/pulumi/proto/engine_grpc_pb.js";
+import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
+import type { LogSeverity } from "./definition.ts";
+
+const { DEBUG, INFO, WARNING, ERROR } = engineMessages.LogSeverity;
+const SEVERITIES = { debug: DEBUG, info: INFO, warning: WARNING, error: ERROR };
+
+/** The engine that started this plugin, as far as a plugin needs it: the place for log lines. */
+export class Engine {
+  readonly #client: InstanceType<typeof engineServices.EngineClient>;
+  #lastLine: Promise<void> = Promise.resolve();
+
+  constructor(address: string) {
+    this.#client = new engineServices.EngineClient(address, grpc.credentials.createInsecure());
+  }
+
+  /** Shows a line on a resource; lines arrive in the order of the calls. */
+  log(severity: LogSeverity, message: string, urn: string, status: boolean): void {
+    const request = new engineMessages.LogRequest();
+    request.setSeverity(SEVERITIES[severity]);
+    request.setMessage(message);
+    request.setUrn(urn);
+    request.setEphemeral(status);
+    this.#lastLine = this.#lastLine.then(
+      () =>
+        new Promise((resolve) => {
+          // A line that cannot be delivered has no other place to go, and must not fail the operation.
+          this.#client.log(request, () => {
+            resolve();
+          });
+        }),
+    );
+  }
+
+  /** Resolves when every line so far has arrived: an operation answers after its lines. */
+  flushed(): Promise<void> {
+    return this.#lastLine;
+  }
+}
+
+/** Calls `gone` as soon as the engine at the address cannot be reached any more, however it ended. */
+export function whenEngineGone(address: string, gone: () => void): void {
+  const session = connect(`http://${address}`);
+  session.on("error", gone);
+  session.on("close", gone);
+}

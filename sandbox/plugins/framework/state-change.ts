@@ -1,0 +1,70 @@
+import { setTimeout } from "node:timers/promises";
+
+/** Time, so that tests of long waits take none. */
+export interface Clock {
+  /** Milliseconds since any fixed moment. */
+  now(): number;
+  /** Ends early, with the signal's reason, when the signal fires. */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  sleep: async (milliseconds, signal) => {
+    await setTimeout(milliseconds, undefined, { signal }).catch(() => {
+      signal.throwIfAborted();
+    });
+  },
+};
+
+/** A wait for something to get into a state; times are seconds. */
+export interface StateChange {
+  /** The state now; undefined when it cannot be told, which is taken for "not found". */
+  refresh: () => Promise<string | undefined>;
+  /** States on the way; any other than these and the target fails. */
+  pending: readonly string[];
+  target: string;
+  /** Before the first look. */
+  delay: number;
+  /** The shortest gap between two looks. */
+  minTimeout: number;
+  timeout: number;
+  /** How often in a row "not found" is taken; default 20. */
+  notFoundChecks?: number;
+}
+
+const LONGEST_GAP = 10;
+
+/**
+ * Waits as Terraform providers do, with the gaps and messages of `retry.StateChangeConf` in terraform-plugin-sdk: they are
+ * what users of the official plugins see. Gaps double from 0.1 s, never under `minTimeout` nor over 10 s.
+ */
+export async function waitForState(change: StateChange, clock: Clock, signal: AbortSignal): Promise<void> {
+  const deadline = clock.now() + change.timeout * 1000;
+  let last = "";
+  let notFound = 0;
+  let doubled = 0.1;
+  await clock.sleep(change.delay * 1000, signal);
+  for (;;) {
+    signal.throwIfAborted();
+    const state = await change.refresh();
+    if (state === change.target) return;
+    if (state === undefined) {
+      notFound += 1;
+      if (notFound > (change.notFoundChecks ?? 20)) throw new Error(`couldn't find resource (${notFound} retries)`);
+    } else {
+      notFound = 0;
+      last = state;
+      if (!change.pending.includes(state)) {
+        throw new Error(`unexpected state '${state}', wanted target '${change.target}'`);
+      }
+    }
+    doubled = Math.min(Math.max(doubled * 2, change.minTimeout), LONGEST_GAP);
+    if (clock.now() + doubled * 1000 > deadline) {
+      throw new Error(
+        `timeout while waiting for state to become '${change.target}' (last state: '${last}', timeout: ${change.timeout}s)`,
+      );
+    }
+    await clock.sleep(doubled * 1000, signal);
+  }
+}

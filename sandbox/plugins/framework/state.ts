@@ -1,0 +1,92 @@
+import { DEFAULTS } from "./check.ts";
+import type { Resource } from "./definition.ts";
+import { equal } from "./diff.ts";
+import type { DiffOptions } from "./diff.ts";
+import { containsSecret, isObject, mapValues, reveal, Secret, UNKNOWN } from "./values.ts";
+import type { PropertyBag, Value } from "./values.ts";
+
+/** What resource functions get: no secret marks, no hidden inputs. */
+export function plain(bag: PropertyBag): PropertyBag {
+  return withoutDefaults(reveal(bag)) as PropertyBag;
+}
+
+/** The state after an operation: inputs, overlaid with what the operation found out, secret wherever an input was. */
+export function stateAfter(
+  resource: Resource<never>,
+  inputs: PropertyBag,
+  outputs: Readonly<Record<string, unknown>>,
+): PropertyBag {
+  const tables = { ...resource.inputs, ...resource.outputs };
+  const merged = { ...(withoutDefaults(inputs) as PropertyBag), ...outputs } as Record<string, Value | undefined>;
+  const present = Object.entries(merged).filter((entry): entry is [string, Value] => entry[1] !== undefined);
+  return Object.fromEntries(
+    present.map(([key, value]) => [key, tables[key]?.secret ? conceal(value) : concealLike(inputs[key], value)]),
+  );
+}
+
+/** The state a preview of a create promises: all that is not an input is unknown. */
+export function stateOfPlannedCreate(resource: Resource<never>, inputs: PropertyBag): PropertyBag {
+  const unknowns: PropertyBag = {};
+  for (const [key, property] of Object.entries(resource.outputs)) {
+    if (property.type !== "unsupported") unknowns[key] = UNKNOWN;
+  }
+  for (const [key, property] of Object.entries(resource.inputs)) {
+    if (property.computed && !(key in inputs)) unknowns[key] = UNKNOWN;
+  }
+  return stateAfter(resource, inputs, unknowns);
+}
+
+/** The state a preview of an update promises: outputs stay as they are, but for those an update may change. */
+export function stateOfPlannedUpdate(resource: Resource<never>, olds: PropertyBag, inputs: PropertyBag) {
+  const outputs: Record<string, Value | undefined> = {};
+  for (const [key, property] of Object.entries(resource.outputs)) {
+    outputs[key] = property.changesOnUpdate ? UNKNOWN : olds[key];
+  }
+  for (const [key, property] of Object.entries(resource.inputs)) {
+    if (property.computed && !(key in inputs)) outputs[key] = olds[key];
+  }
+  return stateAfter(resource, inputs, outputs);
+}
+
+/**
+ * The inputs after a refresh: those there were, with the live values where these differ. Without old inputs (an import)
+ * every live input property becomes one.
+ */
+export function inputsAfterRead(
+  resource: Resource<never>,
+  oldInputs: PropertyBag,
+  live: PropertyBag,
+  options: DiffOptions,
+): PropertyBag {
+  const imported = Object.keys(oldInputs).length === 0;
+  const inputs: PropertyBag = imported && options.bridged ? { [DEFAULTS]: [] } : { ...oldInputs };
+  for (const [key, property] of Object.entries(resource.inputs)) {
+    if (!imported && !(key in oldInputs)) continue;
+    const value = live[key];
+    const old = oldInputs[key];
+    if (old !== undefined && equal(property, value, withoutDefaults(reveal(old)), options)) continue;
+    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain record of properties
+    if (value === undefined) delete inputs[key];
+    else inputs[key] = property.secret ? conceal(value) : concealLike(old, value);
+  }
+  return inputs;
+}
+
+function conceal(value: Value): Value {
+  return value instanceof Secret ? value : new Secret(value);
+}
+
+/** Marks in `value` what is marked at the same place in `original`; in a list one secret item makes the list secret. */
+function concealLike(original: Value | undefined, value: Value): Value {
+  if (original === undefined || !containsSecret(original) || value instanceof Secret) return value;
+  if (!isObject(original) || !isObject(value)) return new Secret(reveal(value));
+  return mapValues(value, (member, key) => concealLike(original[key], member));
+}
+
+function withoutDefaults(value: Value): Value {
+  if (value instanceof Secret) return new Secret(withoutDefaults(value.value));
+  if (Array.isArray(value)) return value.map(withoutDefaults);
+  if (!isObject(value)) return value;
+  const declared = Object.entries(value).filter(([key]) => key !== DEFAULTS);
+  return Object.fromEntries(declared.map(([key, member]) => [key, withoutDefaults(member)]));
+}

@@ -1,0 +1,29 @@
+import grpc from "@grpc/grpc-js";
+import type { StatusObject } from "@grpc/grpc-js";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
+import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
+import type { InitError } from "./errors.ts";
+import { marshal } from "./values.ts";
+
+/** How an error that left no resource behind, or is about none, reaches the engine. */
+export function plainErrorStatus(error: unknown): Partial<StatusObject> {
+  return { code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) };
+}
+
+/** How the engine learns of a resource that exists but is not ready: gRPC's rich error, in a trailer of the answer. */
+export function initErrorStatus(error: InitError): Partial<StatusObject> {
+  const detail = new messages.ErrorResourceInitFailed();
+  detail.setId(error.id);
+  detail.setProperties(marshal(error.outputs));
+  detail.setReasonsList([error.message]);
+  const packed = new anyMessages.Any();
+  packed.pack(detail.serializeBinary(), "pulumirpc.ErrorResourceInitFailed");
+  const status = new statusMessages.Status();
+  status.setCode(grpc.status.UNKNOWN);
+  status.setMessage(error.message);
+  status.setDetailsList([packed]);
+  const metadata = new grpc.Metadata();
+  metadata.set("grpc-status-details-bin", Buffer.from(status.serializeBinary()));
+  return { code: grpc.status.UNKNOWN, details: error.message, metadata };
+}

@@ -1,0 +1,4 @@
+import { serve } from "../framework/serve.ts";
+import { random } from "./plugin.ts";
+
+serve(random);

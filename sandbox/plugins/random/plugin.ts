@@ -1,0 +1,11 @@
+import type { Plugin } from "../framework/definition.ts";
+import { randomPassword } from "./password.ts";
+
+/** Stand-in for the plugin `random`: values that are drawn once and kept. */
+export const random: Plugin<undefined> = {
+  name: "random",
+  kind: "bridged",
+  config: {},
+  configure: () => undefined,
+  resources: { "random:index/randomPassword:RandomPassword": randomPassword },
+};
