@@ -1,0 +1,143 @@
+/**
+ * `pulumi-language-nodejs`: the server through which the Pulumi engine runs Node programs. The engine starts it as
+ * `pulumi-language-nodejs [--logtostderr] [-v=N] [--tracing URL] <engine address>` and reads the port from the first line
+ * of its standard output. Start-up time is part of every `pulumi` command, so only the SDK's protocol stubs are loaded.
+ */
+import { spawn } from "node:child_process";
+import { parseArgs } from "node:util";
+
+import grpc from "@grpc/grpc-js";
+import type { handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
+import languageService from "@pulumi/pulumi/proto/language_grpc_pb.js";
+import type { ILanguageRuntimeServer } from "@pulumi/pulumi/proto/language_grpc_pb.js";
+import language from "@pulumi/pulumi/proto/language_pb.js";
+import type { InstallDependenciesRequest, InstallDependenciesResponse } from "@pulumi/pulumi/proto/language_pb.js";
+import plugin from "@pulumi/pulumi/proto/plugin_pb.js";
+import empty from "google-protobuf/google/protobuf/empty_pb.js";
+
+import { npmVersion } from "./npm-version.ts";
+import { programDependencies, requiredPlugins } from "./npm-packages.ts";
+import { runProgram } from "./program.ts";
+
+/** The engine's own limit; configuration and dependency lists can be large. */
+const MAX_MESSAGE_BYTES = 400 * 1024 * 1024;
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { logtostderr: { type: "boolean" }, v: { type: "string", short: "v" }, tracing: { type: "string" } },
+});
+const spawnedBy = positionals[0];
+let engineAddress = spawnedBy ?? "";
+
+/** Aborted by the engine's `Cancel` and at shutdown; ends the programs that run. */
+const cancellation = new AbortController();
+const running = new Set<Promise<unknown>>();
+
+const host = {
+  /** Comes only when an engine attaches to a host that it did not start. */
+  handshake: unary((request) => {
+    engineAddress = request.getEngineAddress();
+    return new language.LanguageHandshakeResponse();
+  }),
+
+  getPluginInfo: unary(() => new plugin.PluginInfo().setVersion(npmVersion("@pulumi/pulumi"))),
+
+  getRequiredPackages: unary(async (request) => {
+    const plugins = await requiredPlugins(request.getInfo()?.getProgramDirectory() ?? process.cwd());
+    return new language.GetRequiredPackagesResponse().setPackagesList(
+      plugins.map(({ name, version, server = "" }) =>
+        new plugin.PackageDependency().setKind("resource").setName(name).setVersion(version).setServer(server),
+      ),
+    );
+  }),
+
+  run: unary((request) => {
+    const run = runProgram(request, { engineAddress, tracing: flags.tracing }, cancellation.signal);
+    running.add(run);
+    return run.finally(() => running.delete(run));
+  }),
+
+  about: unary(() => new language.AboutResponse().setExecutable(process.execPath).setVersion(process.version)),
+
+  getProgramDependencies: unary(async (request) => {
+    const directory = request.getInfo()?.getProgramDirectory() ?? request.getPwd();
+    const dependencies = await programDependencies(directory, request.getTransitivedependencies());
+    return new language.GetProgramDependenciesResponse().setDependenciesList(
+      dependencies.map(({ name, version }) => new language.DependencyInfo().setName(name).setVersion(version)),
+    );
+  }),
+
+  installDependencies,
+
+  /** A Node program needs none of its options asked for. */
+  runtimeOptionsPrompts: unary(() => new language.RuntimeOptionsResponse()),
+
+  cancel: unary(() => {
+    cancellation.abort();
+    return new empty.Empty();
+  }),
+} satisfies Partial<ILanguageRuntimeServer>;
+
+/** Installs exactly what the lock file says, and streams what npm prints. */
+function installDependencies(
+  call: Parameters<handleServerStreamingCall<InstallDependenciesRequest, InstallDependenciesResponse>>[0],
+): void {
+  const cwd = call.request.getInfo()?.getProgramDirectory() ?? call.request.getDirectory();
+  call.write(new language.InstallDependenciesResponse().setStdout(Buffer.from("Installing dependencies...\n\n")));
+  const npm = spawn("npm", ["ci", "--loglevel=error"], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  const interrupt = () => npm.kill("SIGINT");
+  cancellation.signal.addEventListener("abort", interrupt, { once: true });
+  npm.stdout.on("data", (text: Buffer) => call.write(new language.InstallDependenciesResponse().setStdout(text)));
+  npm.stderr.on("data", (text: Buffer) => call.write(new language.InstallDependenciesResponse().setStderr(text)));
+  npm.once("error", (error) => call.destroy(new Error(`npm: ${error.message}`)));
+  npm.once("close", (code) => {
+    cancellation.signal.removeEventListener("abort", interrupt);
+    if (code !== 0) {
+      call.destroy(new Error(`npm ci: exited with code ${code ?? "none"}, should be 0`));
+      return;
+    }
+    call.write(
+      new language.InstallDependenciesResponse().setStdout(Buffer.from("Finished installing dependencies\n\n")),
+    );
+    call.end();
+  });
+}
+
+/** Lets a call be answered by a plain function; what it throws becomes the call's error. */
+function unary<Request, Response>(
+  answer: (request: Request) => Response | Promise<Response>,
+): handleUnaryCall<Request, Response> {
+  return (call, reply) => {
+    const answered = async () => answer(call.request);
+    answered().then(
+      (response) => {
+        reply(null, response);
+      },
+      (error: unknown) => {
+        reply({ code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) });
+      },
+    );
+  };
+}
+
+/** Ends within the five seconds the engine waits before it kills the process group. */
+async function shutDown(): Promise<never> {
+  cancellation.abort();
+  await Promise.allSettled(running);
+  process.exit();
+}
+
+process.once("SIGINT", () => void shutDown());
+process.once("SIGTERM", () => void shutDown());
+if (spawnedBy !== undefined) {
+  // The engine holds the other end of our standard input: its end is the engine's end, also when that was killed.
+  process.stdin.once("close", () => void shutDown());
+  process.stdin.resume();
+}
+
+const server = new grpc.Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES });
+server.addService(languageService.LanguageRuntimeService, host);
+server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
+  if (error) throw error;
+  process.stdout.write(`${port}\n`);
+});

@@ -1,0 +1,141 @@
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import language from "@pulumi/pulumi/proto/language_pb.js";
+import type { RunRequest, RunResponse } from "@pulumi/pulumi/proto/language_pb.js";
+
+/** Addresses a run is given besides the request itself. */
+export interface RunContext {
+  /** `host:port` of the engine's log service. */
+  engineAddress: string;
+  /** Zipkin endpoint; absent unless the engine was started with `--tracing`. */
+  tracing?: string | undefined;
+}
+
+/** `runtime.options` of Pulumi.yaml, as far as they concern running a program. */
+interface RuntimeOptions {
+  typescript?: boolean;
+  tsconfig?: string;
+  nodeargs?: string;
+}
+
+/** With this code `@pulumi/pulumi/cmd/run` says that the user has already been shown what is wrong. */
+const EXITED_AFTER_REPORTING = 32;
+
+/** How long a program may take to end after an interrupt; the official host grants as much. */
+const GRACE_MILLISECONDS = 5000;
+
+/**
+ * Runs the program of one deployment to its end. Its output goes where the host's own goes, unchanged. Aborting `signal`
+ * interrupts it and kills it when it has not ended five seconds later.
+ */
+export async function runProgram(request: RunRequest, context: RunContext, signal: AbortSignal): Promise<RunResponse> {
+  const response = new language.RunResponse();
+  const entry = runnerPath(programDirectory(request));
+  if (entry === undefined) {
+    return response.setError("It looks like the Pulumi SDK has not been installed. Have you run pulumi install?");
+  }
+  const code = await runNode([...nodeArguments(request), entry, ...programArguments(request, context)], {
+    cwd: programDirectory(request),
+    env: { ...process.env, ...programEnvironment(request) },
+    signal,
+  });
+  if (code === EXITED_AFTER_REPORTING) return response.setBail(true);
+  return code === 0 ? response : response.setError(`Program exited with non-zero exit code: ${code}`);
+}
+
+/** The command line after `@pulumi/pulumi/cmd/run`; empty values are left out. */
+export function programArguments(request: RunRequest, context: RunContext): string[] {
+  const flags = {
+    monitor: request.getMonitorAddress(),
+    engine: context.engineAddress,
+    organization: request.getOrganization(),
+    project: request.getProject(),
+    "root-directory": request.getInfo()?.getRootDirectory(),
+    stack: request.getStack(),
+    pwd: programDirectory(request),
+    parallel: String(request.getParallel()),
+    tracing: context.tracing,
+  };
+  return [
+    ...Object.entries(flags).flatMap(([name, value]) => (value ? [`--${name}`, value] : [])),
+    ...(request.getDryrun() ? ["--dry-run"] : []),
+    request.getInfo()?.getEntryPoint() ?? ".",
+    ...request.getArgsList(),
+  ];
+}
+
+/** What the program's environment has besides the host's own: the stack's configuration and how to load TypeScript. */
+export function programEnvironment(request: RunRequest): Record<string, string> {
+  const { typescript = true, tsconfig } = runtimeOptions(request);
+  const config = request.getConfigMap().toArray();
+  return {
+    PULUMI_CONFIG: JSON.stringify(Object.fromEntries(config.map(([key, value]) => [runtimeConfigKey(key), value]))),
+    PULUMI_CONFIG_SECRET_KEYS: JSON.stringify(request.getConfigsecretkeysList()),
+    ...(typescript && { PULUMI_NODEJS_TYPESCRIPT: "true" }),
+    ...(tsconfig !== undefined && { PULUMI_NODEJS_TSCONFIG_PATH: tsconfig }),
+  };
+}
+
+/** Node's own arguments, from `runtime.options.nodeargs`: words at blanks, quotes keep blanks inside a word. */
+export function nodeArguments(request: RunRequest): string[] {
+  const { nodeargs = "" } = runtimeOptions(request);
+  const words = nodeargs.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
+  return words.map((word) => word.replace(/"([^"]*)"|'([^']*)'/g, "$1$2"));
+}
+
+/** The SDK looks configuration up as `namespace:config:name`; the engine sends `namespace:name`. */
+function runtimeConfigKey(key: string): string {
+  return key.replace(":", ":config:");
+}
+
+function runtimeOptions(request: RunRequest): RuntimeOptions {
+  return request.getInfo()?.getOptions()?.toJavaScript() ?? {};
+}
+
+function programDirectory(request: RunRequest): string {
+  return request.getInfo()?.getProgramDirectory() ?? request.getPwd();
+}
+
+/** The program's own SDK, whose version may differ from the host's. */
+function runnerPath(directory: string): string | undefined {
+  try {
+    return createRequire(path.join(directory, "program.js")).resolve("@pulumi/pulumi/cmd/run");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Resolves to the exit code; -1 when a signal ended the process. */
+function runNode(
+  args: string[],
+  options: { cwd: string; env: NodeJS.ProcessEnv; signal: AbortSignal },
+): Promise<number> {
+  const { cwd, env, signal } = options;
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd, env, stdio: ["ignore", "inherit", "inherit"] });
+    let killTimer: NodeJS.Timeout | undefined;
+    const interrupt = () => {
+      child.kill("SIGINT");
+      killTimer = setTimeout(() => child.kill("SIGKILL"), GRACE_MILLISECONDS);
+    };
+    signal.addEventListener("abort", interrupt, { once: true });
+    if (signal.aborted) interrupt();
+    const settle = (act: () => void) => {
+      clearTimeout(killTimer);
+      signal.removeEventListener("abort", interrupt);
+      act();
+    };
+    child.once("error", (error) => {
+      settle(() => {
+        reject(error);
+      });
+    });
+    child.once("exit", (code) => {
+      settle(() => {
+        resolve(code ?? -1);
+      });
+    });
+  });
+}

@@ -1,0 +1,181 @@
+import { randomBytes } from "node:crypto";
+import { chmod, copyFile, link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { execa } from "execa";
+
+import type { SandboxHome } from "../home.ts";
+import { ensureBuiltCli, isExecutable, officialDownloadReachable, PULUMI_VERSION } from "./cli.ts";
+import type { OnProgress } from "./cli.ts";
+import { npmVersion } from "./npm-version.ts";
+
+/** What runs in a sandbox: the official CLI, language host and plugins, or the CLI built from source with stand-ins. */
+export type Engine = "official" | "stand-in";
+
+/** The providers the program uses. */
+export const PROVIDERS = ["digitalocean", "docker", "command", "postgresql", "random", "tls"] as const;
+
+const REPOSITORY = path.resolve(import.meta.dirname, "../..");
+
+/** Names of the files a sandbox keeps for its engine; all of them below the sandbox's root. */
+function layout(home: SandboxHome) {
+  const pulumiHome = path.join(home.root, "pulumi");
+  return {
+    pulumiHome,
+    /** Where the npm launcher `pulumi` and the Automation API look for the CLI. */
+    bin: path.join(pulumiHome, "versions", PULUMI_VERSION, "bin"),
+    engine: path.join(pulumiHome, "engine"),
+    compileCache: path.join(pulumiHome, "compile-cache"),
+    state: path.join(home.root, "state"),
+    passphrase: path.join(home.root, "passphrase"),
+    plugin: (name: string) => path.join(pulumiHome, "plugins", `resource-${name}-v${npmVersion(`@pulumi/${name}`)}`),
+  };
+}
+
+/**
+ * Makes the sandbox's own `PULUMI_HOME` and what else `pulumi` needs: the CLI, the language host, a plugin for each
+ * provider at the version of its npm SDK, the folder for states and the passphrase. Does only what is missing.
+ *
+ * @param engine What to install; by default what is installed already, else the official one if it can be downloaded.
+ * @returns What is installed now.
+ */
+export async function layOutPulumiHome(home: SandboxHome, onProgress: OnProgress, engine?: Engine): Promise<Engine> {
+  const files = layout(home);
+  await mkdir(files.state, { recursive: true, mode: 0o700 });
+  await generatePassphrase(files.passphrase);
+  const chosen = engine ?? (await installedEngine(home)) ?? (await availableEngine());
+  await (chosen === "official" ? installOfficialEngine(home, onProgress) : installStandIns(home, onProgress));
+  await writeFileAtomically(files.engine, `${chosen}\n`, 0o644);
+  return chosen;
+}
+
+/**
+ * The environment a `pulumi` run in this sandbox needs, to be laid over the caller's own:
+ *
+ * - `PULUMI_HOME`, `PULUMI_BACKEND_URL`: the sandbox's own CLI, plugins and states, never the user's.
+ * - `PULUMI_CONFIG_PASSPHRASE_FILE`: the key of the secrets in those states. `PULUMI_CONFIG_PASSPHRASE`, which would win
+ *   over it, is taken away (its value is undefined).
+ * - `PULUMI_RUN_PROGRAM`: `refresh` and `destroy` run the program, which opens the tunnel to the droplet's PostgreSQL.
+ * - `PULUMI_SKIP_UPDATE_CHECK`, `PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION`: no downloads, all is installed already.
+ * - `PATH`: the CLI, then the Node that the project installed (22 or newer), then the caller's.
+ */
+export function pulumiEnvironment(home: SandboxHome): Record<string, string | undefined> {
+  const files = layout(home);
+  const npmBin = path.join(REPOSITORY, "node_modules", ".bin");
+  return {
+    PULUMI_HOME: files.pulumiHome,
+    PULUMI_BACKEND_URL: `file://${files.state}`,
+    PULUMI_CONFIG_PASSPHRASE: undefined,
+    PULUMI_CONFIG_PASSPHRASE_FILE: files.passphrase,
+    PULUMI_RUN_PROGRAM: "true",
+    PULUMI_SKIP_UPDATE_CHECK: "true",
+    PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
+    PATH: [files.bin, npmBin, process.env["PATH"]].filter(Boolean).join(path.delimiter),
+  };
+}
+
+/** A script that becomes Node running `main`, and is as quick to start as Node with compiled code at hand. */
+export function nodeWrapper(main: string, compileCache: string): string {
+  const [cache, node, program] = [compileCache, process.execPath, main].map(shellQuote);
+  return `#!/bin/sh\nNODE_COMPILE_CACHE=${cache} exec ${node} ${program} "$@"\n`;
+}
+
+async function installedEngine(home: SandboxHome): Promise<Engine | undefined> {
+  const recorded = await readFileIfThere(layout(home).engine);
+  return recorded === undefined ? undefined : recorded.trim() === "official" ? "official" : "stand-in";
+}
+
+async function availableEngine(): Promise<Engine> {
+  return (await officialDownloadReachable()) ? "official" : "stand-in";
+}
+
+async function installStandIns(home: SandboxHome, onProgress: OnProgress): Promise<void> {
+  const files = layout(home);
+  const cli = path.join(files.bin, "pulumi");
+  const built = await ensureBuiltCli(onProgress);
+  await mkdir(files.bin, { recursive: true });
+  if (!(await isSameProgram(cli, built))) await placeProgram(built, cli);
+  // The engine finds a language host that lies beside its own executable.
+  const languageHost = path.join(files.bin, "pulumi-language-nodejs");
+  await placeWrapper(languageHost, path.join(import.meta.dirname, "language-host.ts"), files.compileCache);
+  for (const name of PROVIDERS) {
+    const main = path.join(REPOSITORY, "sandbox", "plugins", name, "main.ts");
+    await placeWrapper(path.join(files.plugin(name), `pulumi-resource-${name}`), main, files.compileCache);
+  }
+}
+
+async function installOfficialEngine(home: SandboxHome, onProgress: OnProgress): Promise<void> {
+  const files = layout(home);
+  const options = { env: { PULUMI_HOME: files.pulumiHome, PULUMI_SKIP_UPDATE_CHECK: "true" } };
+  const cli = path.join(files.bin, "pulumi");
+  if (!(await isExecutable(cli))) {
+    onProgress(`Downloading the Pulumi CLI ${PULUMI_VERSION}`);
+    await execa(process.execPath, [path.join(REPOSITORY, "node_modules/pulumi/run.js"), "version"], options);
+  }
+  for (const name of PROVIDERS) {
+    const version = npmVersion(`@pulumi/${name}`);
+    if (await isExecutable(path.join(files.plugin(name), `pulumi-resource-${name}`))) continue;
+    onProgress(`Downloading the Pulumi plugin ${name} ${version}`);
+    await execa(cli, ["plugin", "install", "resource", name, version], options);
+  }
+}
+
+/** The passphrase is written once, whole, and never again: with another one the states could not be read. */
+async function generatePassphrase(file: string): Promise<void> {
+  const whole = `${file}.${randomBytes(6).toString("hex")}`;
+  await writeFile(whole, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flush: true });
+  try {
+    await link(whole, file);
+  } catch (error) {
+    if (!hasCode(error, "EEXIST")) throw error;
+  } finally {
+    await rm(whole);
+  }
+}
+
+async function placeWrapper(file: string, main: string, compileCache: string): Promise<void> {
+  const text = nodeWrapper(main, compileCache);
+  if ((await readFileIfThere(file)) === text && (await isExecutable(file))) return;
+  await mkdir(path.dirname(file), { recursive: true });
+  await writeFileAtomically(file, text, 0o755);
+}
+
+/** A hard link where the file system allows one, since the program is large; a copy elsewhere. */
+async function placeProgram(source: string, target: string): Promise<void> {
+  const temporary = `${target}.${randomBytes(6).toString("hex")}`;
+  try {
+    await link(source, temporary);
+  } catch {
+    await copyFile(source, temporary);
+  }
+  await rename(temporary, target);
+}
+
+async function isSameProgram(file: string, original: string): Promise<boolean> {
+  if (!(await isExecutable(file))) return false;
+  return (await stat(file)).size === (await stat(original)).size;
+}
+
+async function writeFileAtomically(file: string, text: string, mode: number): Promise<void> {
+  const temporary = `${file}.${randomBytes(6).toString("hex")}`;
+  await writeFile(temporary, text, { flush: true });
+  await chmod(temporary, mode);
+  await rename(temporary, file);
+}
+
+async function readFileIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    if (hasCode(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
+function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
