@@ -1,0 +1,47 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import type { Outputs } from "./outputs.ts";
+
+/**
+ * Runs OpenSSH's `ssh` as root on a stack's droplet, on this terminal, with the stack's own key and its host key pinned.
+ * The key is in a folder of its own, readable by nobody else, for as long as `ssh` runs.
+ *
+ * @param options  further options of ssh, before the host
+ * @param command  what to run there; empty for a shell
+ * @returns ssh's exit code
+ */
+export async function runSsh(outputs: Outputs, options: string[], command: string[]): Promise<number> {
+  const folder = mkdtempSync(path.join(tmpdir(), "convex-droplet-ssh-"));
+  const key = path.join(folder, "key");
+  const knownHosts = path.join(folder, "known_hosts");
+  const remove = () => {
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once("exit", remove);
+  // Ctrl-C is for ssh, which shares this terminal; this process ends when ssh has.
+  process.on("SIGINT", () => undefined).on("SIGTERM", () => undefined);
+  writeFileSync(key, `${outputs.sshPrivateKey.trim()}\n`, { mode: 0o600 });
+  writeFileSync(knownHosts, `${outputs.publicIp} ${outputs.sshHostKey}\n`);
+  const pinned = [
+    `UserKnownHostsFile=${knownHosts}`,
+    "StrictHostKeyChecking=yes",
+    "IdentitiesOnly=yes",
+    "LogLevel=ERROR",
+  ];
+  const ssh = spawn(
+    "ssh",
+    ["-i", key, ...pinned.flatMap((option) => ["-o", option]), ...options, `root@${outputs.publicIp}`, ...command],
+    { stdio: "inherit" },
+  );
+  return new Promise((resolve, reject) => {
+    ssh.once("error", (error) => {
+      reject(new Error(`ssh: cannot be started (${error.message}). Install OpenSSH's client.`));
+    });
+    ssh.once("close", (code) => {
+      resolve(code ?? 255);
+    });
+  });
+}

@@ -1,0 +1,146 @@
+import { spawn } from "node:child_process";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+
+import Docker from "dockerode";
+import { execa } from "execa";
+
+import { SANDBOX_LABEL } from "./home.ts";
+import type { Progress } from "./progress.ts";
+
+/** Debian packages the sandbox works with, each by a command that it brings. */
+const PACKAGES: Record<string, string> = {
+  dockerd: "docker.io",
+  mmdebstrap: "mmdebstrap",
+  nft: "nftables",
+  losetup: "mount",
+  "mkfs.ext4": "e2fsprogs",
+  "docker-registry": "docker-registry",
+  openssl: "openssl",
+  ssh: "openssh-client",
+  ip: "iproute2",
+};
+
+/** Where an engine that the sandbox started says so; shared by all sandboxes of the computer. */
+const ENGINE_FOLDER = "/run/convex-droplet";
+const ENGINE_PID = path.join(ENGINE_FOLDER, "dockerd.pid");
+const ENGINE_LOG = path.join(ENGINE_FOLDER, "dockerd.log");
+
+/**
+ * Looks at the computer before anything is touched.
+ *
+ * @param needsGo whether the Pulumi CLI has to be built here
+ * @throws Error naming everything that is missing, and how to get each
+ */
+export async function checkComputer(needsGo: boolean): Promise<void> {
+  const missing: string[] = [];
+  if (process.getuid?.() !== 0) {
+    missing.push(
+      "root: you are not, and droplets need loop devices, mounts and firewall rules. Become root, for example: sudo -i",
+    );
+  }
+  const system = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
+  const absent = await missingPackages();
+  if (!/^ID(_LIKE)?=.*debian/m.test(system) && absent.length > 0) {
+    missing.push(
+      `Debian: this is another system, on which these cannot be installed for you. Install what brings ${absent.join(", ")}`,
+    );
+  }
+  if (!existsSync("/dev/loop-control")) {
+    missing.push(
+      "loop devices: /dev/loop-control is not there, volumes need it. Load the kernel module: modprobe loop",
+    );
+  }
+  if (needsGo && !(await has("go"))) {
+    missing.push(
+      "Go: not found, the Pulumi CLI has to be built here. Install it, for example: apt-get install golang-go",
+    );
+  }
+  if (missing.length > 0) {
+    throw new Error(
+      `the sandbox cannot run on this computer; nothing was changed.\n${missing.map((line) => `  ${line}`).join("\n")}`,
+    );
+  }
+}
+
+/** Installs what Debian packages are missing and starts a Docker engine where none answers. */
+export async function prepareComputer(progress: Progress): Promise<void> {
+  const missing = await missingPackages();
+  if (missing.length > 0) {
+    progress(`installing ${missing.join(", ")}`);
+    const environment = { DEBIAN_FRONTEND: "noninteractive" };
+    await execa("apt-get", ["-qq", "update"], { env: environment });
+    // policy-rc.d: a package's own service must not start here, where the sandbox runs its own.
+    await execa("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...missing], {
+      env: { ...environment, RUNLEVEL: "1" },
+    });
+  }
+  if (!(await engineAnswers())) {
+    progress("starting the Docker engine");
+    await startEngine();
+  }
+}
+
+/** Stops the engine that the sandbox started, unless somebody uses it. */
+export async function releaseEngine(): Promise<void> {
+  const pid = existsSync(ENGINE_PID) ? Number(readFileSync(ENGINE_PID, "utf8")) : 0;
+  if (pid === 0 || !isEngine(pid)) return;
+  const docker = new Docker();
+  const running = await docker.listContainers();
+  const ours = await docker.listContainers({ all: true, filters: { label: [SANDBOX_LABEL] } });
+  if (running.length > 0 || ours.length > 0) return;
+  process.kill(pid, "SIGTERM");
+  await until(30_000, "the Docker engine to end", () => Promise.resolve(!isEngine(pid)));
+  rmSync(ENGINE_FOLDER, { recursive: true, force: true });
+}
+
+async function missingPackages(): Promise<string[]> {
+  const found = await Promise.all(Object.keys(PACKAGES).map(has));
+  return Object.values(PACKAGES).filter((_, index) => found[index] !== true);
+}
+
+async function has(command: string): Promise<boolean> {
+  const folders = [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/sbin"];
+  return Promise.resolve(folders.some((folder) => existsSync(path.join(folder, command))));
+}
+
+async function engineAnswers(): Promise<boolean> {
+  return new Docker().ping().then(
+    () => true,
+    () => false,
+  );
+}
+
+async function startEngine(): Promise<void> {
+  mkdirSync(ENGINE_FOLDER, { recursive: true, mode: 0o700 });
+  const log = openSync(ENGINE_LOG, "a", 0o600);
+  const engine = spawn("dockerd", [], { detached: true, stdio: ["ignore", log, log] });
+  engine.on("error", () => undefined); // told below, when nothing answers
+  engine.unref();
+  closeSync(log);
+  writeFileSync(ENGINE_PID, String(engine.pid ?? 0));
+  try {
+    await until(60_000, "the Docker engine to answer", engineAnswers);
+  } catch {
+    const lines = readFileSync(ENGINE_LOG, "utf8").trim().split("\n").slice(-10);
+    throw new Error(
+      `Docker: dockerd was started and does not answer, its last lines are:\n${lines.map((line) => `  ${line}`).join("\n")}`,
+    );
+  }
+}
+
+function isEngine(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "dockerd";
+  } catch {
+    return false;
+  }
+}
+
+async function until(milliseconds: number, what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + milliseconds;
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`waited ${milliseconds / 1000} s for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}

@@ -1,0 +1,142 @@
+import * as pulumi from "@pulumi/pulumi";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+
+import { databaseName, endpoints, label, loadSettings } from "../../settings.ts";
+import { configure, mockEngine, valueOf } from "./program.ts";
+
+const BACKEND = `ghcr.io/get-convex/convex-backend@sha256:${"a".repeat(64)}`;
+
+function mistakes(overrides: Record<string, unknown>): string[] {
+  configure(overrides);
+  try {
+    loadSettings();
+  } catch (error) {
+    if (!pulumi.RunError.isInstance(error)) throw error;
+    return error.message
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim());
+  }
+  return [];
+}
+
+beforeEach(async () => {
+  vi.stubEnv("DIGITALOCEAN_TOKEN", undefined);
+  vi.stubEnv("DIGITALOCEAN_ACCESS_TOKEN", undefined);
+  await mockEngine();
+});
+
+describe("the configuration", () => {
+  it("is complete with nothing but a token", () => {
+    configure();
+    expect(loadSettings()).toMatchObject({
+      region: "nyc3",
+      volumeSizeGb: 100,
+      protectData: false,
+      cloudOrigin: undefined,
+    });
+  });
+
+  it("accepts the token from the environment", () => {
+    vi.stubEnv("DIGITALOCEAN_TOKEN", "dop_v1_env");
+    expect(mistakes({ "digitalocean:token": undefined })).toEqual([]);
+  });
+
+  it("tells every mistake at once", () => {
+    expect(mistakes({ volumeSizeGb: 80, logLevel: "LOUD", "digitalocean:token": undefined })).toEqual([
+      "convex-droplet:volumeSizeGb: 80 is below 100. Set it with: pulumi config set volumeSizeGb 100",
+      expect.stringContaining('convex-droplet:logLevel: "LOUD" is not valid'),
+      expect.stringContaining("digitalocean:token: is not set"),
+    ]);
+  });
+
+  it.each([
+    ["volumeSizeGb", "many", '"many" is not a whole number'],
+    ["volumeSizeGb", 20000, "20000 is above 16384"],
+    ["postgresPoolSize", 4, "4 is below 8"],
+    ["telemetry", "0", '"0" is not a boolean, it should be true or false'],
+    ["region", "New York", '"New York" is not valid, it should be a region slug'],
+    ["size", "", '"" is not valid'],
+    ["image", "fedora-42", '"fedora-42" is not valid'],
+    ["instanceName", "my|app", '"my|app" is not valid'],
+    ["instanceName", "prod:app", '"prod:app" is not valid'],
+    ["instanceName", "a".repeat(64), "is not valid"],
+    ["instanceName", "Template1", "is not valid"],
+    ["instanceName", "template1", "names one of PostgreSQL's own databases"],
+    ["cloudOrigin", "https://api.example.com/", "ends with a slash"],
+    ["cloudOrigin", "api.example.com", "is not a URL"],
+    ["siteOrigin", "https://example.com/http", "is more than scheme, host and port"],
+    ["backendImage", "ghcr.io/get-convex/convex-backend:latest", "may be another image tomorrow"],
+    ["backendImage", "ghcr.io/get-convex/convex-backend", "may be another image tomorrow"],
+    ["dashboardImage", "ghcr.io/x@sha256:abc", "is not an image reference"],
+    ["adminCidrs", [], "is empty"],
+    ["allowedCidrs", ["10.0.0.0"], '"10.0.0.0" is not valid'],
+    ["allowedCidrs", ["10.0.0.0/33"], '"10.0.0.0/33" is not valid'],
+    ["allowedCidrs", "10.0.0.0/8", "is not a list"],
+    ["operatorKeys", ["AAAA"], '"AAAA" is not valid'],
+    ["sitePort", 3210, "3210 is apiPort too"],
+    ["apiPort", 5432, "5432 is PostgreSQL's"],
+    ["backendEnvironment", [], "is not a map"],
+  ])("refuses %s = %j", (key, value, sentence) => {
+    const found = mistakes({ [key]: value });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(new RegExp(`^convex-droplet:${key}(\\[0\\])?: `));
+    expect(found[0]).toContain(sentence);
+  });
+
+  it("refuses equal origins", () => {
+    const origin = "https://convex.example.com";
+    expect(mistakes({ cloudOrigin: origin, siteOrigin: origin })).toEqual([
+      expect.stringContaining("convex-droplet:siteOrigin: https://convex.example.com equals cloudOrigin"),
+    ]);
+  });
+
+  it("refuses images of two revisions", () => {
+    const image = (name: string, revision: string) => `ghcr.io/${name}:${revision.repeat(40)}@sha256:${"0".repeat(64)}`;
+    expect(mistakes({ backendImage: image("b", "1"), dashboardImage: image("d", "2") })).toEqual([
+      expect.stringContaining(`dashboardImage: is of revision ${"2".repeat(40)}`),
+    ]);
+    expect(mistakes({ backendImage: image("b", "1"), dashboardImage: image("d", "1") })).toEqual([]);
+    expect(mistakes({ backendImage: BACKEND })).toEqual([]);
+  });
+
+  it.each([
+    ["POSTGRES_URL", "postgresql://u:p@h:5432/app", "cluster url already contains db name"],
+    ["POSTGRES_URL", "postgresql://u:p@h:5432", "is built by this program. Remove it."],
+    ["DATABASE_URL", "postgresql://u:p@h/app", "is built by this program and names a database (app)"],
+    ["REDACT_LOGS_TO_CLIENT", "false", "any text switches it on"],
+    ["S3_STORAGE_FILES_BUCKET", "files", "storage cannot be changed after the first start"],
+    ["RUST_LOG", "trace", "is set by this program from logLevel"],
+    ["NOT A NAME", "1", "is not a variable's name"],
+  ])("refuses %s in backendEnvironment", (name, value, sentence) => {
+    const found = mistakes({ backendEnvironment: { [name]: value, UDF_CACHE_MAX_SIZE: "100" } });
+    expect(found).toEqual([expect.stringContaining(`convex-droplet:backendEnvironment.${name}: `)]);
+    expect(found[0]).toContain(sentence);
+    expect(found[0]).not.toContain("u:p@");
+  });
+});
+
+describe("what follows from the settings", () => {
+  it("names the database as the backend does", () => {
+    expect(databaseName("convex-self-hosted")).toBe("convex_self_hosted");
+    expect(databaseName("my_app-2-x")).toBe("my_app_2_x");
+  });
+
+  it("names things in the account as DigitalOcean takes it", () => {
+    expect(label("dev")).toBe("convex-dev");
+    expect(label("Team.Feature_1")).toBe("convex-team-feature-1");
+    expect(label("x".repeat(100)).length).toBeLessThanOrEqual(50);
+  });
+
+  it.each([
+    [{}, "127.0.0.1", "http://127.0.0.1:3210", "http://127.0.0.1:3211"],
+    [{ allowedCidrs: ["0.0.0.0/0"] }, "0.0.0.0", "http://192.0.2.1:3210", "http://192.0.2.1:3211"],
+    [{ cloudOrigin: "https://api.example.com" }, "127.0.0.1", "https://api.example.com", "http://127.0.0.1:3211"],
+  ])("prints URLs that can be reached with %j", async (overrides, bind, cloud, site) => {
+    configure(overrides);
+    const found = endpoints(loadSettings(), pulumi.output("192.0.2.1"));
+    expect(found.bindAddress).toBe(bind);
+    expect(await valueOf(found.cloudOrigin)).toBe(cloud);
+    expect(await valueOf(found.siteOrigin)).toBe(site);
+  });
+});
