@@ -1,0 +1,46 @@
+import { writeFile, rm } from "node:fs/promises";
+import { execa } from "execa";
+import { foldSources } from "./droplet/apt-sources.ts";
+
+/** The release of everything the sandbox makes out of Debian packages. */
+export const DEBIAN_RELEASE = "trixie";
+
+/**
+ * Makes a Debian root file system as a tar archive, from the package mirrors this computer itself uses.
+ *
+ * @param options mmdebstrap's own: variant, packages, hooks.
+ * @param onProgress gets a line for each step.
+ */
+export async function makeDebianArchive(
+  archive: string,
+  options: string[],
+  onProgress: (step: string) => void,
+): Promise<void> {
+  const settings = `${archive}.apt.conf`;
+  // It may hold a proxy's password.
+  await writeFile(settings, await aptSettings(), { mode: 0o600 });
+  try {
+    const build = execa("mmdebstrap", [`--aptopt=${settings}`, ...options, DEBIAN_RELEASE, archive, "-"], {
+      input: await aptSources(),
+    });
+    for await (const line of build.iterable({ from: "stderr" })) {
+      if (line.startsWith("I: ")) onProgress(line.slice(3));
+    }
+    await build;
+  } finally {
+    await rm(settings, { force: true });
+  }
+}
+
+/** This computer's Debian mirrors, as apt's own lines for the release. */
+async function aptSources(): Promise<string> {
+  const format = "$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)";
+  const { stdout } = await execa("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]);
+  return foldSources(stdout, DEBIAN_RELEASE);
+}
+
+/** How this computer reaches its mirrors: proxies, certificates, checks. */
+async function aptSettings(): Promise<string> {
+  const { stdout } = await execa("apt-config", ["dump", "Acquire"]);
+  return stdout.replace(/^(?!Acquire::(https?|Check|Force|Retries|Max-)).*\n?/gm, "");
+}

@@ -1,0 +1,15 @@
+/** An error the client sees, as `{"code","message"}`. */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly code: string;
+
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+
+  toResponse(): Response {
+    return Response.json({ code: this.code, message: this.message }, { status: this.status });
+  }
+}

@@ -1,0 +1,135 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { deriveKey } from "./admin-key.ts";
+import { ApiError } from "./api-error.ts";
+import type { Options } from "./options.ts";
+import type { Persistence, Write } from "./persistence.ts";
+import type { FileStorage, StoredFile } from "./storage.ts";
+
+export interface CanonicalUrls {
+  convexCloudUrl: string;
+  convexSiteUrl: string;
+}
+
+export interface EnvironmentChange {
+  name: string;
+  /** `null` deletes the variable. */
+  value: string | null;
+}
+
+type FileDocument = StoredFile & { contentType: string | null };
+
+const ENVIRONMENT = "_environment_variables";
+const STATE = "_backend_state";
+const URLS = "_canonical_urls";
+const FILES = "_file_storage";
+
+const BUILT_IN_VARIABLES = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
+const UPLOAD_URL_VALIDITY_MS = 60 * 60 * 1000;
+
+/** All that the deployment keeps beside its users' tables, each in documents of its own. */
+export class Deployment {
+  readonly instanceName: string;
+  readonly secret: Uint8Array;
+  readonly persistence: Persistence;
+  readonly #files: FileStorage;
+  readonly #options: Pick<Options, "cloudOrigin" | "siteOrigin">;
+
+  constructor(
+    identity: { instanceName: string; secret: Uint8Array },
+    options: Pick<Options, "cloudOrigin" | "siteOrigin">,
+    persistence: Persistence,
+    files: FileStorage,
+  ) {
+    this.instanceName = identity.instanceName;
+    this.secret = identity.secret;
+    this.#options = options;
+    this.persistence = persistence;
+    this.#files = files;
+  }
+
+  /** What users set; functions see the built-in variables too. */
+  async environmentVariables(): Promise<Record<string, string>> {
+    const variables = (await this.persistence.list(ENVIRONMENT)) as unknown as { name: string; value: string }[];
+    return Object.fromEntries(variables.map(({ name, value }) => [name, value]));
+  }
+
+  async updateEnvironmentVariables(changes: EnvironmentChange[]): Promise<void> {
+    const writes: Write[] = changes.map(({ name, value }) => {
+      if (!/^[A-Za-z_][A-Za-z0-9_]{0,39}$/.test(name))
+        throw new ApiError(400, "EnvironmentVariableNameInvalid", `Environment variable name "${name}" is not valid`);
+      if (BUILT_IN_VARIABLES.includes(name))
+        throw new ApiError(
+          400,
+          "EnvVarNameForbidden",
+          `Environment variable with name "${name}" is built-in and cannot be overridden`,
+        );
+      return { table: ENVIRONMENT, key: name, value: value === null ? null : { name, value } };
+    });
+    await this.persistence.commit(writes);
+  }
+
+  async isPaused(): Promise<boolean> {
+    return (await this.persistence.get(STATE, "state")) === "paused";
+  }
+
+  async setPaused(paused: boolean): Promise<void> {
+    if (!paused && !(await this.isPaused()))
+      throw new ApiError(400, "UnpauseDeploymentFailed", "Deployment is not currently paused.");
+    await this.persistence.commit([{ table: STATE, key: "state", value: paused ? "paused" : "running" }]);
+  }
+
+  /** The origins the process was started with, unless overridden since. */
+  async canonicalUrls(): Promise<CanonicalUrls> {
+    const cloud = await this.persistence.get(URLS, "convexCloud");
+    const site = await this.persistence.get(URLS, "convexSite");
+    return {
+      convexCloudUrl: typeof cloud === "string" ? cloud : this.#options.cloudOrigin,
+      convexSiteUrl: typeof site === "string" ? site : this.#options.siteOrigin,
+    };
+  }
+
+  /** `undefined` takes the override back. */
+  async overrideCanonicalUrl(destination: "convexCloud" | "convexSite", url: string | undefined): Promise<void> {
+    await this.persistence.commit([{ table: URLS, key: destination, value: url ?? null }]);
+  }
+
+  /** Where a client may put one file within the next hour. */
+  async uploadUrl(): Promise<string> {
+    const { convexCloudUrl } = await this.canonicalUrls();
+    const issued = Date.now().toString();
+    return `${convexCloudUrl}/api/storage/upload?token=${issued}.${this.#uploadSignature(issued)}`;
+  }
+
+  async fileUrl(storageId: string): Promise<string | null> {
+    const { convexCloudUrl } = await this.canonicalUrls();
+    return (await this.persistence.get(FILES, storageId)) ? `${convexCloudUrl}/api/storage/${storageId}` : null;
+  }
+
+  /** Returns the file's storage id. */
+  async storeFile(token: string, body: AsyncIterable<Uint8Array>, contentType: string | null): Promise<string> {
+    this.#checkUploadToken(token);
+    const file: FileDocument = { ...(await this.#files.store(body)), contentType };
+    await this.persistence.commit([{ table: FILES, key: file.storageId, value: { ...file } }]);
+    return file.storageId;
+  }
+
+  async readFile(storageId: string): Promise<{ file: FileDocument; body: ReadableStream<Uint8Array> }> {
+    const file = (await this.persistence.get(FILES, storageId)) as unknown as FileDocument | null;
+    if (!file) throw new ApiError(404, "FileNotFound", `File ${storageId} not found`);
+    return { file, body: await this.#files.read(storageId) };
+  }
+
+  #checkUploadToken(token: string): void {
+    const [issued = "", signature = ""] = token.split(".");
+    const expected = Buffer.from(this.#uploadSignature(issued));
+    const given = Buffer.from(signature);
+    const valid = given.length === expected.length && timingSafeEqual(given, expected);
+    if (!valid) throw new ApiError(401, "StorageTokenInvalid", "Invalid storage upload token");
+    if (Date.now() - Number(issued) > UPLOAD_URL_VALIDITY_MS)
+      throw new ApiError(401, "StorageTokenExpired", "Storage upload token is older than an hour");
+  }
+
+  #uploadSignature(issued: string): string {
+    return createHmac("sha256", deriveKey(this.secret, "store file authorization")).update(issued).digest("hex");
+  }
+}

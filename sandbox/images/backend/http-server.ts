@@ -1,0 +1,160 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { ApiError } from "./api-error.ts";
+import { log } from "./log.ts";
+
+export interface Route {
+  method: string;
+  /** A `URLPattern` path, such as `/api/storage/:id`. */
+  path: string;
+  handle: (request: Request, params: Record<string, string | undefined>) => Response | Promise<Response>;
+  /** Answered at once, however many requests are pending. */
+  unlimited?: boolean;
+}
+
+export interface ServerSettings {
+  /** Requests handled at a time; more wait for their turn. */
+  maxConcurrentRequests: number;
+  /** Time a client has to send its request, in seconds. */
+  timeoutSeconds: number;
+  /** Called with an error that is no answer to a client: the process cannot go on. */
+  onFatal: (error: unknown) => boolean;
+}
+
+/** Serves `routes`, the first that matches, with the backend's CORS rules. */
+export function serveRoutes(routes: Route[], settings: ServerSettings): Server {
+  const patterns = routes.map((route) => ({ ...route, pattern: new URLPattern({ pathname: route.path }) }));
+  const limit = concurrencyLimit(settings.maxConcurrentRequests);
+
+  async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const request = toRequest(incoming);
+    const method = request.method === "HEAD" ? "GET" : request.method;
+    const url = new URL(request.url);
+    const found = patterns.find(
+      (route) => (route.method === "*" || route.method === method) && route.pattern.test({ pathname: url.pathname }),
+    );
+    const respond = async () => {
+      const response = found
+        ? await found.handle(request, found.pattern.exec({ pathname: url.pathname })?.pathname.groups ?? {})
+        : notFound(method, url.pathname);
+      await send(response, incoming, outgoing);
+    };
+    await (found?.unlimited ? respond() : limit(respond));
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    if (incoming.method === "OPTIONS" && incoming.headers["access-control-request-method"]) {
+      void send(new Response(null), incoming, outgoing);
+      return;
+    }
+    answer(incoming, outgoing).catch((error: unknown) => {
+      if (settings.onFatal(error)) return;
+      if (outgoing.headersSent) outgoing.destroy();
+      else void send(toResponse(error), incoming, outgoing);
+    });
+  });
+  server.requestTimeout = settings.timeoutSeconds * 1000;
+  return server;
+}
+
+/** Throws when the body is no JSON object, or longer than `maxBytes`. */
+export async function readJson(request: Request, maxBytes: number): Promise<Record<string, unknown>> {
+  const body = await readBody(request, maxBytes);
+  try {
+    const value: unknown = JSON.parse(body.toString());
+    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Not JSON: refused below, like JSON of another kind.
+  }
+  throw new ApiError(400, "BadJsonBody", "The request body is not a JSON object");
+}
+
+export async function readBody(request: Request, maxBytes: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of bodyOf(request)) {
+    size += chunk.length;
+    if (size > maxBytes) throw new ApiError(413, "RequestTooLarge", `The request body is over ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The body as it arrives; empty when the request has none. */
+export async function* bodyOf(request: Request): AsyncGenerator<Uint8Array> {
+  if (request.body) yield* request.body as ReadableStream<Uint8Array>;
+}
+
+function toRequest(incoming: IncomingMessage): Request {
+  const headers = Object.entries(incoming.headersDistinct).flatMap(([name, values = []]) =>
+    values.map((value): [string, string] => [name, value]),
+  );
+  const method = incoming.method ?? "GET";
+  const body = method === "GET" || method === "HEAD" ? null : (Readable.toWeb(incoming) as ReadableStream<Uint8Array>);
+  // Only the path and the query of the URL are used, so the `Host` header, which may be anything, is left out.
+  return new Request(new URL(incoming.url ?? "/", "http://backend"), { method, headers, body, duplex: "half" });
+}
+
+async function send(response: Response, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  outgoing.statusCode = response.status;
+  outgoing.setHeaders(response.headers);
+  outgoing.setHeaders(corsHeaders(incoming));
+  if (!response.body || incoming.method === "HEAD") {
+    outgoing.end();
+    return;
+  }
+  try {
+    await pipeline(Readable.fromWeb(response.body), outgoing);
+  } catch (error) {
+    log.debug(`a client went away: ${String(error)}`);
+  }
+}
+
+function corsHeaders(incoming: IncomingMessage): Map<string, string> {
+  const { origin } = incoming.headers;
+  if (origin === undefined) return new Map();
+  const headers = new Map([
+    ["access-control-allow-origin", origin],
+    ["access-control-allow-credentials", "true"],
+    ["vary", "origin"],
+  ]);
+  if (incoming.method === "OPTIONS") {
+    headers.set("access-control-allow-methods", "GET,POST,PUT,PATCH,DELETE,OPTIONS,HEAD");
+    headers.set("access-control-allow-headers", incoming.headers["access-control-request-headers"] ?? "");
+    headers.set("access-control-max-age", "86400");
+  }
+  return headers;
+}
+
+function notFound(method: string, path: string): Response {
+  return path.startsWith("/api/")
+    ? new ApiError(501, "NotSimulated", `${method} ${path}: not served by this stand-in of the backend.`).toResponse()
+    : new ApiError(404, "NotFound", `${method} ${path}: no such route.`).toResponse();
+}
+
+function toResponse(error: unknown): Response {
+  if (error instanceof ApiError) return error.toResponse();
+  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  return new ApiError(500, "InternalServerError", "Your request couldn't be completed. Try again later.").toResponse();
+}
+
+function concurrencyLimit(max: number): (run: () => Promise<void>) => Promise<void> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  return async (run) => {
+    if (running >= max)
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve);
+      });
+    else running += 1;
+    try {
+      await run();
+    } finally {
+      const next = waiting.shift();
+      // The next one takes over this one's place.
+      if (next) next();
+      else running -= 1;
+    }
+  };
+}

@@ -1,0 +1,182 @@
+import { createHash } from "node:crypto";
+import type pg from "pg";
+import { log } from "./log.ts";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** A document to write; `null` deletes it. */
+export interface Write {
+  table: string;
+  key: string;
+  value: Json;
+}
+
+/** Another backend took the database over. The process must end: it may not write any more. */
+export class LeaseLost extends Error {
+  constructor() {
+    super("Lease Lost");
+  }
+}
+
+/** The version this backend's tables have; the real one migrates to it in the background. */
+const METADATA_VERSION = 128;
+
+/** One key for all starters: two that create the same tables at once would else collide in the catalogue. */
+const SCHEMA_LOCK = 0x636f6e76;
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS documents (
+    id BYTEA NOT NULL, ts BIGINT NOT NULL, table_id BYTEA NOT NULL, json_value BYTEA,
+    deleted BOOLEAN DEFAULT false, prev_ts BIGINT, PRIMARY KEY (ts, table_id, id));
+  CREATE INDEX IF NOT EXISTS documents_by_table_and_id ON documents (table_id, id, ts);
+  CREATE INDEX IF NOT EXISTS documents_by_table_ts_and_id ON documents (table_id, ts, id);
+  CREATE TABLE IF NOT EXISTS indexes (
+    index_id BYTEA NOT NULL, ts BIGINT NOT NULL, key_prefix BYTEA NOT NULL, key_suffix BYTEA, key_sha256 BYTEA NOT NULL,
+    deleted BOOLEAN, table_id BYTEA, document_id BYTEA, PRIMARY KEY (index_id, key_sha256, ts));
+  CREATE INDEX IF NOT EXISTS indexes_by_index_id_key_prefix_key_sha256
+    ON indexes (index_id, key_prefix, key_sha256);
+  CREATE TABLE IF NOT EXISTS leases (id BIGINT NOT NULL PRIMARY KEY, ts BIGINT NOT NULL);
+  INSERT INTO leases (id, ts) VALUES (1, 0) ON CONFLICT DO NOTHING;
+  CREATE TABLE IF NOT EXISTS read_only (id BIGINT NOT NULL PRIMARY KEY);
+  CREATE TABLE IF NOT EXISTS persistence_globals (key TEXT NOT NULL PRIMARY KEY, json_value BYTEA NOT NULL);`;
+
+/**
+ * The backend's tables in Postgres, with one writer: the newest process to start takes the lease, and each commit of an
+ * older one fails. Documents are kept in all their versions, the newest of each is the one that counts.
+ */
+export class Persistence {
+  readonly #pool: pg.Pool;
+  readonly #lease: bigint;
+  #lastTimestamp: bigint;
+  /** Commits run one after the other: a version's `prev_ts` is then the version before it. */
+  #commits: Promise<unknown> = Promise.resolve();
+
+  private constructor(pool: pg.Pool, lease: bigint) {
+    this.#pool = pool;
+    this.#lease = lease;
+    this.#lastTimestamp = lease;
+  }
+
+  /** Creates what is missing and takes the lease. */
+  static async open(pool: pg.Pool): Promise<Persistence> {
+    const schema = await pool.query<{ schema: string | null }>("SELECT current_schema() AS schema");
+    if (schema.rows[0]?.schema == null)
+      throw new Error("PostgresOptions::schema not provided and database has no current_schema()?");
+    await transaction(pool, async (client) => {
+      await client.query("SELECT pg_advisory_xact_lock($1)", [SCHEMA_LOCK]);
+      await client.query(SCHEMA);
+    });
+    const readOnly = await pool.query("SELECT 1 FROM read_only LIMIT 1");
+    if (readOnly.rowCount) throw new Error("persistence is read-only, data migration in progress");
+    log.info("attempting to acquire lease");
+    const lease = now();
+    const taken = await pool.query("UPDATE leases SET ts = $1 WHERE id = 1 AND ts < $1", [lease]);
+    if (!taken.rowCount) throw new Error("failed to acquire lease: Already acquired with higher timestamp");
+    log.info(`lease acquired with ts ${lease}`);
+    log.info(`db metadata version up to date at ${METADATA_VERSION}`);
+    return new Persistence(pool, lease);
+  }
+
+  /** Throws `LeaseLost` when another process holds the lease by now. */
+  async checkLease(): Promise<void> {
+    const held = await this.#pool.query("SELECT 1 FROM leases WHERE id = 1 AND ts = $1", [this.#lease]);
+    if (!held.rowCount) throw new LeaseLost();
+  }
+
+  async get(table: string, key: string): Promise<Json> {
+    const { rows } = await this.#pool.query<{ json_value: Buffer | null }>(
+      "SELECT json_value FROM documents WHERE table_id = $1 AND id = $2 ORDER BY ts DESC LIMIT 1",
+      [identifier(table), identifier(key)],
+    );
+    return decode(rows[0]?.json_value);
+  }
+
+  /** The newest version of each document that was not deleted. */
+  async list(table: string): Promise<Json[]> {
+    const { rows } = await this.#pool.query<{ json_value: Buffer | null }>(
+      `SELECT json_value FROM (
+         SELECT DISTINCT ON (id) id, json_value, deleted FROM documents WHERE table_id = $1 ORDER BY id, ts DESC
+       ) AS newest WHERE NOT deleted`,
+      [identifier(table)],
+    );
+    return rows.map((row) => decode(row.json_value));
+  }
+
+  /** All of the writes or none of them. */
+  async commit(writes: Write[]): Promise<void> {
+    const commit = this.#commits.then(() => this.#commit(writes));
+    this.#commits = commit.catch(() => undefined);
+    await commit;
+  }
+
+  async #commit(writes: Write[]): Promise<void> {
+    const current = now();
+    const timestamp = current > this.#lastTimestamp ? current : this.#lastTimestamp + 1n;
+    await transaction(this.#pool, async (client) => {
+      const lease = await client.query("SELECT 1 FROM leases WHERE id = 1 AND ts = $1 FOR SHARE", [this.#lease]);
+      if (!lease.rowCount) throw new LeaseLost();
+      for (const { table, key, value } of writes)
+        await client.query(
+          `INSERT INTO documents (id, ts, table_id, json_value, deleted, prev_ts)
+           VALUES ($1, $2, $3, $4, $5, (SELECT max(ts) FROM documents WHERE table_id = $3 AND id = $1))`,
+          [identifier(key), timestamp, identifier(table), value === null ? null : encode(value), value === null],
+        );
+    });
+    this.#lastTimestamp = timestamp;
+  }
+
+  async global(key: string): Promise<Json> {
+    const { rows } = await this.#pool.query<{ json_value: Buffer }>(
+      "SELECT json_value FROM persistence_globals WHERE key = $1",
+      [key],
+    );
+    return decode(rows[0]?.json_value);
+  }
+
+  async setGlobal(key: string, value: Json): Promise<void> {
+    await this.#pool.query(
+      `INSERT INTO persistence_globals (key, json_value) VALUES ($1, $2)
+       ON CONFLICT (key) DO UPDATE SET json_value = excluded.json_value`,
+      [key, encode(value)],
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#commits;
+    await this.#pool.end();
+  }
+}
+
+async function transaction(pool: pg.Pool, body: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+  const client = await pool.connect();
+  let failure: Error | undefined;
+  try {
+    await client.query("BEGIN");
+    await body(client);
+    await client.query("COMMIT");
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error));
+    throw failure;
+  } finally {
+    // Given a reason, the pool closes the connection, which rolls back whatever was begun on it.
+    client.release(failure);
+  }
+}
+
+/** Nanoseconds since the epoch, the unit of all timestamps in the tables. */
+function now(): bigint {
+  return BigInt(Date.now()) * 1_000_000n;
+}
+
+/** Ids are 16 bytes in the tables; names of any length map onto them. */
+function identifier(name: string): Buffer {
+  return createHash("sha256").update(name).digest().subarray(0, 16);
+}
+
+function encode(value: Json): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function decode(bytes: Buffer | null | undefined): Json {
+  return bytes ? (JSON.parse(bytes.toString()) as Json) : null;
+}

@@ -1,0 +1,46 @@
+import { request as httpRequest } from "node:http";
+import { Readable } from "node:stream";
+import { text } from "./api.ts";
+import type { Route } from "./http-server.ts";
+import { metricsRoute } from "./metrics.ts";
+
+/** Headers of one connection, not of the message: each side has its own. */
+const HOP_BY_HOP = ["connection", "keep-alive", "transfer-encoding", "upgrade"];
+
+/** The HTTP surface of port 3211: HTTP actions, which the API's port answers below `/http`. */
+export function siteProxyRoutes(apiPort: number, metricsDisabled: boolean): Route[] {
+  return [
+    { ...text("/version", "unknown"), unlimited: true },
+    metricsRoute(metricsDisabled),
+    { method: "*", path: "*", handle: (request) => forward(request, apiPort) },
+  ];
+}
+
+function forward(request: Request, apiPort: number): Promise<Response> {
+  const { pathname, search } = new URL(request.url);
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(
+      {
+        host: "127.0.0.1",
+        port: apiPort,
+        path: `/http${pathname}${search}`,
+        method: request.method,
+        headers: endToEnd(request.headers),
+      },
+      (incoming) => {
+        const headers = new Headers();
+        for (const [name, values = []] of Object.entries(incoming.headersDistinct))
+          for (const value of values) headers.append(name, value);
+        const body = Readable.toWeb(incoming) as ReadableStream<Uint8Array>;
+        resolve(new Response(body, { status: incoming.statusCode ?? 502, headers: endToEnd(headers) }));
+      },
+    );
+    outgoing.on("error", reject);
+    if (request.body) Readable.fromWeb(request.body).on("error", reject).pipe(outgoing);
+    else outgoing.end();
+  });
+}
+
+function endToEnd(headers: Headers): Record<string, string> {
+  return Object.fromEntries([...headers].filter(([name]) => !HOP_BY_HOP.includes(name)));
+}

@@ -1,0 +1,102 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { makeDebianArchive } from "../debian.ts";
+import { REGISTRY_HOST } from "../droplet/network.ts";
+import type { SandboxHome } from "../home.ts";
+import { buildImage, hasImage, importImage, pushImage } from "./engine.ts";
+import {
+  BASE_OPTIONS,
+  baseHash,
+  IMAGE_MODULES,
+  moduleFolders,
+  NODE_BINARY,
+  revision,
+  type ImageName,
+} from "./recipe.ts";
+import { publishedDigest } from "./registry.ts";
+
+const CHECKOUT = path.resolve(import.meta.dirname, "../..");
+const PREFIX = "convex-droplet-sandbox";
+const PROBE_MS = 3000;
+
+/** References that a droplet pulls, `registry.sandbox:<port>/convex-<image>:<revision>@sha256:<digest>`. */
+export type PublishedImages = Record<ImageName, string>;
+
+/** Whether the official images can be had; the sandbox then has no use for stand-ins. Answers within three seconds. */
+export async function officialImagesReachable(): Promise<boolean> {
+  try {
+    const { headers } = await fetch("https://ghcr.io/v2/", { signal: AbortSignal.timeout(PROBE_MS) });
+    // Only a registry sends it: a company's proxy that answers in its place does not.
+    return headers.has("docker-distribution-api-version") || headers.has("www-authenticate");
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Builds the stand-in images where they are missing and puts them into the sandbox's registry, which must be running.
+ * What is there already is left as it is: a second call asks the registry and is done.
+ *
+ * @param onProgress gets a line for each step.
+ */
+export async function publishImages(home: SandboxHome, onProgress: (step: string) => void): Promise<PublishedImages> {
+  const tag = await revision();
+  return {
+    backend: await publish(home, "backend", tag, onProgress),
+    dashboard: await publish(home, "dashboard", tag, onProgress),
+  };
+}
+
+async function publish(
+  home: SandboxHome,
+  image: ImageName,
+  tag: string,
+  onProgress: (step: string) => void,
+): Promise<string> {
+  const repository = `convex-${image}`;
+  let digest = await publishedDigest(home, repository, tag);
+  if (digest === undefined) {
+    const name = await ensureImage(image, tag, onProgress);
+    onProgress(`pushing ${repository}`);
+    digest = await pushImage(name, `127.0.0.1:${home.registryPort}/${repository}`, tag);
+  }
+  return `${REGISTRY_HOST}:${home.registryPort}/${repository}:${tag}@${digest}`;
+}
+
+/** Builds one image unless the engine has it. Returns its name there, which all sandboxes of this computer share. */
+export async function ensureImage(image: ImageName, tag: string, onProgress: (step: string) => void): Promise<string> {
+  const name = `${PREFIX}/convex-${image}:${tag}`;
+  if (await hasImage(name)) return name;
+  const base = await ensureBase(onProgress);
+  await withTemporaryFolder(async (folder) => {
+    await cp(path.join(import.meta.dirname, image), folder, { recursive: true });
+    for (const module of moduleFolders(IMAGE_MODULES[image]))
+      await cp(path.join(CHECKOUT, module), path.join(folder, module), { recursive: true });
+    await buildImage(folder, name, { BASE: base, REVISION: tag }, onProgress);
+  });
+  return name;
+}
+
+async function ensureBase(onProgress: (step: string) => void): Promise<string> {
+  const [repository, tag] = [`${PREFIX}/base`, baseHash()];
+  const name = `${repository}:${tag}`;
+  if (await hasImage(name)) return name;
+  await withTemporaryFolder(async (folder) => {
+    const archive = path.join(folder, "base.tar");
+    const node = `--customize-hook=copy-in "${NODE_BINARY}" /usr/local/bin`;
+    await makeDebianArchive(archive, [...BASE_OPTIONS, node], onProgress);
+    onProgress("importing the base of the images");
+    await importImage(archive, repository, tag);
+  });
+  return name;
+}
+
+async function withTemporaryFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "convex-images-"));
+  try {
+    await use(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

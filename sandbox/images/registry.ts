@@ -1,0 +1,209 @@
+import { spawn } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import https from "node:https";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import { ensureNetwork, REGISTRY_HOST } from "../droplet/network.ts";
+import type { SandboxHome } from "../home.ts";
+
+const START_DEADLINE_MS = 15_000;
+const STOP_DEADLINE_MS = 10_000;
+const POLL_MS = 50;
+const LOCALHOST = "127.0.0.1";
+const CERTIFICATE_DAYS = "3650";
+
+/** The certificate of the registry's authority; droplets trust it for the registry's name. PEM. */
+export function registryCertificate(home: SandboxHome): string {
+  return path.join(folderOf(home), "ca.crt");
+}
+
+/**
+ * Starts the sandbox's image registry: one process for this computer's engine at 127.0.0.1, one for the droplets at the
+ * network's gateway, over the same storage. They outlive the caller. Resolves once both answer; does nothing to one that runs.
+ */
+export async function startRegistry(home: SandboxHome): Promise<void> {
+  const folder = folderOf(home);
+  await mkdir(path.join(folder, "storage"), { recursive: true, mode: 0o700 });
+  const { gateway } = await ensureNetwork(home);
+  const addresses = [LOCALHOST, gateway];
+  if (!(await hasCertificateFor(folder, gateway))) {
+    await stopRegistry(home);
+    await makeCertificates(folder, gateway);
+  }
+  for (const address of addresses) await startProcess(home, address);
+  for (const address of addresses) await untilAnswers(home, address);
+}
+
+/** Ends its processes. The images stay, for the next start. */
+export async function stopRegistry(home: SandboxHome): Promise<void> {
+  const folder = folderOf(home);
+  const files = existsSync(folder) ? await readdir(folder) : [];
+  const configurations = files.filter((file) => file.endsWith(".yml")).map((file) => path.join(folder, file));
+  await Promise.all(configurations.map(stopProcess));
+}
+
+/** The digest of a tag, `sha256:...`, or nothing where the registry does not have it. */
+export async function publishedDigest(home: SandboxHome, repository: string, tag: string): Promise<string | undefined> {
+  const { status, digest } = await head(home, LOCALHOST, `/v2/${repository}/manifests/${tag}`);
+  return status === 200 ? digest : undefined;
+}
+
+function folderOf(home: SandboxHome): string {
+  return path.join(home.root, "registry");
+}
+
+async function startProcess(home: SandboxHome, address: string): Promise<void> {
+  const folder = folderOf(home);
+  const configuration = path.join(folder, `${address}.yml`);
+  if (pidOf(configuration) !== undefined) return;
+  await writeFile(configuration, render(home, address));
+  const log = await open(path.join(folder, `${address}.log`), "a");
+  try {
+    const child = spawn("docker-registry", ["serve", configuration], {
+      detached: true,
+      stdio: ["ignore", log.fd, log.fd],
+    });
+    await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject));
+    child.unref();
+    await writeFile(pidFile(configuration), `${child.pid ?? ""}\n`);
+  } finally {
+    await log.close();
+  }
+}
+
+async function stopProcess(configuration: string): Promise<void> {
+  const pid = pidOf(configuration);
+  if (pid !== undefined) {
+    process.kill(pid);
+    const deadline = Date.now() + STOP_DEADLINE_MS;
+    while (pidOf(configuration) !== undefined) {
+      if (Date.now() > deadline) process.kill(pid, "SIGKILL");
+      await sleep(POLL_MS);
+    }
+  }
+  await rm(pidFile(configuration), { force: true });
+}
+
+function pidFile(configuration: string): string {
+  return configuration.replace(/\.yml$/, ".pid");
+}
+
+/** A pid file outlives its process, and the number may be another's by now: the command line tells. */
+function pidOf(configuration: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(pidFile(configuration), "utf8"));
+    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    return command.includes(configuration) ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function render(home: SandboxHome, address: string): string {
+  const folder = folderOf(home);
+  // JSON is YAML, and quotes whatever a folder's name may hold.
+  return JSON.stringify(
+    {
+      version: 0.1,
+      log: { level: "warn", accesslog: { disabled: true } },
+      storage: { filesystem: { rootdirectory: path.join(folder, "storage") } },
+      http: {
+        addr: `${address}:${home.registryPort}`,
+        tls: { certificate: path.join(folder, "server.crt"), key: path.join(folder, "server.key") },
+      },
+    },
+    undefined,
+    2,
+  );
+}
+
+async function untilAnswers(home: SandboxHome, address: string): Promise<void> {
+  const folder = folderOf(home);
+  const deadline = Date.now() + START_DEADLINE_MS;
+  for (;;) {
+    try {
+      await head(home, address, "/v2/");
+      return;
+    } catch (error) {
+      const running = pidOf(path.join(folder, `${address}.yml`)) !== undefined;
+      if (!running || Date.now() > deadline) {
+        const log = await readFile(path.join(folder, `${address}.log`), "utf8");
+        const last = log.trim().split("\n").slice(-5).join("\n");
+        throw new Error(
+          `image registry at ${address}:${home.registryPort}: ${running ? "does not answer" : "ended"}, it should serve. ` +
+            `Its last lines are:\n${last}`,
+          { cause: error },
+        );
+      }
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+async function head(home: SandboxHome, address: string, route: string): Promise<{ status: number; digest?: string }> {
+  const ca = await readFile(registryCertificate(home));
+  return await new Promise((resolve, reject) => {
+    https
+      .request(
+        {
+          method: "HEAD",
+          host: address,
+          port: home.registryPort,
+          path: route,
+          ca,
+          headers: { accept: "application/vnd.docker.distribution.manifest.v2+json" },
+          agent: false,
+        },
+        (response) => {
+          response.resume();
+          const digest = response.headers["docker-content-digest"];
+          resolve({ status: response.statusCode ?? 0, ...(typeof digest === "string" && { digest }) });
+        },
+      )
+      .on("error", reject)
+      .end();
+  });
+}
+
+async function hasCertificateFor(folder: string, gateway: string): Promise<boolean> {
+  try {
+    const authority = new X509Certificate(await readFile(path.join(folder, "ca.crt")));
+    const server = new X509Certificate(await readFile(path.join(folder, "server.crt")));
+    return server.checkIssued(authority) && server.checkIP(gateway) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** An authority of the sandbox's own and, from it, the registry's certificate. Both private keys are root's. */
+async function makeCertificates(folder: string, gateway: string): Promise<void> {
+  const inFolder = (file: string) => path.join(folder, file);
+  const newKey = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-x509"];
+  const days = ["-days", CERTIFICATE_DAYS];
+  const authority = [
+    "-keyout",
+    inFolder("ca.key"),
+    "-out",
+    inFolder("ca.crt"),
+    "-subj",
+    "/CN=Sandbox registry authority",
+  ];
+  await execa("openssl", [...newKey, ...days, ...authority]);
+  const names = `subjectAltName=DNS:${REGISTRY_HOST},IP:${gateway},IP:${LOCALHOST}`;
+  const issuer = ["-CA", inFolder("ca.crt"), "-CAkey", inFolder("ca.key")];
+  const server = [
+    "-keyout",
+    inFolder("server.key"),
+    "-out",
+    inFolder("server.crt.new"),
+    "-subj",
+    `/CN=${REGISTRY_HOST}`,
+  ];
+  const extensions = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
+  await execa("openssl", [...newKey, ...days, ...issuer, ...server, ...extensions]);
+  // Last, since it is what tells that all is there.
+  await rename(inFolder("server.crt.new"), inFolder("server.crt"));
+}
