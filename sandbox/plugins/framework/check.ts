@@ -117,7 +117,9 @@ class Check {
   #refuseUndeclared(table: Properties, news: PropertyBag, path: string): void {
     for (const key of Object.keys(news)) {
       if (key in table || key === DEFAULTS) continue;
-      const known = Object.keys(table).filter((name) => table[name]?.type !== "unsupported");
+      const known = Object.keys(table)
+        .filter((name) => table[name]?.type !== "unsupported")
+        .sort();
       this.#fail(join(path, key), `is unknown, it must be one of: ${known.join(", ")}. Remove it or correct its name`);
     }
   }

@@ -32,7 +32,7 @@ export const randomPassword = resource<undefined>()({
     result: { type: "string", secret: true },
     ...unsupported("bcryptHash"),
   },
-  check: checkLength,
+  check: checkSatisfiable,
   create: (_context, inputs) => {
     const kinds = [
       { use: inputs.lower, alphabet: LOWER, minimum: inputs.minLower },
@@ -47,8 +47,13 @@ export const randomPassword = resource<undefined>()({
   },
 });
 
-function checkLength(inputs: PropertyBag): Failure[] {
+function checkSatisfiable(inputs: PropertyBag): Failure[] {
   const { length, minLower, minUpper, minNumeric, minSpecial } = inputs;
+  if (["lower", "upper", "numeric", "special"].every((kind) => inputs[kind] === false)) {
+    return [
+      { property: "special", reason: "special is false like lower, upper and numeric, one of them must be true" },
+    ];
+  }
   if (typeof length !== "number") return [];
   const minima = [minLower, minUpper, minNumeric, minSpecial].filter((value) => typeof value === "number");
   const least = minima.reduce((sum, value) => sum + value, 0);

@@ -1,0 +1,325 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+import grpc from "@grpc/grpc-js";
+import type { ServiceError, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
+import engineServices from "@pulumi/pulumi/proto/engine_grpc_pb.js";
+import type { LogRequest } from "@pulumi/pulumi/proto/engine_pb.js";
+import services from "@pulumi/pulumi/proto/provider_grpc_pb.js";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import type * as pb from "@pulumi/pulumi/proto/provider_pb.js";
+import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
+import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
+import { marshal, unmarshal } from "../../sandbox/plugins/framework/values.ts";
+import type { PropertyBag } from "../../sandbox/plugins/framework/values.ts";
+
+/** What a program says about a resource; members that are undefined are left out. */
+export type Inputs = Readonly<Record<string, unknown>>;
+
+/** A resource as the engine keeps it between operations. */
+export interface Made {
+  type: string;
+  urn: string;
+  id: string;
+  inputs: PropertyBag;
+  state: PropertyBag;
+}
+
+export interface LogLine {
+  severity: "debug" | "info" | "warning" | "error";
+  message: string;
+  urn: string;
+  /** Replaced by the next line. */
+  status: boolean;
+}
+
+export interface DiffResult {
+  /** `{"ports[0].internal": "UPDATE_REPLACE"}` */
+  detailed: Record<string, keyof typeof pb.PropertyDiff.Kind>;
+  replaces: string[];
+  diffs: string[];
+  deleteBeforeReplace: boolean;
+}
+
+export interface OperationOptions {
+  preview?: boolean;
+  timeoutSeconds?: number;
+}
+
+export interface CheckOptions {
+  name?: string;
+  olds?: PropertyBag;
+  seed?: string;
+  autonaming?: { mode: keyof typeof pb.CheckRequest.AutonamingOptions.Mode; proposed?: string };
+}
+
+/**
+ * A plugin process, started and spoken to as the engine does, with an engine that records log lines:
+ * `await using plugin = await PluginClient.start("random")`, then `configure`, `create`, `diff`…
+ */
+export class PluginClient implements AsyncDisposable {
+  readonly logs: LogLine[];
+  /** The bare protocol. */
+  readonly grpc: InstanceType<typeof services.ResourceProviderClient>;
+  /** The plugin's process id. */
+  readonly pid: number;
+  readonly #process: ChildProcess;
+  readonly #engine: FakeEngine;
+
+  private constructor(process: ChildProcess, pid: number, engine: FakeEngine, port: number) {
+    this.#process = process;
+    this.pid = pid;
+    this.#engine = engine;
+    this.logs = engine.logs;
+    this.grpc = new services.ResourceProviderClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
+  }
+
+  /** Starts `sandbox/plugins/<name>/main.ts`, or the given entry point, and waits for its port. */
+  static async start(entry: string, options: { env?: Record<string, string> } = {}): Promise<PluginClient> {
+    const engine = await FakeEngine.start();
+    const main = entry.endsWith(".ts") ? entry : path.resolve("sandbox/plugins", entry, "main.ts");
+    const child = spawn(process.execPath, [main, engine.address], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, ...options.env },
+    });
+    const firstLine = new Promise<string>((resolve, reject) => {
+      createInterface(child.stdout).once("line", resolve);
+      child.once("error", reject);
+      child.once("exit", (code) => {
+        reject(new Error(`${main}: ended with code ${String(code)} before it printed its port`));
+      });
+    });
+    try {
+      const port = Number(await firstLine);
+      if (child.pid === undefined) throw new Error(`${main}: has no process id`);
+      return new PluginClient(child, child.pid, engine, port);
+    } catch (error) {
+      engine.stop();
+      child.kill("SIGKILL");
+      throw error;
+    }
+  }
+
+  /** CheckConfig and Configure, as for a provider with these settings. */
+  async configure(settings: Inputs = {}): Promise<PropertyBag> {
+    const inputs = await this.checkConfig(settings);
+    const request = new messages.ConfigureRequest();
+    request.setArgs(marshal(inputs));
+    request.setAcceptsecrets(true);
+    request.setAcceptresources(true);
+    await answer<pb.ConfigureResponse>((done) => this.grpc.configure(request, done));
+    return inputs;
+  }
+
+  async checkConfig(settings: Inputs): Promise<PropertyBag> {
+    const request = new messages.CheckRequest();
+    request.setUrn("urn:pulumi:test::test::pulumi:providers:test::default");
+    request.setNews(marshal(settings));
+    return checked(await answer<pb.CheckResponse>((done) => this.grpc.checkConfig(request, done)));
+  }
+
+  /** The checked inputs; rejects with the reasons, one a line, when there are failures. */
+  async check(type: string, inputs: Inputs, options: CheckOptions = {}): Promise<PropertyBag> {
+    const request = new messages.CheckRequest();
+    request.setUrn(urnOf(type, options.name));
+    request.setNews(marshal(inputs));
+    request.setOlds(marshal(options.olds ?? {}));
+    request.setRandomseed(Buffer.from(options.seed ?? "seed"));
+    if (options.autonaming) {
+      const autonaming = new messages.CheckRequest.AutonamingOptions();
+      autonaming.setMode(messages.CheckRequest.AutonamingOptions.Mode[options.autonaming.mode]);
+      autonaming.setProposedName(options.autonaming.proposed ?? "");
+      request.setAutonaming(autonaming);
+    }
+    return checked(await answer<pb.CheckResponse>((done) => this.grpc.check(request, done)));
+  }
+
+  /** What the engine would be told of a change from the resource to these inputs. */
+  async diff(made: Made, inputs: Inputs, options: { ignoreChanges?: string[] } = {}): Promise<DiffResult> {
+    const request = new messages.DiffRequest();
+    request.setUrn(made.urn);
+    request.setId(made.id);
+    request.setOlds(marshal(made.state));
+    request.setOldInputs(marshal(made.inputs));
+    request.setNews(marshal(await this.#recheck(made, inputs)));
+    request.setIgnorechangesList(options.ignoreChanges ?? []);
+    const response = await answer<pb.DiffResponse>((done) => this.grpc.diff(request, done));
+    const some = response.getChanges() === messages.DiffResponse.DiffChanges.DIFF_SOME;
+    const detailed: DiffResult["detailed"] = {};
+    response.getDetaileddiffMap().forEach((detail, place) => {
+      detailed[place] = kindOf(detail);
+    });
+    if (some !== Object.keys(detailed).length > 0) throw new Error(`${made.urn}: changes and detailedDiff disagree`);
+    return {
+      detailed,
+      replaces: response.getReplacesList(),
+      diffs: response.getDiffsList(),
+      deleteBeforeReplace: response.getDeletebeforereplace(),
+    };
+  }
+
+  /** Check and Create. */
+  async create(type: string, inputs: Inputs, options: OperationOptions & CheckOptions = {}): Promise<Made> {
+    const checkedInputs = await this.check(type, inputs, options);
+    const urn = urnOf(type, options.name);
+    const request = new messages.CreateRequest();
+    request.setUrn(urn);
+    request.setProperties(marshal(checkedInputs));
+    request.setPreview(options.preview ?? false);
+    request.setTimeout(options.timeoutSeconds ?? 0);
+    const response = await answer<pb.CreateResponse>((done) => this.grpc.create(request, done));
+    return { type, urn, id: response.getId(), inputs: checkedInputs, state: unmarshal(response.getProperties()) };
+  }
+
+  /** Check and Update. */
+  async update(made: Made, inputs: Inputs, options: OperationOptions = {}): Promise<Made> {
+    const checkedInputs = await this.#recheck(made, inputs);
+    const request = new messages.UpdateRequest();
+    request.setUrn(made.urn);
+    request.setId(made.id);
+    request.setOlds(marshal(made.state));
+    request.setOldInputs(marshal(made.inputs));
+    request.setNews(marshal(checkedInputs));
+    request.setPreview(options.preview ?? false);
+    request.setTimeout(options.timeoutSeconds ?? 0);
+    const response = await answer<pb.UpdateResponse>((done) => this.grpc.update(request, done));
+    return { ...made, inputs: checkedInputs, state: unmarshal(response.getProperties()) };
+  }
+
+  /** The resource after a refresh; undefined when it is gone. */
+  async read(made: Made): Promise<Made | undefined> {
+    const request = new messages.ReadRequest();
+    request.setUrn(made.urn);
+    request.setId(made.id);
+    request.setProperties(marshal(made.state));
+    request.setInputs(marshal(made.inputs));
+    const response = await answer<pb.ReadResponse>((done) => this.grpc.read(request, done));
+    if (response.getId() === "") return undefined;
+    const [inputs, state] = [unmarshal(response.getInputs()), unmarshal(response.getProperties())];
+    return { ...made, id: response.getId(), inputs, state };
+  }
+
+  async delete(made: Made, options: { timeoutSeconds?: number } = {}): Promise<void> {
+    const request = new messages.DeleteRequest();
+    request.setUrn(made.urn);
+    request.setId(made.id);
+    request.setProperties(marshal(made.state));
+    request.setOldInputs(marshal(made.inputs));
+    request.setTimeout(options.timeoutSeconds ?? 0);
+    await answer((done) => this.grpc.delete(request, done));
+  }
+
+  async invoke(token: string, args: Inputs): Promise<PropertyBag> {
+    const request = new messages.InvokeRequest();
+    request.setTok(token);
+    request.setArgs(marshal(args));
+    const response = await answer<pb.InvokeResponse>((done) => this.grpc.invoke(request, done));
+    refuseFailures(response.getFailuresList());
+    return unmarshal(response.getReturn());
+  }
+
+  /** What the engine sends when the user presses Ctrl-C. */
+  async cancel(): Promise<void> {
+    await answer((done) => this.grpc.cancel(new emptyMessages.Empty(), done));
+  }
+
+  /** Ends the engine, as if it had been killed, and resolves when the plugin has followed. */
+  async killEngine(): Promise<void> {
+    const ended = once(this.#process, "exit");
+    this.#engine.stop();
+    await ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.grpc.close();
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      const ended = once(this.#process, "exit");
+      this.#process.kill("SIGKILL");
+      await ended;
+    }
+    this.#engine.stop();
+  }
+
+  /** Old inputs are kept as defaults, as the engine does for a resource that exists. */
+  #recheck(made: Made, inputs: Inputs): Promise<PropertyBag> {
+    return this.check(made.type, inputs, { name: made.urn.split("::").at(-1) ?? "", olds: made.inputs });
+  }
+}
+
+/** What the engine keeps of a resource whose operation failed after it existed; undefined for any other error. */
+export function initErrorOf(error: unknown): { id: string; state: PropertyBag; reasons: string[] } | undefined {
+  const [trailer] = (error as ServiceError).metadata.get("grpc-status-details-bin");
+  if (!Buffer.isBuffer(trailer)) return undefined;
+  const [packed] = statusMessages.Status.deserializeBinary(trailer).getDetailsList();
+  const detail = packed?.unpack(
+    (bytes: Uint8Array) => messages.ErrorResourceInitFailed.deserializeBinary(bytes),
+    "pulumirpc.ErrorResourceInitFailed",
+  );
+  return detail
+    ? { id: detail.getId(), state: unmarshal(detail.getProperties()), reasons: detail.getReasonsList() }
+    : undefined;
+}
+
+/** The engine's side of the start contract: an address, and a place for log lines. */
+class FakeEngine {
+  readonly logs: LogLine[] = [];
+  readonly #server = new grpc.Server();
+  address = "";
+
+  static async start(): Promise<FakeEngine> {
+    const engine = new FakeEngine();
+    const severities = ["debug", "info", "warning", "error"] as const;
+    engine.#server.addService(engineServices.EngineService, {
+      log: ({ request }: ServerUnaryCall<LogRequest, unknown>, reply: sendUnaryData<unknown>) => {
+        engine.logs.push({
+          severity: severities[request.getSeverity()],
+          message: request.getMessage(),
+          urn: request.getUrn(),
+          status: request.getEphemeral(),
+        });
+        reply(null, new emptyMessages.Empty());
+      },
+    });
+    const bind = promisify(engine.#server.bindAsync.bind(engine.#server));
+    const port = await bind("127.0.0.1:0", grpc.ServerCredentials.createInsecure());
+    engine.address = `127.0.0.1:${String(port)}`;
+    return engine;
+  }
+
+  stop(): void {
+    this.#server.forceShutdown();
+  }
+}
+
+function urnOf(type: string, name = "thing"): string {
+  return `urn:pulumi:test::test::${type}::${name}`;
+}
+
+function checked(response: pb.CheckResponse): PropertyBag {
+  refuseFailures(response.getFailuresList());
+  return unmarshal(response.getInputs());
+}
+
+function refuseFailures(failures: pb.CheckFailure[]): void {
+  if (failures.length > 0) throw new Error(failures.map((failure) => failure.getReason()).join("\n"));
+}
+
+function kindOf(detail: pb.PropertyDiff): keyof typeof pb.PropertyDiff.Kind {
+  const kinds = Object.entries(messages.PropertyDiff.Kind);
+  const name = kinds.find(([, kind]) => kind === detail.getKind())?.[0];
+  return name as keyof typeof pb.PropertyDiff.Kind;
+}
+
+function answer<Response>(
+  call: (done: (error: ServiceError | null, response: Response) => void) => unknown,
+): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    call((error, response) => {
+      if (error) reject(error);
+      else resolve(response);
+    });
+  });
+}

@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { reveal, Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
+import { PluginClient } from "./plugin-client.ts";
+import type { Inputs, Made } from "./plugin-client.ts";
+
+const PASSWORD = "random:index/randomPassword:RandomPassword";
+
+describe("RandomPassword", () => {
+  let plugin: PluginClient;
+
+  beforeAll(async () => {
+    plugin = await PluginClient.start("random");
+    await plugin.configure();
+  });
+  afterAll(() => plugin[Symbol.asyncDispose]());
+
+  test("draws a secret of the length, from the kinds of characters asked for", async () => {
+    const hex = { length: 64, upper: false, lower: false, special: true, overrideSpecial: "abcdef" };
+    expect(resultOf(await plugin.create(PASSWORD, hex))).toMatch(/^[0-9a-f]{64}$/);
+    expect(resultOf(await plugin.create(PASSWORD, { length: 200, special: false }))).toMatch(/^[0-9a-zA-Z]{200}$/);
+    const minima = { length: 4, minLower: 1, minUpper: 1, minNumeric: 1, minSpecial: 1 };
+    for (const pattern of [/[a-z]/, /[A-Z]/, /[0-9]/, /[!@#$%&*()\-_=+[\]{}<>:?]/]) {
+      expect(resultOf(await plugin.create(PASSWORD, minima))).toMatch(pattern);
+    }
+  });
+
+  test("keeps its inputs with their defaults in the state, under the id none", async () => {
+    const made = await plugin.create(PASSWORD, { length: 8, lower: false });
+    expect(made.id).toBe("none");
+    expect(made.state).toEqual({
+      result: expect.any(Secret) as Secret,
+      length: 8,
+      lower: false,
+      upper: true,
+      numeric: true,
+      special: true,
+      minLower: 0,
+      minUpper: 0,
+      minNumeric: 0,
+      minSpecial: 0,
+    });
+    expect(made.inputs["__defaults"]).not.toContain("lower");
+    expect(made.inputs["__defaults"]).toContain("upper");
+  });
+
+  test("draws nothing in a preview", async () => {
+    const planned = await plugin.create(PASSWORD, { length: 8 }, { preview: true });
+    expect(planned.state["result"]).toEqual(new Secret(UNKNOWN));
+    expect(planned.id).toBe("");
+  });
+
+  test.each<[string, Inputs]>([
+    ["length", { length: 9 }],
+    ["special", { length: 8, special: false }],
+    ["upper", { length: 8, upper: false }],
+    ["lower", { length: 8, lower: false }],
+    ["numeric", { length: 8, numeric: false }],
+    ["minNumeric", { length: 8, minNumeric: 2 }],
+    ["overrideSpecial", { length: 8, overrideSpecial: "!" }],
+    ["keepers", { length: 8, keepers: { reason: "leak" } }],
+  ])("is replaced, the new one first, when %s changes", async (property, inputs) => {
+    const diff = await plugin.diff(await plugin.create(PASSWORD, { length: 8 }), inputs);
+    const added = property === "keepers" || property === "overrideSpecial";
+    expect(diff).toEqual({
+      detailed: { [property]: added ? "ADD_REPLACE" : "UPDATE_REPLACE" },
+      replaces: [property],
+      diffs: [property],
+      deleteBeforeReplace: false,
+    });
+  });
+
+  test("is unchanged by a second run and by a refresh", async () => {
+    const made = await plugin.create(PASSWORD, { length: 8 });
+    expect((await plugin.diff(made, { length: 8 })).detailed).toEqual({});
+    expect(await plugin.read(made)).toEqual(made);
+  });
+
+  test("is deleted without a trace to remove", async () => {
+    await expect(plugin.delete(await plugin.create(PASSWORD, { length: 8 }))).resolves.toBeUndefined();
+  });
+
+  test.each<[string, Inputs]>([
+    [`${PASSWORD}: length is missing, it is required`, {}],
+    [`${PASSWORD}: length is a string, it must be an integer`, { length: "8" }],
+    ["length is 0, it must be at least 1", { length: 0 }],
+    ["length is 1, it must be at least 2, the sum of the minima", { length: 1, minUpper: 2 }],
+    [
+      "special is false like lower, upper and numeric, one of them must be true",
+      { length: 8, upper: false, lower: false, numeric: false, special: false },
+    ],
+    [`${PASSWORD}: colour is unknown, it must be one of: keepers, length, lower, min`, { length: 8, colour: "red" }],
+    [`${PASSWORD}: number is not implemented by the sandbox's stand-in plugin`, { length: 8, number: true }],
+  ])("refuses with: %s", async (reason, inputs) => {
+    await expect(plugin.check(PASSWORD, inputs)).rejects.toThrow(reason);
+  });
+});
+
+function resultOf(made: Made): unknown {
+  expect(made.state["result"]).toBeInstanceOf(Secret);
+  return reveal(made.state["result"] ?? null);
+}
