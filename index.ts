@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { findSize } from "./catalogue.ts";
 import { Convex } from "./components/convex.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
@@ -8,6 +9,7 @@ import { openRunTunnel } from "./ssh/run-tunnel.ts";
 
 const settings = loadSettings();
 const stack = pulumi.getStack();
+const { memoryMb } = await findSize(settings.size, settings.region);
 
 const host = new Host("convex", {
   ...settings,
@@ -40,7 +42,7 @@ const convex = new Convex("convex", {
   dockerHost: tunnel.dockerHost,
   dataDirectory: host.dataDirectory,
   postgresUrl: postgres.url,
-  memoryMb: host.memoryMb,
+  memoryMb,
   environment: settings.backendEnvironment,
   droplet: host.droplet,
 });

@@ -18,7 +18,7 @@ export interface ConvexArgs {
   /** Connections the backend may open. Changing it restarts the backend. */
   postgresPoolSize: number;
   /** The machine's memory in MiB; the containers are limited to shares of it. */
-  memoryMb: pulumi.Input<number>;
+  memoryMb: number;
   /** Name of the instance, part of its admin keys and of its database's name. */
   instanceName: string;
   /** Backend image by digest. Changing it restarts the backend; its migrations only go forward. */
@@ -188,8 +188,8 @@ function containerDefaults(name: string, image: string) {
 }
 
 /** A limit in MiB and no swap beyond it. Both are given: Docker reports twice the memory for swap where only one is. */
-function memoryShare(memoryMb: pulumi.Input<number>, share: number) {
-  const limit = pulumi.output(memoryMb).apply((total) => Math.floor(total * share));
+function memoryShare(memoryMb: number, share: number) {
+  const limit = Math.floor(memoryMb * share);
   return { memory: limit, memorySwap: limit };
 }
 

@@ -49,8 +49,6 @@ export class Host extends pulumi.ComponentResource {
   readonly dataDirectory: pulumi.Output<string>;
   /** Ready: the volume's mount point. */
   readonly mountpoint: pulumi.Output<string>;
-  /** The droplet's memory in MiB; known at preview. */
-  readonly memoryMb: pulumi.Output<number>;
   /** OpenSSH private key of root's deploy key; secret. */
   readonly deployKey: pulumi.Output<string>;
   /** The machine's SSH host key, `ssh-ed25519 AAAA…`. */
@@ -61,7 +59,6 @@ export class Host extends pulumi.ComponentResource {
   constructor(name: string, args: HostArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Host", name, {}, opts);
     const child = { parent: this };
-    const offer = lookUpSize(args.size, args.region, child);
 
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
@@ -87,7 +84,7 @@ export class Host extends pulumi.ComponentResource {
       {
         name: args.label,
         region: args.region,
-        size: offer.apply(({ slug }) => slug),
+        size: args.size,
         image: args.image,
         sshKeys: [sshKey.id],
         userData: pulumi.secret(
@@ -173,7 +170,6 @@ export class Host extends pulumi.ComponentResource {
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
     this.dataDirectory = ready.apply(() => `${MOUNTPOINT}/data`);
-    this.memoryMb = offer.apply(({ memory }) => memory);
     this.deployKey = deployKey.privateKeyOpenssh;
     this.hostKey = hostKey.publicKeyOpenssh.apply(trim);
     this.registerOutputs({
@@ -181,7 +177,6 @@ export class Host extends pulumi.ComponentResource {
       connection: this.connection,
       dataDirectory: this.dataDirectory,
       mountpoint: this.mountpoint,
-      memoryMb: this.memoryMb,
       deployKey: this.deployKey,
       hostKey: this.hostKey,
       droplet: this.droplet,
@@ -190,39 +185,6 @@ export class Host extends pulumi.ComponentResource {
 }
 
 const EVERYWHERE = ["0.0.0.0/0", "::/0"];
-
-/** The size as DigitalOcean offers it, so that a slug with a typing error is told at preview and not half-way through. */
-function lookUpSize(
-  size: string,
-  region: string,
-  opts: pulumi.InvokeOptions,
-): pulumi.Output<{ slug: string; memory: number }> {
-  const answer = digitalocean.getSizes({ filters: [{ key: "slug", values: [size] }] }, opts).catch((error: unknown) => {
-    const reason = String(error);
-    throw /unable to authenticate/i.test(reason)
-      ? new pulumi.RunError(
-          "digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write. " +
-            "Set it with: pulumi config set --secret digitalocean:token",
-        )
-      : new pulumi.RunError(`DigitalOcean: does not tell its droplet sizes. ${reason}`);
-  });
-  return pulumi.output(answer).apply(({ sizes }) => {
-    const offered = sizes[0];
-    if (offered === undefined) {
-      throw new pulumi.RunError(
-        `convex-droplet:size: ${size} is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
-          "Set it with: pulumi config set size s-2vcpu-4gb",
-      );
-    }
-    if (!offered.regions.includes(region)) {
-      throw new pulumi.RunError(
-        `convex-droplet:region: ${region} does not offer droplets of size ${size}, it should be one of ` +
-          `${offered.regions.toSorted().join(", ")}. Set it with: pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
-      );
-    }
-    return { slug: offered.slug, memory: offered.memory };
-  });
-}
 
 /** Only the host key, so that it never has to change: everything else is done over the connection that this key proves. */
 function userData(privateKey: string, publicKey: string): string {

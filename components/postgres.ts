@@ -117,5 +117,5 @@ export class Postgres extends pulumi.ComponentResource {
 }
 
 function password(name: string, parent: pulumi.Resource): random.RandomPassword {
-  return new random.RandomPassword(name, { length: 40, special: false }, child);
+  return new random.RandomPassword(name, { length: 40, special: false }, { parent });
 }

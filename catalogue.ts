@@ -1,0 +1,38 @@
+import * as digitalocean from "@pulumi/digitalocean";
+import * as pulumi from "@pulumi/pulumi";
+
+/**
+ * Looks a droplet size up in DigitalOcean's catalogue, so that a slug with a typing error, a region without that size or
+ * a refused token is told at preview and not half-way through a deployment.
+ *
+ * @returns the memory of such a droplet, in MiB
+ * @throws pulumi.RunError naming the setting to change
+ */
+export async function findSize(size: string, region: string): Promise<{ memoryMb: number }> {
+  const { sizes } = await digitalocean
+    .getSizes({ filters: [{ key: "slug", values: [size] }] })
+    .catch((error: unknown) => {
+      throw new pulumi.RunError(explain(String(error)));
+    });
+  const offered = sizes[0];
+  if (offered === undefined) {
+    throw new pulumi.RunError(
+      `convex-droplet:size: ${size} is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
+        "Set it with: pulumi config set size s-2vcpu-4gb",
+    );
+  }
+  if (!offered.regions.includes(region)) {
+    throw new pulumi.RunError(
+      `convex-droplet:region: ${region} does not offer droplets of size ${size}, it should be one of ` +
+        `${offered.regions.toSorted().join(", ")}. Set it with: pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
+    );
+  }
+  return { memoryMb: offered.memory };
+}
+
+function explain(reason: string): string {
+  return /unable to authenticate/i.test(reason)
+    ? "digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write. " +
+        "Set it with: pulumi config set --secret digitalocean:token"
+    : `DigitalOcean: does not tell its droplet sizes. ${reason}`;
+}

@@ -1,0 +1,37 @@
+import { describe, expect, it } from "vitest";
+
+import { findSize } from "../../catalogue.ts";
+import { mockEngine } from "./program.ts";
+
+function offering(...sizes: object[]) {
+  return mockEngine(undefined, () => ({ sizes }));
+}
+
+describe("a droplet size", () => {
+  it("tells its memory", async () => {
+    await offering({ slug: "s-2vcpu-4gb", memory: 4096, regions: ["nyc3"] });
+    expect(await findSize("s-2vcpu-4gb", "nyc3")).toEqual({ memoryMb: 4096 });
+  });
+
+  it("is refused where DigitalOcean has none of that name", async () => {
+    await offering();
+    await expect(findSize("s-9vcpu", "nyc3")).rejects.toThrow(
+      "convex-droplet:size: s-9vcpu is no droplet size of DigitalOcean",
+    );
+  });
+
+  it("is refused where the region does not offer it", async () => {
+    await offering({ slug: "s-2vcpu-4gb", memory: 4096, regions: ["nyc3", "fra1"] });
+    await expect(findSize("s-2vcpu-4gb", "lon1")).rejects.toThrow(
+      "convex-droplet:region: lon1 does not offer droplets of size s-2vcpu-4gb, it should be one of fra1, nyc3",
+    );
+  });
+
+  it("names the token where DigitalOcean refuses it", async () => {
+    await mockEngine(undefined, () => {
+      const details = "GET /v2/sizes: 401 Unable to authenticate you.";
+      throw Object.assign(new Error(details), { details });
+    });
+    await expect(findSize("s-2vcpu-4gb", "nyc3")).rejects.toThrow("digitalocean:token: is refused by DigitalOcean");
+  });
+});

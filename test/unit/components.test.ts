@@ -1,0 +1,283 @@
+import * as pulumi from "@pulumi/pulumi";
+import { beforeEach, describe, expect, it } from "vitest";
+
+import { Convex, type ConvexArgs } from "../../components/convex.ts";
+import { Host, type HostArgs } from "../../components/host.ts";
+import { quote } from "../../components/machine.ts";
+import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
+import { configure, mockEngine, type Registered, valueOf } from "./program.ts";
+
+/** How the engine's protocol marks a value as secret. */
+const SIGNATURE = "4dabf18193072939515e22adb298388d";
+const SECRET = "1b47061264138c4ac30d75fd1eb44270";
+
+type Inputs = Record<string, unknown>;
+
+let registered: Registered[];
+
+beforeEach(async () => {
+  configure();
+  registered = await mockEngine(({ type, name }) => {
+    if (type === "tls:index/privateKey:PrivateKey") {
+      return { privateKeyOpenssh: `PRIVATE ${name}`, publicKeyOpenssh: `ssh-ed25519 ${name}\n` };
+    }
+    if (type === "random:index/randomPassword:RandomPassword")
+      return { result: { [SIGNATURE]: SECRET, value: "0".repeat(64) } };
+    if (type === "digitalocean:index/droplet:Droplet") return { ipv4Address: "192.0.2.1", dropletUrn: "do:droplet:1" };
+    if (type === "command:remote:Command") return { stdout: "accepted|01" };
+    return {};
+  });
+});
+
+const HOST: HostArgs = {
+  label: "convex-test",
+  region: "nyc3",
+  size: "s-2vcpu-4gb",
+  image: "debian-13-x64",
+  volumeSizeGb: 120,
+  protectData: true,
+  operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
+  adminCidrs: ["203.0.113.7/32"],
+  publicPorts: [3210, 3211],
+  allowedCidrs: ["198.51.100.0/24"],
+  bootTimeoutSeconds: 300,
+};
+
+/** Waits until the program has nothing left to register, and gives back its resources by name. */
+async function settled(): Promise<Record<string, Inputs>> {
+  await pulumi.runtime.disconnect();
+  return Object.fromEntries(registered.map(({ name, inputs }) => [name, inputs as Inputs]));
+}
+
+/** Takes the wrapping of a secret off; fails where there is none. */
+function secretValue(value: unknown): unknown {
+  expect(value).toHaveProperty(SIGNATURE, SECRET);
+  return (value as { value: unknown }).value;
+}
+
+const droplet = () => new pulumi.ComponentResource("test:index:Droplet", "droplet");
+
+const POSTGRES = (): PostgresArgs => ({
+  connection: pulumi.secret({ host: "192.0.2.1" }),
+  mountpoint: "/mnt/convex",
+  tunnelPort: 25432,
+  database: "convex_self_hosted",
+  poolSize: 64,
+  subnet: "172.30.0.0/24",
+  gateway: "172.30.0.1",
+  protectData: false,
+  droplet: droplet(),
+});
+
+const CONVEX = (): ConvexArgs => ({
+  connection: pulumi.secret({ host: "192.0.2.1" }),
+  dockerHost: "unix:///tmp/docker.sock",
+  dataDirectory: "/mnt/convex/data",
+  postgresUrl: pulumi.secret("postgresql://u:p@h"),
+  postgresPoolSize: 64,
+  memoryMb: 4096,
+  instanceName: "convex-self-hosted",
+  backendImage: "backend@sha256:1",
+  dashboardImage: "dashboard@sha256:2",
+  cloudOrigin: "https://api.example.com",
+  siteOrigin: "https://site.example.com",
+  bindAddress: "127.0.0.1",
+  apiPort: 4210,
+  sitePort: 4211,
+  dashboardPort: 7791,
+  logLevel: "info",
+  documentRetentionSeconds: 172800,
+  telemetry: false,
+  redactClientLogs: false,
+  environment: { UDF_CACHE_MAX_SIZE: "100" },
+  subnet: "172.30.0.0/24",
+  gateway: "172.30.0.1",
+  droplet: droplet(),
+});
+
+describe("Host", () => {
+  it("registers exactly its children", async () => {
+    new Host("convex", HOST);
+    expect(Object.keys(await settled()).sort()).toEqual([
+      "convex",
+      "convex-deploy-key",
+      "convex-droplet",
+      "convex-firewall",
+      "convex-host-key",
+      "convex-project",
+      "convex-scripts",
+      "convex-setup",
+      "convex-ssh-key",
+      "convex-volume",
+    ]);
+  });
+
+  it("saves none of its arguments in the state", async () => {
+    new Host("convex", HOST);
+    expect((await settled())["convex"]).toEqual({});
+  });
+
+  it("opens SSH to the administrators and the public ports to the allowed, and nothing else", async () => {
+    new Host("convex", HOST);
+    expect((await settled())["convex-firewall"].inboundRules).toEqual([
+      { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
+      { protocol: "tcp", portRange: "3210", sourceAddresses: ["198.51.100.0/24"] },
+      { protocol: "tcp", portRange: "3211", sourceAddresses: ["198.51.100.0/24"] },
+    ]);
+  });
+
+  it("opens only SSH where nobody is allowed", async () => {
+    new Host("convex", { ...HOST, allowedCidrs: [] });
+    expect((await settled())["convex-firewall"].inboundRules).toEqual([
+      { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
+    ]);
+  });
+
+  it("gives the droplet the host key and nothing more, as a secret", async () => {
+    new Host("convex", HOST);
+    const userData = String(secretValue((await settled())["convex-droplet"].userData));
+    expect(userData).toBe(
+      "#cloud-config\nssh_pwauth: false\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    PRIVATE convex-host-key\n" +
+        "  ed25519_public: ssh-ed25519 convex-host-key\n",
+    );
+  });
+
+  it("pins the host key in every connection, and keeps the connection secret", async () => {
+    new Host("convex", HOST);
+    const resources = await settled();
+    for (const name of ["convex-scripts", "convex-setup"]) {
+      expect(secretValue(resources[name].connection)).toMatchObject({
+        host: "192.0.2.1",
+        hostKey: "ssh-ed25519 convex-host-key",
+        privateKey: "PRIVATE convex-deploy-key",
+      });
+    }
+  });
+
+  it("hands the volume's size and the operators' keys to the machine", async () => {
+    new Host("convex", HOST);
+    const { create, stdin } = (await settled())["convex-setup"];
+    expect(create).toMatch(
+      /^bash \/usr\/local\/lib\/convex-droplet\/host\.sh convex-test-data 120 \/mnt\/convex # [0-9a-f]{12}$/,
+    );
+    expect(stdin).toBe("ssh-ed25519 AAAA me\nssh-ed25519 BBBB you\n");
+  });
+});
+
+describe("Postgres", () => {
+  it("registers exactly its children", async () => {
+    new Postgres("convex", POSTGRES());
+    expect(Object.keys(await settled()).sort()).toEqual([
+      "convex",
+      "convex-admin-password",
+      "convex-database",
+      "convex-password",
+      "convex-privacy",
+      "convex-provider",
+      "convex-role",
+      "convex-server",
+      "droplet",
+    ]);
+  });
+
+  it("tells the server more connections than the pool may open", async () => {
+    new Postgres("convex", POSTGRES());
+    expect((await settled())["convex-server"].create).toContain(
+      "postgres.sh /mnt/convex 172.30.0.1 172.30.0.0/24 convex_self_hosted convex 84 #",
+    );
+  });
+
+  it("makes the database the role's own and closes it to everybody else", async () => {
+    new Postgres("convex", POSTGRES());
+    const resources = await settled();
+    expect(resources["convex-database"]).toMatchObject({ name: "convex_self_hosted", owner: "convex" });
+    expect(resources["convex-privacy"]).toMatchObject({ role: "public", privileges: [], objectType: "database" });
+  });
+
+  it("gives out a URL without a database, as a secret", async () => {
+    const { url } = new Postgres("convex", POSTGRES());
+    expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@host.docker.internal:5432?sslmode=disable`);
+    expect(await pulumi.isSecret(url)).toBe(true);
+  });
+});
+
+describe("Convex", () => {
+  it("registers exactly its children", async () => {
+    new Convex("convex", CONVEX());
+    expect(Object.keys(await settled()).sort()).toEqual([
+      "convex",
+      "convex-acceptance",
+      "convex-backend",
+      "convex-backend-image",
+      "convex-dashboard",
+      "convex-dashboard-image",
+      "convex-docker",
+      "convex-instance-secret",
+      "convex-network",
+      "droplet",
+    ]);
+  });
+
+  it("sets the backend's environment, sorted, with no flag that is off, as a secret", async () => {
+    new Convex("convex", CONVEX());
+    expect(secretValue((await settled())["convex-backend"].envs)).toEqual([
+      "CONVEX_CLOUD_ORIGIN=https://api.example.com",
+      "CONVEX_SITE_ORIGIN=https://site.example.com",
+      "DISABLE_BEACON=true",
+      "DISABLE_METRICS_ENDPOINT=true",
+      "DOCUMENT_RETENTION_DELAY=172800",
+      "DO_NOT_REQUIRE_SSL=true",
+      "INSTANCE_NAME=convex-self-hosted",
+      `INSTANCE_SECRET=${"0".repeat(64)}`,
+      "POSTGRES_MAX_CONNECTIONS=64",
+      "POSTGRES_URL=postgresql://u:p@h",
+      "RUST_LOG=info",
+      "UDF_CACHE_MAX_SIZE=100",
+    ]);
+  });
+
+  it("follows telemetry and redaction", async () => {
+    new Convex("convex", { ...CONVEX(), telemetry: true, redactClientLogs: true });
+    const envs = secretValue((await settled())["convex-backend"].envs) as string[];
+    expect(envs).toContain("REDACT_LOGS_TO_CLIENT=true");
+    expect(envs.filter((variable) => variable.startsWith("DISABLE_BEACON"))).toEqual([]);
+  });
+
+  it("binds the dashboard to loopback, whatever the backend is bound to", async () => {
+    new Convex("convex", { ...CONVEX(), bindAddress: "0.0.0.0" });
+    const resources = await settled();
+    expect(resources["convex-backend"].ports).toEqual([
+      { internal: 3210, external: 4210, ip: "0.0.0.0" },
+      { internal: 3211, external: 4211, ip: "0.0.0.0" },
+    ]);
+    expect(resources["convex-dashboard"].ports).toEqual([{ internal: 6791, external: 7791, ip: "127.0.0.1" }]);
+  });
+
+  it("limits both containers to shares of the machine's memory, without swap", async () => {
+    new Convex("convex", CONVEX());
+    const resources = await settled();
+    expect(resources["convex-backend"]).toMatchObject({ memory: 2457, memorySwap: 2457 });
+    expect(resources["convex-dashboard"]).toMatchObject({ memory: 614, memorySwap: 614 });
+  });
+
+  it("exports the key that the backend accepted, as a secret", async () => {
+    const { adminKey } = new Convex("convex", CONVEX());
+    expect(await valueOf(adminKey)).toBe("accepted|01");
+    expect(await pulumi.isSecret(adminKey)).toBe(true);
+    const { stdin, create } = (await settled())["convex-acceptance"];
+    expect(secretValue(stdin)).toMatch(/^convex-self-hosted\|01[0-9a-f]{72}\n$/);
+    expect(create).not.toContain("|01");
+  });
+});
+
+describe("a word of a command line", () => {
+  it.each([
+    ["plain-1.2_x/y", "plain-1.2_x/y"],
+    [64, "64"],
+    ["two words", "'two words'"],
+    ["it's $HOME", "'it'\\''s $HOME'"],
+    ["", "''"],
+  ])("%j is quoted as %s", (word, quoted) => {
+    expect(quote(word)).toBe(quoted);
+  });
+});
