@@ -1,0 +1,115 @@
+import type { FastifyInstance } from "fastify";
+
+import type { Cloud } from "./cloud.ts";
+import type { BackupPolicy } from "./droplets.ts";
+import { notFound, unprocessable } from "./errors.ts";
+import { paginate } from "./pagination.ts";
+import { regionOf } from "./regions.ts";
+import type { CloudState } from "./state.ts";
+import { timestamp } from "./time.ts";
+
+/** What an action does, with all it needs, so that it can be done again from the state after a crash. */
+export type Work =
+  | {
+      kind: "create" | "destroy" | "power_on" | "power_off" | "power_cycle" | "shutdown" | "reboot";
+      droplet_id: number;
+    }
+  | { kind: "rename"; droplet_id: number; name: string }
+  | { kind: "resize"; droplet_id: number; size: string; disk: boolean }
+  | { kind: "enable_backups" | "change_backup_policy"; droplet_id: number; policy: BackupPolicy }
+  | { kind: "disable_backups" | "enable_ipv6"; droplet_id: number }
+  | { kind: "attach_volume" | "detach_volume"; droplet_id: number; volume_id: string }
+  | { kind: "resize_volume"; droplet_id: number | null; volume_id: string; size_gigabytes: number };
+
+export interface ActionRecord {
+  id: number;
+  status: "in-progress" | "completed" | "errored";
+  started_at: string;
+  completed_at: string | null;
+  region: string;
+  work: Work;
+}
+
+/** The `type` under which clients see an action. */
+export function actionType(work: Work): string {
+  return work.kind === "resize_volume" ? "resize" : work.kind;
+}
+
+/** Finished actions beyond this many are forgotten, oldest first. */
+const REMEMBERED = 1000;
+
+/** Records a new action; a droplet or volume that has one in progress already refuses a second. */
+export function beginAction(draft: CloudState, region: string, work: Work): ActionRecord {
+  if (work.droplet_id !== null && isLocked(draft, work.droplet_id)) {
+    throw unprocessable("Droplet already has a pending event.");
+  }
+  if ("volume_id" in work && volumeIsBusy(draft, work.volume_id)) {
+    throw unprocessable("Volume already has a pending event.");
+  }
+  const action: ActionRecord = {
+    id: draft.next.action++,
+    status: "in-progress",
+    started_at: timestamp(),
+    completed_at: null,
+    region,
+    work,
+  };
+  const finished = draft.actions.filter((other) => other.status !== "in-progress");
+  const forgotten = new Set(finished.slice(0, Math.max(0, finished.length - REMEMBERED)));
+  draft.actions = [...draft.actions.filter((other) => !forgotten.has(other)), action];
+  return action;
+}
+
+export function endAction(draft: CloudState, id: number, status: "completed" | "errored"): void {
+  const action = draft.actions.find((candidate) => candidate.id === id);
+  if (!action) throw new Error(`Action ${id}: forgotten, must be in progress.`);
+  action.status = status;
+  action.completed_at = timestamp();
+}
+
+/** A droplet is locked while any action on it, or on a volume for it, is in progress. */
+export function isLocked(state: CloudState, dropletId: number): boolean {
+  return state.actions.some((action) => action.status === "in-progress" && action.work.droplet_id === dropletId);
+}
+
+export function volumeIsBusy(state: CloudState, volumeId: string): boolean {
+  return state.actions.some(
+    ({ status, work }) => status === "in-progress" && "volume_id" in work && work.volume_id === volumeId,
+  );
+}
+
+export function actionView(action: ActionRecord) {
+  const onVolume = "volume_id" in action.work;
+  return {
+    id: action.id,
+    status: action.status,
+    type: actionType(action.work),
+    started_at: action.started_at,
+    completed_at: action.completed_at,
+    // Volumes have no number, so the API leaves theirs out, and calls their part of the cloud the backend.
+    resource_id: onVolume ? null : action.work.droplet_id,
+    resource_type: onVolume ? "backend" : "droplet",
+    region: regionOf(action.region),
+    region_slug: action.region,
+  };
+}
+
+/** The actions that `concerns` picks, the newest first, as the API lists them. */
+export function actionList(state: CloudState, concerns: (work: Work) => boolean = () => true) {
+  return state.actions
+    .filter((action) => concerns(action.work))
+    .reverse()
+    .map(actionView);
+}
+
+export function findAction(state: CloudState, id: string, concerns: (work: Work) => boolean = () => true) {
+  const action = state.actions.find((candidate) => String(candidate.id) === id && concerns(candidate.work));
+  if (!action) throw notFound();
+  return { action: actionView(action) };
+}
+
+export function actionRoutes(api: FastifyInstance, cloud: Cloud): void {
+  api.get("/v2/actions", (request) => paginate(request, "actions", actionList(cloud.store.state)));
+
+  api.get<{ Params: { id: string } }>("/v2/actions/:id", (request) => findAction(cloud.store.state, request.params.id));
+}

@@ -1,0 +1,47 @@
+import type { SandboxHome } from "../home.ts";
+import { ActionRunner } from "./action-runner.ts";
+import { Faults } from "./faults.ts";
+import { FirewallSync } from "./firewall-sync.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+import { reconcile } from "./reconcile.ts";
+import { Store } from "./state.ts";
+
+/** What the cloud's parts share. */
+export interface CloudCore {
+  home: SandboxHome;
+  store: Store;
+  hypervisor: Hypervisor;
+  faults: Faults;
+  firewalls: FirewallSync;
+  /** One line for the daemon's log; never a secret. */
+  log: (line: string) => void;
+}
+
+export interface Cloud extends CloudCore {
+  actions: ActionRunner;
+}
+
+/**
+ * Opens a sandbox's cloud over its machine room, brings the machines to what the state says and goes on with what an
+ * earlier process left in progress. Only one process may have it open.
+ */
+export async function openCloud(
+  home: SandboxHome,
+  hypervisor: Hypervisor,
+  log: (line: string) => void,
+): Promise<Cloud & AsyncDisposable> {
+  const store = await Store.open(home);
+  const firewalls = new FirewallSync(store, hypervisor, log);
+  const core: CloudCore = { home, store, hypervisor, faults: new Faults(), firewalls, log };
+  await reconcile(core);
+  const actions = new ActionRunner(core);
+  actions.resume();
+  return {
+    ...core,
+    actions,
+    [Symbol.asyncDispose]: async () => {
+      await actions[Symbol.asyncDispose]();
+      await firewalls.sync();
+    },
+  };
+}

@@ -1,0 +1,94 @@
+import { spawn } from "node:child_process";
+import { open, readFile, rm } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { SandboxHome } from "../home.ts";
+import { writeFileAtomically } from "./atomic-file.ts";
+import type { Health } from "./server.ts";
+import { HEALTH_PATH } from "./server.ts";
+import { cloudFolder } from "./state.ts";
+
+const MAIN = path.join(import.meta.dirname, "main.ts");
+
+/** Bringing droplets back after the computer restarted is part of starting. */
+const START_SECONDS = 300;
+/** Work in the machine room that is under way is awaited. */
+const STOP_SECONDS = 60;
+
+/**
+ * Starts the cloud of a sandbox in the background, unless it runs already, and waits until it answers. It writes to
+ * `<root>/cloud/log`.
+ *
+ * @param main the daemon's program, given the sandbox's root as its argument
+ */
+export async function startCloud(home: SandboxHome, main = MAIN): Promise<void> {
+  if (await health(home)) return;
+  const folder = await cloudFolder(home);
+  const logFile = path.join(folder, "log");
+  const log = await open(logFile, "a", 0o600);
+  const daemon = spawn(process.execPath, [main, home.root], { detached: true, stdio: ["ignore", log.fd, log.fd] });
+  await log.close();
+  daemon.unref();
+  if (daemon.pid !== undefined) await writeFileAtomically(pidFile(folder), `${daemon.pid}\n`);
+
+  const deadline = Date.now() + START_SECONDS * 1000;
+  while (!(await health(home))) {
+    if (daemon.exitCode !== null || daemon.signalCode !== null) {
+      throw new Error(`${logFile}: the cloud ended before it was ready. Its last lines:\n${await lastLines(logFile)}`);
+    }
+    if (Date.now() > deadline) {
+      throw new Error(`${logFile}: the cloud is not ready after ${START_SECONDS} s. ${await lastLines(logFile)}`);
+    }
+    await sleep(100);
+  }
+}
+
+/** Stops the cloud of a sandbox, if it runs; its droplets go on running. */
+export async function stopCloud(home: SandboxHome, main = MAIN): Promise<void> {
+  const folder = await cloudFolder(home);
+  const pid = (await health(home))?.pid ?? (await recordedPid(folder));
+  if (pid !== undefined && (await isDaemon(pid, home, main))) {
+    process.kill(pid, "SIGTERM");
+    const deadline = Date.now() + STOP_SECONDS * 1000;
+    while (await isDaemon(pid, home, main)) {
+      // Killing it loses nothing: what it had under way is in the state, for the next one to go on with.
+      if (Date.now() > deadline) process.kill(pid, "SIGKILL");
+      await sleep(50);
+    }
+  }
+  await rm(pidFile(folder), { force: true });
+}
+
+function pidFile(folder: string): string {
+  return path.join(folder, "pid");
+}
+
+async function recordedPid(folder: string): Promise<number | undefined> {
+  const text = await readFile(pidFile(folder), "utf8").catch(() => "");
+  return /^\d+$/.test(text.trim()) ? Number(text) : undefined;
+}
+
+/** A number in a file may be another process by now; only a process with this very command line is the daemon. */
+async function isDaemon(pid: number, home: SandboxHome, main: string): Promise<boolean> {
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  const [, ...args] = commandLine.split("\0");
+  return args.includes(main) && args.includes(home.root);
+}
+
+/** What the cloud of this sandbox says of itself; undefined when none answers, or another sandbox's does. */
+async function health(home: SandboxHome): Promise<Health | undefined> {
+  try {
+    const answer = await fetch(`http://127.0.0.1:${home.apiPort}${HEALTH_PATH}`, {
+      signal: AbortSignal.timeout(2000),
+    });
+    const state = (await answer.json()) as Partial<Health>;
+    return state.sandbox === home.id && state.pid !== undefined ? { sandbox: home.id, pid: state.pid } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function lastLines(file: string): Promise<string> {
+  return (await readFile(file, "utf8")).trimEnd().split("\n").slice(-10).join("\n");
+}

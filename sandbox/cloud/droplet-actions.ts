@@ -1,0 +1,124 @@
+import type { FastifyInstance } from "fastify";
+
+import type { Work } from "./actions.ts";
+import { actionView, beginAction } from "./actions.ts";
+import type { Cloud } from "./cloud.ts";
+import type { BackupPolicy, DropletRecord } from "./droplets.ts";
+import { checkDropletName, currentStatus, findDroplet, taggedDroplets } from "./droplets.ts";
+import { notSimulated, unprocessable } from "./errors.ts";
+import { Fields } from "./fields.ts";
+import { queryParameter } from "./pagination.ts";
+import { findSize } from "./sizes.ts";
+
+/** What the real API does to droplets beyond what is simulated; anything else is a mistake of the client. */
+const NOT_SIMULATED = [
+  ...[
+    "change_kernel",
+    "enable_private_networking",
+    "password_reset",
+    "rebuild",
+    "rename_snapshot",
+    "restore",
+    "snapshot",
+  ],
+];
+
+const WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
+  const { store } = cloud;
+
+  const begin = async (droplets: DropletRecord[], body: Fields) => {
+    const found = await Promise.all(
+      droplets.map(async (droplet) => ({ id: droplet.id, status: await currentStatus(cloud, droplet) })),
+    );
+    const actions = await store.change((draft) =>
+      found.map(({ id, status }) => {
+        const droplet = findDroplet(draft, String(id));
+        return beginAction(draft, droplet.region, readDropletWork(droplet, status, body));
+      }),
+    );
+    for (const action of actions) cloud.actions.start(action);
+    return actions.map(actionView);
+  };
+
+  api.post<{ Params: { id: string } }>("/v2/droplets/:id/actions", async (request, reply) => {
+    const droplet = findDroplet(store.state, request.params.id);
+    const [action] = await begin([droplet], new Fields(request.body));
+    void reply.code(201);
+    return { action };
+  });
+
+  api.post("/v2/droplets/actions", async (request, reply) => {
+    const tag = queryParameter(request, "tag_name");
+    if (tag === undefined) throw unprocessable("tag_name: is absent, must name the droplets to act on.");
+    const actions = await begin(taggedDroplets(store.state, tag), new Fields(request.body));
+    void reply.code(201);
+    return { actions };
+  });
+}
+
+/** Checks an action asked for against the droplet as it is. */
+export function readDropletWork(droplet: DropletRecord, status: DropletRecord["status"], body: Fields): Work {
+  const kind = body.text("type");
+  const target = { droplet_id: droplet.id };
+  switch (kind) {
+    case "power_on":
+      if (status === "active" && !droplet.dead) throw unprocessable("Droplet is already powered on");
+      return { kind, ...target };
+    case "power_off":
+      if (status === "off") throw unprocessable("Droplet is already powered off");
+      return { kind, ...target };
+    case "shutdown":
+    case "reboot":
+      if (status === "off") throw unprocessable("Droplet is powered off");
+      return { kind, ...target };
+    case "power_cycle":
+    case "enable_ipv6":
+      return { kind, ...target };
+    case "rename": {
+      const name = body.text("name");
+      checkDropletName(name);
+      return { kind, ...target, name };
+    }
+    case "resize":
+      return readResize(droplet, status, body);
+    case "disable_backups":
+      return { kind, ...target };
+    case "enable_backups":
+      return { kind, ...target, policy: readBackupPolicy(body) };
+    case "change_backup_policy":
+      if (!droplet.backup_policy) throw unprocessable("Backups are not enabled on this Droplet");
+      return { kind, ...target, policy: readBackupPolicy(body) };
+    default:
+      if (NOT_SIMULATED.includes(kind)) throw notSimulated(`Droplet action ${kind}`);
+      throw unprocessable("Unsupported action type");
+  }
+}
+
+function readResize(droplet: DropletRecord, status: DropletRecord["status"], body: Fields): Work {
+  const size = findSize(body.text("size"));
+  const disk = body.optionalFlag("disk") ?? false;
+  if (!size) throw unprocessable("You specified an invalid size for Droplet resize.");
+  if (!size.regions.includes(droplet.region)) throw unprocessable("Size is not available in this region.");
+  if (status !== "off") throw unprocessable("Droplet must be powered off before it can be resized");
+  if (size.disk < droplet.disk) throw unprocessable("Size can not decrease size of Droplet's disk image");
+  if (size.slug === droplet.size && !(disk && size.disk > droplet.disk)) {
+    throw unprocessable("Droplet already has this size");
+  }
+  return { kind: "resize", droplet_id: droplet.id, size: size.slug, disk };
+}
+
+/** The `backup_policy` of a request; weekly, on Sunday, at midnight where it does not say. */
+export function readBackupPolicy(body: Fields): BackupPolicy {
+  const policy = body.object("backup_policy");
+  const plan = policy?.optionalText("plan") ?? "weekly";
+  const weekday = policy?.optionalText("weekday") ?? "SUN";
+  const hour = policy?.optionalInteger("hour") ?? 0;
+  if (plan !== "daily" && plan !== "weekly") throw unprocessable("backup_policy.plan must be daily or weekly.");
+  if (!WEEKDAYS.includes(weekday)) throw unprocessable(`backup_policy.weekday must be one of ${WEEKDAYS.join(", ")}.`);
+  if (![0, 4, 8, 12, 16, 20].includes(hour)) {
+    throw unprocessable("backup_policy.hour must be 0, 4, 8, 12, 16 or 20.");
+  }
+  return plan === "daily" ? { plan, hour } : { plan, weekday, hour };
+}

@@ -1,0 +1,97 @@
+import { isIP } from "node:net";
+import { isDeepStrictEqual } from "node:util";
+
+import { notSimulated, unprocessable } from "./errors.ts";
+import type { Fields } from "./fields.ts";
+import type { CloudState } from "./state.ts";
+import { ensureTags } from "./tags.ts";
+
+export interface Rule {
+  protocol: "tcp" | "udp" | "icmp";
+  /** A port, a range `8000-9000`, or `0`, which is all of them and what the API shows for `all` and for ICMP. */
+  ports: string;
+}
+
+/** Who is at the other end; at least one kind is there. */
+export interface Peers {
+  addresses?: string[];
+  droplet_ids?: number[];
+  tags?: string[];
+}
+
+export interface InboundRule extends Rule {
+  sources: Peers;
+}
+
+export interface OutboundRule extends Rule {
+  destinations: Peers;
+}
+
+export interface RuleSet {
+  inbound_rules: InboundRule[];
+  outbound_rules: OutboundRule[];
+}
+
+/** The rules of a request, in the form the API shows them. */
+export function readRules(draft: CloudState, body: Fields): RuleSet {
+  return {
+    inbound_rules: body
+      .objects("inbound_rules")
+      .map((rule) => ({ ...readRule(rule), sources: readPeers(draft, rule, "sources") })),
+    outbound_rules: body
+      .objects("outbound_rules")
+      .map((rule) => ({ ...readRule(rule), destinations: readPeers(draft, rule, "destinations") })),
+  };
+}
+
+/** `rules` without those that `removed` has; a 422 when one of them is not there. */
+export function withoutRules<T extends Rule>(rules: T[], removed: T[]): T[] {
+  if (removed.some((rule) => !rules.some((own) => isDeepStrictEqual(own, rule)))) {
+    throw unprocessable("The firewall has no such rule.");
+  }
+  return rules.filter((own) => !removed.some((rule) => isDeepStrictEqual(own, rule)));
+}
+
+function readRule(rule: Fields): Rule {
+  const protocol = rule.text("protocol");
+  if (protocol !== "tcp" && protocol !== "udp" && protocol !== "icmp") {
+    throw unprocessable(`protocol: is ${protocol}, must be tcp, udp or icmp.`);
+  }
+  if ((rule.optionalText("action") ?? "allow") !== "allow") throw notSimulated("A firewall rule that denies");
+  return { protocol, ports: readPorts(protocol, rule.optionalText("ports")) };
+}
+
+function readPorts(protocol: string, ports: string | undefined): string {
+  if (protocol === "icmp") return "0";
+  if (ports === undefined || ports === "") throw unprocessable(`ports must be given for a ${protocol} rule.`);
+  if (ports === "all" || ports === "0") return "0";
+  const [first = 0, last = first] = ports.split("-").map(Number);
+  if (!/^\d+(-\d+)?$/.test(ports) || first < 1 || last > 65535 || last < first) {
+    throw unprocessable(`ports: is ${ports}, must be a port, a range such as 8000-9000, or all.`);
+  }
+  return ports;
+}
+
+function readPeers(draft: CloudState, rule: Fields, side: "sources" | "destinations"): Peers {
+  const fields = rule.object(side);
+  for (const other of ["load_balancer_uids", "kubernetes_ids"]) {
+    if (fields && fields.texts(other).length > 0) throw notSimulated(`A firewall rule with ${other}`);
+  }
+  const addresses = fields?.texts("addresses") ?? [];
+  const dropletIds = fields?.integers("droplet_ids") ?? [];
+  const tags = ensureTags(draft, fields?.texts("tags") ?? []);
+  if (addresses.length + dropletIds.length + tags.length === 0) throw unprocessable(`${side} must not be empty.`);
+  if (!addresses.every(isAddressOrNetwork)) throw unprocessable("invalid address");
+  return {
+    ...(addresses.length > 0 && { addresses }),
+    ...(dropletIds.length > 0 && { droplet_ids: dropletIds }),
+    ...(tags.length > 0 && { tags }),
+  };
+}
+
+function isAddressOrNetwork(text: string): boolean {
+  const [address = "", prefix] = text.split("/");
+  const version = isIP(address);
+  if (version === 0) return false;
+  return prefix === undefined || (/^\d+$/.test(prefix) && Number(prefix) <= (version === 6 ? 128 : 32));
+}

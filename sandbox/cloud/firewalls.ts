@@ -1,0 +1,164 @@
+import { randomUUID } from "node:crypto";
+
+import type { FastifyInstance } from "fastify";
+
+import type { Cloud } from "./cloud.ts";
+import { conflict, notFound, unprocessable } from "./errors.ts";
+import { Fields } from "./fields.ts";
+import type { RuleSet } from "./firewall-rules.ts";
+import { readRules, withoutRules } from "./firewall-rules.ts";
+import { paginate } from "./pagination.ts";
+import type { CloudState } from "./state.ts";
+import { ensureTags } from "./tags.ts";
+import { timestamp } from "./time.ts";
+
+export interface FirewallRecord extends RuleSet {
+  id: string;
+  name: string;
+  /** Waiting until the machine room has it as it is here. */
+  status: "waiting" | "succeeded" | "failed";
+  created_at: string;
+  droplet_ids: number[];
+  tags: string[];
+  /** Tells the firewall from what it was before a change. */
+  revision: string;
+}
+
+function findFirewall(state: CloudState, id: string): FirewallRecord {
+  const firewall = state.firewalls.find((candidate) => candidate.id === id);
+  if (!firewall) throw notFound();
+  return firewall;
+}
+
+export function firewallView({ revision: _revision, ...firewall }: FirewallRecord) {
+  const { droplet_ids: dropletIds, status } = firewall;
+  return {
+    ...firewall,
+    pending_changes:
+      status === "waiting" ? dropletIds.map((id) => ({ droplet_id: id, removing: false, status: "waiting" })) : [],
+  };
+}
+
+interface Id {
+  Params: { id: string };
+}
+
+export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
+  api.get("/v2/firewalls", (request) => paginate(request, "firewalls", store.state.firewalls.map(firewallView)));
+
+  api.post("/v2/firewalls", async (request, reply) => {
+    const body = new Fields(request.body);
+    const firewall = await store.change((draft) => {
+      const added: FirewallRecord = {
+        id: randomUUID(),
+        created_at: timestamp(),
+        status: "waiting",
+        revision: randomUUID(),
+        ...readFirewall(draft, body),
+      };
+      checkFirewall(draft, added);
+      draft.firewalls.push(added);
+      return added;
+    });
+    void reply.code(202);
+    return { firewall: firewallView(firewall) };
+  });
+
+  api.get<Id>("/v2/firewalls/:id", (request) => ({
+    firewall: firewallView(findFirewall(store.state, request.params.id)),
+  }));
+
+  /** Changes one firewall and checks what came of it. */
+  const change = (id: string, edit: (firewall: FirewallRecord, draft: CloudState) => void) =>
+    store.change((draft) => {
+      const firewall = findFirewall(draft, id);
+      edit(firewall, draft);
+      checkFirewall(draft, firewall);
+      firewall.status = "waiting";
+      firewall.revision = randomUUID();
+      return firewall;
+    });
+
+  api.put<Id>("/v2/firewalls/:id", async (request) => {
+    const body = new Fields(request.body);
+    const firewall = await change(request.params.id, (current, draft) => {
+      Object.assign(current, readFirewall(draft, body));
+    });
+    return { firewall: firewallView(firewall) };
+  });
+
+  api.delete<Id>("/v2/firewalls/:id", async (request, reply) => {
+    await store.change((draft) => {
+      const firewall = findFirewall(draft, request.params.id);
+      draft.firewalls = draft.firewalls.filter((other) => other !== firewall);
+    });
+    return reply.code(204).send();
+  });
+
+  /** A sub-route that adds with POST and removes with DELETE. */
+  const part = (
+    path: string,
+    edit: (firewall: FirewallRecord, draft: CloudState, body: Fields, add: boolean) => void,
+  ) => {
+    for (const method of ["POST", "DELETE"] as const) {
+      api.route<Id>({
+        method,
+        url: `/v2/firewalls/:id/${path}`,
+        handler: async (request, reply) => {
+          const body = new Fields(request.body);
+          await change(request.params.id, (firewall, draft) => {
+            edit(firewall, draft, body, method === "POST");
+          });
+          return reply.code(204).send();
+        },
+      });
+    }
+  };
+
+  part("droplets", (firewall, _draft, body, add) => {
+    firewall.droplet_ids = addOrRemove(firewall.droplet_ids, body.integers("droplet_ids"), add);
+  });
+
+  part("tags", (firewall, draft, body, add) => {
+    firewall.tags = addOrRemove(firewall.tags, ensureTags(draft, body.texts("tags")), add);
+  });
+
+  part("rules", (firewall, draft, body, add) => {
+    const rules = readRules(draft, body);
+    firewall.inbound_rules = add
+      ? [...firewall.inbound_rules, ...rules.inbound_rules]
+      : withoutRules(firewall.inbound_rules, rules.inbound_rules);
+    firewall.outbound_rules = add
+      ? [...firewall.outbound_rules, ...rules.outbound_rules]
+      : withoutRules(firewall.outbound_rules, rules.outbound_rules);
+  });
+}
+
+function addOrRemove<T>(items: T[], named: T[], add: boolean): T[] {
+  return add ? [...new Set([...items, ...named])] : items.filter((item) => !named.includes(item));
+}
+
+/** The part of a firewall that its owner says. */
+function readFirewall(draft: CloudState, body: Fields) {
+  return {
+    name: body.text("name"),
+    ...readRules(draft, body),
+    droplet_ids: body.integers("droplet_ids"),
+    tags: ensureTags(draft, body.texts("tags")),
+  };
+}
+
+function checkFirewall(draft: CloudState, firewall: FirewallRecord): void {
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9.-]{0,254}$/.test(firewall.name)) {
+    throw unprocessable("name must be letters, digits, dots and dashes only, the first a letter or digit");
+  }
+  if (draft.firewalls.some((other) => other.id !== firewall.id && other.name === firewall.name)) {
+    throw conflict("duplicate name");
+  }
+  if (firewall.inbound_rules.length + firewall.outbound_rules.length === 0) {
+    throw unprocessable("must provide at least one inbound or outbound rule");
+  }
+  for (const id of firewall.droplet_ids) {
+    if (!draft.droplets.some((droplet) => droplet.id === id)) throw unprocessable(`droplet ${id} not found`);
+  }
+}

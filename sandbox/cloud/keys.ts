@@ -1,0 +1,80 @@
+import type { FastifyInstance } from "fastify";
+import sshpk from "sshpk";
+
+import type { Cloud } from "./cloud.ts";
+import { notFound, unprocessable } from "./errors.ts";
+import { Fields } from "./fields.ts";
+import { paginate } from "./pagination.ts";
+import type { CloudState } from "./state.ts";
+
+export interface KeyRecord {
+  id: number;
+  name: string;
+  /** MD5 in hexadecimal with colons, the API's second name for a key. */
+  fingerprint: string;
+  public_key: string;
+}
+
+/** By id or fingerprint. */
+export function findKey(state: CloudState, identifier: string): KeyRecord | undefined {
+  return state.keys.find((key) => String(key.id) === identifier || key.fingerprint === identifier);
+}
+
+function recordedKey(state: CloudState, identifier: string): KeyRecord {
+  const key = findKey(state, identifier);
+  if (!key) throw notFound();
+  return key;
+}
+
+interface Identifier {
+  Params: { key: string };
+}
+
+export function keyRoutes(api: FastifyInstance, { store }: Cloud): void {
+  api.get("/v2/account/keys", (request) => paginate(request, "ssh_keys", store.state.keys));
+
+  api.post("/v2/account/keys", async (request, reply) => {
+    const body = new Fields(request.body);
+    const key = await store.change((draft) => addKey(draft, body.text("name"), body.text("public_key").trim()));
+    void reply.code(201);
+    return { ssh_key: key };
+  });
+
+  api.get<Identifier>("/v2/account/keys/:key", (request) => ({
+    ssh_key: recordedKey(store.state, request.params.key),
+  }));
+
+  api.put<Identifier>("/v2/account/keys/:key", async (request) => {
+    const name = new Fields(request.body).text("name");
+    return store.change((draft) => {
+      const key = recordedKey(draft, request.params.key);
+      key.name = name;
+      return { ssh_key: key };
+    });
+  });
+
+  api.delete<Identifier>("/v2/account/keys/:key", async (request, reply) => {
+    await store.change((draft) => {
+      const { id } = recordedKey(draft, request.params.key);
+      draft.keys = draft.keys.filter((key) => key.id !== id);
+    });
+    return reply.code(204).send();
+  });
+}
+
+function addKey(draft: CloudState, name: string, publicKey: string): KeyRecord {
+  if (name === "") throw unprocessable("Name can't be blank");
+  const fingerprint = fingerprintOf(publicKey);
+  if (findKey(draft, fingerprint)) throw unprocessable("SSH Key is already in use on your account");
+  const key = { id: draft.next.key++, name, fingerprint, public_key: publicKey };
+  draft.keys.push(key);
+  return key;
+}
+
+function fingerprintOf(publicKey: string): string {
+  try {
+    return sshpk.parseKey(publicKey, "ssh").fingerprint("md5").toString("hex");
+  } catch {
+    throw unprocessable("Key invalid, key should be of the format `ssh-rsa AAAA...`");
+  }
+}

@@ -1,0 +1,43 @@
+import { isLocked } from "./actions.ts";
+import type { CloudCore } from "./cloud.ts";
+import { dropletSpec } from "./droplets.ts";
+import { finishVolume, removeVolume, volumeSpec } from "./volumes.ts";
+
+/**
+ * Brings the machine room to what the state says: after a crash, or after the computer itself was restarted, which
+ * leaves droplets stopped and disks unattached. What has an action in progress is left to that action.
+ */
+export async function reconcile(cloud: CloudCore): Promise<void> {
+  await reconcileVolumes(cloud);
+  await reconcileDroplets(cloud);
+  await cloud.firewalls.sync();
+}
+
+async function reconcileVolumes(cloud: CloudCore): Promise<void> {
+  const { hypervisor, store } = cloud;
+  for (const volume of store.state.volumes) {
+    if (volume.phase === "deleting") {
+      await hypervisor.deleteVolume(volume.id);
+      await removeVolume(cloud, volume.id);
+      continue;
+    }
+    await hypervisor.createVolume(volumeSpec(volume));
+    if (volume.phase === "creating") await finishVolume(cloud, volume.id);
+  }
+}
+
+async function reconcileDroplets({ hypervisor, log, store }: CloudCore): Promise<void> {
+  for (const droplet of store.state.droplets) {
+    if (droplet.status === "new" || isLocked(store.state, droplet.id)) continue;
+    const spec = dropletSpec(store.state, droplet);
+    const machine = await hypervisor.dropletStatus(droplet.id);
+    if (machine === "absent") {
+      log(`droplet ${droplet.id}: its machine is gone, making it anew`);
+      await hypervisor.createDroplet(spec);
+    }
+    for (const volumeId of spec.volumeIds) await hypervisor.attachVolume(volumeId, droplet.id);
+    const on = droplet.status === "active" && !droplet.dead;
+    if (on) await hypervisor.startDroplet(droplet.id);
+    else if (machine === "absent") await hypervisor.stopDroplet(droplet.id, "power-cut");
+  }
+}

@@ -1,0 +1,43 @@
+import { createServer } from "node:net";
+import { once } from "node:events";
+
+import type { SandboxHome } from "../home.ts";
+import { openCloud } from "./cloud.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+import { buildServer } from "./server.ts";
+import { cloudToken } from "./token.ts";
+
+/**
+ * Serves a sandbox's cloud on its port, until SIGTERM or SIGINT; droplets go on running then. Prints one line when it
+ * is ready and, after it, one a request and one a failure.
+ */
+export async function serveCloud(
+  home: SandboxHome,
+  openHypervisor: (home: SandboxHome) => Promise<Hypervisor & AsyncDisposable>,
+): Promise<void> {
+  const ended = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
+  await lock(home);
+  const token = await cloudToken(home);
+  await using hypervisor = await openHypervisor(home);
+  await using cloud = await openCloud(home, hypervisor, log);
+  await using api = buildServer(cloud, token);
+  await api.listen({ host: "127.0.0.1", port: home.apiPort });
+  log(`The cloud of ${home.root} is ready at http://127.0.0.1:${home.apiPort}`);
+  await ended;
+}
+
+function log(line: string): void {
+  console.log(`${new Date().toISOString()} ${line}`);
+}
+
+/**
+ * Keeps a second process off the same state, where each would undo what the other does. The lock is a socket in the
+ * kernel's abstract namespace: it goes with the process, however that ends, and leaves no file behind.
+ */
+async function lock(home: SandboxHome): Promise<void> {
+  const held = createServer().unref();
+  held.listen({ path: `\0convex-droplet-cloud-${home.id}` });
+  await once(held, "listening").catch((error: unknown) => {
+    throw new Error(`${home.root}: its cloud runs already. Stop it first.`, { cause: error });
+  });
+}

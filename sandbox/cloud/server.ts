@@ -1,0 +1,107 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import Fastify from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+
+import { accountRoutes } from "./account.ts";
+import { actionRoutes } from "./actions.ts";
+import type { Cloud } from "./cloud.ts";
+import { dropletRoutes } from "./droplets.ts";
+import { ApiError, notFound, notSimulated, tooManyRequests, unauthorized, unprocessable } from "./errors.ts";
+import { faultError, faultRoutes } from "./faults.ts";
+import { firewallRoutes } from "./firewalls.ts";
+import { imageRoutes } from "./images.ts";
+import { keyRoutes } from "./keys.ts";
+import { projectRoutes } from "./projects.ts";
+import type { RateLimits } from "./rate-limit.ts";
+import { RATE_LIMITS, RateLimiter } from "./rate-limit.ts";
+import { regionRoutes } from "./regions.ts";
+import { sizeRoutes } from "./sizes.ts";
+import { tagRoutes } from "./tags.ts";
+import { volumeRoutes } from "./volumes.ts";
+
+/** The only route that needs no token; tells that the cloud is open, whose it is and which process serves it. */
+export const HEALTH_PATH = "/_control/health";
+
+export interface Health {
+  /** The sandbox's id, since another sandbox may sit on the same port. */
+  sandbox: string;
+  pid: number;
+}
+
+/** The HTTP API of an open cloud; accepts requests with `token`. Not listening yet. */
+export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RATE_LIMITS): FastifyInstance {
+  const api = Fastify({ genReqId: () => randomUUID(), bodyLimit: 1024 * 1024 });
+  const limiter = new RateLimiter(limits);
+
+  // Also where the method carries no body, for some clients name its type all the same.
+  api.removeAllContentTypeParsers();
+  api.addContentTypeParser("application/json", { parseAs: "string" }, (_request, text, done) => {
+    try {
+      done(null, text === "" ? undefined : JSON.parse(String(text)));
+    } catch {
+      done(unprocessable("The request body: not JSON."));
+    }
+  });
+
+  api.addHook("onRequest", async (request, reply) => {
+    void reply.header("x-request-id", request.id);
+    const path = pathOf(request);
+    if (path === HEALTH_PATH) return;
+    if (request.headers.authorization !== `Bearer ${token}`) throw unauthorized();
+    if (!path.startsWith("/v2/")) return;
+
+    const { admitted, headers } = limiter.take(Date.now() / 1000);
+    void reply.headers(headers);
+    if (!admitted) throw tooManyRequests();
+
+    const fault = cloud.faults.takeRequest(request.method, path);
+    if (!fault) return;
+    await sleep(fault.delayMilliseconds);
+    if (fault.retryAfterSeconds !== undefined) void reply.header("retry-after", String(fault.retryAfterSeconds));
+    if (fault.status !== undefined) throw faultError(fault.status, fault.message);
+  });
+
+  api.addHook("onResponse", (request, reply, done) => {
+    cloud.log(`${request.method} ${pathOf(request)} ${reply.statusCode}`);
+    done();
+  });
+
+  api.setErrorHandler((error, request, reply) => {
+    const answer = asApiError(error);
+    if (answer.status === 500) cloud.log(`request ${request.id}: ${String(error)}`);
+    void reply.code(answer.status).send({ id: answer.id, message: answer.message, request_id: request.id });
+  });
+
+  api.setNotFoundHandler((request) => {
+    throw pathOf(request).startsWith("/v2/") ? notSimulated(`${request.method} ${pathOf(request)}`) : notFound();
+  });
+
+  api.get(HEALTH_PATH, (): Health => ({ sandbox: cloud.home.id, pid: process.pid }));
+  faultRoutes(api, cloud.faults);
+  accountRoutes(api, cloud);
+  regionRoutes(api);
+  sizeRoutes(api);
+  imageRoutes(api);
+  keyRoutes(api, cloud);
+  actionRoutes(api, cloud);
+  dropletRoutes(api, cloud);
+  volumeRoutes(api, cloud);
+  firewallRoutes(api, cloud);
+  tagRoutes(api, cloud);
+  projectRoutes(api, cloud);
+  return api;
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split("?", 1)[0] ?? "";
+}
+
+function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  // The framework's own complaints about a request, such as an unknown content type.
+  const { statusCode, message } = error as { statusCode?: number; message?: string };
+  if (statusCode !== undefined && statusCode < 500) return unprocessable(message ?? "The request cannot be read.");
+  return new ApiError(500, "server_error", "Unexpected server-side error");
+}

@@ -1,0 +1,118 @@
+import { randomInt, randomUUID } from "node:crypto";
+import { mkdir, readFile } from "node:fs/promises";
+import path from "node:path";
+
+import type { SandboxHome } from "../home.ts";
+import type { ActionRecord } from "./actions.ts";
+import { writeFileAtomically } from "./atomic-file.ts";
+import type { DropletRecord } from "./droplets.ts";
+import type { FirewallRecord } from "./firewalls.ts";
+import type { KeyRecord } from "./keys.ts";
+import type { ProjectRecord } from "./projects.ts";
+import { newDefaultProject } from "./projects.ts";
+import type { VolumeRecord } from "./volumes.ts";
+
+/** All that the cloud remembers. Records use the API's own field names. */
+export interface CloudState {
+  format: 1;
+  account: { uuid: string; vpc_uuid: string };
+  /** The number the next droplet, action or key gets. */
+  next: { droplet: number; action: number; key: number };
+  droplets: DropletRecord[];
+  volumes: VolumeRecord[];
+  keys: KeyRecord[];
+  firewalls: FirewallRecord[];
+  tags: string[];
+  projects: ProjectRecord[];
+  actions: ActionRecord[];
+}
+
+/**
+ * The state of one cloud, in a file. What `state` shows is always on the disk already, so nothing that a client was
+ * told is lost by a crash.
+ */
+export class Store {
+  readonly #file: string;
+  #state: CloudState;
+  #lastChange: Promise<unknown> = Promise.resolve();
+  readonly #listeners: (() => void)[] = [];
+
+  private constructor(file: string, state: CloudState) {
+    this.#file = file;
+    this.#state = state;
+  }
+
+  /** Opens `<root>/cloud/state.json`, or starts an empty account. */
+  static async open(home: SandboxHome): Promise<Store> {
+    const file = path.join(await cloudFolder(home), "state.json");
+    const content = await readFile(file, "utf8").catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    });
+    return new Store(file, content === undefined ? emptyState() : parseState(file, content));
+  }
+
+  /** A snapshot: later changes replace it and leave it as it was. Not to be written to. */
+  get state(): Readonly<CloudState> {
+    return this.#state;
+  }
+
+  /**
+   * Applies one change, whole or not at all: `edit` works on a copy, which takes effect once it is on the disk. An
+   * error thrown by `edit` changes nothing and reaches the caller. Changes happen one after the other, so what `edit`
+   * checks holds when it acts.
+   */
+  change<T>(edit: (draft: CloudState) => T): Promise<T> {
+    const change = this.#lastChange.then(async () => {
+      const draft = structuredClone(this.#state);
+      const result = edit(draft);
+      await writeFileAtomically(this.#file, JSON.stringify(draft));
+      this.#state = draft;
+      for (const listener of this.#listeners) listener();
+      return result;
+    });
+    this.#lastChange = change.catch(() => undefined);
+    return change;
+  }
+
+  /** Calls `listener` after each change, once it is on the disk. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+}
+
+/** `<root>/cloud`, made when absent; only its owner can look inside, for user-data and the token are there. */
+export async function cloudFolder(home: SandboxHome): Promise<string> {
+  const folder = path.join(home.root, "cloud");
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  return folder;
+}
+
+function parseState(file: string, content: string): CloudState {
+  const state = JSON.parse(content) as Partial<CloudState>;
+  if (state.format !== 1) {
+    throw new Error(`${file}: has format ${String(state.format)}, must have 1. Use the version that wrote it.`);
+  }
+  return state as CloudState;
+}
+
+function emptyState(): CloudState {
+  const account = { uuid: randomUUID(), vpc_uuid: randomUUID() };
+  return {
+    format: 1,
+    account,
+    // Of the size that the real cloud gives out today: clients that keep ids in 32 bits fail here as they do there.
+    next: {
+      droplet: 500_000_000 + randomInt(10_000_000),
+      action: 2_500_000_000 + randomInt(10_000_000),
+      key: 45_000_000 + randomInt(1_000_000),
+    },
+    droplets: [],
+    volumes: [],
+    keys: [],
+    firewalls: [],
+    tags: [],
+    projects: [newDefaultProject(account.uuid)],
+    actions: [],
+  };
+}

@@ -1,0 +1,866 @@
+import { stat } from "node:fs/promises";
+import path from "node:path";
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import type { Answer, Json, TestCloud } from "./cloud-harness.ts";
+import { eventually, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+
+const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA3q3IhYxkuyOWe3WdUsJnIGdwrGjbdqO0RjxqDNZxgv someone@example";
+const KEY_MD5 = /^([0-9a-f]{2}:){15}[0-9a-f]{2}$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/;
+
+const DROPLET = { name: "web", region: "fra1", size: "s-2vcpu-4gb", image: "debian-13-x64" };
+const VOLUME = { name: "data", region: "fra1", size_gigabytes: 100 };
+const ANYWHERE = { addresses: ["0.0.0.0/0", "::/0"] };
+const SSH_RULE = { protocol: "tcp", ports: "22", sources: ANYWHERE };
+
+let home: Awaited<ReturnType<typeof temporaryHome>>;
+let cloud: TestCloud;
+
+beforeEach(async () => {
+  home = await temporaryHome();
+  cloud = await serveTestCloud(home);
+});
+
+afterEach(async () => {
+  await cloud[Symbol.asyncDispose]();
+  await home[Symbol.asyncDispose]();
+});
+
+const get = (path: string) => cloud.call("GET", path);
+const post = (path: string, body: unknown) => cloud.call("POST", path, body);
+const put = (path: string, body: unknown) => cloud.call("PUT", path, body);
+const remove = (path: string, body?: unknown) => cloud.call("DELETE", path, body);
+
+/** Status, short name and message of a refusal. */
+function refusal({ status, body }: Answer) {
+  return [status, body.id, body.message];
+}
+
+function unprocessable(message: unknown) {
+  return [422, "unprocessable_entity", message];
+}
+
+async function createDroplet(overrides: object = {}): Promise<number> {
+  const { status, body } = await post("/v2/droplets", { ...DROPLET, ...overrides });
+  expect(status).toBe(202);
+  const id = Number(body.droplet?.id);
+  await unlocked(id);
+  return id;
+}
+
+async function createVolume(overrides: object = {}): Promise<string> {
+  const { status, body } = await post("/v2/volumes", { ...VOLUME, ...overrides });
+  expect(status).toBe(201);
+  return textOf(body.volume?.id);
+}
+
+async function unlocked(id: number): Promise<Json> {
+  let droplet: Json = {};
+  await eventually(`droplet ${id} is unlocked`, async () => {
+    droplet = (await get(`/v2/droplets/${id}`)).body.droplet ?? {};
+    return (droplet.locked as unknown) === false;
+  });
+  return droplet;
+}
+
+async function finished(answer: Answer): Promise<Json> {
+  let action: Json = answer.body.action ?? {};
+  await eventually(`action ${textOf(action.id)} has ended`, async () => {
+    action = (await get(`/v2/actions/${textOf(action.id)}`)).body.action ?? {};
+    return (action.completed_at as unknown) !== null;
+  });
+  return action;
+}
+
+async function act(id: number, body: object): Promise<Json> {
+  const answer = await post(`/v2/droplets/${id}/actions`, body);
+  expect(answer.status).toBe(201);
+  return finished(answer);
+}
+
+async function actOnVolume(id: string, body: object): Promise<Json> {
+  const answer = await post(`/v2/volumes/${id}/actions`, body);
+  expect(answer.status).toBe(202);
+  return finished(answer);
+}
+
+/** Holds all work of the machine room until the returned function is called. */
+function holdMachineRoom(): () => void {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  cloud.hypervisor.gate = promise;
+  return () => {
+    resolve(undefined);
+  };
+}
+
+describe("access", () => {
+  it("refuses a missing or wrong token", async () => {
+    const none = await fetch(`${cloud.url}/v2/account`);
+    expect([none.status, await none.json()]).toEqual([
+      401,
+      {
+        id: "unauthorized",
+        message: "Unable to authenticate you.",
+        request_id: none.headers.get("x-request-id"),
+      },
+    ]);
+    const wrong = await fetch(`${cloud.url}/v2/account`, { headers: { authorization: `Bearer ${"x".repeat(71)}` } });
+    expect(wrong.status).toBe(401);
+    const control = await fetch(`${cloud.url}/_control/faults`);
+    expect(control.status).toBe(401);
+  });
+
+  it("keeps its token and state from other users", async () => {
+    expect(cloud.token).toMatch(/^dop_v1_[0-9a-f]{64}$/);
+    await createVolume();
+    for (const [file, mode] of Object.entries({ "": 0o700, token: 0o600, "state.json": 0o600 })) {
+      expect((await stat(path.join(home.root, "cloud", file))).mode & 0o777).toBe(mode);
+    }
+  });
+
+  it("numbers each request and tells the rate on each answer", async () => {
+    const answer = await get("/v2/account");
+    expect(answer.headers.get("x-request-id")).toMatch(UUID);
+    expect(answer.headers.get("ratelimit-limit")).toBe("1000000");
+    expect(answer.headers.get("ratelimit-remaining")).toBe("999999");
+    expect(Number(answer.headers.get("ratelimit-reset")) - Date.now() / 1000).toBeGreaterThan(3500);
+  });
+
+  it("answers 429 with retry-after beyond the limit of a minute", async () => {
+    await using other = await temporaryHome();
+    await using limited = await serveTestCloud(other, undefined, { perHour: 5000, perMinute: 3 });
+    for (let request = 0; request < 3; request++) expect((await limited.call("GET", "/v2/account")).status).toBe(200);
+    const refused = await limited.call("GET", "/v2/account");
+    expect(refusal(refused)).toEqual([429, "too_many_requests", "API Rate limit exceeded."]);
+    expect(refused.headers.get("ratelimit-limit")).toBe("5000");
+    expect(refused.headers.get("ratelimit-remaining")).toBe("4997");
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(55);
+  });
+
+  it("says so of what it does not simulate", async () => {
+    const answer = await post("/v2/kubernetes/clusters", {});
+    expect(refusal(answer)).toEqual([501, "not_simulated", expect.stringContaining("POST /v2/kubernetes/clusters")]);
+    expect((await get("/v2/droplets/12")).status).toBe(404);
+    expect((await get("/v2/droplets/web")).status).toBe(404);
+  });
+
+  it("refuses a body that is no JSON object, and a field of another type", async () => {
+    expect(refusal(await post("/v2/tags", []))).toEqual(unprocessable("The request body: not a JSON object."));
+    expect(refusal(await post("/v2/tags", { name: 5 }))).toEqual(unprocessable("name must be a string."));
+    expect(refusal(await post("/v2/tags", { name: null }))).toEqual(unprocessable("name must be present."));
+  });
+});
+
+describe("lists", () => {
+  beforeEach(async () => {
+    for (const number of [1, 2, 3, 4, 5]) await post("/v2/tags", { name: `tag-${number}` });
+  });
+
+  const names = (answer: Answer) => (answer.body.tags as unknown as { name: string }[]).map((tag) => tag.name);
+
+  it("come in pages with links and a total", async () => {
+    const middle = await get("/v2/tags?page=2&per_page=2");
+    expect(names(middle)).toEqual(["tag-3", "tag-4"]);
+    expect(middle.body.meta).toEqual({ total: 5 });
+    const link = (page: number) => `${cloud.url}/v2/tags?page=${page}&per_page=2`;
+    expect(middle.body.links).toEqual({ pages: { first: link(1), prev: link(1), next: link(3), last: link(3) } });
+    const first = await get("/v2/tags?per_page=2");
+    expect(Object.keys(first.body.links?.pages ?? {})).toEqual(["next", "last"]);
+    const last = await get("/v2/tags?page=3&per_page=2");
+    expect([names(last), Object.keys(last.body.links?.pages ?? {})]).toEqual([["tag-5"], ["first", "prev"]]);
+  });
+
+  it("have no links when one page holds all, and 20 items unless told", async () => {
+    const all = await get("/v2/tags");
+    expect([names(all).length, all.body.links]).toEqual([5, {}]);
+    expect((await get("/v2/sizes")).body.sizes).toHaveLength(20);
+    expect((await get("/v2/sizes?per_page=500")).body.meta?.total).toBeGreaterThan(30);
+  });
+});
+
+describe("catalogue", () => {
+  it("has the sizes, regions and images the program uses", async () => {
+    const { body } = await get("/v2/sizes?per_page=200");
+    const sizes = body.sizes as unknown as { slug: string }[];
+    expect(sizes.find((size) => size.slug === "s-2vcpu-4gb")).toEqual({
+      slug: "s-2vcpu-4gb",
+      memory: 4096,
+      vcpus: 2,
+      disk: 80,
+      transfer: 4,
+      price_monthly: 24,
+      price_hourly: 0.03571,
+      regions: expect.arrayContaining(["fra1", "nyc1"]) as string[],
+      available: true,
+      description: "Basic",
+    });
+    const regions = (await get("/v2/regions")).body.regions as unknown as { slug: string; sizes: string[] }[];
+    expect(regions.find((region) => region.slug === "fra1")).toMatchObject({
+      name: "Frankfurt 1",
+      available: true,
+      sizes: expect.arrayContaining(["s-2vcpu-4gb"]) as string[],
+    });
+    for (const slug of ["debian-13-x64", "debian-12-x64", "ubuntu-24-04-x64"]) {
+      const image = (await get(`/v2/images/${slug}`)).body.image;
+      expect(image).toMatchObject({ slug, public: true, status: "available" });
+      expect((await get(`/v2/images/${textOf(image?.id)}`)).body.image).toEqual(image);
+    }
+    expect((await get("/v2/images?private=true")).body.images).toEqual([]);
+  });
+});
+
+describe("ssh keys", () => {
+  it("are created, found by id and fingerprint, renamed and deleted", async () => {
+    const created = await post("/v2/account/keys", { name: "deploy", public_key: `${KEY}\n` });
+    const key = created.body.ssh_key;
+    expect([created.status, key]).toEqual([
+      201,
+      {
+        id: expect.any(Number) as number,
+        name: "deploy",
+        fingerprint: expect.stringMatching(KEY_MD5) as string,
+        public_key: KEY,
+      },
+    ]);
+    expect((await get(`/v2/account/keys/${textOf(key?.fingerprint)}`)).body.ssh_key).toEqual(key);
+    expect((await put(`/v2/account/keys/${textOf(key?.id)}`, { name: "other" })).body.ssh_key?.name).toBe("other");
+    expect((await remove(`/v2/account/keys/${textOf(key?.id)}`)).status).toBe(204);
+    expect((await get(`/v2/account/keys/${textOf(key?.id)}`)).status).toBe(404);
+  });
+
+  it("are unique and well-formed", async () => {
+    await post("/v2/account/keys", { name: "one", public_key: KEY });
+    expect(refusal(await post("/v2/account/keys", { name: "two", public_key: KEY }))).toEqual(
+      unprocessable("SSH Key is already in use on your account"),
+    );
+    expect((await post("/v2/account/keys", { name: "x", public_key: "ssh-ed25519 AAAA" })).status).toBe(422);
+  });
+});
+
+describe("droplets", () => {
+  it("are new and locked until they run, then have all that clients read", async () => {
+    const release = holdMachineRoom();
+    const key = await post("/v2/account/keys", { name: "deploy", public_key: KEY });
+    const created = await post("/v2/droplets", {
+      ...DROPLET,
+      ssh_keys: [key.body.ssh_key?.id],
+      user_data: "#cloud-config\n",
+      monitoring: true,
+      tags: ["web"],
+    });
+    const droplet = created.body.droplet;
+    expect(created.status).toBe(202);
+    expect(droplet).toMatchObject({ status: "new", locked: true });
+    expect(Number(droplet?.id)).toBeGreaterThan(500_000_000);
+    const action = created.body.links?.actions?.[0];
+    expect(action).toEqual({
+      id: expect.any(Number) as number,
+      rel: "create",
+      href: `${cloud.url}/v2/actions/${textOf(action?.id)}`,
+    });
+    expect((await get(`/v2/actions/${textOf(action?.id)}`)).body.action).toMatchObject({
+      status: "in-progress",
+      type: "create",
+      completed_at: null,
+      resource_id: droplet?.id,
+      resource_type: "droplet",
+      region_slug: "fra1",
+    });
+
+    release();
+    const running = await unlocked(Number(droplet?.id));
+    expect(running).toMatchObject({
+      name: "web",
+      status: "active",
+      memory: 4096,
+      vcpus: 2,
+      disk: 80,
+      features: ["monitoring", "droplet_agent", "private_networking"],
+      image: { slug: "debian-13-x64" },
+      size: { slug: "s-2vcpu-4gb" },
+      size_slug: "s-2vcpu-4gb",
+      region: { slug: "fra1" },
+      tags: ["web"],
+      volume_ids: [],
+      backup_ids: [],
+      snapshot_ids: [],
+      created_at: expect.stringMatching(TIME) as string,
+      vpc_uuid: expect.stringMatching(UUID) as string,
+      networks: {
+        v4: [
+          { type: "private", ip_address: "10.116.0.2" },
+          { type: "public", ip_address: `${home.addressPrefix}.1`, gateway: `${home.addressPrefix}.254` },
+        ],
+        v6: [],
+      },
+    });
+    expect(JSON.stringify(running)).not.toContain("cloud-config");
+    expect(cloud.hypervisor.machines.get(Number(droplet?.id))?.spec).toEqual({
+      id: droplet?.id,
+      name: "web",
+      region: "fra1",
+      memoryMegabytes: 4096,
+      vcpus: 2,
+      publicAddress: `${home.addressPrefix}.1`,
+      userData: "#cloud-config\n",
+      sshKeys: [KEY],
+      volumeIds: [],
+    });
+    expect((await get(`/v2/droplets/${textOf(droplet?.id)}/actions`)).body.actions?.[0]).toMatchObject({
+      status: "completed",
+      type: "create",
+      completed_at: expect.stringMatching(TIME) as string,
+    });
+  });
+
+  it.each([
+    ["region", { region: "mars1" }, "You specified an invalid region for Droplet creation."],
+    ["closed region", { region: "sfo1" }, "Region is not available"],
+    ["size", { size: "s-99vcpu" }, "You specified an invalid size for Droplet creation."],
+    ["size elsewhere", { size: "s-1vcpu-512mb-10gb", region: "tor1" }, "Size is not available in this region."],
+    ["image", { image: "debian-99-x64" }, "You specified an invalid image for Droplet creation."],
+    ["key", { ssh_keys: [1, "aa:bb"] }, "1, aa:bb are invalid key identifiers for Droplet creation."],
+    ["name", { name: "my_web" }, "Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"],
+    ["user data", { user_data: "x".repeat(65_537) }, "User data is too large: it must be 64 KiB or less."],
+    ["volume", { volumes: ["nope"] }, "Invalid volume allocations"],
+  ])("refuse a wrong %s", async (_what, overrides, message) => {
+    expect(refusal(await post("/v2/droplets", { ...DROPLET, ...overrides }))).toEqual(unprocessable(message));
+    expect((await get("/v2/droplets")).body.droplets).toEqual([]);
+  });
+
+  it("get the lowest free address", async () => {
+    const ids = [await createDroplet(), await createDroplet(), await createDroplet()];
+    await remove(`/v2/droplets/${ids[1] ?? 0}`);
+    await eventually("the second is gone", async () => (await get(`/v2/droplets/${ids[1] ?? 0}`)).status === 404);
+    const id = await createDroplet();
+    expect(cloud.hypervisor.machines.get(id)?.spec.publicAddress).toBe(`${home.addressPrefix}.2`);
+  });
+
+  it("refuse an action, a volume and a delete while one is in progress", async () => {
+    const id = await createDroplet();
+    const volume = await createVolume();
+    const release = holdMachineRoom();
+    const reboot = await post(`/v2/droplets/${id}/actions`, { type: "reboot" });
+    const pending = unprocessable("Droplet already has a pending event.");
+    expect(refusal(await post(`/v2/droplets/${id}/actions`, { type: "power_off" }))).toEqual(pending);
+    expect(refusal(await post(`/v2/volumes/${volume}/actions`, { type: "attach", droplet_id: id }))).toEqual(pending);
+    expect(refusal(await remove(`/v2/droplets/${id}`))).toEqual(pending);
+    release();
+    expect(await finished(reboot)).toMatchObject({ status: "completed", type: "reboot" });
+  });
+
+  it("go off and on, and show what is done from inside", async () => {
+    const id = await createDroplet();
+    expect(refusal(await post(`/v2/droplets/${id}/actions`, { type: "power_on" }))).toEqual(
+      unprocessable("Droplet is already powered on"),
+    );
+    await act(id, { type: "shutdown" });
+    expect(cloud.hypervisor.calls).toContain(`stopDroplet ${id} graceful`);
+    expect(await unlocked(id)).toMatchObject({ status: "off" });
+    expect(refusal(await post(`/v2/droplets/${id}/actions`, { type: "power_off" }))).toEqual(
+      unprocessable("Droplet is already powered off"),
+    );
+    await act(id, { type: "power_on" });
+    expect(await unlocked(id)).toMatchObject({ status: "active" });
+    const machine = cloud.hypervisor.machines.get(id);
+    if (machine) machine.running = false;
+    expect(await unlocked(id)).toMatchObject({ status: "off" });
+    await act(id, { type: "power_cycle" });
+    expect(await unlocked(id)).toMatchObject({ status: "active" });
+  });
+
+  it("are resized only when off, and their disk never shrinks", async () => {
+    const id = await createDroplet();
+    const resize = (size: string, disk = false) => post(`/v2/droplets/${id}/actions`, { type: "resize", size, disk });
+    expect(refusal(await resize("s-4vcpu-8gb"))).toEqual(
+      unprocessable("Droplet must be powered off before it can be resized"),
+    );
+    await act(id, { type: "power_off" });
+    expect(refusal(await resize("s-1vcpu-1gb"))).toEqual(
+      unprocessable("Size can not decrease size of Droplet's disk image"),
+    );
+    await finished(await resize("s-4vcpu-8gb"));
+    expect(await unlocked(id)).toMatchObject({ size_slug: "s-4vcpu-8gb", memory: 8192, vcpus: 4, disk: 80 });
+    expect(cloud.hypervisor.machines.get(id)?.size).toEqual({ memoryMegabytes: 8192, vcpus: 4 });
+    await finished(await resize("s-4vcpu-8gb", true));
+    expect(await unlocked(id)).toMatchObject({ disk: 160 });
+    expect((await resize("s-2vcpu-4gb")).status).toBe(422);
+  });
+
+  it("are renamed, given IPv6 and backups", async () => {
+    const id = await createDroplet();
+    await act(id, { type: "rename", name: "db.example.com" });
+    await act(id, { type: "enable_ipv6" });
+    await act(id, { type: "enable_backups", backup_policy: { plan: "daily", hour: 8 } });
+    const droplet = await unlocked(id);
+    expect(droplet).toMatchObject({
+      name: "db.example.com",
+      features: ["droplet_agent", "private_networking", "ipv6", "backups"],
+      networks: { v6: [{ type: "public", netmask: 64 }] },
+    });
+    expect((await get(`/v2/droplets/${id}/backups/policy`)).body.policy).toMatchObject({
+      backup_enabled: true,
+      backup_policy: { plan: "daily", hour: 8 },
+    });
+    await act(id, { type: "disable_backups" });
+    expect((await unlocked(id)).features).not.toContain("backups");
+    expect((await post(`/v2/droplets/${id}/actions`, { type: "snapshot" })).status).toBe(501);
+    expect((await post(`/v2/droplets/${id}/actions`, { type: "dance" })).status).toBe(422);
+  });
+
+  it("are listed by name and tag, and acted on and deleted by tag", async () => {
+    const web = await createDroplet({ name: "web", tags: ["Front"] });
+    await createDroplet({ name: "db" });
+    const ids = async (query: string) =>
+      ((await get(`/v2/droplets?${query}`)).body.droplets as unknown as { id: number }[]).map(({ id }) => id);
+    expect(await ids("tag_name=front")).toEqual([web]);
+    expect(await ids("name=web")).toEqual([web]);
+    expect(await ids("")).toHaveLength(2);
+    const actions = await post("/v2/droplets/actions?tag_name=front", { type: "power_off" });
+    expect([actions.status, actions.body.actions]).toMatchObject([201, [{ type: "power_off", resource_id: web }]]);
+    await unlocked(web);
+    expect((await remove("/v2/droplets?tag_name=front")).status).toBe(204);
+    await eventually("one is left", async () => (await ids("")).length === 1);
+  });
+
+  it("are created several at once", async () => {
+    const { body } = await post("/v2/droplets", { ...DROPLET, name: undefined, names: ["a", "b"] });
+    expect([body.droplets, body.links?.actions]).toMatchObject([
+      [{ name: "a" }, { name: "b" }],
+      [{}, {}],
+    ]);
+  });
+
+  it("stay locked while they are destroyed, and leave their volumes and firewalls behind", async () => {
+    const id = await createDroplet();
+    const volume = await createVolume();
+    await actOnVolume(volume, { type: "attach", droplet_id: id });
+    await post("/v2/firewalls", { name: "fw", inbound_rules: [SSH_RULE], droplet_ids: [id] });
+    await eventually("the firewall holds", () => cloud.hypervisor.firewalls[0]?.dropletIds.includes(id) ?? false);
+    const release = holdMachineRoom();
+    expect((await remove(`/v2/droplets/${id}`)).status).toBe(204);
+    expect((await get(`/v2/droplets/${id}`)).body.droplet).toMatchObject({ locked: true, volume_ids: [volume] });
+    release();
+    await eventually("the droplet is gone", async () => (await get(`/v2/droplets/${id}`)).status === 404);
+    expect((await get(`/v2/volumes/${volume}`)).body.volume).toMatchObject({ droplet_ids: [] });
+    expect((await get("/v2/firewalls")).body.firewalls).toMatchObject([{ droplet_ids: [] }]);
+    expect((await get("/v2/projects/default/resources")).body.resources).toMatchObject([
+      { urn: `do:volume:${volume}` },
+    ]);
+    expect(cloud.hypervisor.machines.size).toBe(0);
+    expect((await remove(`/v2/volumes/${volume}`)).status).toBe(204);
+  });
+
+  it("whose machine cannot be made stay new, unlocked, with an errored action, and can be deleted", async () => {
+    cloud.hypervisor.failing.add("createDroplet");
+    const created = await post("/v2/droplets", DROPLET);
+    const id = Number(created.body.droplet?.id);
+    expect(await unlocked(id)).toMatchObject({ status: "new" });
+    expect((await get(`/v2/droplets/${id}/actions`)).body.actions).toMatchObject([
+      { status: "errored", type: "create", completed_at: expect.stringMatching(TIME) as string },
+    ]);
+    await remove(`/v2/droplets/${id}`);
+    await eventually("the droplet is gone", async () => (await get(`/v2/droplets/${id}`)).status === 404);
+  });
+});
+
+describe("volumes", () => {
+  it("are created with a file system, grown, attached, detached and deleted", async () => {
+    const created = await post("/v2/volumes", {
+      ...VOLUME,
+      description: "rows",
+      filesystem_type: "ext4",
+      filesystem_label: "data",
+      tags: ["db"],
+    });
+    const volume = created.body.volume;
+    const id = textOf(volume?.id);
+    expect([created.status, volume]).toMatchObject([
+      201,
+      {
+        id: expect.stringMatching(UUID) as string,
+        ...VOLUME,
+        region: { slug: "fra1" },
+        description: "rows",
+        droplet_ids: [],
+        filesystem_type: "ext4",
+        filesystem_label: "data",
+        tags: ["db"],
+        created_at: expect.stringMatching(TIME) as string,
+      },
+    ]);
+    expect(cloud.hypervisor.disks.get(id)?.spec).toEqual({
+      id,
+      name: "data",
+      sizeGigabytes: 100,
+      filesystem: { type: "ext4", label: "data" },
+    });
+    const droplet = await createDroplet();
+    expect(await actOnVolume(id, { type: "attach", droplet_id: droplet })).toMatchObject({
+      status: "completed",
+      type: "attach_volume",
+      resource_id: null,
+      resource_type: "backend",
+    });
+    expect((await get(`/v2/droplets/${droplet}`)).body.droplet?.volume_ids).toEqual([id]);
+    expect((await get(`/v2/volumes/${id}`)).body.volume?.droplet_ids).toEqual([droplet]);
+    expect(await actOnVolume(id, { type: "resize", size_gigabytes: 150, region: "fra1" })).toMatchObject({
+      type: "resize",
+    });
+    expect(cloud.hypervisor.disks.get(id)).toMatchObject({ sizeGigabytes: 150, dropletId: droplet });
+    expect(refusal(await remove(`/v2/volumes/${id}`))).toEqual([
+      409,
+      "conflict",
+      "failed to delete volume: attached volume cannot be deleted",
+    ]);
+    await actOnVolume(id, { type: "detach", droplet_id: droplet });
+    expect(cloud.hypervisor.disks.get(id)?.dropletId).toBeUndefined();
+    expect((await get(`/v2/volumes/${id}/actions`)).body.meta?.total).toBe(3);
+    expect((await remove(`/v2/volumes/${id}`)).status).toBe(204);
+    expect((await get(`/v2/volumes/${id}`)).status).toBe(404);
+    expect(cloud.hypervisor.disks.size).toBe(0);
+  });
+
+  it("are attached in the call that creates their droplet", async () => {
+    const volume = await createVolume();
+    const id = await createDroplet({ volumes: [{ id: volume }] });
+    expect((await get(`/v2/droplets/${id}`)).body.droplet?.volume_ids).toEqual([volume]);
+    expect(cloud.hypervisor.disks.get(volume)?.dropletId).toBe(id);
+    expect(refusal(await post("/v2/droplets", { ...DROPLET, volumes: [{ id: volume }] }))).toEqual(
+      unprocessable("Invalid volume allocations"),
+    );
+  });
+
+  it("are named uniquely in their region and found by name there", async () => {
+    await createVolume();
+    expect(refusal(await post("/v2/volumes", VOLUME))).toEqual([409, "conflict", "already exists"]);
+    const other = await createVolume({ region: "nyc1" });
+    expect((await get("/v2/volumes?name=data&region=nyc1")).body.volumes).toMatchObject([{ id: other }]);
+    const droplet = await createDroplet({ region: "nyc1" });
+    const attach = { type: "attach", volume_name: "data", region: "nyc1", droplet_id: droplet };
+    await finished(await post("/v2/volumes/actions", attach));
+    expect((await get(`/v2/volumes/${other}`)).body.volume?.droplet_ids).toEqual([droplet]);
+    expect((await remove("/v2/volumes?name=data&region=fra1")).status).toBe(204);
+    expect((await get("/v2/volumes")).body.meta).toEqual({ total: 1 });
+  });
+
+  it.each(["Data", "1data", "da_ta", "-data", "d".repeat(65), ""])("refuse the name %j", async (name) => {
+    expect((await post("/v2/volumes", { ...VOLUME, name })).status).toBe(422);
+  });
+
+  it.each([
+    [{ size_gigabytes: 0 }, "size_gigabytes: is 0, must be from 1 to 16384."],
+    [{ size_gigabytes: 16385 }, "size_gigabytes: is 16385, must be from 1 to 16384."],
+    [{ region: "mars1" }, "You specified an invalid region for Volume creation."],
+    [{ filesystem_type: "zfs" }, "filesystem_type: is zfs, must be ext4 or xfs."],
+    [
+      { filesystem_type: "xfs", filesystem_label: "thirteen-long" },
+      "filesystem_label: has 13 characters, must have 12 at most.",
+    ],
+  ])("refuse %j", async (overrides, message) => {
+    expect(refusal(await post("/v2/volumes", { ...VOLUME, ...overrides }))).toEqual(unprocessable(message));
+  });
+
+  it("attach to one droplet, in their region, fifteen at most, and detach from where they are", async () => {
+    const [here, other, far] = [await createDroplet(), await createDroplet(), await createDroplet({ region: "nyc1" })];
+    const volume = await createVolume();
+    const attach = (droplet: number) => post(`/v2/volumes/${volume}/actions`, { type: "attach", droplet_id: droplet });
+    const detach = (droplet: number) => post(`/v2/volumes/${volume}/actions`, { type: "detach", droplet_id: droplet });
+    expect(refusal(await attach(far))).toEqual(unprocessable("Droplet and volume must be in the same region"));
+    expect(refusal(await detach(here))).toEqual(unprocessable("Attachment not found"));
+    await finished(await attach(here));
+    expect(refusal(await attach(other))).toEqual(unprocessable("This volume is already attached"));
+    expect(refusal(await detach(other))).toEqual(unprocessable("Attachment not found"));
+    for (let number = 2; number <= 15; number++) {
+      await actOnVolume(await createVolume({ name: `data-${number}` }), { type: "attach", droplet_id: here });
+    }
+    const sixteenth = await createVolume({ name: "data-16" });
+    expect(refusal(await post(`/v2/volumes/${sixteenth}/actions`, { type: "attach", droplet_id: here }))).toEqual(
+      unprocessable("exceed max volume count"),
+    );
+  });
+
+  it("never shrink", async () => {
+    const id = await createVolume();
+    const resize = (size: number) => post(`/v2/volumes/${id}/actions`, { type: "resize", size_gigabytes: size });
+    expect(refusal(await resize(99))).toEqual(
+      unprocessable("size_gigabytes: is 99, must be greater than the current 100."),
+    );
+    expect((await resize(100)).status).toBe(422);
+    expect((await resize(16385)).status).toBe(422);
+  });
+
+  it("are not there when their disk cannot be made, and still there when it cannot be deleted", async () => {
+    cloud.hypervisor.failing.add("createVolume");
+    expect((await post("/v2/volumes", VOLUME)).status).toBe(500);
+    expect((await get("/v2/volumes")).body.volumes).toEqual([]);
+    const id = await createVolume();
+    cloud.hypervisor.failing.add("deleteVolume");
+    expect((await remove(`/v2/volumes/${id}`)).status).toBe(500);
+    expect((await remove(`/v2/volumes/${id}`)).status).toBe(204);
+  });
+});
+
+describe("firewalls", () => {
+  it("hold for their droplets and those of their tags, now and later", async () => {
+    const one = await createDroplet();
+    const created = await post("/v2/firewalls", {
+      name: "edge",
+      inbound_rules: [
+        SSH_RULE,
+        { protocol: "tcp", ports: "all", sources: { addresses: ["10.1.2.3"], tags: ["db"] } },
+        { protocol: "icmp", sources: ANYWHERE },
+      ],
+      outbound_rules: [{ protocol: "udp", ports: "0", destinations: { droplet_ids: [one] } }],
+      droplet_ids: [one],
+      tags: ["web"],
+    });
+    const firewall = created.body.firewall;
+    expect([created.status, firewall]).toEqual([
+      202,
+      {
+        id: expect.stringMatching(UUID) as string,
+        name: "edge",
+        status: "waiting",
+        created_at: expect.stringMatching(TIME) as string,
+        pending_changes: [{ droplet_id: one, removing: false, status: "waiting" }],
+        inbound_rules: [
+          SSH_RULE,
+          { protocol: "tcp", ports: "0", sources: { addresses: ["10.1.2.3"], tags: ["db"] } },
+          { protocol: "icmp", ports: "0", sources: ANYWHERE },
+        ],
+        outbound_rules: [{ protocol: "udp", ports: "0", destinations: { droplet_ids: [one] } }],
+        droplet_ids: [one],
+        tags: ["web"],
+      },
+    ]);
+    await eventually("the firewall holds", async () => {
+      const { body } = await get(`/v2/firewalls/${textOf(firewall?.id)}`);
+      return (body.firewall?.status as unknown) === "succeeded";
+    });
+    const two = await createDroplet({ tags: ["web", "db"] });
+    expect(cloud.hypervisor.firewalls).toEqual([
+      {
+        id: firewall?.id,
+        dropletIds: [one, two],
+        inbound: [
+          { protocol: "tcp", ports: "22", addresses: ANYWHERE.addresses },
+          { protocol: "tcp", ports: "all", addresses: ["10.1.2.3/32", `${home.addressPrefix}.2/32`] },
+          { protocol: "icmp", ports: "all", addresses: ANYWHERE.addresses },
+        ],
+        outbound: [{ protocol: "udp", ports: "all", addresses: [`${home.addressPrefix}.1/32`] }],
+      },
+    ]);
+    expect((await get(`/v2/droplets/${two}/firewalls`)).body.firewalls).toMatchObject([{ id: firewall?.id }]);
+    await remove("/v2/tags/web");
+    await eventually("the tagged one is let go", () => cloud.hypervisor.firewalls[0]?.dropletIds.length === 1);
+  });
+
+  it("change whole, and by their droplets, tags and rules", async () => {
+    const id = await createDroplet();
+    const created = await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
+    const path = `/v2/firewalls/${textOf(created.body.firewall?.id)}`;
+    const web = { protocol: "tcp", ports: "443", sources: ANYWHERE };
+    expect((await post(`${path}/droplets`, { droplet_ids: [id] })).status).toBe(204);
+    expect((await post(`${path}/tags`, { tags: ["web"] })).status).toBe(204);
+    expect((await post(`${path}/rules`, { inbound_rules: [web], outbound_rules: null })).status).toBe(204);
+    expect((await get(path)).body.firewall).toMatchObject({
+      inbound_rules: [SSH_RULE, web],
+      droplet_ids: [id],
+      tags: ["web"],
+    });
+    expect((await remove(`${path}/rules`, { inbound_rules: [SSH_RULE] })).status).toBe(204);
+    expect((await remove(`${path}/droplets`, { droplet_ids: [id] })).status).toBe(204);
+    expect((await get(path)).body.firewall).toMatchObject({ inbound_rules: [web], droplet_ids: [] });
+    expect((await remove(`${path}/rules`, { inbound_rules: [web] })).status).toBe(422);
+    const replaced = await put(path, { name: "edge-2", inbound_rules: [SSH_RULE] });
+    expect(replaced.body.firewall).toMatchObject({ name: "edge-2", inbound_rules: [SSH_RULE], tags: [] });
+    expect((await remove(path)).status).toBe(204);
+    await eventually("none holds", () => cloud.hypervisor.firewalls.length === 0);
+  });
+
+  it("show that the machine room refused them, and recover", async () => {
+    cloud.hypervisor.failing.add("applyFirewalls");
+    const { body } = await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
+    const path = `/v2/firewalls/${textOf(body.firewall?.id)}`;
+    const becomes = (status: string) =>
+      eventually(status, async () => ((await get(path)).body.firewall?.status as unknown) === status);
+    await becomes("failed");
+    await put(path, { name: "edge", inbound_rules: [SSH_RULE] });
+    await becomes("succeeded");
+  });
+
+  it.each([
+    ["no rule", { inbound_rules: [] }, "must provide at least one inbound or outbound rule"],
+    ["address", { inbound_rules: [{ ...SSH_RULE, sources: { addresses: ["10.0.0.0/33"] } }] }, "invalid address"],
+    ["nobody", { inbound_rules: [{ ...SSH_RULE, sources: {} }] }, "sources must not be empty."],
+    ["protocol", { inbound_rules: [{ ...SSH_RULE, protocol: "gre" }] }, "protocol: is gre, must be tcp, udp or icmp."],
+    [
+      "ports",
+      { inbound_rules: [{ ...SSH_RULE, ports: "90-80" }] },
+      "ports: is 90-80, must be a port, a range such as 8000-9000, or all.",
+    ],
+    ["droplet", { droplet_ids: [7] }, "droplet 7 not found"],
+  ])("refuse wrong %s", async (_what, overrides, message) => {
+    const firewall = { name: "edge", inbound_rules: [SSH_RULE], ...overrides };
+    expect(refusal(await post("/v2/firewalls", firewall))).toEqual(unprocessable(message));
+  });
+
+  it("are named uniquely", async () => {
+    await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
+    const second = await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
+    expect(refusal(second)).toEqual([409, "conflict", "duplicate name"]);
+  });
+});
+
+describe("tags", () => {
+  it("count what carries them, whatever the case", async () => {
+    expect((await post("/v2/tags", { name: "Web" })).body.tag).toMatchObject({ name: "Web", resources: { count: 0 } });
+    const droplet = await createDroplet({ tags: ["web"] });
+    const volume = await createVolume();
+    const resources = [{ resource_id: volume, resource_type: "volume" }];
+    expect((await post("/v2/tags/web/resources", { resources })).status).toBe(204);
+    expect((await get("/v2/tags/WEB")).body.tag).toEqual({
+      name: "Web",
+      resources: {
+        count: 2,
+        last_tagged_uri: `${cloud.url}/v2/droplets/${droplet}`,
+        droplets: { count: 1, last_tagged_uri: `${cloud.url}/v2/droplets/${droplet}` },
+        volumes: { count: 1, last_tagged_uri: `${cloud.url}/v2/volumes/${volume}` },
+        images: { count: 0 },
+        volume_snapshots: { count: 0 },
+        databases: { count: 0 },
+      },
+    });
+    expect((await remove("/v2/tags/web/resources", { resources })).status).toBe(204);
+    expect((await get(`/v2/volumes/${volume}`)).body.volume?.tags).toEqual([]);
+    expect((await remove("/v2/tags/web")).status).toBe(204);
+    expect((await get(`/v2/droplets/${droplet}`)).body.droplet?.tags).toEqual([]);
+    expect((await get("/v2/tags/web")).status).toBe(404);
+  });
+
+  it("are well-formed, and name what is there", async () => {
+    expect((await post("/v2/tags", { name: "no spaces" })).status).toBe(422);
+    await post("/v2/tags", { name: "web" });
+    const resources = [{ resource_id: "12", resource_type: "droplet" }];
+    expect((await post("/v2/tags/web/resources", { resources })).status).toBe(404);
+  });
+});
+
+describe("projects", () => {
+  it("hold resources, which start in the default one", async () => {
+    const created = await post("/v2/projects", {
+      name: "convex",
+      purpose: "Web Application",
+      environment: "Production",
+    });
+    const id = textOf(created.body.project?.id);
+    expect([created.status, created.body.project]).toMatchObject([
+      201,
+      { name: "convex", purpose: "Web Application", environment: "Production", is_default: false, description: "" },
+    ]);
+    const urn = `do:droplet:${await createDroplet()}`;
+    expect((await get("/v2/projects/default/resources")).body.resources).toMatchObject([{ urn, status: "ok" }]);
+    const assigned = await post(`/v2/projects/${id}/resources`, { resources: [urn, "do:droplet:1"] });
+    expect([assigned.status, assigned.body.resources]).toMatchObject([
+      200,
+      [{ urn, status: "assigned" }, { status: "not_found" }],
+    ]);
+    expect((await get(`/v2/projects/${id}/resources?page=1&per_page=200`)).body).toMatchObject({
+      resources: [{ urn, links: { self: `${cloud.url}/v2/droplets/${urn.slice(11)}` } }],
+      links: {},
+      meta: { total: 1 },
+    });
+    expect(refusal(await remove(`/v2/projects/${id}`))).toEqual([
+      412,
+      "precondition_failed",
+      "cannot delete a project with resources",
+    ]);
+    await post("/v2/projects/default/resources", { resources: [urn] });
+    expect((await remove(`/v2/projects/${id}`)).status).toBe(204);
+  });
+
+  it("change, and one is the default", async () => {
+    const { body } = await post("/v2/projects", { name: "convex", purpose: "Web Application" });
+    const path = `/v2/projects/${textOf(body.project?.id)}`;
+    const patched = await cloud.call("PATCH", path, { description: "ours", is_default: true });
+    expect(patched.body.project).toMatchObject({ name: "convex", description: "ours", is_default: true });
+    expect((await get("/v2/projects/default")).body.project?.id).toBe(body.project?.id);
+    expect((await remove(path)).status).toBe(412);
+    expect((await post("/v2/projects", { name: "convex", purpose: "x" })).status).toBe(422);
+  });
+});
+
+describe("faults", () => {
+  const fault = async (body: object) => {
+    const answer = await post("/_control/faults", body);
+    expect(answer.status).toBe(201);
+    return textOf(answer.body.fault?.id);
+  };
+
+  it("fail the next requests that match", async () => {
+    await fault({ kind: "request", method: "GET", path: "^/v2/droplets", status: 503, message: "busy", count: 2 });
+    expect(refusal(await get("/v2/droplets?page=1"))).toEqual([503, "service_unavailable", "busy"]);
+    expect((await get("/v2/volumes")).status).toBe(200);
+    expect((await get("/v2/droplets/1")).status).toBe(503);
+    expect((await get("/v2/droplets")).status).toBe(200);
+    await fault({ kind: "request", path: "account", status: 429, retry_after: 7 });
+    const limited = await get("/v2/account");
+    expect([limited.status, limited.headers.get("retry-after")]).toEqual([429, "7"]);
+  });
+
+  it("delay a request", async () => {
+    await fault({ kind: "request", path: "account", delay_ms: 300 });
+    const start = Date.now();
+    expect((await get("/v2/account")).status).toBe(200);
+    expect(Date.now() - start).toBeGreaterThanOrEqual(290);
+  });
+
+  it("let an action end in error with nothing done", async () => {
+    const droplet = await createDroplet();
+    const volume = await createVolume();
+    await fault({ kind: "action", action: "attach_volume" });
+    const attach = { type: "attach", droplet_id: droplet };
+    expect(await actOnVolume(volume, attach)).toMatchObject({ status: "errored" });
+    expect((await get(`/v2/volumes/${volume}`)).body.volume?.droplet_ids).toEqual([]);
+    expect(await actOnVolume(volume, attach)).toMatchObject({ status: "completed" });
+  });
+
+  it("keep a droplet from booting until they are lifted", async () => {
+    const id = await fault({ kind: "boot", boot: "never" });
+    const { body } = await post("/v2/droplets", DROPLET);
+    const droplet = Number(body.droplet?.id);
+    await eventually("the fault strikes", async () => {
+      const { body: listed } = await get("/_control/faults");
+      return (listed.faults?.[0]?.remaining as unknown) === 0;
+    });
+    expect((await get(`/v2/droplets/${droplet}`)).body.droplet).toMatchObject({ status: "new", locked: true });
+    expect(cloud.hypervisor.machines.size).toBe(0);
+    expect((await remove(`/_control/faults/${id}`)).status).toBe(204);
+    expect(await unlocked(droplet)).toMatchObject({ status: "active" });
+  });
+
+  it("let a droplet pass for active with its machine off, until it is powered", async () => {
+    await fault({ kind: "boot", boot: "dead" });
+    const id = await createDroplet();
+    expect(await unlocked(id)).toMatchObject({ status: "active" });
+    expect(cloud.hypervisor.machines.get(id)?.running).toBe(false);
+    await act(id, { type: "power_cycle" });
+    expect(cloud.hypervisor.machines.get(id)?.running).toBe(true);
+    await act(id, { type: "power_off" });
+    expect(await unlocked(id)).toMatchObject({ status: "off" });
+  });
+
+  it("are listed and cleared, and refused when unclear", async () => {
+    await fault({ kind: "action", action: "create" });
+    expect((await get("/_control/faults")).body.faults).toEqual([
+      { id: 1, remaining: 1, kind: "action", action: "create" },
+    ]);
+    expect((await remove("/_control/faults")).status).toBe(204);
+    expect((await get("/_control/faults")).body.faults).toEqual([]);
+    expect((await post("/_control/faults", { kind: "flood" })).status).toBe(422);
+  });
+});

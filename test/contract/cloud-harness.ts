@@ -1,0 +1,209 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { Cloud } from "../../sandbox/cloud/cloud.ts";
+import { openCloud } from "../../sandbox/cloud/cloud.ts";
+import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { RateLimits } from "../../sandbox/cloud/rate-limit.ts";
+import { buildServer } from "../../sandbox/cloud/server.ts";
+import { cloudToken } from "../../sandbox/cloud/token.ts";
+import type { SandboxHome } from "../../sandbox/home.ts";
+import { sandboxHome } from "../../sandbox/home.ts";
+
+/** A machine room that only remembers what it was asked, and refuses what a real one could not do. */
+export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
+  readonly machines = new Map<number, { spec: DropletSpec; running: boolean; size: MachineSize }>();
+  readonly disks = new Map<string, { spec: VolumeSpec; sizeGigabytes: number; dropletId: number | undefined }>();
+  firewalls: FirewallSpec[] = [];
+  readonly calls: string[] = [];
+  /** Methods whose next call fails. */
+  readonly failing = new Set<keyof Hypervisor>();
+  /** Calls wait for it. */
+  gate: Promise<unknown> = Promise.resolve();
+
+  async createDroplet(spec: DropletSpec) {
+    await this.#enter("createDroplet", spec.id);
+    if (!this.machines.has(spec.id)) {
+      const size = { memoryMegabytes: spec.memoryMegabytes, vcpus: spec.vcpus };
+      this.machines.set(spec.id, { spec, running: true, size });
+    }
+    for (const id of spec.volumeIds) this.#disk(id).dropletId = spec.id;
+  }
+
+  dropletStatus(id: number) {
+    const machine = this.machines.get(id);
+    return Promise.resolve(machine ? (machine.running ? ("running" as const) : ("stopped" as const)) : "absent");
+  }
+
+  async startDroplet(id: number) {
+    await this.#enter("startDroplet", id);
+    this.#machine(id).running = true;
+  }
+
+  async stopDroplet(id: number, how: "graceful" | "power-cut") {
+    await this.#enter("stopDroplet", `${id} ${how}`);
+    this.#machine(id).running = false;
+  }
+
+  async rebootDroplet(id: number) {
+    await this.#enter("rebootDroplet", id);
+    this.#machine(id).running = true;
+  }
+
+  async resizeDroplet(id: number, size: MachineSize) {
+    await this.#enter("resizeDroplet", id);
+    const machine = this.#machine(id);
+    if (machine.running) throw new Error(`droplet ${id} runs`);
+    machine.size = size;
+  }
+
+  async destroyDroplet(id: number) {
+    await this.#enter("destroyDroplet", id);
+    for (const disk of this.disks.values()) {
+      if (disk.dropletId === id) disk.dropletId = undefined;
+    }
+    this.machines.delete(id);
+  }
+
+  async createVolume(spec: VolumeSpec) {
+    await this.#enter("createVolume", spec.name);
+    if (!this.disks.has(spec.id)) {
+      this.disks.set(spec.id, { spec, sizeGigabytes: spec.sizeGigabytes, dropletId: undefined });
+    }
+  }
+
+  async growVolume(id: string, sizeGigabytes: number) {
+    await this.#enter("growVolume", id);
+    this.#disk(id).sizeGigabytes = sizeGigabytes;
+  }
+
+  async deleteVolume(id: string) {
+    await this.#enter("deleteVolume", id);
+    if (this.disks.get(id)?.dropletId !== undefined) throw new Error(`disk ${id} is attached`);
+    this.disks.delete(id);
+  }
+
+  async attachVolume(id: string, dropletId: number) {
+    await this.#enter("attachVolume", id);
+    this.#machine(dropletId);
+    const disk = this.#disk(id);
+    if ((disk.dropletId ?? dropletId) !== dropletId) throw new Error(`disk ${id} is attached elsewhere`);
+    disk.dropletId = dropletId;
+  }
+
+  async detachVolume(id: string) {
+    await this.#enter("detachVolume", id);
+    this.#disk(id).dropletId = undefined;
+  }
+
+  async applyFirewalls(firewalls: FirewallSpec[]) {
+    await this.#enter("applyFirewalls", firewalls.length);
+    for (const id of firewalls.flatMap((firewall) => firewall.dropletIds)) this.#machine(id);
+    this.firewalls = firewalls;
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.gate;
+  }
+
+  async #enter(method: keyof Hypervisor, subject: string | number): Promise<void> {
+    this.calls.push(`${method} ${subject}`);
+    await this.gate;
+    if (this.failing.delete(method)) throw new Error(`${method} fails, as told`);
+  }
+
+  #machine(id: number) {
+    const machine = this.machines.get(id);
+    if (!machine) throw new Error(`there is no droplet ${id}`);
+    return machine;
+  }
+
+  #disk(id: string) {
+    const disk = this.disks.get(id);
+    if (!disk) throw new Error(`there is no disk ${id}`);
+    return disk;
+  }
+}
+
+/** What an answer's body may hold, as far as tests look at it. */
+export interface Json {
+  [key: string]: Json;
+  [index: number]: Json;
+}
+
+/** A leaf of it as text. */
+export function textOf(leaf: Json | undefined): string {
+  return String(leaf);
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  body: Json;
+}
+
+export type Call = (method: string, path: string, body?: unknown) => Promise<Answer>;
+
+/** A caller of the API at `url` with a token. */
+export function caller(url: string, token: string): Call {
+  return async (method, path, body) => {
+    const answer = await fetch(url + path, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    return { status: answer.status, headers: answer.headers, body: (text === "" ? {} : JSON.parse(text)) as Json };
+  };
+}
+
+export interface TestCloud extends AsyncDisposable {
+  home: SandboxHome;
+  url: string;
+  token: string;
+  cloud: Cloud;
+  hypervisor: RememberingHypervisor;
+  log: string[];
+  call: Call;
+}
+
+/** A sandbox root of its own, removed at the end. */
+export async function temporaryHome(): Promise<SandboxHome & AsyncDisposable> {
+  const root = await mkdtemp(path.join(tmpdir(), "cloud-test-"));
+  return { ...sandboxHome(root), [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }) };
+}
+
+/** Opens the cloud of `home` in this process, on a port that is free. */
+export async function serveTestCloud(
+  home: SandboxHome,
+  hypervisor = new RememberingHypervisor(),
+  limits: RateLimits = { perHour: 1e6, perMinute: 1e6 },
+): Promise<TestCloud> {
+  const log: string[] = [];
+  const token = await cloudToken(home);
+  const cloud = await openCloud(home, hypervisor, (line) => log.push(line));
+  const server = buildServer(cloud, token, limits);
+  const url = await server.listen({ host: "127.0.0.1", port: 0 });
+  return {
+    ...{ home, url, token, cloud, hypervisor, log, call: caller(url, token) },
+    [Symbol.asyncDispose]: async () => {
+      await server.close();
+      await cloud[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Polls until `condition` holds; names what was awaited when it does not within `seconds`. */
+export async function eventually(
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+  seconds = 10,
+): Promise<void> {
+  const deadline = Date.now() + seconds * 1000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${what}: not so within ${seconds} s`);
+    await sleep(10);
+  }
+}
