@@ -59,22 +59,25 @@ function parse(sdk: string, file: string): ts.SourceFile {
 }
 
 function interfaceNamed(file: ts.SourceFile, name: string): ts.InterfaceDeclaration {
-  return find(file, (node) => ts.isInterfaceDeclaration(node) && node.name.text === name, name);
+  return find(
+    file,
+    (node) => ts.isInterfaceDeclaration(node) && node.name.text === name,
+    name,
+  ) as ts.InterfaceDeclaration;
 }
 
 function stateOf(file: ts.SourceFile, className: string): string[] {
   const isIt = (node: ts.Node) => ts.isClassDeclaration(node) && node.name?.text === className;
-  const properties = find<ts.ClassDeclaration>(file, isIt, className).members.filter((member) =>
-    ts.isPropertyDeclaration(member),
-  );
+  const declaration = find(file, isIt, className) as ts.ClassDeclaration;
+  const properties = declaration.members.filter((member) => ts.isPropertyDeclaration(member));
   return properties.map((property) => property.name.getText()).sort();
 }
 
-function find<Found extends ts.Node>(file: ts.SourceFile, matches: (node: ts.Node) => boolean, name: string): Found {
+function find(file: ts.SourceFile, matches: (node: ts.Node) => boolean, name: string): ts.Node {
   const visit = (node: ts.Node): ts.Node | undefined => (matches(node) ? node : ts.forEachChild(node, visit));
   const found = visit(file);
   if (!found) throw new Error(`${file.fileName}: has no declaration ${name}`);
-  return found as Found;
+  return found;
 }
 
 function membersOf(declaration: ts.InterfaceDeclaration): string[] {

@@ -1,0 +1,4 @@
+import { serve } from "../framework/serve.ts";
+import { tls } from "./plugin.ts";
+
+serve(tls);
