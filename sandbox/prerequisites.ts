@@ -21,6 +21,15 @@ const PACKAGES: Record<string, string> = {
   ip: "iproute2",
 };
 
+/** And those that only the tests use. */
+const TEST_PACKAGES: Record<string, string> = {
+  pg_ctlcluster: "postgresql",
+  sshd: "openssh-server",
+  busybox: "busybox-static",
+  shellcheck: "shellcheck",
+  python3: "python3-venv",
+};
+
 /** Where an engine that the sandbox started says so; shared by all sandboxes of the computer. */
 const ENGINE_FOLDER = "/run/convex-droplet";
 const ENGINE_PID = path.join(ENGINE_FOLDER, "dockerd.pid");
@@ -32,7 +41,7 @@ const ENGINE_LOG = path.join(ENGINE_FOLDER, "dockerd.log");
  * @param needsGo whether the Pulumi CLI has to be built here
  * @throws Error naming everything that is missing, and how to get each
  */
-export async function checkComputer(needsGo: boolean): Promise<void> {
+export function checkComputer(needsGo: boolean): void {
   const missing: string[] = [];
   if (process.getuid?.() !== 0) {
     missing.push(
@@ -40,7 +49,7 @@ export async function checkComputer(needsGo: boolean): Promise<void> {
     );
   }
   const system = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
-  const absent = await missingPackages();
+  const absent = missingPackages(PACKAGES);
   if (!/^ID(_LIKE)?=.*debian/m.test(system) && absent.length > 0) {
     missing.push(
       `Debian: this is another system, on which these cannot be installed for you. Install what brings ${absent.join(", ")}`,
@@ -51,7 +60,7 @@ export async function checkComputer(needsGo: boolean): Promise<void> {
       "loop devices: /dev/loop-control is not there, volumes need it. Load the kernel module: modprobe loop",
     );
   }
-  if (needsGo && !(await has("go"))) {
+  if (needsGo && !has("go")) {
     missing.push(
       "Go: not found, the Pulumi CLI has to be built here. Install it, for example: apt-get install golang-go",
     );
@@ -64,8 +73,8 @@ export async function checkComputer(needsGo: boolean): Promise<void> {
 }
 
 /** Installs what Debian packages are missing and starts a Docker engine where none answers. */
-export async function prepareComputer(progress: Progress): Promise<void> {
-  const missing = await missingPackages();
+export async function prepareComputer(progress: Progress, purpose: "sandbox" | "tests" = "sandbox"): Promise<void> {
+  const missing = missingPackages(purpose === "tests" ? { ...PACKAGES, ...TEST_PACKAGES } : PACKAGES);
   if (missing.length > 0) {
     progress(`installing ${missing.join(", ")}`);
     const environment = { DEBIAN_FRONTEND: "noninteractive" };
@@ -94,14 +103,15 @@ export async function releaseEngine(): Promise<void> {
   rmSync(ENGINE_FOLDER, { recursive: true, force: true });
 }
 
-async function missingPackages(): Promise<string[]> {
-  const found = await Promise.all(Object.keys(PACKAGES).map(has));
-  return Object.values(PACKAGES).filter((_, index) => found[index] !== true);
+function missingPackages(packages: Record<string, string>): string[] {
+  return Object.entries(packages)
+    .filter(([command]) => !has(command))
+    .map(([, name]) => name);
 }
 
-async function has(command: string): Promise<boolean> {
+function has(command: string): boolean {
   const folders = [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/sbin"];
-  return Promise.resolve(folders.some((folder) => existsSync(path.join(folder, command))));
+  return folders.some((folder) => existsSync(path.join(folder, command)));
 }
 
 async function engineAnswers(): Promise<boolean> {

@@ -1,0 +1,162 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+import { execa } from "execa";
+
+import { type SandboxHome, sandboxHome } from "./home.ts";
+import { cloudLog, deploy, environment, prepare, pulumi, showPulumi, STACK, tearDown } from "./sandbox.ts";
+import { projectFolder } from "./project.ts";
+
+const CHECKOUT = path.resolve(import.meta.dirname, "..");
+
+const HELP = `Usage: npm run sandbox [-- COMMAND]
+
+The whole cloud on this computer: a DigitalOcean of its own, and on it a Convex deployed by the real Pulumi engine.
+
+  up                 prepares what is missing, then deploys (the default)
+  status             what runs, and where
+  ssh [COMMAND ...]  a shell on the droplet, or one command there
+  logs [NAME]        the last 50 lines of backend (the default), dashboard, postgres or cloud
+  tunnel             brings the dashboard to this computer until Ctrl-C
+  pulumi ARGS ...    any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
+  down [--force]     destroys all of it; --force also where the engine cannot any more
+`;
+
+const LOGS: Record<string, string[]> = {
+  backend: ["docker", "logs", "--tail", "50", "convex-backend"],
+  dashboard: ["docker", "logs", "--tail", "50", "convex-dashboard"],
+  postgres: ["journalctl", "--no-pager", "-n", "50", "-u", "'postgresql@*'"],
+};
+
+/** @returns the exit code */
+async function main([command = "up", ...rest]: string[]): Promise<number> {
+  const home = sandboxHome(process.env["CONVEX_DROPLET_SANDBOX"] ?? path.join(CHECKOUT, ".sandbox"));
+  switch (command) {
+    case "up":
+      await prepare(home);
+      await deploy(home);
+      return summary(home);
+    case "status":
+      requireSandbox(home);
+      return summary(home);
+    case "ssh":
+    case "tunnel":
+      requireSandbox(home);
+      return operate(home, command, rest);
+    case "logs":
+      requireSandbox(home);
+      return logs(home, rest[0] ?? "backend");
+    case "pulumi":
+      requireSandbox(home);
+      return showPulumi(home, ...rest);
+    case "down": {
+      const { values } = parseArgs({ args: rest, options: { force: { type: "boolean" } } });
+      if (!existsSync(home.root)) {
+        process.stdout.write("There is no sandbox. Make one with: npm run sandbox\n");
+        return 0;
+      }
+      await tearDown(home, values.force);
+      process.stdout.write("The sandbox is gone. Make a new one with: npm run sandbox\n");
+      return 0;
+    }
+    case "help":
+    case "--help":
+    case "-h":
+      process.stdout.write(HELP);
+      return 0;
+    default:
+      process.stderr.write(`${command}: is no command of the sandbox.\n\n${HELP}`);
+      return 2;
+  }
+}
+
+/** What runs and where, read from the stack's outputs and asked of the addresses themselves. */
+async function summary(home: SandboxHome): Promise<number> {
+  const outputs = JSON.parse(await pulumi(home, "stack", "output", "--json", "--stack", STACK)) as Record<
+    string,
+    string
+  >;
+  if (outputs["backendUrl"] === undefined) {
+    process.stdout.write("Nothing is deployed. Deploy with: npm run sandbox\n");
+    return 1;
+  }
+  const rows = [
+    ["Backend", outputs["backendUrl"], await answers(`${outputs["backendUrl"]}/version`)],
+    ["HTTP actions", outputs["siteUrl"] ?? "", await answers(`${outputs["siteUrl"] ?? ""}/version`)],
+    ["Dashboard", outputs["dashboardUrl"] ?? "", "through: npm run sandbox -- tunnel"],
+    ["Droplet", outputs["publicIp"] ?? "", "shell: npm run sandbox -- ssh"],
+    ["Cloud API", `http://127.0.0.1:${home.apiPort}`, `log: ${path.relative(process.cwd(), cloudLog(home))}`],
+  ];
+  const next = [
+    ["admin key", "npm run --silent sandbox -- pulumi stack output adminKey --show-secrets"],
+    ["status", "npm run sandbox -- status"],
+    ["backend's log", "npm run sandbox -- logs"],
+    ["remove all", "npm run sandbox -- down"],
+  ];
+  process.stdout.write(`\nConvex instance ${outputs["instanceName"] ?? ""} on stack ${STACK}:\n${table(rows)}\n`);
+  process.stdout.write(`Next:\n${table(next)}`);
+  return 0;
+}
+
+async function answers(url: string): Promise<string> {
+  try {
+    const { status } = await fetch(url, { signal: AbortSignal.timeout(3000) });
+    return status === 200 ? "answers" : `answers ${status}`;
+  } catch {
+    return "does not answer; see: npm run sandbox -- logs";
+  }
+}
+
+function table(rows: string[][]): string {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows
+    .map(
+      (row) =>
+        `  ${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join("  ")
+          .trimEnd()}\n`,
+    )
+    .join("");
+}
+
+async function logs(home: SandboxHome, name: string): Promise<number> {
+  if (name === "cloud") {
+    return (await execa("tail", ["-n", "50", cloudLog(home)], { stdio: "inherit", reject: false })).exitCode ?? 1;
+  }
+  const command = LOGS[name];
+  if (command === undefined) {
+    throw new Error(`logs: ${name} has none, it should be one of ${[...Object.keys(LOGS), "cloud"].join(", ")}`);
+  }
+  return operate(home, "ssh", command);
+}
+
+/** The same commands that a real stack is worked with, on the sandbox's. */
+async function operate(home: SandboxHome, verb: string, args: string[]): Promise<number> {
+  const program = path.join(CHECKOUT, "operations", "cli.ts");
+  const result = await execa(process.execPath, [program, verb, "--stack", STACK, ...args], {
+    cwd: projectFolder(home),
+    env: await environment(home),
+    stdio: "inherit",
+    reject: false,
+  });
+  return result.exitCode ?? 1;
+}
+
+function requireSandbox(home: SandboxHome): void {
+  if (!existsSync(projectFolder(home))) throw new Error("there is no sandbox. Make one with: npm run sandbox");
+}
+
+// Ctrl-C reaches the child that works, too; it ends in order, and then so does this process.
+process.on("SIGINT", () => undefined);
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  },
+);

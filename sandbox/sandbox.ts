@@ -1,0 +1,125 @@
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+
+import { execa } from "execa";
+
+import { startCloud, stopCloud } from "./cloud/daemon.ts";
+import { cloudToken } from "./cloud/token.ts";
+import { ensureDropletImage } from "./droplet/image.ts";
+import { removeEverything } from "./droplet/remove.ts";
+import { cachedCliPath, isExecutable, officialDownloadReachable } from "./engine/cli.ts";
+import { layOutPulumiHome, pulumiEnvironment } from "./engine/pulumi-home.ts";
+import type { SandboxHome } from "./home.ts";
+import { officialImagesReachable, publishImages } from "./images/build.ts";
+import { startRegistry, stopRegistry } from "./images/registry.ts";
+import { checkComputer, prepareComputer, releaseEngine } from "./prerequisites.ts";
+import { step } from "./progress.ts";
+import { layOutProject, projectFolder } from "./project.ts";
+
+/** The stack the sandbox deploys unless told otherwise. */
+export const STACK = "sandbox";
+
+/**
+ * Makes a whole cloud ready on this computer: the Pulumi CLI, a Docker engine, the droplets' image, Convex's images in a
+ * registry, the cloud's API. Does only what is missing.
+ */
+export async function prepare(home: SandboxHome): Promise<void> {
+  const needsGo = !(await isExecutable(cachedCliPath())) && !(await officialDownloadReachable());
+  checkComputer(needsGo);
+  await mkdir(home.root, { recursive: true, mode: 0o700 });
+  await step("Debian packages and Docker engine", prepareComputer);
+  await step("Pulumi CLI and plugins", (progress) => layOutPulumiHome(home, progress));
+  await step("Droplet image", ensureDropletImage);
+  const images = await step("Convex images", (progress) => convexImages(home, progress));
+  await step("Cloud", () => startCloud(home));
+  await layOutProject(home, { ...images, tunnelPort: home.apiPort + 10_000 });
+}
+
+/** Runs `pulumi` in the sandbox's project, against its cloud and its state, and gives back what it prints on stdout. */
+export async function pulumi(home: SandboxHome, ...args: string[]): Promise<string> {
+  const { stdout } = await execa("pulumi", args, { cwd: projectFolder(home), env: await environment(home) });
+  return stdout;
+}
+
+/** The same on this terminal, for a person to see. @returns the exit code */
+export async function showPulumi(home: SandboxHome, ...args: string[]): Promise<number> {
+  const options = { cwd: projectFolder(home), env: await environment(home), stdio: "inherit", reject: false } as const;
+  return (await execa("pulumi", args, options)).exitCode ?? 1;
+}
+
+/** What a command of this repository needs in its environment to work on the sandbox as on a real cloud. */
+export async function environment(home: SandboxHome): Promise<Record<string, string | undefined>> {
+  return {
+    ...pulumiEnvironment(home),
+    DIGITALOCEAN_TOKEN: await cloudToken(home),
+    DIGITALOCEAN_API_URL: `http://127.0.0.1:${home.apiPort}`,
+  };
+}
+
+/** Deploys a stack as a user would, its output on this terminal. */
+export async function deploy(home: SandboxHome, stack = STACK): Promise<void> {
+  await selectStack(home, stack);
+  if ((await showPulumi(home, "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)) !== 0) {
+    throw new Error("the deployment did not end well. What it made is kept; mend the cause, then: npm run sandbox");
+  }
+}
+
+/** Makes a stack unless it is there. */
+export async function selectStack(home: SandboxHome, stack: string): Promise<void> {
+  await pulumi(home, "stack", "select", "--create", stack);
+}
+
+/**
+ * Destroys what the stacks made, through the engine, then the cloud itself: no process, container, loop device, mount,
+ * network or file of it stays.
+ *
+ * @param force  skips the engine: for a sandbox whose state or machines are beyond repair
+ */
+export async function tearDown(home: SandboxHome, force = false): Promise<void> {
+  if (!existsSync(home.root)) return;
+  if (!force && existsSync(projectFolder(home))) await destroyStacks(home);
+  await step("Removing the cloud", async () => {
+    await stopCloud(home);
+    await stopRegistry(home);
+    if (await engineIsThere()) await removeEverything(home);
+    await rm(home.root, { recursive: true, force: true });
+    await releaseEngine();
+  });
+}
+
+async function destroyStacks(home: SandboxHome): Promise<void> {
+  const stacks = (
+    JSON.parse(await pulumi(home, "stack", "ls", "--json")) as { name: string; resourceCount?: number }[]
+  ).filter(({ resourceCount = 0 }) => resourceCount > 0);
+  if (stacks.length === 0) return;
+  await startRegistry(home);
+  await startCloud(home);
+  for (const { name } of stacks) {
+    if ((await showPulumi(home, "destroy", "--yes", "--skip-preview", "--stack", name)) !== 0) {
+      throw new Error(`stack ${name} could not be destroyed. Mend the cause, or: npm run sandbox -- down --force`);
+    }
+  }
+}
+
+/** The official images where they can be reached, stand-ins from a registry of the sandbox's own otherwise. */
+async function convexImages(home: SandboxHome, progress: (text: string) => void): Promise<Record<string, string>> {
+  await startRegistry(home);
+  if (await officialImagesReachable()) return {};
+  const { backend, dashboard } = await publishImages(home, progress);
+  // The digest says it all; not every version of the Docker provider takes a tag beside it.
+  return { backendImage: withoutTag(backend), dashboardImage: withoutTag(dashboard) };
+}
+
+function withoutTag(reference: string): string {
+  return reference.replace(/:[0-9a-f]{40}@/, "@");
+}
+
+async function engineIsThere(): Promise<boolean> {
+  return (await execa("docker", ["version"], { reject: false })).exitCode === 0;
+}
+
+/** Where the cloud writes what it does. */
+export function cloudLog(home: SandboxHome): string {
+  return path.join(home.root, "cloud", "log");
+}

@@ -1,0 +1,17 @@
+import { execa } from "execa";
+
+import { cachedCliPath, ensureBuiltCli, isExecutable } from "../sandbox/engine/cli.ts";
+import { checkComputer, prepareComputer } from "../sandbox/prerequisites.ts";
+import { step } from "../sandbox/progress.ts";
+
+// `npm test`: prepares this computer, then runs every level of test. Words behind `--` go to vitest, for example
+// `npm test -- --project contract test/contract/cloud.test.ts`.
+checkComputer(!(await isExecutable(cachedCliPath())));
+await step("Debian packages and Docker engine", (progress) => prepareComputer(progress, "tests"));
+await step("Pulumi CLI", ensureBuiltCli);
+const vitest = await execa("vitest", ["run", ...process.argv.slice(2)], {
+  stdio: "inherit",
+  reject: false,
+  preferLocal: true,
+});
+process.exitCode = vitest.exitCode ?? 1;
