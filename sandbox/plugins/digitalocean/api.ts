@@ -1,0 +1,116 @@
+import { isIP } from "node:net";
+import type { Clock } from "../framework/state-change.ts";
+
+/** How the client reaches the API. Waits are seconds, as in the provider's settings. */
+export interface ApiSettings {
+  apiEndpoint: string;
+  token?: string | undefined;
+  httpRetryMax: number;
+  httpRetryWaitMin: number;
+  httpRetryWaitMax: number;
+}
+
+/** An answer outside 2xx, worded as the official client words it. */
+export class ApiError extends Error {
+  readonly status: number;
+
+  constructor(method: string, url: URL, status: number, body: unknown, attempts: number) {
+    const { message, request_id: requestId } = (body ?? {}) as { message?: string; request_id?: string };
+    const request = requestId === undefined ? "" : ` (request "${requestId}")`;
+    const givenUp = attempts > 1 ? `; giving up after ${attempts} attempt(s)` : "";
+    super(`${method} ${url.href}: ${status}${request} ${message ?? ""}${givenUp}`);
+    this.status = status;
+  }
+}
+
+/**
+ * Checks that the endpoint is this computer's. The stand-in knows only what the simulator answers, and what it does to an
+ * account's droplets and volumes has never been tried on a real one.
+ */
+export function checkEndpoint(endpoint: string): void {
+  const host = URL.parse(endpoint)?.hostname.replace(/^\[(.*)\]$/, "$1") ?? "";
+  const loopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+  if (!loopback) {
+    throw new Error(
+      `apiEndpoint: ${endpoint} is not an address of this computer, it should be the sandbox's cloud simulator ` +
+        "(http://127.0.0.1:PORT). This plugin is the sandbox's stand-in and never touches a real account: " +
+        "install the official plugin with `pulumi plugin install resource digitalocean` in your own PULUMI_HOME.",
+    );
+  }
+}
+
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** DigitalOcean's API v2: JSON in and out, a bearer token, and the retries of the official client. */
+export class Api {
+  readonly #settings: ApiSettings;
+  readonly #clock: Clock;
+
+  constructor(settings: ApiSettings, clock: Clock) {
+    checkEndpoint(settings.apiEndpoint);
+    this.#settings = settings;
+    this.#clock = clock;
+  }
+
+  /**
+   * Sends one request. 429, 5xx and connection errors are tried again up to `httpRetryMax` times.
+   *
+   * @param path below the endpoint's root, `/v2/…`; a path in the endpoint is ignored, as the official client does
+   * @throws {ApiError} for any other answer outside 2xx, or when the tries are used up
+   */
+  async request<T>(method: Method, path: string, signal: AbortSignal, body?: unknown): Promise<T> {
+    const url = new URL(path, this.#settings.apiEndpoint);
+    for (let attempt = 0; ; attempt++) {
+      const last = attempt >= this.#settings.httpRetryMax;
+      let response: Response;
+      try {
+        response = await fetch(url, {
+          method,
+          signal,
+          headers: { authorization: `Bearer ${this.#settings.token ?? ""}`, "content-type": "application/json" },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        });
+      } catch (error) {
+        if (last || signal.aborted) throw connectionError(method, url, error);
+        await this.#clock.sleep(this.#backoff(attempt), signal);
+        continue;
+      }
+      const answer = await readJson(response);
+      if (response.ok) return answer as T;
+      if (last || !isRetried(response.status)) {
+        throw new ApiError(method, url, response.status, answer, attempt + 1);
+      }
+      await this.#clock.sleep(retryAfter(response) ?? this.#backoff(attempt), signal);
+    }
+  }
+
+  /** Milliseconds before try `attempt + 2`: the shortest wait, doubled each time, up to the longest. */
+  #backoff(attempt: number): number {
+    return Math.min(this.#settings.httpRetryWaitMin * 2 ** attempt, this.#settings.httpRetryWaitMax) * 1000;
+  }
+}
+
+function isRetried(status: number): boolean {
+  // 501 says that trying again is useless.
+  return status === 429 || (status >= 500 && status !== 501);
+}
+
+function retryAfter(response: Response): number | undefined {
+  if (response.status !== 429 && response.status !== 503) return undefined;
+  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+  return Number.isFinite(seconds) ? seconds * 1000 : undefined;
+}
+
+async function readJson(response: Response): Promise<unknown> {
+  const text = await response.text();
+  try {
+    return text === "" ? {} : JSON.parse(text);
+  } catch {
+    return { message: text.slice(0, 200) };
+  }
+}
+
+function connectionError(method: Method, url: URL, error: unknown): Error {
+  const reason = error instanceof Error ? (error.cause instanceof Error ? error.cause : error).message : String(error);
+  return new Error(`${method} ${url.href}: ${reason}`, { cause: error });
+}

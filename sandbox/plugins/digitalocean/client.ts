@@ -1,0 +1,61 @@
+import { type Clock, waitForState } from "../framework/state-change.ts";
+import { type Api, ApiError } from "./api.ts";
+
+/** What the resources work with. */
+export interface Client {
+  api: Api;
+  clock: Clock;
+}
+
+export interface Action {
+  id: number;
+  status: string;
+  completed_at: string | null;
+}
+
+/** The waits of the official plugin around an API that takes its time; seconds. */
+export const WAIT = { delay: 10, minTimeout: 3, timeout: 3600 } as const;
+
+/** Waits until an action of a droplet or volume is done. */
+export async function waitForAction({ api, clock }: Client, action: Action, signal: AbortSignal): Promise<void> {
+  await waitForState(
+    {
+      ...WAIT,
+      pending: ["in-progress"],
+      target: "completed",
+      notFoundChecks: 60,
+      refresh: async () => {
+        const { action: now } = await api.request<{ action: Action }>("GET", `/v2/actions/${action.id}`, signal);
+        return now.status === "errored" ? "errored" : now.completed_at === null ? "in-progress" : "completed";
+      },
+    },
+    clock,
+    signal,
+  );
+}
+
+export function isNotFound(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 404;
+}
+
+/** The answer, or undefined for 404. */
+export async function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Puts what was being done in front of an error's message. */
+export function failed(doing: string): (error: unknown) => never {
+  return (error) => {
+    throw new Error(`${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  };
+}
+
+/** For properties of which the API gives back the same word in another case. */
+export function ignoringCase(state: unknown, input: unknown): boolean {
+  return String(state).toLowerCase() === String(input).toLowerCase();
+}

@@ -1,0 +1,4 @@
+import { serve } from "../framework/serve.ts";
+import { digitalocean } from "./plugin.ts";
+
+serve(digitalocean());

@@ -1,0 +1,44 @@
+import { unsupported, type Plugin } from "../framework/definition.ts";
+import { type Clock, systemClock } from "../framework/state-change.ts";
+import { Api, type ApiSettings } from "./api.ts";
+import { getRegions, getSizes } from "./catalog.ts";
+import type { Client } from "./client.ts";
+import { droplet } from "./droplet.ts";
+import { firewall } from "./firewall.ts";
+import { project } from "./project.ts";
+import { sshKey } from "./ssh-key.ts";
+import { volume } from "./volume.ts";
+import { volumeAttachment } from "./volume-attachment.ts";
+
+/**
+ * Stand-in for the plugin `digitalocean`, for the sandbox's cloud simulator only: any other endpoint is refused.
+ *
+ * @param clock what the waits are measured with
+ */
+export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
+  return {
+    name: "digitalocean",
+    kind: "bridged",
+    config: {
+      token: { type: "string", secret: true, env: ["DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"] },
+      apiEndpoint: { type: "string", env: ["DIGITALOCEAN_API_URL"], default: "https://api.digitalocean.com" },
+      httpRetryMax: { type: "integer", default: 4 },
+      httpRetryWaitMin: { type: "number", default: 1 },
+      httpRetryWaitMax: { type: "number", default: 30 },
+      ...unsupported("requestsPerSecond", "spacesAccessId", "spacesEndpoint", "spacesSecretKey"),
+    },
+    configure: (settings) => ({ api: new Api(settings as unknown as ApiSettings, clock), clock }),
+    resources: {
+      "digitalocean:index/droplet:Droplet": droplet,
+      "digitalocean:index/firewall:Firewall": firewall,
+      "digitalocean:index/project:Project": project,
+      "digitalocean:index/sshKey:SshKey": sshKey,
+      "digitalocean:index/volume:Volume": volume,
+      "digitalocean:index/volumeAttachment:VolumeAttachment": volumeAttachment,
+    },
+    functions: {
+      "digitalocean:index/getRegions:getRegions": getRegions,
+      "digitalocean:index/getSizes:getSizes": getSizes,
+    },
+  };
+}

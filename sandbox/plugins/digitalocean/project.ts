@@ -1,0 +1,145 @@
+import { resource, type ValuesOf } from "../framework/definition.ts";
+import { InitError } from "../framework/errors.ts";
+import { waitForState } from "../framework/state-change.ts";
+import { ApiError } from "./api.ts";
+import { type Client, failed, ignoringCase, orGone } from "./client.ts";
+
+interface Project {
+  id: string;
+  owner_uuid: string;
+  owner_id: number;
+  name: string;
+  description: string;
+  purpose: string;
+  environment: string;
+  is_default: boolean;
+  created_at: string;
+  updated_at: string;
+}
+
+const inputs = {
+  name: { type: "string", autoname: { maxLength: 255 } },
+  description: { type: "string" },
+  purpose: { type: "string", default: "Web Application" },
+  // The API answers with a capital letter.
+  environment: { type: "string", same: ignoringCase },
+  isDefault: { type: "boolean", default: false },
+  resources: { type: "set", items: { type: "string" }, computed: true },
+} as const;
+
+const body = (project: ValuesOf<typeof inputs>) => ({
+  name: project.name,
+  description: project.description ?? "",
+  purpose: project.purpose,
+  environment: project.environment,
+  is_default: project.isDefault,
+});
+
+const path = (id: string): string => `/v2/projects/${id}`;
+
+/** URNs of all that is in the project, over all pages. */
+async function listResources({ api }: Client, id: string, signal: AbortSignal): Promise<string[]> {
+  const urns: string[] = [];
+  for (let page = 1; ; page++) {
+    const { resources, meta } = await api.request<{ resources: { urn: string }[]; meta: { total: number } }>(
+      "GET",
+      `${path(id)}/resources?page=${page}&per_page=200`,
+      signal,
+    );
+    urns.push(...resources.map(({ urn }) => urn));
+    if (resources.length === 0 || urns.length >= meta.total) return urns;
+  }
+}
+
+/** Every resource is in one project: assigning it takes it out of the one it was in. `default` names the default project. */
+async function assign({ api }: Client, id: string, urns: string[], signal: AbortSignal): Promise<void> {
+  if (urns.length > 0) await api.request("POST", `${path(id)}/resources`, signal, { resources: urns });
+}
+
+async function read(client: Client, id: string, signal: AbortSignal) {
+  const { project } = await client.api.request<{ project: Project }>("GET", path(id), signal);
+  return {
+    name: project.name,
+    description: project.description,
+    purpose: project.purpose.replace(/^Other: /, ""),
+    environment: project.environment,
+    isDefault: project.is_default,
+    resources: await listResources(client, id, signal),
+    ownerUuid: project.owner_uuid,
+    ownerId: project.owner_id,
+    createdAt: project.created_at,
+    updatedAt: project.updated_at,
+  };
+}
+
+export const project = resource<Client>()({
+  inputs,
+  outputs: {
+    ownerUuid: { type: "string" },
+    ownerId: { type: "integer" },
+    createdAt: { type: "string" },
+    updatedAt: { type: "string", changesOnUpdate: true },
+  },
+
+  check: ({ environment }) =>
+    typeof environment === "string" && !/^(development|staging|production)$/i.test(environment)
+      ? [{ property: "environment", reason: `expected environment to be one of Development, Staging, Production` }]
+      : [],
+
+  create: async ({ client, signal }, properties) => {
+    const { is_default: isDefault, ...request } = body(properties);
+    const { project: created } = await client.api
+      .request<{ project: Project }>("POST", "/v2/projects", signal, request)
+      .catch(failed("Error creating Project"));
+    try {
+      if (isDefault) await client.api.request("PATCH", path(created.id), signal, { is_default: true });
+      await assign(client, created.id, properties.resources ?? [], signal);
+      return { id: created.id, outputs: await read(client, created.id, signal) };
+    } catch (error) {
+      throw new InitError(created.id, {}, `Error creating project: ${String(error)}`, { cause: error });
+    }
+  },
+
+  read: ({ client, signal }, { id }) => orGone(read(client, id, signal)).catch(failed("Error reading Project")),
+
+  update: async ({ client, signal }, { id, state }, properties, changed) => {
+    if ([...changed].some((key) => key !== "resources")) {
+      await client.api.request("PATCH", path(id), signal, body(properties)).catch(failed("Error updating Project"));
+    }
+    if (changed.has("resources")) {
+      const [old, wanted] = [state.resources ?? [], properties.resources ?? []];
+      const removed = old.filter((urn) => !wanted.includes(urn));
+      const added = wanted.filter((urn) => !old.includes(urn));
+      await assign(client, "default", removed, signal).catch(failed("Error assigning resources to default project"));
+      await assign(client, id, added, signal).catch(failed("Error assigning resources"));
+    }
+    return read(client, id, signal);
+  },
+
+  delete: async ({ client, signal }, { id, state }) => {
+    await assign(client, "default", state.resources ?? [], signal).catch(
+      failed("Error assigning resources to default project"),
+    );
+    await waitForState(
+      {
+        pending: ["occupied"],
+        target: "gone",
+        delay: 0,
+        minTimeout: 0.5,
+        timeout: 180,
+        refresh: async () => {
+          try {
+            await orGone(client.api.request("DELETE", path(id), signal));
+            return "gone";
+          } catch (error) {
+            // What was moved away a moment ago may still count as being here.
+            if (error instanceof ApiError && error.status === 412) return "occupied";
+            throw error;
+          }
+        },
+      },
+      client.clock,
+      signal,
+    ).catch(failed("Error deleting Project"));
+  },
+});

@@ -1,0 +1,19 @@
+import type { Api } from "./api.ts";
+
+/** Brings a resource's tags from `old` to `wanted`; a tag that is new to the account is made. */
+export async function updateTags(
+  api: Api,
+  resource: { type: "droplet" | "volume"; id: string },
+  old: readonly string[],
+  wanted: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const body = { resources: [{ resource_id: resource.id, resource_type: resource.type }] };
+  for (const tag of old.filter((name) => !wanted.includes(name))) {
+    await api.request("DELETE", `/v2/tags/${encodeURIComponent(tag)}/resources`, signal, body);
+  }
+  for (const tag of wanted.filter((name) => !old.includes(name))) {
+    await api.request("POST", "/v2/tags", signal, { name: tag });
+    await api.request("POST", `/v2/tags/${encodeURIComponent(tag)}/resources`, signal, body);
+  }
+}

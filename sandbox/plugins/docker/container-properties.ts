@@ -1,0 +1,199 @@
+import { unsupported, type ValuesOf } from "../framework/definition.ts";
+
+const string = { type: "string" } as const;
+const strings = { type: "list", items: string } as const;
+const stringSet = { type: "set", items: string } as const;
+const stringMap = { type: "map", items: string } as const;
+const integer = { type: "integer" } as const;
+const boolean = { type: "boolean" } as const;
+const replaces = true as const;
+const computed = true as const;
+const duration = { type: "string", default: "0s" } as const;
+
+/**
+ * What a container may be given. Sizes are mebibytes, times seconds, durations as Go writes them.
+ *
+ * What neither replaces nor is applied by an update (`healthcheck`, `init`, `tmpfs`, `start`, `wait`, `rm`) is shown as an
+ * update and stays as it was: so does the official plugin. `replaceOnChanges` is the way out.
+ */
+export const containerInputs = {
+  name: { type: "string", autoname: { maxLength: 255 }, replaces },
+  image: { type: "string", required: true, replaces },
+  command: { ...strings, replaces, computed },
+  entrypoints: { ...strings, replaces, computed },
+  envs: { ...stringSet, replaces, computed },
+  user: { ...string, replaces, computed },
+  workingDir: { ...string, replaces, computed },
+  hostname: { ...string, replaces, computed },
+  labels: {
+    type: "set",
+    items: {
+      type: "object",
+      properties: { label: { type: "string", required: true }, value: { type: "string", required: true } },
+    },
+    replaces,
+    computed,
+  },
+  stopSignal: { ...string, replaces, computed },
+  stopTimeout: { ...integer, replaces, computed },
+  healthcheck: {
+    type: "object",
+    properties: {
+      tests: strings,
+      interval: duration,
+      timeout: duration,
+      startPeriod: duration,
+      startInterval: duration,
+      retries: { type: "integer", default: 0 },
+    },
+    computed,
+  },
+
+  ports: {
+    type: "list",
+    items: {
+      type: "object",
+      properties: {
+        internal: { type: "integer", required: true },
+        external: { type: "integer", computed },
+        ip: { type: "string", default: "0.0.0.0" },
+        protocol: { type: "string", default: "tcp" },
+      },
+    },
+    replaces,
+  },
+  networksAdvanced: {
+    type: "set",
+    items: {
+      type: "object",
+      properties: {
+        name: { type: "string", required: true },
+        aliases: stringSet,
+        ipv4Address: string,
+        ...unsupported("driverOpts", "gwPriority", "ipv6Address", "linkLocalIps", "macAddress"),
+      },
+    },
+    replaces,
+  },
+  networkMode: { type: "string", default: "bridge", replaces },
+  hosts: {
+    type: "set",
+    items: {
+      type: "object",
+      properties: { host: { type: "string", required: true }, ip: { type: "string", required: true } },
+    },
+    replaces,
+  },
+  dns: { ...stringSet, replaces },
+
+  volumes: {
+    type: "set",
+    items: {
+      type: "object",
+      properties: {
+        hostPath: string,
+        volumeName: string,
+        fromContainer: string,
+        containerPath: string,
+        readOnly: boolean,
+        ...unsupported("selinuxRelabel"),
+      },
+    },
+    replaces,
+  },
+  tmpfs: stringMap,
+  readOnly: { type: "boolean", default: false, replaces },
+
+  capabilities: { type: "object", properties: { adds: stringSet, drops: stringSet }, replaces },
+  securityOpts: { ...stringSet, replaces, computed },
+  groupAdds: { ...stringSet, replaces },
+  privileged: { ...boolean, replaces },
+  init: { ...boolean, computed },
+
+  restart: { type: "string", values: ["no", "on-failure", "always", "unless-stopped"], default: "no" },
+  maxRetryCount: integer,
+  memory: integer,
+  memoryReservation: integer,
+  /** Memory and swap together; -1 is unlimited. */
+  memorySwap: integer,
+  cpuShares: integer,
+  cpuSet: string,
+  shmSize: { ...integer, replaces, computed },
+
+  logDriver: { ...string, replaces, computed },
+  logOpts: { ...stringMap, replaces },
+
+  /** Whether it is started after it was created. */
+  start: { type: "boolean", default: true },
+  /** Whether it should be running: one found stopped is started by the next update. */
+  mustRun: { type: "boolean", default: true },
+  /** Whether creating it takes until it is healthy. */
+  wait: { type: "boolean", default: false },
+  waitTimeout: { type: "integer", default: 60 },
+  /** Whether the engine removes it when it ends. */
+  rm: { type: "boolean", default: false },
+  /** Whether its anonymous volumes go with it. */
+  removeVolumes: { type: "boolean", default: true },
+  /** Between the stop signal and the kill when it is deleted; without it, it is killed at once. */
+  destroyGraceSeconds: integer,
+
+  ...unsupported(
+    "attach",
+    "cgroupParent",
+    "cgroupnsMode",
+    "containerReadRefreshTimeoutMilliseconds",
+    "cpuPeriod",
+    "cpuQuota",
+    "cpus",
+    "deviceCgroupRules",
+    "deviceReadBps",
+    "deviceReadIops",
+    "deviceRequests",
+    "deviceWriteBps",
+    "deviceWriteIops",
+    "devices",
+    "dnsOpts",
+    "dnsSearches",
+    "domainname",
+    "gpus",
+    "ipcMode",
+    "logs",
+    "mounts",
+    "pidMode",
+    "platform",
+    "publishAllPorts",
+    "runtime",
+    "stdinOpen",
+    "storageOpts",
+    "sysctls",
+    "tty",
+    "ulimits",
+    "uploads",
+    "usernsMode",
+  ),
+} as const;
+
+export const containerOutputs = {
+  bridge: string,
+  exitCode: integer,
+  containerLogs: { type: "unsupported" },
+  networkDatas: {
+    type: "list",
+    items: {
+      type: "object",
+      properties: {
+        networkName: string,
+        ipAddress: string,
+        ipPrefixLength: integer,
+        gateway: string,
+        globalIpv6Address: string,
+        globalIpv6PrefixLength: integer,
+        ipv6Gateway: string,
+        macAddress: string,
+      },
+    },
+  },
+} as const;
+
+/** A container as the resource describes it, defaults filled in. */
+export type ContainerProperties = ValuesOf<typeof containerInputs>;

@@ -1,0 +1,103 @@
+import type Docker from "dockerode";
+import type { StateOf } from "../framework/definition.ts";
+import type { ContainerProperties, containerInputs, containerOutputs } from "./container-properties.ts";
+import { MEBIBYTE } from "./container-spec.ts";
+import { formatDuration } from "./duration.ts";
+
+/** What the engine gives, with what its type declarations leave out. */
+export type Inspected = Docker.ContainerInspectInfo & {
+  Config: { StopSignal?: string; StopTimeout?: number };
+  NetworkSettings: { Bridge: string };
+};
+
+/**
+ * What the engine says about a container, in the resource's words. Environment, labels, volumes and networks are left out:
+ * the engine mixes the image's own into them, so they cannot be told apart from the resource's.
+ */
+export function readState(container: Inspected): StateOf<typeof containerInputs, typeof containerOutputs> {
+  const { Config: config, HostConfig: host, NetworkSettings: network } = container;
+  const { Healthcheck: check } = config;
+  const memorySwap = host.MemorySwap ?? 0;
+  return {
+    name: container.Name.replace(/^\//, ""),
+    // The reference it was created by, not what that resolved to.
+    image: config.Image,
+    command: config.Cmd,
+    entrypoints: config.Entrypoint as string[] | undefined,
+    user: config.User,
+    workingDir: config.WorkingDir,
+    hostname: config.Hostname,
+    stopSignal: config.StopSignal,
+    stopTimeout: config.StopTimeout,
+    healthcheck: check && {
+      tests: check.Test ?? [],
+      interval: formatDuration(check.Interval ?? 0),
+      timeout: formatDuration(check.Timeout ?? 0),
+      startPeriod: formatDuration(check.StartPeriod ?? 0),
+      startInterval: formatDuration((check as { StartInterval?: number }).StartInterval ?? 0),
+      retries: check.Retries ?? 0,
+    },
+    // A stopped container has no live ports, so those it will have again are read.
+    ports: readPorts(container.State.Running ? network.Ports : (host.PortBindings as PortMap)),
+    networkMode: host.NetworkMode ?? "",
+    hosts: (host.ExtraHosts as string[] | undefined)?.map(readHost),
+    dns: host.Dns as string[] | undefined,
+    tmpfs: host.Tmpfs,
+    readOnly: host.ReadonlyRootfs ?? false,
+    capabilities: readCapabilities(host),
+    securityOpts: host.SecurityOpt as string[] | undefined,
+    groupAdds: host.GroupAdd,
+    privileged: host.Privileged,
+    init: host.Init ?? false,
+    restart: host.RestartPolicy?.Name as ContainerProperties["restart"],
+    maxRetryCount: host.RestartPolicy?.MaximumRetryCount,
+    memory: (host.Memory ?? 0) / MEBIBYTE,
+    memoryReservation: (host.MemoryReservation ?? 0) / MEBIBYTE,
+    memorySwap: memorySwap > 0 ? memorySwap / MEBIBYTE : memorySwap,
+    cpuShares: host.CpuShares,
+    cpuSet: host.CpusetCpus,
+    shmSize: (host.ShmSize ?? 0) / MEBIBYTE,
+    logDriver: host.LogConfig?.Type,
+    logOpts: host.LogConfig?.Config as Record<string, string> | undefined,
+    rm: host.AutoRemove ?? false,
+    bridge: network.Bridge,
+    exitCode: container.State.Running ? undefined : container.State.ExitCode,
+    networkDatas: Object.entries(network.Networks).map(([name, data]) => ({
+      networkName: name,
+      ipAddress: data.IPAddress,
+      ipPrefixLength: data.IPPrefixLen,
+      gateway: data.Gateway,
+      globalIpv6Address: data.GlobalIPv6Address,
+      globalIpv6PrefixLength: data.GlobalIPv6PrefixLen,
+      ipv6Gateway: data.IPv6Gateway,
+      macAddress: data.MacAddress,
+    })),
+  };
+}
+
+/** An IPv6 address is cut at its first colon, as by the official plugin. */
+function readHost(entry: string): { host: string; ip: string } {
+  const [host = "", ip = ""] = entry.split(":");
+  return { host, ip };
+}
+
+function readCapabilities(host: { CapAdd?: string[] | null; CapDrop?: string[] | null }) {
+  return host.CapAdd || host.CapDrop ? { adds: host.CapAdd ?? [], drops: host.CapDrop ?? [] } : undefined;
+}
+
+type PortMap = Record<string, { HostIp: string; HostPort: string }[] | null>;
+
+/** Ordered by internal port; one that is bound on IPv4 and IPv6 is there twice. */
+function readPorts(ports: PortMap): { internal: number; external: number; ip: string; protocol: string }[] {
+  return Object.entries(ports)
+    .flatMap(([key, bindings]) => {
+      const [internal, protocol = "tcp"] = key.split("/");
+      return (bindings ?? []).map(({ HostIp, HostPort }) => ({
+        internal: Number(internal),
+        external: Number(HostPort),
+        ip: HostIp,
+        protocol,
+      }));
+    })
+    .toSorted((one, other) => one.internal - other.internal);
+}

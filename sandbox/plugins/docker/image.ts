@@ -1,0 +1,49 @@
+import type Docker from "dockerode";
+import { isNotFound } from "./daemon.ts";
+
+/** The image by any reference (tag, digest, id), or undefined when the engine does not have it. */
+export async function findImage(docker: Docker, reference: string): Promise<Docker.ImageInspectInfo | undefined> {
+  try {
+    return await docker.getImage(reference).inspect();
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Pulls the image only when the engine does not have it yet. */
+export async function findOrPullImage(
+  docker: Docker,
+  reference: string,
+  signal: AbortSignal,
+): Promise<Docker.ImageInspectInfo> {
+  if (reference === "") throw new Error("empty image name is not allowed");
+  const present = await findImage(docker, reference);
+  if (present !== undefined) return present;
+  await pull(docker, reference, signal);
+  const pulled = await findImage(docker, reference);
+  if (pulled === undefined) throw new Error(`unable to find or pull image ${reference}`);
+  return pulled;
+}
+
+async function pull(docker: Docker, reference: string, signal: AbortSignal): Promise<void> {
+  try {
+    const progress: NodeJS.ReadableStream = await docker.pull(reference, { abortSignal: signal });
+    await new Promise<void>((resolve, reject) => {
+      docker.modem.followProgress(progress, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`unable to pull image ${reference}: ${reason}`, { cause: error });
+  }
+}
+
+/** `name@sha256:…` of the image in the repository that the reference names; empty when it was never in a registry. */
+export function repoDigest(image: Docker.ImageInspectInfo, reference: string): string {
+  const digests = image.RepoDigests as string[] | null;
+  const repository = reference.replace(/@.*$/, "").replace(/:[^/]*$/, "");
+  return digests?.find((digest) => digest.startsWith(`${repository}@`)) ?? digests?.[0] ?? "";
+}

@@ -1,0 +1,37 @@
+import { unsupported, type Plugin } from "../framework/definition.ts";
+import { type Clock, systemClock } from "../framework/state-change.ts";
+import { container } from "./container.ts";
+import { type Client, Daemon } from "./daemon.ts";
+import { network } from "./network.ts";
+import { remoteImage } from "./remote-image.ts";
+
+/**
+ * Stand-in for the plugin `docker`, over a Unix socket.
+ *
+ * @param clock what the waits are measured with
+ */
+export function docker(clock: Clock = systemClock): Plugin<Client> {
+  return {
+    name: "docker",
+    kind: "bridged",
+    config: {
+      host: { type: "string", env: ["DOCKER_HOST"], default: "unix:///var/run/docker.sock" },
+      ...unsupported(
+        "caMaterial",
+        "certMaterial",
+        "certPath",
+        "context",
+        "disableDockerDaemonCheck",
+        "keyMaterial",
+        "registryAuth",
+        "sshOpts",
+      ),
+    },
+    configure: (settings) => ({ daemon: new Daemon(settings["host"] as string), clock }),
+    resources: {
+      "docker:index/container:Container": container,
+      "docker:index/network:Network": network,
+      "docker:index/remoteImage:RemoteImage": remoteImage,
+    },
+  };
+}

@@ -1,0 +1,4 @@
+import { serve } from "../framework/serve.ts";
+import { postgresql } from "./plugin.ts";
+
+serve(postgresql);

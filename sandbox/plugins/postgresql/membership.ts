@@ -1,0 +1,38 @@
+import { identifier, type Server, type Session } from "./server.ts";
+
+/**
+ * Does work that only members of the given roles may do. A superuser may anyway; any other user is made a member for as
+ * long as the work takes.
+ */
+export async function asMemberOf<T>(
+  server: Server,
+  session: Session,
+  roles: string[],
+  work: () => Promise<T>,
+): Promise<T> {
+  const missing = await session.query<{ rolname: string }>(
+    `SELECT rolname FROM pg_catalog.pg_roles
+     WHERE rolname = ANY($1) AND NOT pg_has_role($2, oid, 'MEMBER')
+     ORDER BY rolname`,
+    [roles, server.user],
+  );
+  for (const { rolname } of missing) {
+    await session.query(`GRANT ${identifier(rolname)} TO ${identifier(server.user)}`);
+  }
+  const revoke = async (): Promise<void> => {
+    for (const { rolname } of missing) {
+      // The work may have dropped the role, and its memberships with it.
+      const [still] = await session.query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", [rolname]);
+      if (still !== undefined) await session.query(`REVOKE ${identifier(rolname)} FROM ${identifier(server.user)}`);
+    }
+  };
+  try {
+    const result = await work();
+    await revoke();
+    return result;
+  } catch (error) {
+    // Inside a failed transaction nothing more can be asked, and nothing needs to be: it is rolled back.
+    await revoke().catch(() => undefined);
+    throw error;
+  }
+}

@@ -1,0 +1,138 @@
+import pg from "pg";
+
+/** Where the server is and as whom to connect; the provider's arguments after their defaults. */
+export interface ServerSettings {
+  host: string;
+  port: number;
+  /** The database that roles and databases are managed from. */
+  database: string;
+  username: string;
+  password?: string;
+  sslmode: string;
+  /** Whether the user may read password hashes. */
+  superuser: boolean;
+  /** Seconds. */
+  connectTimeout: number;
+  /** `9.0.0`, the default, means: ask the server. */
+  expectedVersion: string;
+  /** The role that owns what the user makes, when its name differs from the login's. */
+  databaseUsername?: string;
+}
+
+/** What is asked of an open connection; a transaction is one too. */
+export interface Session {
+  query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
+}
+
+/** One PostgreSQL server. Connections are opened for an operation and closed after it; nothing connects before that. */
+export class Server {
+  readonly settings: ServerSettings;
+  #version: number | undefined;
+
+  constructor(settings: ServerSettings) {
+    this.settings = settings;
+  }
+
+  /** The role that statements run as. */
+  get user(): string {
+    return this.settings.databaseUsername ?? this.settings.username;
+  }
+
+  /** @param database instead of the settings' own */
+  async connect<T>(signal: AbortSignal, work: (session: Session) => Promise<T>, database?: string): Promise<T> {
+    signal.throwIfAborted();
+    const client = new pg.Client({
+      host: this.settings.host,
+      port: this.settings.port,
+      database: database ?? this.settings.database,
+      user: this.settings.username,
+      ...(this.settings.password === undefined ? {} : { password: this.settings.password }),
+      ssl: tlsOptions(this.settings.sslmode),
+      connectionTimeoutMillis: this.settings.connectTimeout * 1000,
+    });
+    // A connection lost between two queries reaches the next query as its error.
+    client.on("error", () => undefined);
+    const abort = (): void => void client.end();
+    signal.addEventListener("abort", abort);
+    try {
+      await client.connect().catch((error: unknown) => {
+        throw this.#connectionError(error);
+      });
+      return await work({
+        query: async <Row extends pg.QueryResultRow>(sql: string, values?: unknown[]) =>
+          (await client.query<Row>(sql, values)).rows,
+      });
+    } finally {
+      signal.removeEventListener("abort", abort);
+      await client.end();
+    }
+  }
+
+  /** As {@link connect}, in one transaction: all of the work or none of it. */
+  async transaction<T>(signal: AbortSignal, work: (session: Session) => Promise<T>, database?: string): Promise<T> {
+    return this.connect(
+      signal,
+      async (session) => {
+        await session.query("BEGIN");
+        try {
+          const result = await work(session);
+          await session.query("COMMIT");
+          return result;
+        } catch (error) {
+          await session.query("ROLLBACK").catch(() => undefined);
+          throw error;
+        }
+      },
+      database,
+    );
+  }
+
+  /** The server's major version: `expectedVersion` when it was given, else asked once. */
+  async version(session: Session): Promise<number> {
+    if (this.settings.expectedVersion !== "9.0.0") return Number.parseInt(this.settings.expectedVersion, 10);
+    if (this.#version === undefined) {
+      const [row] = await session.query<{ number: string }>("SELECT current_setting('server_version_num') AS number");
+      this.#version = Math.floor(Number(row?.number) / 10_000);
+    }
+    return this.#version;
+  }
+
+  #connectionError(error: unknown): Error {
+    const reason = error instanceof Error ? describe(error) : String(error);
+    return new Error(
+      `error connecting to PostgreSQL server ${this.settings.host} (scheme: postgres): ${reason.replace(
+        "The server does not support SSL connections",
+        "pq: SSL is not enabled on the server",
+      )}`,
+    );
+  }
+}
+
+/** A refused connection to a name with several addresses is an error without a message around those with one. */
+function describe(error: Error): string {
+  return error instanceof AggregateError ? error.errors.map(String).join("; ") : error.message;
+}
+
+function tlsOptions(sslmode: string): false | { rejectUnauthorized: boolean } {
+  switch (sslmode) {
+    case "disable":
+      return false;
+    case "require":
+      return { rejectUnauthorized: false };
+    default:
+      throw new Error(`sslmode: ${sslmode} is not in the sandbox's stand-in, it should be disable or require.`);
+  }
+}
+
+/** Quotes a name for SQL text. */
+export const identifier = pg.escapeIdentifier;
+/** Quotes a value for SQL text; statements about roles and databases take no parameters. */
+export const literal = pg.escapeLiteral;
+
+/** Puts what was being done in front of an error's message. */
+export function failed(doing: string): (error: unknown) => never {
+  return (error) => {
+    // No cause: the server's error object holds more than its message, and may quote a statement with a password.
+    throw new Error(`${doing}: ${error instanceof Error ? error.message : String(error)}`);
+  };
+}

@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { checkEndpoint } from "../../sandbox/plugins/digitalocean/api.ts";
+import { getRegions, getSizes } from "../../sandbox/plugins/digitalocean/catalog.ts";
+import { droplet } from "../../sandbox/plugins/digitalocean/droplet.ts";
+import { firewall } from "../../sandbox/plugins/digitalocean/firewall.ts";
+import { digitalocean } from "../../sandbox/plugins/digitalocean/plugin.ts";
+import { project } from "../../sandbox/plugins/digitalocean/project.ts";
+import { sshKey } from "../../sandbox/plugins/digitalocean/ssh-key.ts";
+import { volumeAttachment } from "../../sandbox/plugins/digitalocean/volume-attachment.ts";
+import { volume } from "../../sandbox/plugins/digitalocean/volume.ts";
+import { expectSdkArguments, expectSdkProperties } from "./plugin-declarations.ts";
+
+test.each([
+  ["droplet", "Droplet", droplet],
+  ["firewall", "Firewall", firewall],
+  ["project", "Project", project],
+  ["sshKey", "SshKey", sshKey],
+  ["volume", "Volume", volume],
+  ["volumeAttachment", "VolumeAttachment", volumeAttachment],
+])("%s has the properties of the npm SDK", (module, className, resource) => {
+  expectSdkProperties(resource, "digitalocean", module, className);
+});
+
+test("the provider and its functions take the arguments of the npm SDK", () => {
+  expectSdkArguments(digitalocean().config, "digitalocean", "provider", "ProviderArgs");
+  expectSdkArguments(getSizes.inputs, "digitalocean", "getSizes", "GetSizesArgs");
+  expectSdkArguments(getRegions.inputs, "digitalocean", "getRegions", "GetRegionsArgs");
+});
+
+test.each(["http://127.0.0.1:8080", "http://127.9.8.7", "http://localhost:1", "http://[::1]:1"])(
+  "reaches %s",
+  (own) => {
+    expect(() => {
+      checkEndpoint(own);
+    }).not.toThrow();
+  },
+);
+
+test.each(["https://api.digitalocean.com", "http://10.0.0.1", "http://127.0.0.1.example.com", "http://128.0.0.1", "x"])(
+  "refuses to reach %s",
+  (endpoint) => {
+    expect(() => {
+      checkEndpoint(endpoint);
+    }).toThrow(
+      `apiEndpoint: ${endpoint} is not an address of this computer, it should be the sandbox's cloud simulator (http://127.0.0.1:PORT).`,
+    );
+  },
+);

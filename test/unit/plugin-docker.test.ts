@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { container } from "../../sandbox/plugins/docker/container.ts";
+import { formatDuration, parseDuration } from "../../sandbox/plugins/docker/duration.ts";
+import { repoDigest } from "../../sandbox/plugins/docker/image.ts";
+import { network } from "../../sandbox/plugins/docker/network.ts";
+import { docker } from "../../sandbox/plugins/docker/plugin.ts";
+import { remoteImage } from "../../sandbox/plugins/docker/remote-image.ts";
+import { expectSdkArguments, expectSdkProperties } from "./plugin-declarations.ts";
+
+test.each([
+  ["container", "Container", container],
+  ["network", "Network", network],
+  ["remoteImage", "RemoteImage", remoteImage],
+])("%s has the properties of the npm SDK", (module, className, resource) => {
+  expectSdkProperties(resource, "docker", module, className);
+});
+
+test("the provider takes the arguments of the npm SDK", () => {
+  expectSdkArguments(docker().config, "docker", "provider", "ProviderArgs");
+});
+
+test.each([
+  ["0s", 0, "0s"],
+  ["0", 0, "0s"],
+  ["60s", 60e9, "1m0s"],
+  ["5s", 5e9, "5s"],
+  ["1m30s", 90e9, "1m30s"],
+  ["1h", 3600e9, "1h0m0s"],
+  ["1.5s", 1.5e9, "1.5s"],
+  ["500ms", 5e8, "500ms"],
+  ["1500us", 1.5e6, "1.5ms"],
+  ["10ns", 10, "10ns"],
+])("the duration %s is %d ns, which Go prints as %s", (text, nanoseconds, printed) => {
+  expect(parseDuration(text)).toBe(nanoseconds);
+  expect(formatDuration(nanoseconds)).toBe(printed);
+});
+
+test.each(["", "5", "s", "1 s", "-1s", "1d", "1s x"])("%j is no duration", (text) => {
+  expect(parseDuration(text)).toBeUndefined();
+});
+
+test("the digest of an image is that of the repository it is named by", () => {
+  const image = { RepoDigests: ["other/name@sha256:aa", "localhost:5000/name@sha256:bb"] } as never;
+  expect(repoDigest(image, "localhost:5000/name:1.2")).toBe("localhost:5000/name@sha256:bb");
+  expect(repoDigest(image, "localhost:5000/name@sha256:bb")).toBe("localhost:5000/name@sha256:bb");
+  expect(repoDigest({ RepoDigests: null } as never, "built:here")).toBe("");
+});
