@@ -33,14 +33,14 @@ export async function makeDebianArchive(
 }
 
 /** This computer's Debian mirrors, as apt's own lines for the release. */
-async function aptSources(): Promise<string> {
+export async function aptSources(): Promise<string> {
   const format = "$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)";
   const { stdout } = await execa("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]);
   return foldSources(stdout, DEBIAN_RELEASE);
 }
 
 /** How this computer reaches its mirrors: proxies, certificates, checks. */
-async function aptSettings(): Promise<string> {
+export async function aptSettings(): Promise<string> {
   const { stdout } = await execa("apt-config", ["dump", "Acquire"]);
   return stdout.replace(/^(?!Acquire::(https?|Check|Force|Retries|Max-)).*\n?/gm, "");
 }

@@ -2,3 +2,10 @@
 export function hasStatus(error: unknown, status: number): boolean {
   return error instanceof Error && "statusCode" in error && error.statusCode === status;
 }
+
+/** For `.catch()`: takes refusals with one of these statuses for success. */
+export function tolerate(...statuses: number[]): (error: unknown) => undefined {
+  return (error) => {
+    if (!statuses.some((status) => hasStatus(error, status))) throw error;
+  };
+}

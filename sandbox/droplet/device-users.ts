@@ -1,0 +1,64 @@
+import { readdir, readFile, readlink, stat } from "node:fs/promises";
+import { execa } from "execa";
+
+export interface DeviceNumber {
+  major: number;
+  minor: number;
+}
+
+/** Unmounts a device wherever a process sees it mounted, at once, whether its files are in use or not. */
+export async function unmountInside(pid: number, device: DeviceNumber): Promise<void> {
+  const places = await mountPoints(pid, device);
+  for (const place of places.reverse()) {
+    // Some go with the one before, so a failure is nothing new; a mount that stays keeps its device in use.
+    await execa("nsenter", ["--target", String(pid), "--mount", "--", "umount", "--lazy", place], { reject: false });
+  }
+}
+
+/**
+ * Kills every process of a droplet that has a file of the device open, or still sees it mounted, say in a container of
+ * its own. Processes of this computer itself, such as its udev, are left alone.
+ */
+export async function killUsers(device: DeviceNumber): Promise<void> {
+  const own = await mountNamespace("self");
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  for (const pid of pids) {
+    if ((await mountNamespace(pid)) === own) continue;
+    if ((await mountPoints(pid, device)).length > 0 || (await hasOpenFile(pid, device))) killIfAlive(Number(pid));
+  }
+}
+
+async function mountNamespace(pid: string): Promise<string | undefined> {
+  return readlink(`/proc/${pid}/ns/mnt`).catch(() => undefined);
+}
+
+/** Where a process sees the device mounted; nowhere when the process is gone. */
+async function mountPoints(pid: number | string, { major, minor }: DeviceNumber): Promise<string[]> {
+  const table = await readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => "");
+  return table
+    .split("\n")
+    .map((line) => line.split(" "))
+    .filter(([, , device]) => device === `${major}:${minor}`)
+    .map(([, , , , place = ""]) =>
+      place.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))),
+    );
+}
+
+async function hasOpenFile(pid: string, { major, minor }: DeviceNumber): Promise<boolean> {
+  const number = (major << 8) | (minor & 0xff) | ((minor & ~0xff) << 12); // makedev(3)
+  const open = await readdir(`/proc/${pid}/fd`).catch(() => []);
+  const links = ["cwd", "root", "exe", ...open.map((descriptor) => `fd/${descriptor}`)];
+  for (const link of links) {
+    const file = await stat(`/proc/${pid}/${link}`).catch(() => undefined);
+    if (file?.dev === number || (file?.isBlockDevice() && file.rdev === number)) return true;
+  }
+  return false;
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}

@@ -1,0 +1,117 @@
+import { existsSync } from "node:fs";
+import { mkdir, realpath, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { execa } from "execa";
+import type { VolumeSpec } from "../cloud/hypervisor.ts";
+import type { SandboxHome } from "../home.ts";
+import { killUsers, unmountInside } from "./device-users.ts";
+
+/** The block device through which a disk file is used. */
+export interface LoopDevice {
+  /** `/dev/loop0`, `/dev/loop1`, … on this computer. */
+  path: string;
+  major: number;
+  minor: number;
+}
+
+/** The folder of the disks below the sandbox's root; each is named by its volume's id. */
+const VOLUMES = "volumes";
+const BYTES_PER_GIGABYTE = 1024 ** 3;
+const UNPLUG_SECONDS = 20;
+
+/** Makes a volume's disk, which takes room on this computer only as it is written to. One that is there stays. */
+export async function createDisk(home: SandboxHome, { id, sizeGigabytes, filesystem }: VolumeSpec): Promise<void> {
+  const file = diskFile(home, id);
+  if (existsSync(file)) return;
+  const unfinished = `${file}.new`;
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  await writeFile(unfinished, "", { mode: 0o600 });
+  await truncate(unfinished, sizeGigabytes * BYTES_PER_GIGABYTE);
+  if (filesystem) {
+    const { type, label } = filesystem;
+    // Either tool refuses, or asks, before it formats a file: -F and -f are its "yes".
+    const options = ["-q", type === "ext4" ? "-F" : "-f", ...(label === undefined ? [] : ["-L", label])];
+    await execa(`mkfs.${type}`, [...options, unfinished]);
+  }
+  await rename(unfinished, file);
+}
+
+/** Makes a disk larger; whoever uses it sees the new size at once. */
+export async function growDisk(home: SandboxHome, volumeId: string, sizeGigabytes: number): Promise<void> {
+  const file = diskFile(home, volumeId);
+  const { size } = await stat(file);
+  await truncate(file, Math.max(size, sizeGigabytes * BYTES_PER_GIGABYTE));
+  const loop = await findLoop(file);
+  if (loop) await execa("losetup", ["--set-capacity", loop.path]);
+}
+
+/** Removes a disk that nobody uses. */
+export async function deleteDisk(home: SandboxHome, volumeId: string): Promise<void> {
+  await unplugDisk(home, volumeId);
+  await rm(diskFile(home, volumeId), { force: true });
+}
+
+/** Gives a disk its device on this computer, or finds it. */
+export async function plugDisk(home: SandboxHome, volumeId: string): Promise<LoopDevice> {
+  const file = diskFile(home, volumeId);
+  const found = await findLoop(file);
+  if (found) return found;
+  await execa("losetup", ["--find", file]);
+  const loop = await findLoop(file);
+  if (!loop) throw new Error(`${file}: it has no loop device, but just got one. Look at: losetup --list`);
+  return loop;
+}
+
+/**
+ * Takes a disk's device away, mounted or not, and resolves when the disk is free for another machine. What was written
+ * to its file system is on it. Processes that go on using it get no I/O errors, as in the cloud, but are killed.
+ *
+ * @param init the first process of the droplet that uses the disk, if it runs.
+ */
+export async function unplugDisk(home: SandboxHome, volumeId: string, init?: number): Promise<void> {
+  const file = diskFile(home, volumeId);
+  const loop = await findLoop(file);
+  if (!loop) return;
+  if (init !== undefined) await unmountInside(init, loop);
+  // While the device is in use this only marks it: the kernel frees it with its last user.
+  await execa("losetup", ["--detach", loop.path]);
+  const deadline = Date.now() + UNPLUG_SECONDS * 1000;
+  while (await findLoop(file)) {
+    if (Date.now() > deadline) {
+      throw new Error(`${loop.path}: still in use after ${UNPLUG_SECONDS} s, it should be free. Unmount ${file}.`);
+    }
+    await killUsers(loop);
+    await sleep(50);
+  }
+}
+
+/** Removes all disks of a sandbox, and the devices of disks whose files are gone already. No droplet may run. */
+export async function removeDisks(home: SandboxHome): Promise<void> {
+  const root = await realpath(home.root).catch(() => home.root);
+  const { stdout } = await execa("losetup", ["--list", "--json", "--output", "NAME,BACK-FILE"]);
+  const { loopdevices } = JSON.parse(stdout || '{ "loopdevices": [] }') as {
+    loopdevices: { name: string; "back-file": string }[];
+  };
+  for (const { name, "back-file": file } of loopdevices) {
+    if (file.startsWith(path.join(root, VOLUMES, "/"))) await execa("losetup", ["--detach", name]);
+  }
+  await rm(path.join(home.root, VOLUMES), { recursive: true, force: true });
+}
+
+function diskFile(home: SandboxHome, volumeId: string): string {
+  return path.join(home.root, VOLUMES, volumeId);
+}
+
+async function findLoop(file: string): Promise<LoopDevice | undefined> {
+  const { stdout } = await execa("losetup", [
+    "--associated",
+    file,
+    "--list",
+    "--noheadings",
+    "--output",
+    "NAME,MAJ:MIN",
+  ]);
+  const match = /^(\S+)\s+(\d+):(\d+)/.exec(stdout);
+  return match?.[1] === undefined ? undefined : { path: match[1], major: Number(match[2]), minor: Number(match[3]) };
+}

@@ -1,0 +1,99 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { glob, mkdtemp, readFile, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import Docker from "dockerode";
+import { aptSettings, aptSources, DEBIAN_RELEASE, makeDebianArchive } from "../debian.ts";
+import { hasStatus } from "./docker-error.ts";
+
+/** What DigitalOcean's Debian image has, as far as a container can have it; no Docker, no PostgreSQL. */
+const PACKAGES = [
+  "ca-certificates",
+  "cloud-init",
+  "curl",
+  "dbus",
+  "e2fsprogs",
+  "gnupg",
+  "iproute2",
+  "iptables",
+  "iputils-ping",
+  "kmod",
+  "less",
+  "libpam-systemd",
+  "nftables",
+  "openssh-server",
+  "procps",
+  "python3",
+  "sudo",
+  "systemd",
+  "systemd-sysv",
+  "udev",
+  "wget",
+  "xfsprogs",
+];
+
+const REPOSITORY = "convex-droplet-sandbox";
+/** The script that finishes the image, and the files it adds. */
+const RECIPE = path.join(import.meta.dirname, "image");
+const LOCAL_AUTHORITIES = "/usr/local/share/ca-certificates";
+
+/**
+ * The image that droplets start from: Debian 13, made from the package mirror this computer itself uses. Its tag is a
+ * hash of all that goes into it, so it is made once a computer and again when something changed.
+ *
+ * @param onProgress gets a line for each step of a build; not called when the image is there.
+ * @returns the image's name and tag.
+ */
+export async function ensureDropletImage(onProgress: (step: string) => void): Promise<string> {
+  const docker = new Docker();
+  const tag = await recipeHash([DEBIAN_RELEASE, ...PACKAGES, await aptSources(), await aptSettings()]);
+  const image = `${REPOSITORY}:${tag}`;
+  if (!(await hasImage(docker, image))) await makeImage(docker, tag, onProgress);
+  return image;
+}
+
+async function makeImage(docker: Docker, tag: string, onProgress: (step: string) => void): Promise<void> {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "droplet-image-"));
+  try {
+    const archive = path.join(folder, "image.tar");
+    const options = [
+      "--variant=minbase",
+      `--include=${PACKAGES.join(",")}`,
+      `--customize-hook=${path.join(RECIPE, "customize.sh")}`,
+    ];
+    await makeDebianArchive(archive, options, onProgress);
+    onProgress("importing the image");
+    const report = await docker.importImage(createReadStream(archive), { repo: REPOSITORY, tag });
+    await new Promise<void>((resolve, reject) => {
+      docker.modem.followProgress(report, (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function hasImage(docker: Docker, image: string): Promise<boolean> {
+  try {
+    await docker.getImage(image).inspect();
+    return true;
+  } catch (error) {
+    if (hasStatus(error, 404)) return false;
+    throw error;
+  }
+}
+
+async function recipeHash(parts: string[]): Promise<string> {
+  const hash = createHash("sha256").update(parts.join("\n"));
+  for (const folder of [RECIPE, LOCAL_AUTHORITIES]) {
+    const files: string[] = [];
+    for await (const entry of glob("**/*", { cwd: folder, withFileTypes: true })) {
+      if (entry.isFile()) files.push(path.join(entry.parentPath, entry.name));
+    }
+    for (const file of files.sort()) hash.update(path.relative(folder, file)).update(await readFile(file));
+  }
+  return hash.digest("hex").slice(0, 12);
+}

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Finishes the droplet image, as mmdebstrap's last step. Argument: the root of the new file system.
+set -eu
+
+root=$1
+umask 022
+cp -R "$(dirname "$0")/rootfs/." "$root"
+
+# A package mirror may sit behind an authority of this computer's own.
+if [ -d /usr/local/share/ca-certificates ]; then
+  cp -R /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates"
+  chroot "$root" update-ca-certificates
+fi
+
+# Each droplet has its own: the keys are made at the first boot, the others are given by Docker.
+rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hosts" "$root/etc/hostname" "$root/etc/resolv.conf"

@@ -1,0 +1,29 @@
+#!/bin/sh
+# A droplet's first process: does what firmware and hypervisor do for a real one, then becomes systemd.
+# Reads /run/sandbox, which the sandbox fills from outside. Runs at each boot and leaves alone what it finds done.
+set -eu
+
+# As on a real machine: what is mounted later is seen by services and containers that run already.
+mount --make-rshared /
+
+umount -R /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+
+# Docker mounts these files one by one; on a real machine they are plain files, which tools replace by renaming.
+for file in /etc/hosts /etc/hostname /etc/resolv.conf; do
+  content=$(cat "$file")
+  umount "$file"
+  [ -s "$file" ] || printf '%s\n' "$content" > "$file"
+done
+if [ -s /run/sandbox/resolv.conf ]; then cp /run/sandbox/resolv.conf /etc/resolv.conf; fi
+
+install -d -m 0700 /var/lib/cloud/seed/nocloud
+install -m 0600 /run/sandbox/seed/* /var/lib/cloud/seed/nocloud
+
+if [ -d /run/sandbox/certs.d ]; then
+  mkdir -p /etc/docker
+  cp -r /run/sandbox/certs.d /etc/docker
+fi
+
+/usr/lib/sandbox/devices.sh
+exec /sbin/init

@@ -1,0 +1,311 @@
+import Docker from "dockerode";
+import { execa } from "execa";
+import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "../cloud/hypervisor.ts";
+import type { SandboxHome } from "../home.ts";
+import {
+  containerLimits,
+  containerName,
+  containerOptions,
+  dockerDataVolume,
+  EXIT_CODE_OF_REBOOT,
+} from "./container.ts";
+import { createDisk, deleteDisk, growDisk, plugDisk, unplugDisk } from "./disk.ts";
+import { hasStatus, tolerate } from "./docker-error.ts";
+import { applyPacketRules } from "./firewall.ts";
+import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
+import { ensureDropletImage } from "./image.ts";
+import { type MetadataService, serveMetadata } from "./metadata.ts";
+import { ensureNetwork, privateAddress, type SandboxNetwork } from "./network.ts";
+import { watchContainers } from "./container-watch.ts";
+import { type DropletRecord, loadState, type MachineRoomState, saveState, type VolumeRecord } from "./state.ts";
+
+/** What a shutdown may take until the power is cut. */
+const SHUTDOWN_SECONDS = 90;
+
+/** What a droplet calls its volumes; the real cloud attaches seven at most too. */
+const DEVICES = ["sda", "sdb", "sdc", "sdd", "sde", "sdf", "sdg"];
+
+/**
+ * Opens the machine room of a sandbox: droplets are system containers, volumes are files on loop devices, the public
+ * network is the kernel's packet filter. Droplets run on when it is closed or killed, without metadata and reboots;
+ * the next one to be opened takes them over. One process at a time may have it open.
+ */
+export async function openMachineRoom(home: SandboxHome): Promise<Hypervisor & AsyncDisposable> {
+  const network = await ensureNetwork(home);
+  const state = await loadState(home);
+  const metadata = await serveMetadata(
+    network.gateway,
+    (address) =>
+      [...state.droplets.values()].find(({ spec }) => privateAddress(network, spec.publicAddress) === address)?.spec,
+  );
+  const room = new MachineRoom(home, network, metadata, state);
+  await room.open();
+  return room;
+}
+
+class MachineRoom implements Hypervisor, AsyncDisposable {
+  readonly #docker = new Docker();
+  readonly #home: SandboxHome;
+  readonly #network: SandboxNetwork;
+  readonly #metadata: MetadataService;
+  readonly #state: MachineRoomState;
+  #watch: AsyncDisposable | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(home: SandboxHome, network: SandboxNetwork, metadata: MetadataService, state: MachineRoomState) {
+    this.#home = home;
+    this.#network = network;
+    this.#metadata = metadata;
+    this.#state = state;
+  }
+
+  async open(): Promise<void> {
+    await this.#applyRules();
+    this.#watch = watchContainers(this.#docker, this.#home, () => this.#exclusively(() => this.#finishReboots()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#watch?.[Symbol.asyncDispose]();
+    await this.#last;
+    await this.#metadata[Symbol.asyncDispose]();
+  }
+
+  createDroplet(droplet: DropletSpec): Promise<void> {
+    return this.#exclusively(async () => {
+      const image = await ensureDropletImage(() => undefined);
+      this.#state.droplets.set(droplet.id, { spec: droplet, power: "on" });
+      for (const volumeId of droplet.volumeIds) this.#recordAttachment(volumeId, droplet.id);
+      await this.#save();
+      await this.#applyRules();
+      await writeGuest(this.#home, droplet);
+      await this.#docker
+        .createContainer(containerOptions(this.#home, this.#network, image, droplet))
+        .catch(tolerate(409));
+      await this.#boot(droplet.id);
+    });
+  }
+
+  async dropletStatus(dropletId: number): Promise<"running" | "stopped" | "absent"> {
+    const droplet = this.#state.droplets.get(dropletId);
+    const container = await this.#inspect(dropletId);
+    if (!droplet || !container) return "absent";
+    return container.State.Running || awaitsReboot(droplet, container) ? "running" : "stopped";
+  }
+
+  startDroplet(dropletId: number): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#setPower(dropletId, "on");
+      await this.#boot(dropletId);
+    });
+  }
+
+  stopDroplet(dropletId: number, how: "graceful" | "power-cut"): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#setPower(dropletId, "off");
+      await this.#stop(dropletId, how);
+    });
+  }
+
+  rebootDroplet(dropletId: number): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#setPower(dropletId, "on");
+      await this.#stop(dropletId, "graceful");
+      await this.#boot(dropletId);
+    });
+  }
+
+  resizeDroplet(dropletId: number, size: MachineSize): Promise<void> {
+    return this.#exclusively(async () => {
+      if ((await this.#initOf(dropletId)) !== undefined) {
+        throw new Error(`droplet ${dropletId}: it is running, it should be off to be resized. Power it off first.`);
+      }
+      Object.assign(this.#droplet(dropletId).spec, size);
+      await this.#save();
+      await this.#container(dropletId).update(containerLimits(size));
+    });
+  }
+
+  destroyDroplet(dropletId: number): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#container(dropletId).remove({ force: true }).catch(tolerate(404));
+      await this.#docker.getVolume(dockerDataVolume(this.#home, dropletId)).remove().catch(tolerate(404));
+      for (const volume of this.#volumesOf(dropletId)) {
+        await unplugDisk(this.#home, volume.id);
+        delete volume.attachment;
+      }
+      await removeGuest(this.#home, dropletId);
+      this.#state.droplets.delete(dropletId);
+      await this.#save();
+      await this.#applyRules();
+    });
+  }
+
+  createVolume(volume: VolumeSpec): Promise<void> {
+    return this.#exclusively(async () => {
+      await createDisk(this.#home, volume);
+      if (this.#state.volumes.has(volume.id)) return;
+      this.#state.volumes.set(volume.id, { id: volume.id, name: volume.name });
+      await this.#save();
+    });
+  }
+
+  growVolume(volumeId: string, sizeGigabytes: number): Promise<void> {
+    return this.#exclusively(() => growDisk(this.#home, volumeId, sizeGigabytes));
+  }
+
+  deleteVolume(volumeId: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const attachment = this.#state.volumes.get(volumeId)?.attachment;
+      if (attachment) {
+        throw new Error(`volume ${volumeId}: it is attached to droplet ${attachment.dropletId}. Detach it first.`);
+      }
+      await deleteDisk(this.#home, volumeId);
+      this.#state.volumes.delete(volumeId);
+      await this.#save();
+    });
+  }
+
+  attachVolume(volumeId: string, dropletId: number): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#droplet(dropletId);
+      this.#recordAttachment(volumeId, dropletId);
+      await this.#save();
+      await this.#showVolumes(dropletId, this.#volumesOf(dropletId));
+    });
+  }
+
+  detachVolume(volumeId: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const volume = this.#volume(volumeId);
+      if (!volume.attachment) return;
+      const { dropletId } = volume.attachment;
+      await this.#showVolumes(
+        dropletId,
+        this.#volumesOf(dropletId).filter((other) => other !== volume),
+      );
+      await unplugDisk(this.#home, volumeId, await this.#initOf(dropletId));
+      delete volume.attachment;
+      await this.#save();
+    });
+  }
+
+  applyFirewalls(firewalls: FirewallSpec[]): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#state.firewalls = firewalls;
+      await this.#save();
+      await this.#applyRules();
+    });
+  }
+
+  /** Everything that changes something happens one after the other, and a failure ends only its own call. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  #save(): Promise<void> {
+    return saveState(this.#home, this.#state);
+  }
+
+  #applyRules(): Promise<void> {
+    return applyPacketRules({
+      home: this.#home,
+      network: this.#network,
+      metadataPort: this.#metadata.port,
+      droplets: [...this.#state.droplets.values()].map(({ spec }) => spec),
+      firewalls: this.#state.firewalls,
+    });
+  }
+
+  async #boot(dropletId: number): Promise<void> {
+    await writeGuest(this.#home, this.#droplet(dropletId).spec);
+    await this.#showVolumes(dropletId, this.#volumesOf(dropletId));
+    await this.#container(dropletId).start().catch(tolerate(304));
+  }
+
+  async #stop(dropletId: number, how: "graceful" | "power-cut"): Promise<void> {
+    const container = this.#container(dropletId);
+    if (how === "graceful") await container.stop({ t: SHUTDOWN_SECONDS }).catch(tolerate(304));
+    else await container.kill().catch(tolerate(409));
+  }
+
+  /** Boots the droplets that ended to be rebooted: a container does not start again by itself. */
+  async #finishReboots(): Promise<void> {
+    for (const [id, droplet] of this.#state.droplets) {
+      const container = await this.#inspect(id);
+      if (container && awaitsReboot(droplet, container)) await this.#boot(id);
+    }
+  }
+
+  async #setPower(dropletId: number, power: "on" | "off"): Promise<void> {
+    this.#droplet(dropletId).power = power;
+    await this.#save();
+  }
+
+  /** Makes the droplet see these volumes and no others: at once when it runs, else at its next boot. */
+  async #showVolumes(dropletId: number, volumes: VolumeRecord[]): Promise<void> {
+    const table = [];
+    for (const { id, name, attachment } of volumes) {
+      const { major, minor } = await plugDisk(this.#home, id);
+      if (attachment) table.push({ name, device: attachment.device, major, minor });
+    }
+    await writeVolumeTable(this.#home, dropletId, table);
+    const init = await this.#initOf(dropletId);
+    if (init !== undefined) {
+      await execa("nsenter", ["--target", String(init), "--mount", "--", "/usr/lib/sandbox/devices.sh"]);
+    }
+  }
+
+  #recordAttachment(volumeId: string, dropletId: number): void {
+    const volume = this.#volume(volumeId);
+    if (volume.attachment?.dropletId === dropletId) return;
+    if (volume.attachment) {
+      throw new Error(`volume ${volumeId}: it is attached to droplet ${volume.attachment.dropletId}. Detach it first.`);
+    }
+    const taken = this.#volumesOf(dropletId).map(({ attachment }) => attachment?.device);
+    const device = DEVICES.find((name) => !taken.includes(name));
+    if (device === undefined)
+      throw new Error(`droplet ${dropletId}: it has ${DEVICES.length} volumes, no more fit. Detach one first.`);
+    volume.attachment = { dropletId, device };
+  }
+
+  #volumesOf(dropletId: number): VolumeRecord[] {
+    return [...this.#state.volumes.values()].filter(({ attachment }) => attachment?.dropletId === dropletId);
+  }
+
+  #volume(volumeId: string): VolumeRecord {
+    const volume = this.#state.volumes.get(volumeId);
+    if (!volume) throw new Error(`volume ${volumeId}: there is none. Create it first.`);
+    return volume;
+  }
+
+  #droplet(dropletId: number): DropletRecord {
+    const droplet = this.#state.droplets.get(dropletId);
+    if (!droplet) throw new Error(`droplet ${dropletId}: there is none. Create it first.`);
+    return droplet;
+  }
+
+  #container(dropletId: number): Docker.Container {
+    return this.#docker.getContainer(containerName(this.#home, dropletId));
+  }
+
+  async #inspect(dropletId: number): Promise<Docker.ContainerInspectInfo | undefined> {
+    try {
+      return await this.#container(dropletId).inspect();
+    } catch (error) {
+      if (hasStatus(error, 404)) return undefined;
+      throw error;
+    }
+  }
+
+  /** The droplet's first process, as this computer numbers it; undefined when it does not run. */
+  async #initOf(dropletId: number): Promise<number | undefined> {
+    const container = await this.#inspect(dropletId);
+    return container?.State.Running ? container.State.Pid : undefined;
+  }
+}
+
+function awaitsReboot(droplet: DropletRecord, { State }: Docker.ContainerInspectInfo): boolean {
+  return droplet.power === "on" && !State.Running && State.ExitCode === EXIT_CODE_OF_REBOOT;
+}

@@ -1,0 +1,31 @@
+import { rm } from "node:fs/promises";
+import Docker from "dockerode";
+import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
+import { removeDisks } from "./disk.ts";
+import { tolerate } from "./docker-error.ts";
+import { removePacketRules } from "./firewall.ts";
+import { guestsFolder } from "./guest.ts";
+import { stateFile } from "./state.ts";
+
+/**
+ * Removes all that a sandbox's droplets and volumes ever left on this computer: containers, Docker volumes, network,
+ * packet rules, loop devices, disks with their data, state. Goes by labels and names, so it works without any state and
+ * after any crash; idempotent. The image stays, for it serves every sandbox. Nobody may have the machine room open.
+ */
+export async function removeEverything(home: SandboxHome): Promise<void> {
+  const docker = new Docker();
+  const filters = { label: [`${SANDBOX_LABEL}=${home.id}`] };
+  for (const { Id } of await docker.listContainers({ all: true, filters })) {
+    await docker.getContainer(Id).remove({ force: true, v: true }).catch(tolerate(404));
+  }
+  for (const { Name } of (await docker.listVolumes({ filters })).Volumes) {
+    await docker.getVolume(Name).remove({ force: true });
+  }
+  for (const { Id } of await docker.listNetworks({ filters })) {
+    await docker.getNetwork(Id).remove().catch(tolerate(404));
+  }
+  await removePacketRules(home);
+  await removeDisks(home);
+  await rm(guestsFolder(home), { recursive: true, force: true });
+  await rm(stateFile(home), { force: true });
+}
