@@ -56,25 +56,27 @@ export type Property = Shape & {
 export type Properties = Readonly<Record<string, Property>>;
 
 /** The TypeScript type of a value of a shape. */
-export type ValueOf<S> = S extends { type: "string"; values: readonly (infer V)[] }
-  ? V
-  : S extends { type: "string" }
-    ? string
-    : S extends { type: "number" | "integer" }
-      ? number
-      : S extends { type: "boolean" }
-        ? boolean
-        : S extends { type: "asset" }
-          ? Asset | Archive
-          : S extends { type: "list" | "set"; items: infer I }
-            ? ValueOf<I>[]
-            : S extends { type: "map"; items: infer I }
-              ? Record<string, ValueOf<I>>
-              : S extends { type: "object"; properties: infer P }
-                ? ValuesOf<P>
-                : S extends { type: "unsupported" }
-                  ? undefined
-                  : Value;
+export type ValueOf<S> = [Shape] extends [S]
+  ? Value // any shape at all; without this case the types of nested shapes would never end
+  : S extends { type: "string"; values: readonly (infer V)[] }
+    ? V
+    : S extends { type: "string" }
+      ? string
+      : S extends { type: "number" | "integer" }
+        ? number
+        : S extends { type: "boolean" }
+          ? boolean
+          : S extends { type: "asset" }
+            ? Asset | Archive
+            : S extends { type: "list" | "set"; items: infer I }
+              ? ValueOf<I>[]
+              : S extends { type: "map"; items: infer I }
+                ? Record<string, ValueOf<I>>
+                : S extends { type: "object"; properties: infer P }
+                  ? ValuesOf<P>
+                  : S extends { type: "unsupported" }
+                    ? undefined
+                    : Value;
 
 type Certain = { required: true } | { default: unknown } | { autoname: unknown };
 

@@ -1,0 +1,4 @@
+import { serve } from "../framework/serve.ts";
+import { command } from "./plugin.ts";
+
+serve(command);
