@@ -21,7 +21,7 @@ export async function importImage(archive: string, repo: string, tag: string): P
   await buffer(await docker.importImage(createReadStream(archive), { repo, tag }));
 }
 
-/** Builds the folder's Dockerfile. Each line the engine prints goes to `onProgress`. */
+/** Builds the folder's Dockerfile. Each step goes to `onProgress`. */
 export async function buildImage(
   folder: string,
   name: string,
@@ -33,8 +33,7 @@ export async function buildImage(
     { t: name, buildargs: args, networkmode: "none", rm: true, forcerm: true },
   );
   await follow(report, (event) => {
-    const line = event.stream?.trim();
-    if (line) onProgress(line);
+    if (event.stream?.startsWith("Step ")) onProgress(event.stream.trim());
   });
 }
 

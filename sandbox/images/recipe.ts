@@ -20,6 +20,7 @@ export const NODE_BINARY = path.join(CHECKOUT, "node_modules/node/bin/node");
 /** What is left out, as images go without: 20 MB of 80. */
 const EXCLUDED = [
   "/usr/share/doc/*",
+  "/usr/share/info/*",
   "/usr/share/man/*",
   "/usr/share/locale/*",
   "/usr/share/zoneinfo/*",
@@ -29,7 +30,7 @@ const EXCLUDED = [
 /** mmdebstrap's options for the images' common base, Debian with Node. The backend's scripts need bash, which is essential. */
 export const BASE_OPTIONS = [
   "--variant=essential",
-  "--include=ca-certificates,curl,libstdc++6,openssl",
+  "--include=ca-certificates,curl,libstdc++6",
   ...EXCLUDED.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
 ];
 

@@ -14,6 +14,7 @@ import type { Json } from "./persistence.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const MAX_ECHO_BYTES = 128 * MEBIBYTE;
+const MAX_HTTP_ACTION_BYTES = 20 * MEBIBYTE;
 const MAX_API_BYTES = 16 * MEBIBYTE + 2000;
 
 /** The HTTP surface of port 3210. `version` is what `/version` answers. */
@@ -136,7 +137,10 @@ export function apiRoutes(deployment: Deployment, settings: { version: string; m
     {
       method: "*",
       path: "/http/*",
-      handle: () => new Response("This Convex deployment does not have HTTP actions enabled.", { status: 404 }),
+      handle: async (request) => {
+        await readBody(request, MAX_HTTP_ACTION_BYTES);
+        return new Response("This Convex deployment does not have HTTP actions enabled.", { status: 404 });
+      },
     },
   ];
 }

@@ -1,0 +1,289 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { buffer } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import Docker from "dockerode";
+import { execa } from "execa";
+import pg from "pg";
+import { ensureNetwork, type SandboxNetwork } from "../../sandbox/droplet/network.ts";
+import { SANDBOX_LABEL, sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
+
+const docker = new Docker();
+
+/** Polls until `read` gives something. Tells what was awaited and, through `lastWords`, what was seen instead. */
+export async function until<T>(
+  what: string,
+  read: () => Promise<T | undefined>,
+  { seconds = 20, lastWords = () => Promise.resolve("") } = {},
+): Promise<T> {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const value = await read();
+    if (value !== undefined) return value;
+    if (Date.now() > deadline) throw new Error(`waited ${seconds} s for ${what}\n${await lastWords()}`);
+    await sleep(50);
+  }
+}
+
+/** A sandbox's folder and network, without anything in them. */
+export class TestSandbox implements AsyncDisposable {
+  readonly home: SandboxHome;
+  readonly network: SandboxNetwork;
+
+  private constructor(home: SandboxHome, network: SandboxNetwork) {
+    this.home = home;
+    this.network = network;
+  }
+
+  static async create(): Promise<TestSandbox> {
+    const home = sandboxHome(await mkdtemp(path.join(os.tmpdir(), "images-test-")));
+    return new TestSandbox(home, await ensureNetwork(home));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const label = `${SANDBOX_LABEL}=${this.home.id}`;
+    for (const { Id } of await docker.listContainers({ all: true, filters: { label: [label] } }))
+      await docker.getContainer(Id).remove({ force: true, v: true });
+    const { Volumes } = await docker.listVolumes({ filters: { label: [label] } });
+    for (const { Name } of Volumes) await docker.getVolume(Name).remove();
+    await docker.getNetwork(this.network.name).remove();
+    await rm(this.home.root, { recursive: true });
+  }
+
+  /** A volume for a container's data; goes with the sandbox. */
+  async volume(name: string): Promise<string> {
+    const fullName = `${this.home.id}-${name}`;
+    await docker.createVolume({ Name: fullName, Labels: { [SANDBOX_LABEL]: this.home.id } });
+    return fullName;
+  }
+
+  async run(image: string, settings: ContainerSettings = {}): Promise<TestContainer> {
+    const container = await docker.createContainer({
+      Image: image,
+      Env: variables(settings.env ?? {}),
+      Labels: { [SANDBOX_LABEL]: this.home.id },
+      ...(settings.entrypoint && { Entrypoint: settings.entrypoint }),
+      ...(settings.command && { Cmd: settings.command }),
+      HostConfig: {
+        NetworkMode: this.network.name,
+        Binds: settings.binds ?? [],
+        ExtraHosts: [`database.test:${this.network.gateway}`],
+      },
+    });
+    await container.start();
+    return new TestContainer(container, this.network.name);
+  }
+}
+
+export interface ContainerSettings {
+  env?: Record<string, string>;
+  binds?: string[];
+  entrypoint?: string[];
+  command?: string[];
+}
+
+export class TestContainer implements AsyncDisposable {
+  readonly #container: Docker.Container;
+  readonly #network: string;
+
+  constructor(container: Docker.Container, network: string) {
+    this.#container = container;
+    this.#network = network;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#container.remove({ force: true, v: true });
+  }
+
+  /** Both streams. */
+  async logs(): Promise<string> {
+    const multiplexed = await this.#container.logs({ stdout: true, stderr: true });
+    return demultiplex(multiplexed);
+  }
+
+  /** Resolves with the exit code. */
+  async ended(): Promise<number> {
+    return await until(
+      "the container to end",
+      async () => {
+        const { State } = await this.#container.inspect();
+        return State.Running ? undefined : State.ExitCode;
+      },
+      { lastWords: () => this.logs() },
+    );
+  }
+
+  async isRunning(): Promise<boolean> {
+    return (await this.#container.inspect()).State.Running;
+  }
+
+  async url(port: number): Promise<string> {
+    const { NetworkSettings } = await this.#container.inspect();
+    return `http://${NetworkSettings.Networks[this.#network]?.IPAddress ?? ""}:${port}`;
+  }
+
+  /** Resolves with the port's URL once it answers. */
+  async answers(port: number): Promise<string> {
+    return await until(
+      `port ${port} to answer`,
+      async () => {
+        if (!(await this.isRunning())) throw new Error(`the container ended:\n${await this.logs()}`);
+        const url = await this.url(port);
+        return await fetch(`${url}/version`).then(
+          () => url,
+          () => undefined,
+        );
+      },
+      { lastWords: () => this.logs() },
+    );
+  }
+
+  async signal(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<void> {
+    await this.#container.kill({ signal });
+  }
+
+  async start(): Promise<void> {
+    await this.#container.start();
+  }
+
+  /** Resolves with standard output. Throws when the command fails. */
+  async exec(command: string[]): Promise<string> {
+    const { code, output } = await this.tryExec(command);
+    if (code !== 0)
+      throw new Error(`${command.join(" ")}: exit code ${code}
+${output}`);
+    return output;
+  }
+
+  /** `env` comes on top of the container's; `output` has standard error only where it was asked for. */
+  async tryExec(
+    command: string[],
+    { env = {}, withErrors = false }: { env?: Record<string, string>; withErrors?: boolean } = {},
+  ): Promise<{ code: number; output: string }> {
+    const exec = await this.#container.exec({
+      Cmd: command,
+      Env: variables(env),
+      AttachStdout: true,
+      AttachStderr: withErrors,
+    });
+    const output = demultiplex(await buffer(await exec.start({})));
+    const { ExitCode } = await exec.inspect();
+    return { code: ExitCode ?? -1, output };
+  }
+}
+
+function variables(env: Record<string, string>): string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
+}
+
+/** Docker puts eight bytes before each piece of output; the last four are its length. */
+function demultiplex(bytes: Buffer): string {
+  const pieces: Buffer[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const end = start + 8 + bytes.readUInt32BE(start + 4);
+    pieces.push(bytes.subarray(start + 8, end));
+    start = end;
+  }
+  return Buffer.concat(pieces).toString();
+}
+
+/** A PostgreSQL server of Debian's package, with a cluster in a temporary folder, that containers of a sandbox reach. */
+export class TestPostgres implements AsyncDisposable {
+  readonly port: number;
+  readonly #folder: string;
+  readonly #binaries: string;
+
+  private constructor(folder: string, binaries: string, port: number) {
+    this.#folder = folder;
+    this.#binaries = binaries;
+    this.port = port;
+  }
+
+  /** Role `convex` with the password `p@ss/word`, and no database of its own. */
+  static async start({ home, network }: TestSandbox): Promise<TestPostgres> {
+    const folder = await mkdtemp(path.join(os.tmpdir(), "images-postgres-"));
+    const [newest] = (await execa("ls", ["-rv", "/usr/lib/postgresql"])).stdout.split("\n");
+    const server = new TestPostgres(folder, `/usr/lib/postgresql/${newest ?? ""}/bin`, home.apiPort);
+    await execa("chown", ["postgres", folder]);
+    await server.#asPostgres("initdb", [
+      "-D",
+      server.#data,
+      "--no-sync",
+      "--auth-local=trust",
+      "--auth-host=scram-sha-256",
+    ]);
+    await execa("tee", ["-a", path.join(server.#data, "pg_hba.conf")], {
+      input: `host all all ${network.subnet} scram-sha-256\n`,
+    });
+    const settings = `-c listen_addresses=${network.gateway} -p ${server.port} -k ${folder} -c fsync=off`;
+    await server.#asPostgres("pg_ctl", [
+      "start",
+      "-w",
+      "-D",
+      server.#data,
+      "-o",
+      settings,
+      "-l",
+      path.join(folder, "log"),
+    ]);
+    await server.query("postgres", "CREATE ROLE convex LOGIN PASSWORD 'p@ss/word'");
+    return server;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#asPostgres("pg_ctl", ["stop", "-w", "-m", "immediate", "-D", this.#data]);
+    await rm(this.#folder, { recursive: true });
+  }
+
+  get #data(): string {
+    return path.join(this.#folder, "data");
+  }
+
+  async createDatabase(name: string): Promise<void> {
+    await this.query("postgres", `CREATE DATABASE "${name}" OWNER convex`);
+  }
+
+  /** As the superuser, over the socket. */
+  async query<Row extends pg.QueryResultRow>(database: string, sql: string): Promise<Row[]> {
+    const client = new pg.Client({ host: this.#folder, port: this.port, user: "postgres", database });
+    await client.connect();
+    try {
+      return (await client.query<Row>(sql)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** TLS with a certificate for `names`, that it signed itself; returns the certificate. */
+  async enableTls(names: string): Promise<string> {
+    const certificate = path.join(this.#data, "server.crt");
+    const keyFile = path.join(this.#data, "server.key");
+    const newKey = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    const subject = ["-subj", "/CN=test", "-addext", `subjectAltName=${names}`];
+    await execa("openssl", [...newKey, ...subject, "-keyout", keyFile, "-out", certificate]);
+    await execa("chown", ["postgres", certificate, keyFile]);
+    await this.#setTls("on");
+    return (await execa("cat", [certificate])).stdout;
+  }
+
+  async disableTls(): Promise<void> {
+    await this.#setTls("off");
+  }
+
+  async #setTls(value: "on" | "off"): Promise<void> {
+    await this.query("postgres", `ALTER SYSTEM SET ssl = ${value}`);
+    await this.query("postgres", "SELECT pg_reload_conf()");
+    await until(`Postgres to have ssl ${value}`, async () => {
+      const [row] = await this.query<{ ssl: string }>("postgres", "SHOW ssl");
+      return row?.ssl === value ? true : undefined;
+    });
+  }
+
+  async #asPostgres(program: string, args: string[]): Promise<void> {
+    await execa("runuser", ["-u", "postgres", "--", path.join(this.#binaries, program), ...args], {
+      cwd: "/",
+      stdio: "ignore",
+    });
+  }
+}

@@ -1,0 +1,106 @@
+import { readFile, stat, writeFile } from "node:fs/promises";
+import https from "node:https";
+import path from "node:path";
+import Docker from "dockerode";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { REGISTRY_HOST } from "../../sandbox/droplet/network.ts";
+import { publishImages } from "../../sandbox/images/build.ts";
+import { revision } from "../../sandbox/images/recipe.ts";
+import { registryCertificate, startRegistry, stopRegistry } from "../../sandbox/images/registry.ts";
+import { TestSandbox } from "./images-harness.ts";
+
+const docker = new Docker();
+
+let sandbox: TestSandbox;
+
+beforeAll(async () => {
+  sandbox = await TestSandbox.create();
+});
+
+afterAll(async () => {
+  await stopRegistry(sandbox.home);
+  await sandbox[Symbol.asyncDispose]();
+});
+
+const folder = () => path.join(sandbox.home.root, "registry");
+
+const pids = async () =>
+  await Promise.all(
+    ["127.0.0.1", sandbox.network.gateway].map(async (address) =>
+      Number(await readFile(path.join(folder(), `${address}.pid`), "utf8")),
+    ),
+  );
+
+/** As a droplet sees it: at the gateway, by the registry's name, trusting the sandbox's authority alone. */
+async function asDroplet(route: string, servername = REGISTRY_HOST): Promise<number | undefined> {
+  const ca = await readFile(registryCertificate(sandbox.home));
+  return await new Promise((resolve, reject) => {
+    const options = { host: sandbox.network.gateway, port: sandbox.home.registryPort, servername, ca, agent: false };
+    https
+      .get({ ...options, path: route }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+      .on("error", reject);
+  });
+}
+
+it("starts once, for this computer and for droplets, with a certificate for its name only", async () => {
+  await startRegistry(sandbox.home);
+  const running = await pids();
+  await startRegistry(sandbox.home);
+  expect(await pids()).toEqual(running);
+  expect(await asDroplet("/v2/")).toBe(200);
+  await expect(asDroplet("/v2/", "other.sandbox")).rejects.toThrow("does not match certificate's altnames");
+  expect((await stat(folder())).mode & 0o777).toBe(0o700);
+});
+
+it("publishes both images of one revision, and gives them out by digest", async () => {
+  const steps: string[] = [];
+  const images = await publishImages(sandbox.home, (step) => steps.push(step));
+  expect(steps).toContain("pushing convex-backend");
+  const { registryPort } = sandbox.home;
+  const tag = await revision();
+  expect(tag).toMatch(/^[0-9a-f]{40}$/);
+  for (const image of ["backend", "dashboard"] as const) {
+    const [, digest = ""] = images[image].split("@");
+    expect(images[image]).toBe(`${REGISTRY_HOST}:${registryPort}/convex-${image}:${tag}@${digest}`);
+    expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect(await asDroplet(`/v2/convex-${image}/manifests/${digest}`)).toBe(200);
+
+    const pulled = `127.0.0.1:${registryPort}/convex-${image}@${digest}`;
+    await docker.pull(pulled).then(
+      (report) =>
+        new Promise((resolve) => {
+          docker.modem.followProgress(report, resolve);
+        }),
+    );
+    try {
+      const { Config, Size } = await docker.getImage(pulled).inspect();
+      expect(Config.Labels).toEqual({ "org.opencontainers.image.revision": tag });
+      expect(Size).toBeLessThan(200_000_000);
+    } finally {
+      await docker.getImage(pulled).remove();
+    }
+  }
+  steps.length = 0;
+  expect(await publishImages(sandbox.home, (step) => steps.push(step))).toEqual(images);
+  expect(steps).toEqual([]);
+});
+
+it("comes back with its images after it was killed, whatever its pid file says", async () => {
+  const images = await publishImages(sandbox.home, () => undefined);
+  for (const pid of await pids()) process.kill(pid, "SIGKILL");
+  // The number of a process that is not the registry's.
+  await writeFile(path.join(folder(), "127.0.0.1.pid"), `${process.pid}\n`);
+  await startRegistry(sandbox.home);
+  expect(await publishImages(sandbox.home, () => undefined)).toEqual(images);
+});
+
+it("stops without a trace but its storage, and again", async () => {
+  const running = await pids();
+  await stopRegistry(sandbox.home);
+  for (const pid of running) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+  await expect(asDroplet("/v2/")).rejects.toThrow("ECONNREFUSED");
+  await stopRegistry(sandbox.home);
+});
