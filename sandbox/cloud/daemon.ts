@@ -4,9 +4,9 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { SandboxHome } from "../home.ts";
-import { writeFileAtomically } from "./atomic-file.ts";
 import type { Health } from "./server.ts";
 import { HEALTH_PATH } from "./server.ts";
+import { pidFile } from "./serve.ts";
 import { cloudFolder } from "./state.ts";
 
 const MAIN = path.join(import.meta.dirname, "main.ts");
@@ -30,7 +30,6 @@ export async function startCloud(home: SandboxHome, main = MAIN): Promise<void> 
   const daemon = spawn(process.execPath, [main, home.root], { detached: true, stdio: ["ignore", log.fd, log.fd] });
   await log.close();
   daemon.unref();
-  if (daemon.pid !== undefined) await writeFileAtomically(pidFile(folder), `${daemon.pid}\n`);
 
   const deadline = Date.now() + START_SECONDS * 1000;
   while (!(await health(home))) {
@@ -58,10 +57,6 @@ export async function stopCloud(home: SandboxHome, main = MAIN): Promise<void> {
     }
   }
   await rm(pidFile(folder), { force: true });
-}
-
-function pidFile(folder: string): string {
-  return path.join(folder, "pid");
 }
 
 async function recordedPid(folder: string): Promise<number | undefined> {

@@ -1,10 +1,13 @@
-import { createServer } from "node:net";
 import { once } from "node:events";
+import { createServer } from "node:net";
+import path from "node:path";
 
 import type { SandboxHome } from "../home.ts";
+import { writeFileAtomically } from "./atomic-file.ts";
 import { openCloud } from "./cloud.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { buildServer } from "./server.ts";
+import { cloudFolder } from "./state.ts";
 import { cloudToken } from "./token.ts";
 
 /**
@@ -17,6 +20,7 @@ export async function serveCloud(
 ): Promise<void> {
   const ended = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
   await lock(home);
+  await writeFileAtomically(pidFile(await cloudFolder(home)), `${process.pid}\n`);
   const token = await cloudToken(home);
   await using hypervisor = await openHypervisor(home);
   await using cloud = await openCloud(home, hypervisor, log);
@@ -24,6 +28,11 @@ export async function serveCloud(
   await api.listen({ host: "127.0.0.1", port: home.apiPort });
   log(`The cloud of ${home.root} is ready at http://127.0.0.1:${home.apiPort}`);
   await ended;
+}
+
+/** Where the process that serves a cloud writes its number. */
+export function pidFile(folder: string): string {
+  return path.join(folder, "pid");
 }
 
 function log(line: string): void {

@@ -32,9 +32,10 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
     for (const id of spec.volumeIds) this.#disk(id).dropletId = spec.id;
   }
 
-  dropletStatus(id: number) {
+  dropletStatus(id: number): ReturnType<Hypervisor["dropletStatus"]> {
     const machine = this.machines.get(id);
-    return Promise.resolve(machine ? (machine.running ? ("running" as const) : ("stopped" as const)) : "absent");
+    if (!machine) return Promise.resolve("absent");
+    return Promise.resolve(machine.running ? "running" : "stopped");
   }
 
   async startDroplet(id: number) {
@@ -134,7 +135,7 @@ export interface Json {
 }
 
 /** A leaf of it as text. */
-export function textOf(leaf: Json | undefined): string {
+export function textOf(leaf: unknown): string {
   return String(leaf);
 }
 

@@ -1,0 +1,7 @@
+/** The cloud's daemon over a machine room that only remembers: `node cloud-fake-main.ts <root>`. */
+import { serveCloud } from "../../sandbox/cloud/serve.ts";
+import { sandboxHome } from "../../sandbox/home.ts";
+import { RememberingHypervisor } from "./cloud-harness.ts";
+
+await serveCloud(sandboxHome(process.argv[2] ?? ""), () => Promise.resolve(new RememberingHypervisor()));
+process.exit();

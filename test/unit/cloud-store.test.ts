@@ -1,0 +1,54 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { expect, it, onTestFinished } from "vitest";
+
+import { Store } from "../../sandbox/cloud/state.ts";
+import { sandboxHome } from "../../sandbox/home.ts";
+
+async function temporaryHome() {
+  const root = await mkdtemp(path.join(tmpdir(), "cloud-store-"));
+  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  return sandboxHome(root);
+}
+
+it("has a change on the disk before it shows it", async () => {
+  const home = await temporaryHome();
+  const store = await Store.open(home);
+  const change = store.change((draft) => draft.tags.push("web"));
+  expect(store.state.tags).toEqual([]);
+  await change;
+  expect(store.state.tags).toEqual(["web"]);
+  expect((await Store.open(home)).state).toEqual(store.state);
+});
+
+it("changes nothing when the edit throws half way, and goes on", async () => {
+  const store = await Store.open(await temporaryHome());
+  const failing = store.change((draft) => {
+    draft.tags.push("half");
+    throw new Error("refused");
+  });
+  const next = store.change((draft) => draft.tags.push("whole"));
+  await expect(failing).rejects.toThrow("refused");
+  await next;
+  expect(store.state.tags).toEqual(["whole"]);
+});
+
+it("applies changes one after the other", async () => {
+  const store = await Store.open(await temporaryHome());
+  const numbers = await Promise.all(Array.from({ length: 20 }, () => store.change((draft) => draft.next.droplet++)));
+  expect(new Set(numbers).size).toBe(20);
+});
+
+it("ignores what a crash left half written", async () => {
+  const home = await temporaryHome();
+  const store = await Store.open(home);
+  await store.change((draft) => draft.tags.push("web"));
+  const file = path.join(home.root, "cloud", "state.json");
+  await writeFile(`${file}.next`, (await readFile(file, "utf8")).slice(0, 40));
+  const again = await Store.open(home);
+  expect(again.state.tags).toEqual(["web"]);
+  await again.change((draft) => draft.tags.push("db"));
+  expect((await Store.open(home)).state.tags).toEqual(["web", "db"]);
+});
