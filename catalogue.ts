@@ -9,12 +9,10 @@ import * as pulumi from "@pulumi/pulumi";
  * @throws pulumi.RunError naming the setting to change
  */
 export async function findSize(size: string, region: string): Promise<{ memoryMb: number }> {
-  const { sizes } = await digitalocean
-    .getSizes({ filters: [{ key: "slug", values: [size] }] })
-    .catch((error: unknown) => {
-      throw new pulumi.RunError(explain(String(error)));
-    });
-  const offered = sizes[0];
+  const { sizes } = await digitalocean.getSizes().catch((error: unknown) => {
+    throw new pulumi.RunError(explain(String(error)));
+  });
+  const offered = sizes.find(({ slug }) => slug === size);
   if (offered === undefined) {
     throw new pulumi.RunError(
       `convex-droplet:size: ${size} is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +

@@ -47,19 +47,27 @@ create_cluster() {
     mv "$data.unfinished" "$data"
     changed "created the cluster $data"
   fi
-  if [[ ! -e /etc/postgresql/$version/$CLUSTER/postgresql.conf ]]; then
-    # User ids are a droplet's own: after a replacement the data may belong to another number.
+  # User ids are a droplet's own: after a replacement the data may belong to another number.
+  if [[ $(stat -c %U "$data") != postgres ]]; then
     chown -R postgres:postgres "$home/$version"
-    rm -f "$data/postmaster.pid"
-    pg_createcluster "$version" "$CLUSTER" --datadir "$data" --start-conf auto > /dev/null
-    changed "registered the cluster $version/$CLUSTER at $data"
+    changed "took over the cluster $data"
   fi
 }
 
 configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 max_connections=$7
   local etc=/etc/postgresql/$version/$CLUSTER reload=0 unit=postgresql@$version-$CLUSTER.service
-  put_postgres_file "$etc/conf.d/convex-droplet.conf" << EOF && reload=1
+  put_postgres_file "$etc/postgresql.conf" <<EOF && reload=1
+# Where things are, in the layout of Debian's tools; what is set is in conf.d, a file each.
+data_directory = '$mountpoint/postgresql/$version/$CLUSTER'
+hba_file = '$etc/pg_hba.conf'
+ident_file = '$etc/pg_ident.conf'
+external_pid_file = '/var/run/postgresql/$version-$CLUSTER.pid'
+unix_socket_directories = '/var/run/postgresql'
+include_dir 'conf.d'
+EOF
+  put_postgres_file "$etc/pg_ident.conf" <<<"# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME" && reload=1
+  put_postgres_file "$etc/conf.d/10-convex-droplet.conf" <<EOF && reload=1
 listen_addresses = 'localhost, $gateway'
 port = 5432
 max_connections = $max_connections
@@ -130,7 +138,7 @@ verify() {
   [[ -z $problems ]] || fail "pg_hba: $problems"
   [[ $(sql "SHOW listen_addresses") == "localhost, $gateway" && $(sql "SHOW max_connections") == "$max_connections" ]] \
     || fail "PostgreSQL: listens on '$(sql "SHOW listen_addresses")' with $(sql "SHOW max_connections") connections, it should be 'localhost, $gateway' with $max_connections." \
-      "Something overrides conf.d/convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
+      "Something overrides conf.d/10-convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
 }
 
 # put_postgres_file PATH: as put_file, for a file that only root writes and the server reads.
