@@ -49,8 +49,8 @@ export function stateOfPlannedUpdate(resource: Resource<never>, olds: PropertyBa
 }
 
 /**
- * The inputs after a refresh: those there were, with the live values where these differ. Without old inputs (an import)
- * every live input property becomes one.
+ * The inputs after a refresh: those there were, with the live values where these differ; such a one is no default any
+ * more. Without old inputs (an import) every live input property becomes one.
  */
 export function inputsAfterRead(
   resource: Resource<never>,
@@ -60,16 +60,20 @@ export function inputsAfterRead(
 ): PropertyBag {
   const imported = Object.keys(oldInputs).length === 0;
   const inputs: PropertyBag = imported && options.bridged ? { [DEFAULTS]: [] } : { ...oldInputs };
+  const drifted: Value[] = [];
   for (const [key, property] of Object.entries(resource.inputs)) {
     if (!imported && !(key in oldInputs)) continue;
     const value = live[key];
     const old = oldInputs[key];
     if (old !== undefined && equal(property, value, withoutDefaults(reveal(old)), options)) continue;
+    drifted.push(key);
     // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain record of properties
     if (value === undefined) delete inputs[key];
     else inputs[key] = property.secret ? conceal(value) : concealLike(old, value);
   }
-  return inputs;
+  // Kept among the defaults, a live value would be taken for what the program wants.
+  const defaults = inputs[DEFAULTS];
+  return Array.isArray(defaults) ? { ...inputs, [DEFAULTS]: defaults.filter((key) => !drifted.includes(key)) } : inputs;
 }
 
 function conceal(value: Value): Value {
