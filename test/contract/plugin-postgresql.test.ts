@@ -1,0 +1,437 @@
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { reveal, Secret } from "../../sandbox/plugins/framework/values.ts";
+import { PluginClient } from "./plugin-client.ts";
+import type { Inputs, Made } from "./plugin-client.ts";
+import { LocalPostgres } from "./plugin-postgresql-server.ts";
+
+const ROLE = "postgresql:index/role:Role";
+const DATABASE = "postgresql:index/database:Database";
+const GRANT = "postgresql:index/grant:Grant";
+
+const ADMIN_PASSWORD = "adm'in \\secret";
+const PASSWORD = `p"w'd\\; --`;
+
+let postgres: LocalPostgres;
+let plugin: PluginClient;
+const started: PluginClient[] = [];
+
+beforeAll(async () => {
+  postgres = await LocalPostgres.start();
+  await sql("CREATE ROLE convex");
+  await sql(`CREATE ROLE admin SUPERUSER LOGIN PASSWORD ${pg.escapeLiteral(ADMIN_PASSWORD)}`);
+  plugin = await configured({});
+});
+afterAll(async () => {
+  await Promise.all(started.map((client) => client[Symbol.asyncDispose]()));
+  await (postgres as LocalPostgres | undefined)?.[Symbol.asyncDispose]();
+});
+afterEach(async () => {
+  const databases = await sql<{ datname: string }>("SELECT datname FROM pg_database WHERE datname LIKE 'test%'");
+  for (const { datname } of databases) {
+    await sql(`ALTER DATABASE "${datname}" IS_TEMPLATE false`);
+    await sql(`DROP DATABASE "${datname}" WITH (FORCE)`);
+  }
+  const roles = await sql<{ rolname: string }>("SELECT rolname FROM pg_roles WHERE rolname LIKE 'test%'");
+  for (const { rolname } of roles) {
+    await sql(`DROP OWNED BY "${rolname}"`);
+    await sql(`DROP ROLE "${rolname}"`);
+  }
+});
+
+const settings = () => ({
+  host: postgres.host,
+  port: JSON.stringify(postgres.port),
+  username: "admin",
+  password: ADMIN_PASSWORD,
+  sslmode: "disable",
+});
+
+async function configured(changes: Inputs): Promise<PluginClient> {
+  const client = await PluginClient.start("postgresql");
+  started.push(client);
+  await client.configure({ ...settings(), ...changes });
+  return client;
+}
+
+function sql<Row extends pg.QueryResultRow>(text: string, database = "postgres"): Promise<Row[]> {
+  return postgres.query<Row>(text, database);
+}
+
+async function logIn(user: string, password: string, database = "postgres"): Promise<void> {
+  const client = new pg.Client({ host: postgres.host, port: postgres.port, user, password, database });
+  await client.connect();
+  await client.end();
+}
+
+/** The resource after a refresh. */
+async function refreshed(client: PluginClient, made: Made): Promise<Made> {
+  const found = await client.read(made);
+  if (found === undefined) throw new Error(`${made.urn}: is gone`);
+  return found;
+}
+
+describe("the provider", () => {
+  test("keeps its password secret and takes its defaults from the official plugin", async () => {
+    const checked = await plugin.checkConfig({ password: ADMIN_PASSWORD });
+    expect(checked["password"]).toEqual(new Secret(ADMIN_PASSWORD));
+    expect(checked).toMatchObject({ username: "postgres", database: "postgres", port: "5432", sslmode: "require" });
+  });
+
+  test("connects at the first operation, not before, and tells which server did not answer", async () => {
+    const client = await configured({ port: "1" });
+    await expect(client.create(ROLE, { name: "test" })).rejects.toThrow(
+      new RegExp(`error connecting to PostgreSQL server ${postgres.host} \\(scheme: postgres\\): .*ECONNREFUSED`),
+    );
+  });
+
+  test("does not tell a refused password", async () => {
+    const client = await configured({ password: "not-the-password" });
+    const error = await client.create(ROLE, { name: "test" }).catch(String);
+    expect(error).toContain('password authentication failed for user "admin"');
+    expect(error).not.toContain("not-the-password");
+  });
+
+  test("wants TLS unless told otherwise", async () => {
+    const client = await configured({ sslmode: "require" });
+    await expect(client.create(ROLE, { name: "test" })).rejects.toThrow("pq: SSL is not enabled on the server");
+    const other = await configured({ sslmode: "verify-full" });
+    await expect(other.create(ROLE, { name: "test" })).rejects.toThrow(
+      "sslmode: verify-full is not in the sandbox's stand-in, it should be disable or require.",
+    );
+  });
+});
+
+describe("Role", () => {
+  test("is created with its attributes and a password that works", async () => {
+    const made = await plugin.create(ROLE, { name: "test-role", login: true, password: PASSWORD, connectionLimit: 7 });
+    expect(made.id).toBe("test-role");
+    expect(made.state["password"]).toEqual(new Secret(PASSWORD));
+    const [row] = await sql("SELECT * FROM pg_roles WHERE rolname = 'test-role'");
+    expect(row).toMatchObject({
+      rolcanlogin: true,
+      rolsuper: false,
+      rolinherit: true,
+      rolcreaterole: false,
+      rolcreatedb: false,
+      rolreplication: false,
+      rolbypassrls: false,
+      rolconnlimit: 7,
+    });
+    await logIn("test-role", PASSWORD);
+    expect(await refreshed(plugin, made)).toEqual(made);
+    expect(
+      (await plugin.diff(made, { name: "test-role", login: true, password: PASSWORD, connectionLimit: 7 })).diffs,
+    ).toEqual([]);
+  });
+
+  test("is named after the program's name when it has none of its own", async () => {
+    const made = await plugin.create(ROLE, {}, { name: "test" });
+    expect(made.id).toMatch(/^test-[0-9a-f]{7}$/);
+  });
+
+  const base = { name: "test", login: true, password: PASSWORD };
+  test.each<[string, Inputs]>([
+    ["login", { login: false }],
+    ["superuser", { superuser: true }],
+    ["createDatabase", { createDatabase: true }],
+    ["createRole", { createRole: true }],
+    ["inherit", { inherit: false }],
+    ["replication", { replication: true }],
+    ["bypassRowLevelSecurity", { bypassRowLevelSecurity: true }],
+    ["connectionLimit", { connectionLimit: 3 }],
+    ["validUntil", { validUntil: "2099-01-01 00:00:00+00" }],
+    ["roles", { roles: ["pg_monitor", "pg_read_all_data"] }],
+    ["searchPaths", { searchPaths: ["one", "Two"] }],
+    ["statementTimeout", { statementTimeout: 5000 }],
+    ["idleInTransactionSessionTimeout", { idleInTransactionSessionTimeout: 6000 }],
+    ["assumeRole", { assumeRole: "pg_monitor" }],
+    ["password", { password: "another" }],
+    ["name", { name: "test-renamed" }],
+  ])("changes %s in place, there and back", async (property, change) => {
+    const made = await plugin.create(ROLE, base);
+    const diff = await plugin.diff(made, { ...base, ...change });
+    expect(diff).toMatchObject({ diffs: [property], replaces: [], deleteBeforeReplace: false });
+    const updated = await plugin.update(made, { ...base, ...change });
+    expect(reveal(updated.state[property] ?? null)).toEqual(Object.values(change)[0]);
+    const again = await refreshed(plugin, { ...updated, id: String(updated.state["name"]) });
+    expect((await plugin.diff(again, { ...base, ...change })).diffs).toEqual([]);
+    const back = await plugin.update(updated, base);
+    expect((await plugin.diff(await refreshed(plugin, back), base)).diffs).toEqual([]);
+    await logIn("test", PASSWORD);
+  });
+
+  test("shows after a refresh what was changed behind its back", async () => {
+    const made = await plugin.create(ROLE, { name: "test", connectionLimit: 7 });
+    await sql("ALTER ROLE test CONNECTION LIMIT 9 CREATEDB");
+    const found = await refreshed(plugin, made);
+    expect(found.inputs["connectionLimit"]).toBe(9);
+    expect((await plugin.diff(found, { name: "test", connectionLimit: 7 })).detailed).toEqual({
+      connectionLimit: "UPDATE",
+      createDatabase: "UPDATE",
+    });
+  });
+
+  test("does not see a password that was changed behind its back, which is stored as SCRAM", async () => {
+    const made = await plugin.create(ROLE, base);
+    await sql("ALTER ROLE test PASSWORD 'stolen'");
+    expect(await refreshed(plugin, made)).toEqual(made);
+  });
+
+  test("is gone when it was dropped behind its back", async () => {
+    const made = await plugin.create(ROLE, { name: "test" });
+    await sql("DROP ROLE test");
+    expect(await plugin.read(made)).toBeUndefined();
+  });
+
+  test("leaves what it owned to the user when it is deleted", async () => {
+    const made = await plugin.create(ROLE, { name: "test" });
+    await sql("CREATE TABLE left_behind (id int)");
+    await sql("ALTER TABLE left_behind OWNER TO test");
+    await plugin.delete(made);
+    expect(await sql("SELECT tableowner FROM pg_tables WHERE tablename = 'left_behind'")).toEqual([
+      { tableowner: "admin" },
+    ]);
+    expect(await sql("SELECT FROM pg_roles WHERE rolname = 'test'")).toEqual([]);
+    await sql("DROP TABLE left_behind");
+  });
+
+  test("stays, with what it owns, when it is told to", async () => {
+    const owner = await plugin.create(ROLE, { name: "test-owner", skipReassignOwned: true });
+    await sql(`CREATE TABLE owned (id int)`);
+    await sql(`ALTER TABLE owned OWNER TO "test-owner"`);
+    await expect(plugin.delete(owner)).rejects.toThrow(
+      'role "test-owner" cannot be dropped because some objects depend on it',
+    );
+    await sql("DROP TABLE owned");
+    await plugin.delete(await plugin.create(ROLE, { name: "test-kept", skipDropRole: true }));
+    expect(await sql("SELECT FROM pg_roles WHERE rolname = 'test-kept'")).toHaveLength(1);
+  });
+
+  test("never tells its password in an error", async () => {
+    await plugin.create(ROLE, base);
+    const error = await plugin.create(ROLE, base).catch((caught: unknown) => JSON.stringify(caught) + String(caught));
+    expect(error).toContain('error creating role test: role \\"test\\" already exists');
+    expect(error).not.toContain('p"w');
+    expect(error).not.toContain("PASSWORD");
+  });
+
+  test("refuses what the stand-in does not have, and what nobody has", async () => {
+    await expect(plugin.check(ROLE, { passwordWo: "x" })).rejects.toThrow("passwordWo is not implemented");
+    await expect(plugin.check(ROLE, { passwort: "x" })).rejects.toThrow("passwort is unknown");
+  });
+
+  test("cannot be read by a user who may not see password hashes, unless told that it is none", async () => {
+    await sql(`CREATE ROLE "test-plain" LOGIN CREATEROLE PASSWORD 'plain'`);
+    const user = { username: "test-plain", password: "plain" };
+    await expect((await configured(user)).create(ROLE, base)).rejects.toThrow(
+      "connected user test-plain is not a SUPERUSER. You can set `superuser = false` in the provider configuration",
+    );
+    await sql("DROP ROLE test");
+    const made = await (await configured({ ...user, superuser: "false" })).create(ROLE, base);
+    expect(made.state["password"]).toEqual(new Secret(PASSWORD));
+  });
+});
+
+describe("Database", () => {
+  test("is created empty and in UTF-8, owned by the user", async () => {
+    const made = await plugin.create(DATABASE, { name: "test-database" });
+    expect(made.id).toBe("test-database");
+    expect(made.state).toMatchObject({
+      owner: "admin",
+      template: "template0",
+      encoding: "UTF8",
+      tablespaceName: "pg_default",
+      connectionLimit: -1,
+      allowConnections: true,
+      isTemplate: false,
+    });
+    expect(await refreshed(plugin, made)).toEqual(made);
+    expect((await plugin.diff(made, { name: "test-database" })).diffs).toEqual([]);
+  });
+
+  test.each<[string, Inputs]>([
+    ["connectionLimit", { connectionLimit: 3 }],
+    ["allowConnections", { allowConnections: false }],
+    ["isTemplate", { isTemplate: true }],
+    ["owner", { owner: "convex" }],
+    ["name", { name: "test-renamed" }],
+  ])("changes %s in place", async (property, change) => {
+    const base = { name: "test", owner: "admin", isTemplate: false };
+    const made = await plugin.create(DATABASE, base);
+    const wanted = { ...base, ...change };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: [property], replaces: [] });
+    const updated = await plugin.update(made, wanted);
+    expect(updated.state).toMatchObject(change);
+    const again = await refreshed(plugin, { ...updated, id: String(updated.state["name"]) });
+    expect((await plugin.diff(again, wanted)).diffs).toEqual([]);
+  });
+
+  test.each([
+    ["template", "template1"],
+    ["encoding", "LATIN1"],
+    ["lcCollate", "POSIX"],
+    ["lcCtype", "POSIX"],
+  ])("is replaced when %s changes, the old one deleted first for they have one name", async (property, value) => {
+    const base = { name: "test", template: "template0", encoding: "UTF8", lcCollate: "C", lcCtype: "C" };
+    const made = await plugin.create(DATABASE, base);
+    expect(await plugin.diff(made, { ...base, [property]: value })).toEqual({
+      detailed: { [property]: "UPDATE_REPLACE" },
+      diffs: [property],
+      replaces: [property],
+      deleteBeforeReplace: true,
+    });
+  });
+
+  test("hands over the objects in it with itself when asked to", async () => {
+    await sql("CREATE ROLE test_old");
+    await sql("CREATE ROLE test_new");
+    const base = { name: "test", owner: "test_old", alterObjectOwnership: true };
+    const made = await plugin.create(DATABASE, base);
+    await sql("CREATE TABLE things (id int); ALTER TABLE things OWNER TO test_old", "test");
+    await plugin.update(made, { ...base, owner: "test_new" });
+    expect(await sql("SELECT tableowner FROM pg_tables WHERE tablename = 'things'", "test")).toEqual([
+      { tableowner: "test_new" },
+    ]);
+  });
+
+  test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
+    const inputs = { name: "test", owner: "admin" };
+    const made = await plugin.create(DATABASE, inputs);
+    await sql("ALTER DATABASE test OWNER TO convex");
+    expect((await plugin.diff(await refreshed(plugin, made), inputs)).detailed).toEqual({ owner: "UPDATE" });
+    await sql("DROP DATABASE test");
+    expect(await plugin.read(made)).toBeUndefined();
+  });
+
+  test("is deleted from under those who use it, a template too", async () => {
+    const made = await plugin.create(DATABASE, { name: "test", isTemplate: true });
+    const user = new pg.Client({
+      host: postgres.host,
+      port: postgres.port,
+      user: "admin",
+      password: ADMIN_PASSWORD,
+      database: "test",
+    });
+    const errors: string[] = [];
+    user.on("error", (error) => errors.push(error.message));
+    await user.connect();
+    await plugin.delete(made);
+    await expect.poll(() => errors).toContain("terminating connection due to administrator command");
+    expect(await sql("SELECT FROM pg_database WHERE datname = 'test'")).toEqual([]);
+  });
+
+  test("gets another owner than the user even where the user is no superuser, who keeps no membership", async () => {
+    await sql(`CREATE ROLE "test-plain" LOGIN CREATEDB CREATEROLE PASSWORD 'plain'`);
+    await sql(`CREATE ROLE "test-owner"`);
+    const client = await configured({ username: "test-plain", password: "plain", superuser: "false" });
+    const made = await client.create(DATABASE, { name: "test", owner: "test-owner" });
+    expect(made.state["owner"]).toBe("test-owner");
+    await expect(client.create(DATABASE, { name: "test", owner: "test-owner" })).rejects.toThrow(
+      'Error creating database "test": database "test" already exists',
+    );
+    await client.delete(made);
+    expect(await sql("SELECT FROM pg_auth_members WHERE member = '\"test-plain\"'::regrole")).toEqual([]);
+  });
+});
+
+describe("Grant", () => {
+  const can = async (role: string, privilege: string, on = "database"): Promise<boolean> => {
+    const [row] = await sql<{ can: boolean }>(
+      `SELECT has_${on}_privilege('${role}', '${on === "database" ? "test" : "things"}', '${privilege}') AS can`,
+      "test",
+    );
+    return row?.can === true;
+  };
+  const closed = { role: "public", database: "test", objectType: "database", privileges: [] };
+
+  test("takes a database's privileges from everybody, gives one to a role, and takes it back", async () => {
+    await plugin.create(DATABASE, { name: "test" });
+    await plugin.create(ROLE, { name: "test_reader" });
+    expect(await can("test_reader", "CONNECT")).toBe(true);
+    const everybody = await plugin.create(GRANT, closed);
+    expect(everybody.id).toBe("public_test_database");
+    expect(await can("test_reader", "CONNECT")).toBe(false);
+
+    const reader = await plugin.create(GRANT, { ...closed, role: "test_reader", privileges: ["CONNECT"] });
+    expect(await can("test_reader", "CONNECT")).toBe(true);
+    for (const made of [everybody, reader]) expect(await refreshed(plugin, made)).toEqual(made);
+    await plugin.delete(reader);
+    expect(await can("test_reader", "CONNECT")).toBe(false);
+  });
+
+  test("changes its privileges in place and is replaced, the old one deleted first, for anything else", async () => {
+    await plugin.create(DATABASE, { name: "test" });
+    await plugin.create(ROLE, { name: "test_reader" });
+    const inputs = { ...closed, role: "test_reader", privileges: ["CONNECT"] };
+    const made = await plugin.create(GRANT, inputs);
+    const more = { ...inputs, privileges: ["CREATE", "TEMPORARY"] };
+    expect(await plugin.diff(made, more)).toMatchObject({ diffs: ["privileges"], replaces: [] });
+    await plugin.update(made, more);
+    await plugin.create(GRANT, closed);
+    expect([await can("test_reader", "CONNECT"), await can("test_reader", "CREATE")]).toEqual([false, true]);
+    for (const [property, value] of Object.entries({
+      role: "convex",
+      database: "postgres",
+      objectType: "schema",
+      schema: "public",
+      objects: ["things"],
+      withGrantOption: true,
+    })) {
+      const diff = await plugin.diff(made, { ...inputs, [property]: value });
+      expect(diff).toMatchObject({ replaces: [property], deleteBeforeReplace: true });
+    }
+  });
+
+  test("shows after a refresh what was changed behind its back, and that its role is gone", async () => {
+    await plugin.create(DATABASE, { name: "test" });
+    await plugin.create(ROLE, { name: "test_reader" });
+    const everybody = await plugin.create(GRANT, closed);
+    const inputs = { ...closed, role: "test_reader", privileges: ["CONNECT", "TEMP"] };
+    const reader = await plugin.create(GRANT, inputs);
+    await sql("GRANT CONNECT ON DATABASE test TO PUBLIC");
+    await sql("REVOKE CONNECT ON DATABASE test FROM test_reader");
+    expect((await plugin.diff(await refreshed(plugin, everybody), closed)).diffs).toEqual(["privileges"]);
+    expect((await plugin.diff(await refreshed(plugin, reader), inputs)).diffs).toEqual(["privileges"]);
+    await sql("DROP OWNED BY test_reader");
+    await sql("DROP ROLE test_reader");
+    expect(await plugin.read(reader)).toBeUndefined();
+  });
+
+  test("covers all tables of a schema, the schema itself, and single tables", async () => {
+    await plugin.create(DATABASE, { name: "test" });
+    await plugin.create(ROLE, { name: "test_reader" });
+    await sql("CREATE TABLE things (id int); CREATE TABLE others (id int)", "test");
+    const tables = { role: "test_reader", database: "test", schema: "public", objectType: "table" };
+    const all = await plugin.create(GRANT, { ...tables, privileges: ["ALL"] });
+    expect(all.id).toBe("test_reader_test_public_table");
+    expect(await can("test_reader", "TRUNCATE", "table")).toBe(true);
+    expect(await refreshed(plugin, all)).toEqual(all);
+
+    await sql("CREATE TABLE newer (id int)", "test");
+    expect((await refreshed(plugin, all)).state["privileges"]).toEqual([]);
+    await plugin.delete(all);
+    expect(await can("test_reader", "SELECT", "table")).toBe(false);
+
+    const one = await plugin.create(GRANT, { ...tables, objects: ["things"], privileges: ["SELECT"] });
+    expect(await can("test_reader", "SELECT", "table")).toBe(true);
+    expect(await refreshed(plugin, one)).toEqual(one);
+
+    const schema = await plugin.create(GRANT, { ...tables, objectType: "schema", privileges: ["CREATE"] });
+    expect(await refreshed(plugin, schema)).toEqual(schema);
+    await plugin.delete(schema);
+  });
+
+  test("refuses a privilege that the object does not have, and a schema's objects without the schema", async () => {
+    await plugin.create(DATABASE, { name: "test" });
+    await expect(plugin.create(GRANT, { ...closed, privileges: ["SELECT"] })).rejects.toThrow(
+      "invalid privilege SELECT for object type database",
+    );
+    await expect(plugin.create(GRANT, { ...closed, objectType: "table" })).rejects.toThrow(
+      "parameter 'schema' is mandatory when object_type is not 'database'",
+    );
+    await expect(plugin.create(GRANT, { ...closed, objectType: "foreign_server" })).rejects.toThrow(
+      "objectType: foreign_server is not in the sandbox's stand-in",
+    );
+  });
+});
