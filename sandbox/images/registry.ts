@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { X509Certificate } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import https from "node:https";
 import path from "node:path";
@@ -66,38 +67,38 @@ async function startProcess(home: SandboxHome, address: string): Promise<void> {
       detached: true,
       stdio: ["ignore", log.fd, log.fd],
     });
-    await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject));
+    await once(child, "spawn");
     child.unref();
-    await writeFile(pidFile(configuration), `${child.pid ?? ""}\n`);
   } finally {
     await log.close();
   }
 }
 
 async function stopProcess(configuration: string): Promise<void> {
-  const pid = pidOf(configuration);
-  if (pid !== undefined) {
-    process.kill(pid);
-    const deadline = Date.now() + STOP_DEADLINE_MS;
-    while (pidOf(configuration) !== undefined) {
-      if (Date.now() > deadline) process.kill(pid, "SIGKILL");
-      await sleep(POLL_MS);
-    }
+  const deadline = Date.now() + STOP_DEADLINE_MS;
+  for (let pid = pidOf(configuration); pid !== undefined; pid = pidOf(configuration)) {
+    process.kill(pid, Date.now() > deadline ? "SIGKILL" : "SIGTERM");
+    await sleep(POLL_MS);
   }
-  await rm(pidFile(configuration), { force: true });
+  await rm(configuration);
 }
 
-function pidFile(configuration: string): string {
-  return configuration.replace(/\.yml$/, ".pid");
-}
-
-/** A pid file outlives its process, and the number may be another's by now: the command line tells. */
+/**
+ * The process that serves a configuration, found by its command line: a file with its number would outlive it, and would
+ * be missing where the caller was killed between the start and the writing.
+ */
 function pidOf(configuration: string): number | undefined {
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .find((pid) => commandOf(pid) === `docker-registry\0serve\0${configuration}\0`);
+}
+
+function commandOf(pid: number): string | undefined {
   try {
-    const pid = Number(readFileSync(pidFile(configuration), "utf8"));
-    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return command.includes(configuration) ? pid : undefined;
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
   } catch {
+    // It ended meanwhile.
     return undefined;
   }
 }
@@ -178,7 +179,7 @@ async function hasCertificateFor(folder: string, gateway: string): Promise<boole
   }
 }
 
-/** An authority of the sandbox's own and, from it, the registry's certificate. Both private keys are root's. */
+/** An authority of the sandbox's own and, from it, the registry's certificate. Only the registry's private key stays. */
 async function makeCertificates(folder: string, gateway: string): Promise<void> {
   const inFolder = (file: string) => path.join(folder, file);
   const newKey = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-x509"];
@@ -206,4 +207,6 @@ async function makeCertificates(folder: string, gateway: string): Promise<void> 
   await execa("openssl", [...newKey, ...days, ...issuer, ...server, ...extensions]);
   // Last, since it is what tells that all is there.
   await rename(inFolder("server.crt.new"), inFolder("server.crt"));
+  // Nothing else is to be signed by it.
+  await rm(inFolder("ca.key"));
 }

@@ -224,6 +224,18 @@ describe("a running backend", () => {
     expect((await get(`${api}/api/v1/get_canonical_urls`)).status).toBe(403);
   });
 
+  it("can be told of other addresses, and takes them back", async () => {
+    const override = (url?: string) =>
+      post(`${api}/api/v1/update_canonical_url`, { requestDestination: "convexSite", url }, asAdmin());
+    const siteUrl = async () =>
+      (JSON.parse((await get(`${api}/api/v1/get_canonical_urls`, asAdmin())).text) as { convexSiteUrl: string })
+        .convexSiteUrl;
+    await override("https://site.test");
+    expect(await siteUrl()).toBe("https://site.test");
+    await override();
+    expect(await siteUrl()).toBe("http://127.0.0.1:3211");
+  });
+
   it("keeps environment variables, for admins with write access", async () => {
     const update = (changes: unknown, key?: string) =>
       post(`${api}/api/update_environment_variables`, { changes }, asAdmin(key));
@@ -353,6 +365,20 @@ describe("a running backend", () => {
     expect(await get(`${api}/http/any/path`)).toEqual(none);
     expect(await get(`${api}/api/export/zip/1`)).toMatchObject({ status: 501 });
     expect(await get(`${api}/nothing`)).toMatchObject({ status: 404 });
+  });
+
+  it("bears clients that go away in the middle of a request", async () => {
+    for (const address of [`${api}/echo`, `${api}/api/query`, `${api}/api/v1/pause_deployment`, `${site}/action`])
+      (await halfARequest(address)).destroy();
+    expect((await get(`${api}/version`)).status).toBe(200);
+    expect(await backend.isRunning()).toBe(true);
+  });
+
+  it("answers again once Postgres was away", async () => {
+    await postgres.restart();
+    await until("a row to be read again", async () =>
+      (await post(`${api}/api/query`, { path: "sandbox:list", args: {} })).status === 200 ? true : undefined,
+    );
   });
 
   it("answers four HTTP actions at a time; the version is not one of them", async () => {

@@ -240,6 +240,11 @@ export class TestPostgres implements AsyncDisposable {
     return path.join(this.#folder, "data");
   }
 
+  /** Cuts off all clients. */
+  async restart(): Promise<void> {
+    await this.#asPostgres("pg_ctl", ["restart", "-w", "-m", "immediate", "-D", this.#data]);
+  }
+
   async createDatabase(name: string): Promise<void> {
     await this.query("postgres", `CREATE DATABASE "${name}" OWNER convex`);
   }

@@ -1,5 +1,6 @@
 import { request as httpRequest } from "node:http";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { text } from "./api.ts";
 import type { Route } from "./http-server.ts";
 import { metricsRoute } from "./metrics.ts";
@@ -36,7 +37,8 @@ function forward(request: Request, apiPort: number): Promise<Response> {
       },
     );
     outgoing.on("error", reject);
-    if (request.body) Readable.fromWeb(request.body).on("error", reject).pipe(outgoing);
+    // A client that goes away in the middle takes the forwarded request with it.
+    if (request.body) pipeline(Readable.fromWeb(request.body), outgoing).catch(reject);
     else outgoing.end();
   });
 }
