@@ -143,11 +143,19 @@ function readFault(body: Fields): RequestFault | ActionFault | BootFault {
   const retryAfterSeconds = body.optionalInteger("retry_after") ?? (status === 429 ? 1 : undefined);
   return {
     kind,
-    path: body.text("path"),
+    path: readPattern(body.text("path")),
     delayMilliseconds: body.optionalInteger("delay_ms") ?? 0,
     ...(method !== undefined && { method }),
     ...(status !== undefined && { status }),
     ...(message !== undefined && { message }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
   };
+}
+
+function readPattern(path: string): string {
+  try {
+    return new RegExp(path).source;
+  } catch {
+    throw unprocessable(`path: is ${path}, must be a regular expression.`);
+  }
 }

@@ -862,5 +862,6 @@ describe("faults", () => {
     expect((await remove("/_control/faults")).status).toBe(204);
     expect((await get("/_control/faults")).body.faults).toEqual([]);
     expect((await post("/_control/faults", { kind: "flood" })).status).toBe(422);
+    expect((await post("/_control/faults", { kind: "request", path: "(" })).status).toBe(422);
   });
 });
