@@ -12,6 +12,8 @@ main() {
   local volume=$1 size_gb=$2 mountpoint=$3
   await_cloud_init
   install_packages nftables docker.io e2fsprogs curl
+  # Debian has put the client into a package of its own, Ubuntu has not.
+  command -v docker >/dev/null || install_packages docker-cli
   guard_metadata
   admit_operators
   attach_volume "$volume" "$size_gb" "$mountpoint"
