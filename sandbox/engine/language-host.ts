@@ -131,7 +131,7 @@ process.once("SIGINT", () => void shutDown());
 process.once("SIGTERM", () => void shutDown());
 if (spawnedBy !== undefined) {
   // The engine holds the other end of our standard input: its end is the engine's end, also when that was killed.
-  process.stdin.once("close", () => void shutDown());
+  process.stdin.once("end", () => void shutDown());
   process.stdin.resume();
 }
 
