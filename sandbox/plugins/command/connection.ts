@@ -55,7 +55,11 @@ export async function withConnection<Result>(
   };
   context.signal.addEventListener("abort", stop);
   try {
-    return await Promise.race([work(client), failure(client, context.signal)]);
+    return await Promise.race([work(client), lost(client)]);
+  } catch (error) {
+    // What was cut off fails for a reason of its own, which tells the user nothing.
+    context.signal.throwIfAborted();
+    throw error;
   } finally {
     context.signal.removeEventListener("abort", stop);
     client.end();
@@ -109,6 +113,8 @@ function clientConfig(connection: Connection): ConnectConfig {
 async function dial(connection: Connection, config: ConnectConfig, signal: AbortSignal): Promise<Client> {
   const sock = await dialTcp(connection, signal);
   const client = new ssh2.Client();
+  // Who waits for something learns of an error there; between waits it is no reason to crash.
+  client.on("error", () => undefined);
   client.on("keyboard-interactive", (_name, _instructions, _language, prompts, finish) => {
     finish(prompts.map(() => connection.password ?? ""));
   });
@@ -154,10 +160,8 @@ function handshakeMessage(error: unknown): string {
     : messageOf(error);
 }
 
-/** Rejects when the connection breaks, or with the reason for which it was cut. */
-async function failure(client: Client, signal: AbortSignal): Promise<never> {
+async function lost(client: Client): Promise<never> {
   await once(client, "close");
-  signal.throwIfAborted();
   throw new Error("the SSH connection was lost");
 }
 
