@@ -28,19 +28,21 @@ export const container = resource<Client>()({
         await created.start().catch(failed("Unable to start container"));
         await waitUntilUp(context, created, properties);
       }
-      return { id: created.id, outputs: readState(await inspect(created)) };
+      return { id: created.id, outputs: await stateOf(docker, created, properties) };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new InitError(created.id, await stateIfAny(created), reason, { cause: error });
+      throw new InitError(created.id, await stateOf(docker, created, properties).catch(() => ({})), reason, {
+        cause: error,
+      });
     }
   },
 
   read: async ({ client }, { id, state }) => {
     const docker = await client.daemon.client();
     try {
-      const found = await inspect(docker.getContainer(id));
-      const stopped = !found.State.Running && state.mustRun === true;
-      return { ...readState(found), ...(stopped ? { mustRun: false } : {}) };
+      const found = await stateOf(docker, docker.getContainer(id), state);
+      const stopped = found.exitCode !== undefined && state.mustRun === true;
+      return { ...found, ...(stopped ? { mustRun: false } : {}) };
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -56,7 +58,7 @@ export const container = resource<Client>()({
     if (properties.mustRun && state.mustRun === false) {
       await existing.start().catch(failed("Unable to start container"));
     }
-    const live = readState(await inspect(existing));
+    const live = await stateOf(docker, existing, properties);
     return Object.fromEntries(Object.entries(live).filter(([name]) => !(name in properties)));
   },
 
@@ -73,6 +75,20 @@ export const container = resource<Client>()({
     }
   },
 });
+
+/**
+ * An engine on a computer without the means to limit memory drops the limits it is given, and says so. What was asked for
+ * is kept then; the official plugin would want to set the limits again in every run.
+ */
+async function stateOf(
+  docker: Docker,
+  container: Docker.Container,
+  { memory, memorySwap }: Partial<Pick<ContainerProperties, "memory" | "memorySwap">>,
+) {
+  const [found, engine] = await Promise.all([inspect(container), docker.info() as Promise<{ MemoryLimit: boolean }>]);
+  const state = readState(found);
+  return engine.MemoryLimit ? state : { ...state, memory, memorySwap };
+}
 
 /** The declarations call it a promise of anything. */
 async function inspect(container: Docker.Container): Promise<Inspected> {
@@ -135,14 +151,6 @@ async function waitUntilHealthy(
     }
     if (clock.now() + 1000 > deadline) throw new Error("container failed to be in healthy state");
     await clock.sleep(1000, signal);
-  }
-}
-
-async function stateIfAny(created: Docker.Container): Promise<Record<string, unknown>> {
-  try {
-    return readState(await inspect(created));
-  } catch {
-    return {};
   }
 }
 
