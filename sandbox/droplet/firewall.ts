@@ -47,7 +47,8 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
     chain("to_gateway_address", "type nat hook postrouting priority srcnat;", [
       `oifname "${bridge}" ct original ip daddr ${publicNetwork} masquerade`,
     ]),
-    chain("computer_to_droplets", "type filter hook output priority filter;", [
+    // Not in the output hook, which still takes the loopback interface for the one the packet leaves by.
+    chain("computer_to_droplets", "type filter hook postrouting priority filter;", [
       // No droplet has this address; without the rule this computer's own services would answer there.
       `ip daddr ${publicNetwork} drop`,
       `oifname != "${bridge}" accept`,

@@ -45,7 +45,8 @@ describe("a booted droplet", () => {
       "hello 640\n/var/lib/ran",
     );
     expect(await lab.ssh(droplet, "cat /var/lib/cloud/instance/user-data.txt")).toBe(droplet.userData?.trim());
-    const readable = "runuser -u nobody -- find / -xdev -path /usr -prune -o -name 'user-data*' -readable -print 2>/dev/null";
+    const readable =
+      "runuser -u nobody -- find / -xdev -path /usr -prune -o -name 'user-data*' -readable -print 2>/dev/null";
     expect(await lab.ssh(droplet, `${readable} || true`)).toBe("");
   });
 

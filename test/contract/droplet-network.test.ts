@@ -1,0 +1,183 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server } from "node:net";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import type { DropletSpec, FirewallRule } from "../../sandbox/cloud/hypervisor.ts";
+import { ensureNetwork, privateAddress } from "../../sandbox/droplet/network.ts";
+import { knock, type Lab, openLab } from "./droplet-harness.ts";
+
+const ANYWHERE = ["0.0.0.0/0", "::/0"];
+const SSH: FirewallRule = { protocol: "tcp", ports: "22", addresses: ANYWHERE };
+const ALL_OUT: FirewallRule[] = [
+  { protocol: "tcp", ports: "all", addresses: ANYWHERE },
+  { protocol: "udp", ports: "all", addresses: ANYWHERE },
+  { protocol: "icmp", ports: "all", addresses: ANYWHERE },
+];
+
+let lab: Lab;
+let one: DropletSpec;
+let two: DropletSpec;
+
+beforeAll(async () => {
+  lab = await openLab();
+  one = lab.spec(1);
+  two = lab.spec(2);
+  await lab.room.createDroplet(one);
+  await lab.room.createDroplet(two);
+  await lab.booted(one);
+  await lab.booted(two);
+  // Something that answers on a few ports, all the time.
+  await lab.ssh(one, "for port in 8000 8001 9000; do systemd-run -q python3 -m http.server $port; done");
+  await lab.ssh(
+    one,
+    `systemd-run -q python3 -c '${[
+      "import socket",
+      "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+      's.bind(("", 5000))',
+      "while True: s.sendto(*s.recvfrom(100))",
+    ].join("\n")}'`,
+  );
+  for (const port of [8000, 8001, 9000]) await opens(one, port);
+});
+afterAll(() => lab[Symbol.asyncDispose]());
+afterEach(() => lab.room.applyFirewalls([]));
+
+async function opens({ publicAddress }: DropletSpec, port: number, from?: string) {
+  await vi.waitFor(
+    async () => {
+      expect(await knock(publicAddress, port, from)).toBe("open");
+    },
+    { timeout: 20_000, interval: 100 },
+  );
+}
+
+function protect(droplet: DropletSpec, inbound: FirewallRule[], outbound = ALL_OUT) {
+  return lab.room.applyFirewalls([{ id: "firewall", dropletIds: [droplet.id], inbound, outbound }]);
+}
+
+describe("a droplet without a firewall", () => {
+  test("answers on every port, as itself", async () => {
+    await opens(one, 22);
+    expect(await knock(one.publicAddress, 4444)).toBe("refused");
+    expect(await lab.ssh(one, "hostname")).toBe("machine-1");
+    expect(await lab.ssh(two, "hostname")).toBe("machine-2");
+  });
+
+  test("is not reached at its address in the sandbox's network, neither from here nor from another droplet", async () => {
+    const address = privateAddress(await ensureNetwork(lab.home), one.publicAddress);
+    expect(await knock(address, 22, "0.0.0.0")).toBe("silent");
+    expect(await knockFrom(two, address, 22)).toBe("closed");
+  });
+
+  test("reaches nothing of this computer but the registry", async () => {
+    const { gateway } = await ensureNetwork(lab.home);
+    const registry = createServer().listen(lab.home.registryPort, gateway);
+    const other = createServer().listen(0, gateway);
+    try {
+      await Promise.all([once(registry, "listening"), once(other, "listening")]);
+      expect(await knockFrom(one, gateway, lab.home.registryPort)).toBe("open");
+      expect(await knockFrom(one, gateway, portOf(other))).toBe("closed");
+    } finally {
+      registry.close();
+      other.close();
+    }
+  });
+});
+
+describe("a firewall", () => {
+  test("admits the ports it names and is silent on all others", async () => {
+    await protect(one, [SSH, { protocol: "tcp", ports: "8000-8001", addresses: ANYWHERE }]);
+    await opens(one, 22);
+    await opens(one, 8000);
+    await opens(one, 8001);
+    expect(await knock(one.publicAddress, 9000)).toBe("silent");
+    await opens(two, 22);
+  });
+
+  test("admits the sources it names and is silent to all others", async () => {
+    await protect(one, [{ protocol: "tcp", ports: "8000", addresses: ["127.0.0.9/32", "203.0.113.0/24"] }]);
+    await opens(one, 8000, "127.0.0.9");
+    expect(await knock(one.publicAddress, 8000, "127.0.0.1")).toBe("silent");
+  });
+
+  test("adds up with others, and is gone when it is taken away", async () => {
+    const rule = (ports: string): FirewallRule => ({ protocol: "tcp", ports, addresses: ANYWHERE });
+    const firewall = (id: string, ports: string) => ({ id, dropletIds: [1], inbound: [rule(ports)], outbound: [] });
+    await lab.room.applyFirewalls([firewall("a", "8000"), firewall("b", "9000")]);
+    await opens(one, 8000);
+    await opens(one, 9000);
+    expect(await knock(one.publicAddress, 8001)).toBe("silent");
+    await lab.room.applyFirewalls([firewall("b", "9000")]);
+    expect(await knock(one.publicAddress, 8000)).toBe("silent");
+    await lab.room.applyFirewalls([]);
+    await opens(one, 8000);
+  });
+
+  test("lets connections go on that it would not admit any more", async () => {
+    const socket = connect(8000, one.publicAddress);
+    try {
+      await once(socket, "connect");
+      await protect(one, [SSH]);
+      expect(await knock(one.publicAddress, 8000)).toBe("silent");
+      socket.write("HEAD / HTTP/1.0\r\n\r\n");
+      const [answer] = (await once(socket, "data", { signal: AbortSignal.timeout(10_000) })) as [Buffer];
+      expect(answer.toString()).toMatch(/^HTTP\/1.0 200/);
+    } finally {
+      socket.destroy();
+    }
+  });
+
+  test("holds for UDP", async () => {
+    expect(await echo(one.publicAddress, 5000)).toBe("ping");
+    await protect(one, [SSH]);
+    expect(await echo(one.publicAddress, 5000)).toBeUndefined();
+    await protect(one, [{ protocol: "udp", ports: "5000", addresses: ANYWHERE }]);
+    expect(await echo(one.publicAddress, 5000)).toBe("ping");
+  });
+
+  test("lets a droplet reach only what it names, and its metadata always", { timeout: 60_000 }, async () => {
+    const mirror = "mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' | head -1)";
+    const reachMirror = () => lab.ssh(one, `${mirror}; curl -so /dev/null -m 8 "$mirror" && echo open || echo closed`);
+    expect(await reachMirror()).toBe("open");
+    await protect(one, [SSH], [{ protocol: "tcp", ports: "9", addresses: ANYWHERE }]);
+    expect(await reachMirror()).toBe("closed");
+    expect(await lab.ssh(one, "curl -s http://169.254.169.254/metadata/v1/id")).toBe("1");
+    await protect(one, [SSH], ALL_OUT);
+    expect(await reachMirror()).toBe("open");
+  });
+});
+
+test("an address that no droplet has is silent, whatever listens on this computer", async () => {
+  const server = createServer().listen(0, "0.0.0.0");
+  await once(server, "listening");
+  expect(await knock("127.0.0.1", portOf(server))).toBe("open");
+  expect(await knock(`${lab.home.addressPrefix}.99`, portOf(server))).toBe("silent");
+  server.close();
+});
+
+function knockFrom(droplet: DropletSpec, host: string, port: number): Promise<string> {
+  return lab.ssh(
+    droplet,
+    `timeout 3 bash -c 'exec 3<>/dev/tcp/${host}/${port}' 2>/dev/null && echo open || echo closed`,
+  );
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** What a UDP port sends back within a second, if anything. */
+async function echo(host: string, port: number): Promise<string | undefined> {
+  const socket = createSocket("udp4");
+  try {
+    // The kernel tells a sender on the same computer of a dropped packet; over a real network nobody does.
+    socket.send("ping", port, host, () => undefined);
+    const [message] = (await once(socket, "message", { signal: AbortSignal.timeout(1000) })) as [Buffer];
+    return message.toString();
+  } catch (error) {
+    if (error instanceof Error && error.name === "AbortError") return undefined;
+    throw error;
+  } finally {
+    socket.close();
+  }
+}
