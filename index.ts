@@ -31,7 +31,8 @@ const postgres = new Postgres("convex", {
   database: databaseName(settings.instanceName),
   poolSize: settings.postgresPoolSize,
   protectData: settings.protectData,
-  droplet: host.droplet,
+  onMachine: host.onMachine,
+  onVolume: host.onVolume,
 });
 
 const convex = new Convex("convex", {
@@ -44,7 +45,7 @@ const convex = new Convex("convex", {
   postgresUrl: postgres.url,
   memoryMb,
   environment: settings.backendEnvironment,
-  droplet: host.droplet,
+  onMachine: host.onMachine,
 });
 
 export const backendUrl = convex.backendUrl;

@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { mintAdminKey } from "./admin-key.ts";
+import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
 export interface ConvexArgs {
@@ -49,8 +50,8 @@ export interface ConvexArgs {
   subnet: string;
   /** The machine's address in that network. */
   gateway: string;
-  /** What everything here is replaced with and deleted with. */
-  droplet: pulumi.Resource;
+  /** Lifetime of network, images and containers. */
+  onMachine: Lifetime;
 }
 
 /**
@@ -82,7 +83,7 @@ export class Convex extends pulumi.ComponentResource {
     );
 
     const engine = new docker.Provider(`${name}-docker`, { host: args.dockerHost }, child);
-    const inEngine = { ...child, provider: engine, deletedWith: args.droplet, replaceWith: [args.droplet] };
+    const inEngine = { ...child, ...args.onMachine, provider: engine };
     // The engine is there once the machine is set up, which only the data folder's path tells.
     const networkName = pulumi.output(args.dataDirectory).apply(() => "convex");
 
@@ -139,8 +140,7 @@ export class Convex extends pulumi.ComponentResource {
       },
       {
         ...child,
-        deletedWith: args.droplet,
-        replaceWith: [args.droplet],
+        ...args.onMachine,
         additionalSecretOutputs: ["stdout"],
         customTimeouts: { create: "10m", update: "10m" },
       },

@@ -30,6 +30,9 @@ export interface HostArgs {
   bootTimeoutSeconds: number;
 }
 
+/** When a resource is replaced, and when its deletion can be left out because its place goes too. */
+export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">>;
+
 /** Where the volume is mounted; PostgreSQL's data and Convex's files are below. */
 const MOUNTPOINT = "/mnt/convex";
 
@@ -53,8 +56,10 @@ export class Host extends pulumi.ComponentResource {
   readonly deployKey: pulumi.Output<string>;
   /** The machine's SSH host key, `ssh-ed25519 AAAA…`. */
   readonly hostKey: pulumi.Output<string>;
-  /** What everything that lives on the droplet is replaced with and deleted with. */
-  readonly droplet: digitalocean.Droplet;
+  /** Options for what lives on the droplet's own disk: made anew with each droplet, never taken down one by one with it. */
+  readonly onMachine: Lifetime;
+  /** Options for what lives on the volume: made anew only with another volume. */
+  readonly onVolume: Lifetime;
 
   constructor(name: string, args: HostArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Host", name, {}, opts);
@@ -79,7 +84,7 @@ export class Host extends pulumi.ComponentResource {
       { ...child, protect: args.protectData, retainOnDelete: args.protectData },
     );
 
-    this.droplet = new digitalocean.Droplet(
+    const droplet = new digitalocean.Droplet(
       `${name}-droplet`,
       {
         name: args.label,
@@ -101,17 +106,17 @@ export class Host extends pulumi.ComponentResource {
         ...child,
         // The name and the volume can be held by one droplet at a time.
         deleteBeforeReplace: true,
+        // A volume that is replaced can only be deleted once no droplet holds it.
+        replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
         ignoreChanges: ["image", "userData", "sshKeys"],
       },
     );
-    const onDroplet = { ...child, deletedWith: this.droplet, replaceWith: [this.droplet] };
-
     const firewall = new digitalocean.Firewall(
       `${name}-firewall`,
       {
         name: args.label,
-        dropletIds: [this.droplet.id.apply(Number)],
+        dropletIds: [droplet.id.apply(Number)],
         inboundRules: inboundRules(args),
         outboundRules: ["tcp", "udp", "icmp"].map((protocol) => ({
           protocol,
@@ -128,13 +133,13 @@ export class Host extends pulumi.ComponentResource {
         name: args.label,
         purpose: "Service or API",
         description: "Self-hosted Convex",
-        resources: [this.droplet.dropletUrn, volume.volumeUrn],
+        resources: [droplet.dropletUrn, volume.volumeUrn],
       },
       child,
     );
 
     const connection = pulumi.secret({
-      host: this.droplet.ipv4Address,
+      host: droplet.ipv4Address,
       user: "root",
       privateKey: deployKey.privateKeyOpenssh,
       hostKey: hostKey.publicKeyOpenssh.apply(trim),
@@ -146,7 +151,8 @@ export class Host extends pulumi.ComponentResource {
       // The first to connect: it waits for as long as the droplet may take to boot.
       { connection: connection.apply((known) => ({ ...known, dialErrorLimit: -1 })), ...machineFiles },
       {
-        ...onDroplet,
+        ...child,
+        replaceWith: [droplet],
         dependsOn: [firewall],
         customTimeouts: { create: `${args.bootTimeoutSeconds}s`, update: `${args.bootTimeoutSeconds}s` },
         hooks: { onError: [explainSilence(name, args)] },
@@ -162,11 +168,16 @@ export class Host extends pulumi.ComponentResource {
         stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
         addPreviousOutputInEnv: false,
       },
-      { ...onDroplet, dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
+      { ...child, replaceWith: [droplet], dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
     );
 
+    // The set-up and not the droplet itself: when the engine replaces a droplet it takes down what goes with it first, and
+    // passes over a deletion only where the resource named here is among what it takes down.
+    this.onMachine = { deletedWith: setup, replaceWith: [droplet] };
+    this.onVolume = { deletedWith: setup, replaceWith: [volume] };
+
     const ready = setup.id;
-    this.publicIp = this.droplet.ipv4Address;
+    this.publicIp = droplet.ipv4Address;
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
     this.dataDirectory = ready.apply(() => `${MOUNTPOINT}/data`);
@@ -179,7 +190,6 @@ export class Host extends pulumi.ComponentResource {
       mountpoint: this.mountpoint,
       deployKey: this.deployKey,
       hostKey: this.hostKey,
-      droplet: this.droplet,
     });
   }
 }

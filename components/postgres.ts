@@ -3,6 +3,7 @@ import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
 export interface PostgresArgs {
@@ -22,8 +23,10 @@ export interface PostgresArgs {
   gateway: string;
   /** Whether the database refuses to be deleted. It is never dropped in either case: its data goes with the volume. */
   protectData: boolean;
-  /** What everything here is replaced with and deleted with. */
-  droplet: pulumi.Resource;
+  /** Lifetime of the packages and the configuration. */
+  onMachine: Lifetime;
+  /** Lifetime of roles and databases, which are in the cluster on the volume. */
+  onVolume: Lifetime;
 }
 
 /** The backend's own role; it owns its database and nothing else. */
@@ -36,8 +39,8 @@ const RESERVED_CONNECTIONS = 20;
  * PostgreSQL on the host, with a database that one role owns and one network may reach.
  *
  * *Owns* the packages, the cluster's configuration, role and database.
- * *Survives* a replaced droplet: the cluster itself, as it lies on the volume, and the role's password.
- * *Replacing it means* that configuration, role and database are made again where they are missing.
+ * *Survives* a replaced droplet: the cluster with role and database, as it lies on the volume.
+ * *Replacing it means* that packages and configuration are made again, and the cluster adopted.
  */
 export class Postgres extends pulumi.ComponentResource {
   /**
@@ -49,7 +52,6 @@ export class Postgres extends pulumi.ComponentResource {
   constructor(name: string, args: PostgresArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Postgres", name, {}, opts);
     const child = { parent: this };
-    const onDroplet = { ...child, deletedWith: args.droplet, replaceWith: [args.droplet] };
 
     // Letters and digits only: no layer between here and the server has to quote them.
     const administrator = password(`${name}-admin-password`, this);
@@ -71,7 +73,7 @@ export class Postgres extends pulumi.ComponentResource {
         stdin: pulumi.interpolate`${administrator.result}\n`,
         addPreviousOutputInEnv: false,
       },
-      { ...onDroplet, customTimeouts: { create: "20m", update: "20m" } },
+      { ...child, ...args.onMachine, customTimeouts: { create: "20m", update: "20m" } },
     );
 
     const provider = new postgresql.Provider(
@@ -87,24 +89,24 @@ export class Postgres extends pulumi.ComponentResource {
       },
       child,
     );
-    const inServer = { ...onDroplet, provider };
+    const inCluster = { ...child, ...args.onVolume, provider };
 
     const role = new postgresql.Role(
       `${name}-role`,
       // Taken from the server's name for ordering: it exists once the server answers.
       { name: server.id.apply(() => ROLE), login: true, password: owner.result },
-      inServer,
+      inCluster,
     );
     const database = new postgresql.Database(
       `${name}-database`,
       { name: args.database, owner: role.name, encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
-      { ...inServer, protect: args.protectData, retainOnDelete: true },
+      { ...inCluster, protect: args.protectData, retainOnDelete: true },
     );
     const privacy = new postgresql.Grant(
       `${name}-privacy`,
       // No privileges for everybody: a neighbour's role cannot even connect.
       { database: database.name, objectType: "database", role: "public", privileges: [] },
-      inServer,
+      inCluster,
     );
 
     this.url = pulumi.secret(

@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it } from "vitest";
 
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
-import { Host, type HostArgs } from "../../components/host.ts";
+import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../components/machine.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { configure, mockEngine, type Registered, valueOf } from "./program.ts";
@@ -43,10 +43,20 @@ const HOST: HostArgs = {
   bootTimeoutSeconds: 300,
 };
 
-/** Waits until the program has nothing left to register, and gives back its resources by name. */
-async function settled(): Promise<Record<string, Inputs>> {
+/** Waits until the program has nothing left to register; gives back a look at a resource's inputs by its name. */
+async function settled(): Promise<(name: string) => Inputs> {
   await pulumi.runtime.disconnect();
-  return Object.fromEntries(registered.map(({ name, inputs }) => [name, inputs as Inputs]));
+  return (name) => {
+    const found = registered.find((resource) => resource.name === name);
+    if (found === undefined) throw new Error(`no resource ${name} was registered`);
+    return found.inputs as Inputs;
+  };
+}
+
+/** The logical names of all resources, sorted. */
+async function names(): Promise<string[]> {
+  await pulumi.runtime.disconnect();
+  return registered.map(({ name }) => name).sort();
 }
 
 /** Takes the wrapping of a secret off; fails where there is none. */
@@ -55,7 +65,10 @@ function secretValue(value: unknown): unknown {
   return (value as { value: unknown }).value;
 }
 
-const droplet = () => new pulumi.ComponentResource("test:index:Droplet", "droplet");
+function lifetime(): Lifetime {
+  const droplet = new pulumi.ComponentResource("test:index:Droplet", "droplet");
+  return { deletedWith: droplet, replaceWith: [droplet] };
+}
 
 const POSTGRES = (): PostgresArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
@@ -66,7 +79,8 @@ const POSTGRES = (): PostgresArgs => ({
   subnet: "172.30.0.0/24",
   gateway: "172.30.0.1",
   protectData: false,
-  droplet: droplet(),
+  onMachine: lifetime(),
+  onVolume: lifetime(),
 });
 
 const CONVEX = (): ConvexArgs => ({
@@ -92,13 +106,13 @@ const CONVEX = (): ConvexArgs => ({
   environment: { UDF_CACHE_MAX_SIZE: "100" },
   subnet: "172.30.0.0/24",
   gateway: "172.30.0.1",
-  droplet: droplet(),
+  onMachine: lifetime(),
 });
 
 describe("Host", () => {
   it("registers exactly its children", async () => {
     new Host("convex", HOST);
-    expect(Object.keys(await settled()).sort()).toEqual([
+    expect(await names()).toEqual([
       "convex",
       "convex-deploy-key",
       "convex-droplet",
@@ -114,12 +128,12 @@ describe("Host", () => {
 
   it("saves none of its arguments in the state", async () => {
     new Host("convex", HOST);
-    expect((await settled())["convex"]).toEqual({});
+    expect((await settled())("convex")).toEqual({});
   });
 
   it("opens SSH to the administrators and the public ports to the allowed, and nothing else", async () => {
     new Host("convex", HOST);
-    expect((await settled())["convex-firewall"].inboundRules).toEqual([
+    expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
       { protocol: "tcp", portRange: "3210", sourceAddresses: ["198.51.100.0/24"] },
       { protocol: "tcp", portRange: "3211", sourceAddresses: ["198.51.100.0/24"] },
@@ -128,14 +142,14 @@ describe("Host", () => {
 
   it("opens only SSH where nobody is allowed", async () => {
     new Host("convex", { ...HOST, allowedCidrs: [] });
-    expect((await settled())["convex-firewall"].inboundRules).toEqual([
+    expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
     ]);
   });
 
   it("gives the droplet the host key and nothing more, as a secret", async () => {
     new Host("convex", HOST);
-    const userData = String(secretValue((await settled())["convex-droplet"].userData));
+    const userData = String(secretValue((await settled())("convex-droplet")["userData"]));
     expect(userData).toBe(
       "#cloud-config\nssh_pwauth: false\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    PRIVATE convex-host-key\n" +
         "  ed25519_public: ssh-ed25519 convex-host-key\n",
@@ -146,7 +160,7 @@ describe("Host", () => {
     new Host("convex", HOST);
     const resources = await settled();
     for (const name of ["convex-scripts", "convex-setup"]) {
-      expect(secretValue(resources[name].connection)).toMatchObject({
+      expect(secretValue(resources(name)["connection"])).toMatchObject({
         host: "192.0.2.1",
         hostKey: "ssh-ed25519 convex-host-key",
         privateKey: "PRIVATE convex-deploy-key",
@@ -156,7 +170,7 @@ describe("Host", () => {
 
   it("hands the volume's size and the operators' keys to the machine", async () => {
     new Host("convex", HOST);
-    const { create, stdin } = (await settled())["convex-setup"];
+    const { create, stdin } = (await settled())("convex-setup");
     expect(create).toMatch(
       /^bash \/usr\/local\/lib\/convex-droplet\/host\.sh convex-test-data 120 \/mnt\/convex # [0-9a-f]{12}$/,
     );
@@ -167,7 +181,7 @@ describe("Host", () => {
 describe("Postgres", () => {
   it("registers exactly its children", async () => {
     new Postgres("convex", POSTGRES());
-    expect(Object.keys(await settled()).sort()).toEqual([
+    expect(await names()).toEqual([
       "convex",
       "convex-admin-password",
       "convex-database",
@@ -182,7 +196,7 @@ describe("Postgres", () => {
 
   it("tells the server more connections than the pool may open", async () => {
     new Postgres("convex", POSTGRES());
-    expect((await settled())["convex-server"].create).toContain(
+    expect((await settled())("convex-server")["create"]).toContain(
       "postgres.sh /mnt/convex 172.30.0.1 172.30.0.0/24 convex_self_hosted convex 84 #",
     );
   });
@@ -190,8 +204,8 @@ describe("Postgres", () => {
   it("makes the database the role's own and closes it to everybody else", async () => {
     new Postgres("convex", POSTGRES());
     const resources = await settled();
-    expect(resources["convex-database"]).toMatchObject({ name: "convex_self_hosted", owner: "convex" });
-    expect(resources["convex-privacy"]).toMatchObject({ role: "public", privileges: [], objectType: "database" });
+    expect(resources("convex-database")).toMatchObject({ name: "convex_self_hosted", owner: "convex" });
+    expect(resources("convex-privacy")).toMatchObject({ role: "public", privileges: [], objectType: "database" });
   });
 
   it("gives out a URL without a database, as a secret", async () => {
@@ -204,7 +218,7 @@ describe("Postgres", () => {
 describe("Convex", () => {
   it("registers exactly its children", async () => {
     new Convex("convex", CONVEX());
-    expect(Object.keys(await settled()).sort()).toEqual([
+    expect(await names()).toEqual([
       "convex",
       "convex-acceptance",
       "convex-backend",
@@ -220,7 +234,7 @@ describe("Convex", () => {
 
   it("sets the backend's environment, sorted, with no flag that is off, as a secret", async () => {
     new Convex("convex", CONVEX());
-    expect(secretValue((await settled())["convex-backend"].envs)).toEqual([
+    expect(secretValue((await settled())("convex-backend")["envs"])).toEqual([
       "CONVEX_CLOUD_ORIGIN=https://api.example.com",
       "CONVEX_SITE_ORIGIN=https://site.example.com",
       "DISABLE_BEACON=true",
@@ -238,7 +252,7 @@ describe("Convex", () => {
 
   it("follows telemetry and redaction", async () => {
     new Convex("convex", { ...CONVEX(), telemetry: true, redactClientLogs: true });
-    const envs = secretValue((await settled())["convex-backend"].envs) as string[];
+    const envs = secretValue((await settled())("convex-backend")["envs"]) as string[];
     expect(envs).toContain("REDACT_LOGS_TO_CLIENT=true");
     expect(envs.filter((variable) => variable.startsWith("DISABLE_BEACON"))).toEqual([]);
   });
@@ -246,25 +260,25 @@ describe("Convex", () => {
   it("binds the dashboard to loopback, whatever the backend is bound to", async () => {
     new Convex("convex", { ...CONVEX(), bindAddress: "0.0.0.0" });
     const resources = await settled();
-    expect(resources["convex-backend"].ports).toEqual([
+    expect(resources("convex-backend")["ports"]).toEqual([
       { internal: 3210, external: 4210, ip: "0.0.0.0" },
       { internal: 3211, external: 4211, ip: "0.0.0.0" },
     ]);
-    expect(resources["convex-dashboard"].ports).toEqual([{ internal: 6791, external: 7791, ip: "127.0.0.1" }]);
+    expect(resources("convex-dashboard")["ports"]).toEqual([{ internal: 6791, external: 7791, ip: "127.0.0.1" }]);
   });
 
   it("limits both containers to shares of the machine's memory, without swap", async () => {
     new Convex("convex", CONVEX());
     const resources = await settled();
-    expect(resources["convex-backend"]).toMatchObject({ memory: 2457, memorySwap: 2457 });
-    expect(resources["convex-dashboard"]).toMatchObject({ memory: 614, memorySwap: 614 });
+    expect(resources("convex-backend")).toMatchObject({ memory: 2457, memorySwap: 2457 });
+    expect(resources("convex-dashboard")).toMatchObject({ memory: 614, memorySwap: 614 });
   });
 
   it("exports the key that the backend accepted, as a secret", async () => {
     const { adminKey } = new Convex("convex", CONVEX());
     expect(await valueOf(adminKey)).toBe("accepted|01");
     expect(await pulumi.isSecret(adminKey)).toBe(true);
-    const { stdin, create } = (await settled())["convex-acceptance"];
+    const { stdin, create } = (await settled())("convex-acceptance");
     expect(secretValue(stdin)).toMatch(/^convex-self-hosted\|01[0-9a-f]{72}\n$/);
     expect(create).not.toContain("|01");
   });
