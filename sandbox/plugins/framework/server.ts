@@ -222,12 +222,15 @@ export class ProviderServer<Client> {
             timeout.abort(new Error(`timeout: the operation is not done after ${timeoutSeconds} seconds`));
           }, timeoutSeconds * 1000)
         : undefined;
+    const signal = AbortSignal.any([this.#cancelled.signal, timeout.signal]);
     try {
+      const client = await this.#client;
+      signal.throwIfAborted();
       return await body({
-        client: await this.#client,
+        client,
         urn,
         name,
-        signal: AbortSignal.any([this.#cancelled.signal, timeout.signal]),
+        signal,
         timeoutSeconds: timeoutSeconds > 0 ? timeoutSeconds : undefined,
         log: (severity, message, options) => this.#engine?.log(severity, message, urn, options?.status ?? false),
       });

@@ -60,11 +60,12 @@ export async function waitForState(change: StateChange, clock: Clock, signal: Ab
       }
     }
     doubled = Math.min(Math.max(doubled * 2, change.minTimeout), LONGEST_GAP);
-    if (clock.now() + doubled * 1000 > deadline) {
+    const left = deadline - clock.now();
+    await clock.sleep(Math.max(Math.min(doubled * 1000, left), 0), signal);
+    if (left < doubled * 1000) {
       throw new Error(
         `timeout while waiting for state to become '${change.target}' (last state: '${last}', timeout: ${change.timeout}s)`,
       );
     }
-    await clock.sleep(doubled * 1000, signal);
   }
 }

@@ -1,0 +1,289 @@
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { promisify } from "node:util";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import type { PluginInfo } from "@pulumi/pulumi/proto/plugin_pb.js";
+import type { ProviderHandshakeResponse } from "@pulumi/pulumi/proto/provider_pb.js";
+import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { reveal, Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
+import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import type { Inputs } from "./plugin-client.ts";
+
+const THING = "test:index/thing:Thing";
+const MEDDLE = "test:index/meddle:meddle";
+const FIXTURE = path.resolve("test/contract/plugin-framework-fixture.ts");
+
+let plugin: PluginClient;
+
+beforeEach(async () => {
+  plugin = await PluginClient.start(FIXTURE, { env: { FIXTURE_TOKEN: "", FIXTURE_ACCESS_TOKEN: "from-environment" } });
+  await plugin.configure();
+});
+afterEach(() => plugin[Symbol.asyncDispose]());
+
+describe("a plugin process", () => {
+  test("is gone as soon as the engine is", async () => {
+    await plugin.killEngine();
+    expect(() => process.kill(plugin.pid, 0)).toThrow("ESRCH");
+  });
+
+  test("shakes hands: secrets, outputs, resources and auto-naming as they are", async () => {
+    const handshake = promisify(plugin.grpc.handshake.bind(plugin.grpc)) as unknown as (
+      request: object,
+    ) => Promise<ProviderHandshakeResponse>;
+    expect((await handshake(new messages.ProviderHandshakeRequest())).toObject()).toEqual({
+      acceptSecrets: true,
+      acceptResources: true,
+      acceptOutputs: true,
+      supportsAutonamingConfiguration: true,
+      acceptsByteString: false,
+    });
+  });
+
+  test("has the version of the npm package", async () => {
+    const getPluginInfo = promisify(plugin.grpc.getPluginInfo.bind(plugin.grpc)) as unknown as (
+      request: object,
+    ) => Promise<PluginInfo>;
+    const sdk = JSON.parse(readFileSync("node_modules/@pulumi/random/package.json", "utf8")) as { version: string };
+    expect((await getPluginInfo(new emptyMessages.Empty())).getVersion()).toBe(sdk.version);
+  });
+});
+
+describe("provider settings", () => {
+  test("take defaults from the first environment variable that is not empty and from the table", async () => {
+    expect(await plugin.checkConfig({ version: "1.0.0" })).toEqual({
+      version: "1.0.0",
+      token: new Secret("from-environment"),
+      retries: "4",
+    });
+    expect(await plugin.checkConfig({ token: "mine", retries: "5" })).toEqual({
+      token: new Secret("mine"),
+      retries: "5",
+    });
+  });
+
+  test("arrive as JSON texts and reach the plugin with their types", async () => {
+    await plugin.configure({ retries: "7", hosts: '["a","b"]' });
+    const made = await plugin.create(THING, { size: 1 });
+    expect(made.state["settings"]).toEqual({ token: "from-environment", retries: 7, hosts: ["a", "b"] });
+  });
+
+  test.each<[string, Inputs]>([
+    ["hosts is no JSON text, it must be one", { hosts: "[" }],
+    ["hosts[0] is a number, it must be a string", { hosts: "[1]" }],
+    ["retries is a boolean, it must be an integer", { retries: "true" }],
+    ["endpoint is unknown, it must be one of: hosts, retries, token", { endpoint: "x" }],
+  ])("are refused with: %s", async (reason, settings) => {
+    await expect(plugin.checkConfig(settings)).rejects.toThrow(reason);
+  });
+});
+
+describe("names", () => {
+  test("are the logical name and seven digits that follow from the seed", async () => {
+    const inputs = await plugin.check(THING, { size: 1 }, { name: "Thing", seed: "a" });
+    expect(inputs["name"]).toMatch(/^thing-[0-9a-f]{7}$/);
+    expect(inputs["__defaults"]).toEqual(["name"]);
+    expect(await plugin.check(THING, { size: 1 }, { name: "Thing", seed: "a" })).toEqual(inputs);
+    const other = await plugin.check(THING, { size: 1 }, { name: "Thing", seed: "b" });
+    expect(other["name"]).not.toBe(inputs["name"]);
+  });
+
+  test("stay within the length the cloud allows", async () => {
+    const { name } = await plugin.check(THING, { size: 1 }, { name: "a-thing-with-a-long-name" });
+    expect(name).toMatch(/^a-thing--[0-9a-f]{7}$/);
+  });
+
+  test("stay as they were once given", async () => {
+    const olds = await plugin.check(THING, { size: 1 }, { seed: "a" });
+    expect(await plugin.check(THING, { size: 1 }, { seed: "b", olds })).toEqual(olds);
+  });
+
+  test("are the engine's where the user configured auto-naming", async () => {
+    const propose = { autonaming: { mode: "PROPOSE", proposed: "dev-thing" } } as const;
+    expect(await plugin.check(THING, { size: 1 }, propose)).toMatchObject({ name: "dev-thing" });
+    const disable = { autonaming: { mode: "DISABLE" } } as const;
+    expect(await plugin.check(THING, { size: 1 }, disable)).not.toHaveProperty("name");
+  });
+
+  test("that the program gave make every replacement delete first", async () => {
+    const auto = await plugin.create(THING, { size: 1 });
+    expect(await plugin.diff(auto, { size: 2 })).toMatchObject({ replaces: ["size"], deleteBeforeReplace: false });
+    const named = await plugin.create(THING, { size: 1, name: "mine" });
+    expect(await plugin.diff(named, { size: 2, name: "mine" })).toMatchObject({ deleteBeforeReplace: true });
+    expect(await plugin.diff(named, { size: 1, name: "mine", label: "x" })).toMatchObject({
+      deleteBeforeReplace: false,
+    });
+  });
+});
+
+describe("a preview", () => {
+  test("of a create knows the inputs and nothing else", async () => {
+    const planned = await plugin.create(THING, { name: "a", size: 1, token: "t" }, { preview: true });
+    expect(planned.id).toBe("");
+    expect(planned.state).toEqual({
+      name: "a",
+      size: 1,
+      token: new Secret("t"),
+      region: UNKNOWN,
+      address: UNKNOWN,
+      key: new Secret(UNKNOWN),
+      revision: UNKNOWN,
+      settings: UNKNOWN,
+    });
+    expect(await plugin.invoke(MEDDLE, { name: "a", remove: true })).toEqual({ left: 0 });
+  });
+
+  test("keeps what is not known yet unknown", async () => {
+    const planned = await plugin.create(
+      THING,
+      { name: UNKNOWN, size: UNKNOWN, tags: ["a", UNKNOWN] },
+      { preview: true },
+    );
+    expect(planned.state).toMatchObject({ name: UNKNOWN, size: UNKNOWN, tags: ["a", UNKNOWN] });
+  });
+
+  test("of an update keeps the outputs that an update leaves alone", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1, label: "x" });
+    const planned = await plugin.update(made, { name: "a", size: 1 }, { preview: true });
+    expect(planned.state).toMatchObject({ address: "10.0.0.1", region: "ams3", revision: UNKNOWN });
+    expect(planned.state).not.toHaveProperty("label");
+    expect(planned.state["key"]).toEqual(new Secret("hush"));
+  });
+});
+
+describe("operations", () => {
+  test("keep secret what the table or the program says is secret", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1, token: "t", label: new Secret("l"), tags: ["x"] });
+    expect(made.state).toMatchObject({
+      token: new Secret("t"),
+      label: new Secret("l"),
+      key: new Secret("hush"),
+      tags: ["x"],
+      address: "10.0.0.1",
+    });
+    const updated = await plugin.update(made, { name: "a", size: 1, tags: ["x", new Secret("y")] });
+    expect(updated.state["tags"]).toEqual(new Secret(["x", "y"]));
+  });
+
+  test("tell an update what changed", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1 });
+    const updated = await plugin.update(made, { name: "a", size: 1, label: "x", tags: ["t"] });
+    expect(updated.state["address"]).toBe("label,tags");
+  });
+
+  test("fail with the plain message", async () => {
+    const failing = plugin.create(THING, { size: 1, label: "refused" });
+    await expect(failing).rejects.toThrow("the cloud said no");
+    expect(initErrorOf(await failing.catch((error: unknown) => error))).toBeUndefined();
+  });
+
+  test("that fail on a resource which exists leave it in the state, secrets marked", async () => {
+    const error: unknown = await plugin
+      .create(THING, { name: "a", size: 1, label: "unhealthy", token: "t" })
+      .catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ details: "it is there but does not answer" });
+    expect(initErrorOf(error)).toEqual({
+      id: "a",
+      reasons: ["it is there but does not answer"],
+      state: {
+        name: "a",
+        size: 1,
+        label: "unhealthy",
+        token: new Secret("t"),
+        region: "ams3",
+        address: "10.0.0.1",
+        key: new Secret("hush"),
+        revision: 1,
+        settings: { token: "from-environment", retries: 4 },
+      },
+    });
+  });
+
+  test("end at once when the user cancels, and when their time is up", async () => {
+    await expect(plugin.create(THING, { size: 1, label: "endless" }, { timeoutSeconds: 1 })).rejects.toThrow(
+      "timeout: the operation is not done after 1 seconds",
+    );
+    const endless = plugin.create(THING, { size: 1, label: "endless" });
+    endless.catch(() => undefined);
+    await plugin.cancel();
+    await expect(endless).rejects.toThrow("cancelled");
+  });
+
+  test.each<[string, Inputs]>([
+    [`${THING}: size is missing, it is required`, {}],
+    [
+      `${THING}: sise is unknown, it must be one of: label, name, ports, region, size, tags, token`,
+      { size: 1, sise: 2 },
+    ],
+    [`${THING}: legacy is not implemented by the sandbox's stand-in plugin`, { size: 1, legacy: true }],
+    ["size is a number, it must be an integer", { size: 1.5 }],
+    ["tags is a string, it must be a set", { size: 1, tags: "a" }],
+    ["tags[1] is a number, it must be a string", { size: 1, tags: ["a", 1] }],
+    ["ports[0].internal is missing, it is required", { size: 1, ports: [{}] }],
+    [
+      "ports[0].extra is unknown, it must be one of: internal, protocol",
+      { size: 1, ports: [{ internal: 1, extra: 2 }] },
+    ],
+    ["token is a number, it must be a string", { size: 1, token: new Secret(4711) }],
+  ])("refuse inputs with: %s", async (reason, inputs) => {
+    await expect(plugin.check(THING, inputs)).rejects.toThrow(reason);
+    await expect(plugin.check(THING, inputs)).rejects.not.toThrow("4711");
+  });
+
+  test("refuse types and functions that the stand-in does not have, and name those it has", async () => {
+    await expect(plugin.check("test:index/other:Other", {})).rejects.toThrow(
+      `test:index/other:Other: is not a resource type of the sandbox's stand-in plugin, which has: ${THING}.`,
+    );
+    await expect(plugin.invoke("test:index/other:other", {})).rejects.toThrow(
+      `test:index/other:other: is not a function of the sandbox's stand-in plugin, which has: ${MEDDLE}.`,
+    );
+    await expect(plugin.invoke(MEDDLE, {})).rejects.toThrow(`${MEDDLE}: name is missing, it is required`);
+  });
+});
+
+describe("a refresh", () => {
+  const inputs = { name: "a", size: 1, label: "x" };
+
+  test("changes nothing when nothing changed", async () => {
+    const made = await plugin.create(THING, inputs);
+    expect(await plugin.read(made)).toEqual(made);
+  });
+
+  test("takes live values into the state, and into the inputs that the program set", async () => {
+    const made = await plugin.create(THING, inputs);
+    await plugin.invoke(MEDDLE, { name: "a", label: "meddled" });
+    const read = await plugin.read(made);
+    expect(read?.inputs).toEqual({ ...made.inputs, label: "meddled" });
+    expect(read?.state).toEqual({ ...made.state, label: "meddled", address: "10.0.0.9" });
+    expect((await plugin.diff(read ?? made, inputs)).detailed).toEqual({ label: "UPDATE" });
+  });
+
+  test("finds what was added to a property that the program left alone", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1 });
+    await plugin.invoke(MEDDLE, { name: "a", label: "meddled" });
+    const read = await plugin.read(made);
+    expect(read?.inputs).toEqual(made.inputs);
+    expect((await plugin.diff(read ?? made, { name: "a", size: 1 })).detailed).toEqual({ label: "DELETE" });
+  });
+
+  test("keeps a secret input secret", async () => {
+    const made = await plugin.create(THING, { ...inputs, label: new Secret("x") });
+    await plugin.invoke(MEDDLE, { name: "a", label: "meddled" });
+    const read = await plugin.read(made);
+    expect(read?.inputs["label"]).toEqual(new Secret("meddled"));
+    expect(read?.state["label"]).toEqual(new Secret("meddled"));
+  });
+
+  test("notices that the resource is gone", async () => {
+    const made = await plugin.create(THING, inputs);
+    await plugin.invoke(MEDDLE, { name: "a", remove: true });
+    expect(await plugin.read(made)).toBeUndefined();
+  });
+
+  test("without old inputs, an import, makes inputs of what is there", async () => {
+    const made = await plugin.create(THING, inputs);
+    const imported = await plugin.read({ ...made, inputs: {}, state: {} });
+    expect(reveal(imported?.inputs ?? {})).toEqual({ __defaults: [], label: "x" });
+  });
+});
