@@ -154,7 +154,7 @@ describe("Role", () => {
     expect(diff).toMatchObject({ diffs: [property], replaces: [], deleteBeforeReplace: false });
     const updated = await plugin.update(made, { ...base, ...change });
     expect(reveal(updated.state[property] ?? null)).toEqual(Object.values(change)[0]);
-    const again = await refreshed(plugin, { ...updated, id: String(updated.state["name"]) });
+    const again = await refreshed(plugin, { ...updated, id: updated.state["name"] as string });
     expect((await plugin.diff(again, { ...base, ...change })).diffs).toEqual([]);
     const back = await plugin.update(updated, base);
     expect((await plugin.diff(await refreshed(plugin, back), base)).diffs).toEqual([]);
@@ -263,7 +263,7 @@ describe("Database", () => {
     expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: [property], replaces: [] });
     const updated = await plugin.update(made, wanted);
     expect(updated.state).toMatchObject(change);
-    const again = await refreshed(plugin, { ...updated, id: String(updated.state["name"]) });
+    const again = await refreshed(plugin, { ...updated, id: updated.state["name"] as string });
     expect((await plugin.diff(again, wanted)).diffs).toEqual([]);
   });
 

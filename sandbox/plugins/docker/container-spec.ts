@@ -11,6 +11,7 @@ export const MEBIBYTE = 1024 * 1024;
 
 /** What the engine is told to create. Networks are connected afterwards. */
 export function createOptions(container: ContainerProperties): Docker.ContainerCreateOptions {
+  const volumes = volumeOptions(container.volumes ?? []);
   return {
     name: container.name,
     Image: container.image,
@@ -25,13 +26,15 @@ export function createOptions(container: ContainerProperties): Docker.ContainerC
     ...defined("Labels", container.labels && Object.fromEntries(container.labels.map((l) => [l.label, l.value]))),
     ...defined("Healthcheck", container.healthcheck && healthcheckOptions(container.healthcheck)),
     ExposedPorts: Object.fromEntries((container.ports ?? []).map((port) => [portKey(port), {}])),
+    Volumes: Object.fromEntries(volumes.anonymous.map((path) => [path, {}])),
     HostConfig: {
       ...resourceOptions(container),
       PortBindings: portBindings(container.ports ?? []),
       NetworkMode: container.networkMode,
       ExtraHosts: (container.hosts ?? []).map(({ host, ip }) => `${host}:${ip}`),
       ...defined("Dns", container.dns),
-      ...volumeOptions(container.volumes ?? []),
+      Binds: volumes.binds,
+      VolumesFrom: volumes.from,
       ...defined("Tmpfs", container.tmpfs),
       ReadonlyRootfs: container.readOnly,
       ...defined("CapAdd", container.capabilities?.adds),
@@ -92,24 +95,26 @@ function portBindings(ports: Port[]): Record<string, { HostIp: string; HostPort:
 
 const portKey = (port: Port): string => `${port.internal}/${port.protocol}`;
 
-function volumeOptions(volumes: Volume[]): Pick<Docker.HostConfig, "Binds" | "VolumesFrom"> {
+/** Paths with a source are bound, those without one get an anonymous volume. */
+function volumeOptions(volumes: Volume[]): { anonymous: string[]; binds: string[]; from: string[] } {
+  const anonymous: string[] = [];
   const binds: string[] = [];
   const from: string[] = [];
   for (const { hostPath, volumeName, fromContainer, containerPath, readOnly } of volumes) {
     const source = hostPath ?? volumeName;
-    if (fromContainer !== undefined) {
-      if (containerPath !== undefined) throw new Error("both a container and a path specified in a volume entry");
+    if (fromContainer !== undefined && containerPath !== undefined) {
+      throw new Error("both a container and a path specified in a volume entry");
+    } else if (fromContainer !== undefined) {
       from.push(fromContainer);
     } else if (containerPath === undefined) {
       throw new Error("volume entry without container path or source container");
+    } else if (source === undefined) {
+      anonymous.push(containerPath);
     } else {
-      // Without a source the engine makes an anonymous volume.
-      binds.push(
-        source === undefined ? containerPath : `${source}:${containerPath}:${readOnly === true ? "ro" : "rw"}`,
-      );
+      binds.push(`${source}:${containerPath}:${readOnly === true ? "ro" : "rw"}`);
     }
   }
-  return { Binds: binds, VolumesFrom: from };
+  return { anonymous, binds, from };
 }
 
 function defined<Key extends string, Value>(key: Key, value: Value | undefined): Partial<Record<Key, Value>> {

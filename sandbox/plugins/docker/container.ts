@@ -149,8 +149,9 @@ async function waitUntilHealthy(
     if (state.Health === undefined) {
       throw new Error("container failed to be in healthy state: wait needs a healthcheck, the container has none");
     }
-    if (clock.now() + 1000 > deadline) throw new Error("container failed to be in healthy state");
-    await clock.sleep(1000, signal);
+    const left = deadline - clock.now();
+    if (left <= 0) throw new Error("container failed to be in healthy state");
+    await clock.sleep(Math.min(1000, left), signal);
   }
 }
 

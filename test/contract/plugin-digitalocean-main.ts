@@ -1,0 +1,6 @@
+/** The plugin on a fast clock. */
+import { digitalocean } from "../../sandbox/plugins/digitalocean/plugin.ts";
+import { serve } from "../../sandbox/plugins/framework/serve.ts";
+import { fastClock } from "./plugin-clock.ts";
+
+serve(digitalocean(fastClock));

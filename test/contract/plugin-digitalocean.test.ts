@@ -1,0 +1,559 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
+import { serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+import type { TestCloud } from "./cloud-harness.ts";
+import { sleepsIn } from "./plugin-clock.ts";
+import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import type { Inputs, Made } from "./plugin-client.ts";
+
+const DROPLET = "digitalocean:index/droplet:Droplet";
+const FIREWALL = "digitalocean:index/firewall:Firewall";
+const PROJECT = "digitalocean:index/project:Project";
+const SSH_KEY = "digitalocean:index/sshKey:SshKey";
+const VOLUME = "digitalocean:index/volume:Volume";
+const ATTACHMENT = "digitalocean:index/volumeAttachment:VolumeAttachment";
+
+const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+const OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1Q2vKq9nPhZ0k3yq2m8m5qk1l0c8R2T3y5o9a7b1cD";
+
+let home: Awaited<ReturnType<typeof temporaryHome>>;
+let folder: string;
+let cloud: TestCloud;
+let plugin: PluginClient;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "plugin-digitalocean-"));
+  plugin = await start();
+});
+afterAll(async () => {
+  await plugin[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+beforeEach(async () => {
+  home = await temporaryHome();
+  cloud = await serveTestCloud(home);
+  await plugin.configure(settings());
+});
+afterEach(async () => {
+  await cloud[Symbol.asyncDispose]();
+  await home[Symbol.asyncDispose]();
+});
+
+const settings = () => ({ token: cloud.token, apiEndpoint: cloud.url });
+
+/** Seconds that the plugin has slept since it was last asked. */
+const sleeps = (): number[] => sleepsIn(path.join(folder, "sleeps"));
+
+/** How many of the official plugin's fixed waits before a first look were slept through. */
+const delays = (): number => sleeps().filter((seconds) => seconds === 10).length;
+
+function start(): Promise<PluginClient> {
+  return PluginClient.start(path.resolve("test/contract/plugin-digitalocean-main.ts"), {
+    env: { PLUGIN_SLEEPS: path.join(folder, "sleeps"), DIGITALOCEAN_API_URL: "", DIGITALOCEAN_TOKEN: "" },
+  });
+}
+
+async function refreshed(made: Made): Promise<Made> {
+  const found = await plugin.read(made);
+  if (found === undefined) throw new Error(`${made.urn}: is gone`);
+  return found;
+}
+
+const fault = (settings: Record<string, unknown>) => cloud.call("POST", "/_control/faults", settings);
+
+const droplet = { name: "host", region: "fra1", size: "s-1vcpu-1gb", image: "debian-13-x64" };
+const volume = { name: "data", region: "fra1", size: 10 };
+
+describe("the provider", () => {
+  test("refuses to be configured for a real account", async () => {
+    await using client = await start();
+    await expect(client.configure({ token: "real", apiEndpoint: "https://api.digitalocean.com" })).rejects.toThrow(
+      "apiEndpoint: https://api.digitalocean.com is not an address of this computer",
+    );
+    await expect(client.configure({ token: "real" })).rejects.toThrow("`pulumi plugin install resource digitalocean`");
+  });
+
+  test("keeps its token secret and fills in the official defaults", async () => {
+    expect(await plugin.checkConfig({ token: "abc" })).toEqual({
+      token: new Secret("abc"),
+      apiEndpoint: "https://api.digitalocean.com",
+      httpRetryMax: "4",
+      httpRetryWaitMin: "1",
+      httpRetryWaitMax: "30",
+    });
+  });
+
+  test("takes token and endpoint from the environment", async () => {
+    const env = { DIGITALOCEAN_ACCESS_TOKEN: "from-environment", DIGITALOCEAN_API_URL: "http://127.0.0.1:1" };
+    await using client = await PluginClient.start("digitalocean", { env: { ...env, DIGITALOCEAN_TOKEN: "" } });
+    expect(await client.checkConfig({})).toMatchObject({
+      token: new Secret("from-environment"),
+      apiEndpoint: "http://127.0.0.1:1",
+    });
+  });
+
+  test("tells of a refused token, and not which", async () => {
+    await plugin.configure({ ...settings(), token: "wrong-token" });
+    const error = await plugin.create(SSH_KEY, { name: "k", publicKey: KEY }).catch(String);
+    expect(error).toMatch(
+      /Error creating SSH Key: POST http:.*\/v2\/account\/keys: 401 \(request ".*"\) Unable to authenticate you/,
+    );
+    expect(error).not.toContain("wrong-token");
+  });
+
+  test("retries 429 after the time that the API names, and 5xx with growing gaps, four times", async () => {
+    sleeps();
+    await fault({ kind: "request", path: "/v2/account/keys", status: 429, retry_after: 7 });
+    await fault({ kind: "request", path: "/v2/account/keys", status: 500, count: 3 });
+    await plugin.create(SSH_KEY, { name: "k", publicKey: KEY });
+    expect(sleeps()).toEqual([7, 2, 4, 8]);
+
+    await fault({ kind: "request", path: "/v2/account/keys", status: 503, count: 5 });
+    await expect(plugin.create(SSH_KEY, { name: "l", publicKey: OTHER_KEY })).rejects.toThrow(
+      /: 503 .*; giving up after 5 attempt\(s\)/,
+    );
+    expect(sleeps()).toEqual([1, 2, 4, 8]);
+  });
+
+  test("retries as often as it is told, and an API that is not there too", async () => {
+    sleeps();
+    await plugin.configure({
+      ...settings(),
+      httpRetryMax: "1",
+      httpRetryWaitMin: "3",
+      apiEndpoint: "http://127.0.0.1:2",
+    });
+    await expect(plugin.create(SSH_KEY, { name: "k", publicKey: KEY })).rejects.toThrow("ECONNREFUSED");
+    expect(sleeps()).toEqual([3]);
+  });
+
+  test("stops waiting when the user cancels", async () => {
+    await using client = await start();
+    await client.configure({ ...settings(), httpRetryWaitMin: "100000", httpRetryWaitMax: "100000" });
+    await fault({ kind: "request", path: "/v2/account/keys", status: 500 });
+    sleeps();
+    const creating = client.create(SSH_KEY, { name: "k", publicKey: KEY }).catch(String);
+    await expect.poll(sleeps).toEqual([100000]);
+    await client.cancel();
+    expect(await creating).toContain("cancelled");
+  });
+
+  test("lists sizes and regions", async () => {
+    const { sizes } = await plugin.invoke("digitalocean:index/getSizes:getSizes", {});
+    expect(sizes).toContainEqual(
+      expect.objectContaining({
+        slug: "s-1vcpu-1gb",
+        memory: 1024,
+        vcpus: 1,
+        regions: expect.arrayContaining(["fra1"]) as string[],
+      }),
+    );
+    const { regions } = await plugin.invoke("digitalocean:index/getRegions:getRegions", {});
+    expect(regions).toContainEqual(expect.objectContaining({ slug: "fra1", available: true }));
+    await expect(plugin.invoke("digitalocean:index/getSizes:getSizes", { filters: [] })).rejects.toThrow(
+      "filters is not implemented",
+    );
+  });
+});
+
+describe("SshKey", () => {
+  test("is made, renamed in place, replaced for another key, and deleted", async () => {
+    const made = await plugin.create(SSH_KEY, { publicKey: `${KEY}\n` }, { name: "deploy" });
+    expect(made.id).toMatch(/^\d+$/);
+    expect(made.state).toMatchObject({ name: expect.stringMatching(/^deploy-[0-9a-f]{7}$/) as string, publicKey: KEY });
+    expect(made.state["fingerprint"]).toMatch(/^([0-9a-f]{2}:){15}[0-9a-f]{2}$/);
+    expect((await plugin.diff(made, { publicKey: KEY })).diffs).toEqual([]);
+
+    const named = { name: "deploy", publicKey: KEY };
+    expect(await plugin.diff(made, named)).toMatchObject({ diffs: ["name"], replaces: [] });
+    const renamed = await plugin.update(made, named);
+    expect(renamed.state["name"]).toBe("deploy");
+    expect(await plugin.diff(renamed, { ...named, publicKey: OTHER_KEY })).toMatchObject({
+      replaces: ["publicKey"],
+      deleteBeforeReplace: true,
+    });
+
+    await cloud.call("PUT", `/v2/account/keys/${made.id}`, { name: "other" });
+    expect((await plugin.diff(await refreshed(renamed), named)).diffs).toEqual(["name"]);
+    await plugin.delete(renamed);
+    expect(await plugin.read(renamed)).toBeUndefined();
+    await plugin.delete(renamed);
+  });
+});
+
+describe("Droplet", () => {
+  test("is created with what is asked for and waited for, 10 seconds at least", async () => {
+    const key = await plugin.create(SSH_KEY, { name: "k", publicKey: KEY });
+    const disk = await plugin.create(VOLUME, volume);
+    sleeps();
+    const inputs = {
+      ...droplet,
+      userData: "#cloud-config\n",
+      sshKeys: [key.id],
+      volumeIds: [disk.id],
+      tags: ["convex"],
+      monitoring: true,
+    };
+    const made = await plugin.create(DROPLET, inputs);
+    expect(delays()).toBe(1);
+    expect(made.id).toMatch(/^\d+$/);
+    expect(made.state).toMatchObject({
+      ...inputs,
+      status: "active",
+      locked: false,
+      memory: 1024,
+      vcpus: 1,
+      disk: 25,
+      dropletUrn: `do:droplet:${made.id}`,
+      userData: "c0af657a8122db11fb8541f90feab7871c2c3d71",
+    });
+    expect(made.state["ipv4Address"]).toMatch(/^127\./);
+    const machine = cloud.hypervisor.machines.get(Number(made.id));
+    expect(machine?.spec).toMatchObject({ userData: "#cloud-config\n", sshKeys: [KEY], volumeIds: [disk.id] });
+    expect(await refreshed(made)).toEqual(made);
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+  });
+
+  test("promises nothing in a preview that the cloud decides", async () => {
+    const planned = await plugin.create(DROPLET, droplet, { preview: true });
+    expect(planned.state).toMatchObject({ ...droplet, ipv4Address: UNKNOWN, dropletUrn: UNKNOWN, volumeIds: UNKNOWN });
+    expect(cloud.hypervisor.machines.size).toBe(0);
+  });
+
+  test.each<[string, Inputs]>([
+    ["image", { image: "ubuntu-24-04-x64" }],
+    ["region", { region: "nyc3" }],
+    ["userData", { userData: "#cloud-config\n# other\n" }],
+    ["sshKeys", { sshKeys: ["1"] }],
+    ["monitoring", { monitoring: true }],
+    ["dropletAgent", { dropletAgent: true }],
+    ["vpcUuid", { vpcUuid: "5a4981aa-9653-4bd1-bef5-d6bff52042e4" }],
+  ])("is replaced when %s changes; the old one goes first when it has a name of its own", async (property, change) => {
+    const named = await plugin.create(DROPLET, droplet);
+    expect(await plugin.diff(named, { ...droplet, ...change })).toMatchObject({
+      replaces: [property],
+      deleteBeforeReplace: true,
+    });
+    const anonymous = { ...droplet, name: undefined };
+    const auto = await plugin.create(DROPLET, anonymous);
+    expect((await plugin.diff(auto, { ...anonymous, ...change })).deleteBeforeReplace).toBe(false);
+  });
+
+  test.each<[string, number, Inputs, Inputs]>([
+    ["size", 3, { size: "s-2vcpu-4gb" }, { size: "s-2vcpu-4gb", memory: 4096, vcpus: 2, status: "active" }],
+    ["name", 1, { name: "renamed" }, { name: "renamed" }],
+    ["ipv6", 1, { ipv6: true }, { ipv6: true }],
+    ["backups", 1, { backups: true }, { backups: true }],
+    ["tags", 0, { tags: ["one", "two"] }, {}],
+    ["resizeDisk", 0, { resizeDisk: false }, { resizeDisk: false }],
+    ["gracefulShutdown", 0, { gracefulShutdown: true }, { gracefulShutdown: true }],
+  ])("changes %s in place, with %d waits of 10 seconds", async (property, waits, change, state) => {
+    const made = await plugin.create(DROPLET, droplet);
+    const wanted = { ...droplet, ...change };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: [property], replaces: [] });
+    sleeps();
+    const updated = await plugin.update(made, wanted);
+    expect(delays()).toBe(waits);
+    expect(updated.state).toMatchObject(state);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+  });
+
+  test("is replaced to lose IPv6", async () => {
+    const made = await plugin.create(DROPLET, { ...droplet, ipv6: true });
+    expect((await plugin.diff(made, droplet)).replaces).toEqual(["ipv6"]);
+  });
+
+  test("attaches and detaches volumes in place", async () => {
+    const one = await plugin.create(VOLUME, volume);
+    const two = await plugin.create(VOLUME, { ...volume, name: "more" });
+    const made = await plugin.create(DROPLET, { ...droplet, volumeIds: [one.id] });
+    sleeps();
+    const updated = await plugin.update(made, { ...droplet, volumeIds: [two.id] });
+    expect(delays()).toBe(2);
+    expect(updated.state["volumeIds"]).toEqual([two.id]);
+    expect(cloud.hypervisor.disks.get(two.id)?.dropletId).toBe(Number(made.id));
+  });
+
+  test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
+    const made = await plugin.create(DROPLET, droplet);
+    await cloud.call("POST", `/v2/droplets/${made.id}/actions`, { type: "rename", name: "other" });
+    await expect.poll(async () => (await refreshed(made)).state["name"]).toBe("other");
+    expect((await plugin.diff(await refreshed(made), droplet)).detailed).toEqual({ name: "UPDATE" });
+    await cloud.call("DELETE", `/v2/droplets/${made.id}`);
+    await expect.poll(() => plugin.read(made)).toBeUndefined();
+    await expect(plugin.delete(made)).rejects.toThrow("404");
+  });
+
+  test("is deleted after its volumes are detached, which keep their data", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const made = await plugin.create(DROPLET, { ...droplet, volumeIds: [disk.id], gracefulShutdown: true });
+    sleeps();
+    await plugin.delete(made);
+    // Until unlocked, shut down, detached, gone.
+    expect(delays()).toBe(4);
+    expect(cloud.hypervisor.machines.size).toBe(0);
+    expect(cloud.hypervisor.disks.get(disk.id)?.dropletId).toBeUndefined();
+    expect(cloud.hypervisor.calls).toContain(`stopDroplet ${made.id} graceful`);
+  });
+
+  test("that never boots stays in the state with an error, when its time is over", async () => {
+    await fault({ kind: "boot", boot: "never" });
+    const error: unknown = await plugin
+      .create(DROPLET, droplet, { timeoutSeconds: 1 })
+      .catch((caught: unknown) => caught);
+    const kept = initErrorOf(error);
+    expect(kept?.id).toMatch(/^\d+$/);
+    expect(kept?.state).toMatchObject({ ...droplet, status: "new" });
+    expect(kept?.reasons[0]).toContain(`Error waiting for droplet (${String(kept?.id)}) to become active`);
+  });
+
+  test("tells what the API says of a size or key that is none", async () => {
+    await expect(plugin.create(DROPLET, { ...droplet, size: "s-1vcpu-1tb" })).rejects.toThrow(
+      /Error creating droplet: POST .*: 422 .*size/,
+    );
+    await expect(plugin.create(DROPLET, { ...droplet, sshKeys: ["1"] })).rejects.toThrow(
+      "are invalid key identifiers for Droplet creation",
+    );
+  });
+
+  test("refuses what the stand-in does not have, and a backup policy without backups", async () => {
+    await expect(plugin.check(DROPLET, { ...droplet, privateNetworking: true })).rejects.toThrow(
+      "privateNetworking is not implemented",
+    );
+    await expect(plugin.check(DROPLET, { ...droplet, flavour: "x" })).rejects.toThrow("flavour is unknown");
+    await expect(plugin.check(DROPLET, { ...droplet, backupPolicy: { plan: "daily" } })).rejects.toThrow(
+      "backup_policy can only be set when backups are enabled",
+    );
+  });
+});
+
+describe("Volume", () => {
+  test("is made at once, grows in place after 10 seconds, and never shrinks", async () => {
+    sleeps();
+    const made = await plugin.create(VOLUME, {
+      ...volume,
+      initialFilesystemType: "ext4",
+      initialFilesystemLabel: "data",
+    });
+    expect(sleeps()).toEqual([]);
+    expect(made.state).toMatchObject({
+      ...volume,
+      filesystemType: "ext4",
+      filesystemLabel: "data",
+      volumeUrn: `do:volume:${made.id}`,
+      dropletIds: [],
+    });
+    expect(await refreshed(made)).toEqual(made);
+    const inputs = { ...volume, initialFilesystemType: "ext4", initialFilesystemLabel: "data" };
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+
+    expect(await plugin.diff(made, { ...inputs, size: 20 })).toMatchObject({ diffs: ["size"], replaces: [] });
+    const grown = await plugin.update(made, { ...inputs, size: 20 });
+    expect(delays()).toBe(1);
+    expect(grown.state["size"]).toBe(20);
+    expect(cloud.hypervisor.disks.get(made.id)?.sizeGigabytes).toBe(20);
+    await expect(plugin.diff(grown, inputs)).rejects.toThrow("volumes `size` can only be expanded and not shrunk");
+  });
+
+  test("has a name that the cloud allows when it has none of its own", async () => {
+    const made = await plugin.create(VOLUME, { ...volume, name: undefined }, { name: "Convex-Data" });
+    expect(made.state["name"]).toMatch(/^convex-data-[0-9a-f]{7}$/);
+  });
+
+  test.each<[string, Inputs]>([
+    ["region", { region: "nyc3" }],
+    ["name", { name: "other" }],
+    ["description", { description: "words" }],
+    ["snapshotId", { snapshotId: "5a4981aa-9653-4bd1-bef5-d6bff52042e4" }],
+    ["initialFilesystemType", { initialFilesystemType: "xfs" }],
+    ["initialFilesystemLabel", { initialFilesystemLabel: "label" }],
+  ])("is replaced when %s changes", async (property, change) => {
+    const made = await plugin.create(VOLUME, volume);
+    expect((await plugin.diff(made, { ...volume, ...change })).replaces).toEqual([property]);
+  });
+
+  test("changes tags in place", async () => {
+    const made = await plugin.create(VOLUME, { ...volume, tags: ["old", "kept"] });
+    const wanted = { ...volume, tags: ["kept", "new"] };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: ["tags"], replaces: [] });
+    const updated = await plugin.update(made, wanted);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+  });
+
+  test("shows after a refresh that it was grown or deleted behind its back", async () => {
+    const made = await plugin.create(VOLUME, volume);
+    await cloud.call("POST", `/v2/volumes/${made.id}/actions`, { type: "resize", size_gigabytes: 30, region: "fra1" });
+    await expect.poll(async () => (await refreshed(made)).inputs["size"]).toBe(30);
+    await plugin.delete(made);
+    expect(await plugin.read(made)).toBeUndefined();
+  });
+
+  test("is not deleted while it is attached", async () => {
+    const made = await plugin.create(VOLUME, volume);
+    await plugin.create(DROPLET, { ...droplet, volumeIds: [made.id] });
+    await expect(plugin.delete(made)).rejects.toThrow(
+      /Error deleting volume: DELETE .*: 409 .*attached volume cannot be deleted/,
+    );
+  });
+});
+
+describe("VolumeAttachment", () => {
+  test("attaches and detaches, 10 seconds each, and is gone when that was done behind its back", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const host = await plugin.create(DROPLET, droplet);
+    const inputs = { volumeId: disk.id, dropletId: Number(host.id) };
+    sleeps();
+    const made = await plugin.create(ATTACHMENT, inputs);
+    expect(delays()).toBe(1);
+    expect(made.id).toMatch(new RegExp(`^${host.id}-${disk.id}-\\d+$`));
+    expect(cloud.hypervisor.disks.get(disk.id)?.dropletId).toBe(Number(host.id));
+    expect(await refreshed(made)).toEqual(made);
+    expect((await plugin.diff(made, { ...inputs, dropletId: 1 })).replaces).toEqual(["dropletId"]);
+    expect((await plugin.diff(made, { ...inputs, volumeId: "x" })).replaces).toEqual(["volumeId"]);
+
+    await plugin.delete(made);
+    expect(delays()).toBe(1);
+    expect(await plugin.read(made)).toBeUndefined();
+    await expect(plugin.delete(made)).rejects.toThrow("Attachment not found");
+  });
+
+  test("asks again while the droplet is busy", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const host = await plugin.create(DROPLET, droplet);
+    const message = "Droplet already has a pending event.";
+    await fault({
+      kind: "request",
+      method: "POST",
+      path: `/v2/volumes/${disk.id}/actions`,
+      status: 422,
+      message,
+      count: 2,
+    });
+    sleeps();
+    await plugin.create(ATTACHMENT, { volumeId: disk.id, dropletId: Number(host.id) });
+    expect(sleeps().slice(0, 4)).toEqual([0, 0.5, 1, 10]);
+  });
+
+  test("fails when the action fails", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const host = await plugin.create(DROPLET, droplet);
+    await fault({ kind: "action", action: "attach_volume" });
+    await expect(plugin.create(ATTACHMENT, { volumeId: disk.id, dropletId: Number(host.id) })).rejects.toThrow(
+      "unexpected state 'errored', wanted target 'completed'",
+    );
+  });
+});
+
+describe("Firewall", () => {
+  const ssh = { protocol: "tcp", portRange: "22", sourceAddresses: ["192.0.2.0/24"] };
+  const web = { protocol: "tcp", portRange: "443", sourceAddresses: ["0.0.0.0/0", "::/0"] };
+  const ping = { protocol: "icmp", sourceAddresses: ["0.0.0.0/0"] };
+  const out = { protocol: "tcp", portRange: "all", destinationAddresses: ["0.0.0.0/0", "::/0"] };
+
+  test("is made and applied, changes everything in place, and is deleted", async () => {
+    const host = await plugin.create(DROPLET, droplet);
+    const inputs = { name: "fw", dropletIds: [Number(host.id)], inboundRules: [ssh, ping], outboundRules: [out] };
+    const made = await plugin.create(FIREWALL, inputs);
+    expect(made.state).toMatchObject({ ...inputs, createdAt: expect.any(String) as string });
+    expect((await plugin.diff(made, { ...inputs, inboundRules: [ping, ssh] })).diffs).toEqual([]);
+    await expect.poll(() => cloud.hypervisor.firewalls).toHaveLength(1);
+    expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual([]);
+
+    const wanted = { name: "other", dropletIds: [], tags: ["convex"], inboundRules: [ssh, web], outboundRules: [] };
+    expect(await plugin.diff(made, wanted)).toMatchObject({
+      diffs: ["name", "dropletIds", "tags", "inboundRules", "outboundRules"],
+      replaces: [],
+    });
+    const updated = await plugin.update(made, wanted);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+    await plugin.delete(updated);
+    expect(await plugin.read(updated)).toBeUndefined();
+    await plugin.delete(updated);
+  });
+
+  test("shows after a refresh a rule that was added behind its back", async () => {
+    const inputs = { name: "fw", inboundRules: [ssh] };
+    const made = await plugin.create(FIREWALL, inputs);
+    const rule = { protocol: "tcp", ports: "5432", sources: { addresses: ["0.0.0.0/0"] } };
+    await cloud.call("POST", `/v2/firewalls/${made.id}/rules`, { inbound_rules: [rule] });
+    const found = await refreshed(made);
+    expect(found.state["inboundRules"]).toContainEqual({
+      protocol: "tcp",
+      portRange: "5432",
+      sourceAddresses: ["0.0.0.0/0"],
+    });
+    expect((await plugin.diff(found, inputs)).diffs).toEqual(["inboundRules"]);
+  });
+
+  test("needs a rule, and ports where there are any", async () => {
+    await expect(plugin.check(FIREWALL, { name: "fw" })).rejects.toThrow("At least one rule must be specified");
+    await expect(plugin.check(FIREWALL, { inboundRules: [{ protocol: "udp" }] })).rejects.toThrow(
+      "`port_range` is required if protocol is `tcp` or `udp`",
+    );
+    await expect(plugin.check(FIREWALL, { inboundRules: [{ ...ssh, action: "deny" }] })).rejects.toThrow(
+      "inboundRules[0].action is not implemented",
+    );
+  });
+});
+
+describe("Project", () => {
+  test("holds resources, gives back those it loses, and goes when it is empty", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const host = await plugin.create(DROPLET, droplet);
+    const [diskUrn, hostUrn] = [disk.state["volumeUrn"], host.state["dropletUrn"]];
+    const inputs = { name: "convex", environment: "development", resources: [diskUrn] };
+    const made = await plugin.create(PROJECT, inputs);
+    expect(made.state).toMatchObject({
+      name: "convex",
+      purpose: "Web Application",
+      isDefault: false,
+      resources: [diskUrn],
+    });
+    expect(await refreshed(made)).toEqual(made);
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+
+    const wanted = {
+      ...inputs,
+      description: "words",
+      purpose: "Service or API",
+      environment: "production",
+      resources: [hostUrn],
+    };
+    expect(await plugin.diff(made, wanted)).toMatchObject({
+      diffs: ["description", "purpose", "environment", "resources"],
+      replaces: [],
+    });
+    const updated = await plugin.update(made, wanted);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+    const { body } = await cloud.call("GET", "/v2/projects/default/resources");
+    expect(textOf(JSON.stringify(body))).toContain(diskUrn);
+
+    await plugin.delete(updated);
+    expect(await plugin.read(updated)).toBeUndefined();
+  });
+
+  test("shows after a refresh that a resource was taken away behind its back", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const inputs = { name: "convex", resources: [disk.state["volumeUrn"]] };
+    const made = await plugin.create(PROJECT, inputs);
+    await cloud.call("POST", "/v2/projects/default/resources", { resources: [disk.state["volumeUrn"]] });
+    expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual(["resources"]);
+  });
+
+  test("waits until what it gives back is counted as gone", async () => {
+    const made = await plugin.create(PROJECT, { name: "convex" });
+    await fault({ kind: "request", method: "DELETE", path: "/v2/projects/", status: 412, count: 2 });
+    sleeps();
+    await plugin.delete(made);
+    expect(sleeps()).toEqual([0, 0.5, 1]);
+  });
+
+  test("refuses an environment that the cloud does not have", async () => {
+    await expect(plugin.check(PROJECT, { environment: "test" })).rejects.toThrow(
+      "expected environment to be one of Development, Staging, Production",
+    );
+  });
+});

@@ -1,0 +1,595 @@
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import Docker from "dockerode";
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
+import { startRegistry, stopRegistry } from "../../sandbox/images/registry.ts";
+import { SANDBOX_LABEL } from "../../sandbox/home.ts";
+import { TestSandbox } from "./images-harness.ts";
+import { sleepsIn } from "./plugin-clock.ts";
+import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import type { Inputs, Made } from "./plugin-client.ts";
+
+const CONTAINER = "docker:index/container:Container";
+const NETWORK = "docker:index/network:Network";
+const IMAGE = "docker:index/remoteImage:RemoteImage";
+
+const engine = new Docker();
+
+let folder: string;
+let sandbox: TestSandbox;
+let plugin: PluginClient;
+/** A reference in the registry, by digest. */
+let image: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "plugin-docker-"));
+  sandbox = await TestSandbox.create();
+  await startRegistry(sandbox.home);
+  image = await publishImage();
+  plugin = await start();
+  await plugin.configure();
+});
+afterAll(async () => {
+  await (plugin as PluginClient | undefined)?.[Symbol.asyncDispose]();
+  await stopRegistry(sandbox.home);
+  const label = { label: [`${SANDBOX_LABEL}=${sandbox.home.id}`] };
+  for (const { Id } of await engine.listContainers({ all: true, filters: label })) {
+    await engine.getContainer(Id).remove({ force: true, v: true });
+  }
+  for (const { Id } of await engine.listNetworks({ filters: label })) {
+    if (Id !== (await engine.getNetwork(sandbox.network.name).inspect()).Id) await engine.getNetwork(Id).remove();
+  }
+  for (const { Id } of await engine.listImages({ filters: { reference: [repository()] } })) {
+    await engine.getImage(Id).remove({ force: true });
+  }
+  await sandbox[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
+const repository = (): string => `127.0.0.1:${sandbox.home.registryPort}/plugin-test`;
+
+/** Makes an image of nothing but busybox and pushes it; it is not with the engine afterwards. */
+async function publishImage(): Promise<string> {
+  const root = path.join(folder, "root");
+  await mkdir(path.join(root, "bin"), { recursive: true });
+  await copyFile("/bin/busybox", path.join(root, "bin/busybox"));
+  for (const applet of ["sh", "sleep", "cat", "touch", "true", "false"]) {
+    await symlink("busybox", path.join(root, "bin", applet));
+  }
+  const tag = `${repository()}:1`;
+  const tar = execa("tar", ["-C", root, "-c", "."], { encoding: "buffer" });
+  await execa("docker", ["import", "--change", 'CMD ["/bin/sleep", "600"]', "-", tag], { input: (await tar).stdout });
+  await execa("docker", ["push", tag]);
+  const { RepoDigests: digests } = await engine.getImage(tag).inspect();
+  await engine.getImage(tag).remove({ force: true });
+  return digests[0] ?? "";
+}
+
+async function start(env: Record<string, string> = {}): Promise<PluginClient> {
+  return PluginClient.start(path.resolve("test/contract/plugin-docker-main.ts"), {
+    env: { PLUGIN_SLEEPS: path.join(folder, "sleeps"), DOCKER_HOST: "", ...env },
+  });
+}
+
+/** Seconds of the plugin's sleeps since it was last asked. */
+const sleeps = (): number[] => sleepsIn(path.join(folder, "sleeps"));
+
+let count = 0;
+/** A name of this test run's own. */
+const name = (): string => `plugin-test-${sandbox.home.id}-${++count}`;
+
+const labels = () => [{ label: SANDBOX_LABEL, value: sandbox.home.id }];
+
+const container = (): Inputs => ({ name: name(), image, labels: labels(), command: ["sleep", "600"] });
+
+async function refreshed(made: Made): Promise<Made> {
+  const found = await plugin.read(made);
+  if (found === undefined) throw new Error(`${made.urn}: is gone`);
+  return found;
+}
+
+const inspect = (made: Made) => engine.getContainer(made.id).inspect();
+
+describe("the provider", () => {
+  test.each(["ssh://root@192.0.2.1", "tcp://127.0.0.1:2375"])("refuses the host %s", async (host) => {
+    await using client = await start();
+    await expect(client.configure({ host })).rejects.toThrow(
+      `host: ${host} is not in the sandbox's stand-in, it should be unix:///path/to/docker.sock.`,
+    );
+  });
+
+  test("reaches out at the first operation, not before, and says when no engine answers", async () => {
+    await using client = await start();
+    await client.configure({ host: "unix:///nowhere/docker.sock" });
+    await expect(client.create(NETWORK, { name: name() })).rejects.toThrow(
+      "Cannot connect to the Docker daemon at unix:///nowhere/docker.sock. Is the docker daemon running?",
+    );
+  });
+
+  test("takes its host from the environment", async () => {
+    await using client = await start({ DOCKER_HOST: "unix:///elsewhere.sock" });
+    expect(await client.checkConfig({})).toEqual({ host: "unix:///elsewhere.sock" });
+    expect(await plugin.checkConfig({})).toEqual({ host: "unix:///var/run/docker.sock" });
+  });
+
+  test("refuses what the stand-in does not have", async () => {
+    await expect(plugin.checkConfig({ sshOpts: '["-i", "key"]' })).rejects.toThrow("sshOpts is not implemented");
+  });
+});
+
+describe("Network", () => {
+  const network = (): Inputs => ({
+    name: name(),
+    labels: labels(),
+    ipamConfigs: [{ subnet: "198.51.100.0/28", gateway: "198.51.100.1" }],
+  });
+
+  test("is made, looked at after 2 seconds each time, and removed", async () => {
+    const inputs = network();
+    sleeps();
+    const made = await plugin.create(NETWORK, inputs);
+    expect(sleeps()).toEqual([2]);
+    expect(made.state).toMatchObject({
+      ...inputs,
+      driver: "bridge",
+      scope: "local",
+      internal: false,
+      ipamDriver: "default",
+    });
+    expect(await refreshed(made)).toEqual(made);
+    expect(sleeps()).toEqual([2]);
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+    await plugin.delete(made);
+    expect(sleeps()).toEqual([2]);
+    expect(await plugin.read(made)).toBeUndefined();
+    await plugin.delete(made);
+  });
+
+  test("is replaced by every change, the old one deleted first for they have one name", async () => {
+    const inputs = network();
+    const made = await plugin.create(NETWORK, inputs);
+    for (const [property, value] of Object.entries({
+      driver: "macvlan",
+      internal: true,
+      attachable: true,
+      ingress: true,
+      ipv6: true,
+      labels: [],
+      options: { a: "b" },
+      ipamDriver: "other",
+      ipamOptions: { a: "b" },
+      ipamConfigs: [{ subnet: "198.51.100.16/28" }],
+    })) {
+      expect(await plugin.diff(made, { ...inputs, [property]: value }), property).toMatchObject({
+        replaces: [property],
+        deleteBeforeReplace: true,
+      });
+    }
+    await plugin.delete(made);
+  });
+
+  test("waits for those in it to leave, for 30 seconds", async () => {
+    const made = await plugin.create(NETWORK, network());
+    const inside = await plugin.create(CONTAINER, { ...container(), networksAdvanced: [{ name: made.state["name"] }] });
+    sleeps();
+    await expect(plugin.delete(made)).rejects.toThrow("timeout while waiting for state to become 'removed'");
+    expect(sleeps()).toEqual([2, 5, 10, 10, expect.any(Number)]);
+    await plugin.delete(inside);
+    await plugin.delete(made);
+  });
+});
+
+describe("RemoteImage", () => {
+  test("is pulled when it is absent, and only then", async () => {
+    const made = await plugin.create(IMAGE, { name: image });
+    expect(made.state["imageId"]).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect(made.state["repoDigest"]).toBe(image);
+    expect(made.id).toBe(`${made.state["imageId"] as string}${image}`);
+    expect(await refreshed(made)).toEqual(made);
+    expect((await plugin.diff(made, { name: image })).diffs).toEqual([]);
+
+    // What is there is taken without asking any registry.
+    await engine.getImage(image).tag({ repo: "registry.invalid/plugin-test", tag: sandbox.home.id });
+    const local = await plugin.create(IMAGE, { name: `registry.invalid/plugin-test:${sandbox.home.id}` });
+    await plugin.delete(local);
+    await plugin.delete(made);
+    expect(await plugin.read(made)).toBeUndefined();
+    await plugin.delete(made);
+  });
+
+  test("stays with the engine when it is told to", async () => {
+    const made = await plugin.create(IMAGE, { name: image });
+    expect(await plugin.diff(made, { name: image, keepLocally: true })).toMatchObject({
+      diffs: ["keepLocally"],
+      replaces: [],
+    });
+    const kept = await plugin.update(made, { name: image, keepLocally: true });
+    expect(kept.state).toEqual({ ...made.state, keepLocally: true });
+    await plugin.delete(kept);
+    expect(await refreshed(kept)).toEqual(kept);
+  });
+
+  test("is replaced, the new one first, for another name or trigger", async () => {
+    const made = await plugin.create(IMAGE, { name: image, keepLocally: true });
+    for (const change of [{ name: "other" }, { triggers: { a: "b" } }, { pullTriggers: ["a"] }]) {
+      const diff = await plugin.diff(made, { name: image, keepLocally: true, ...change });
+      expect(diff).toMatchObject({ replaces: Object.keys(change), deleteBeforeReplace: false });
+    }
+  });
+
+  test("that is nowhere is told by name", async () => {
+    const missing = `${repository()}:missing`;
+    await expect(plugin.create(IMAGE, { name: missing })).rejects.toThrow(
+      new RegExp(`Unable to read Docker image into resource: unable to pull image ${missing}: .*not found`),
+    );
+    await expect(plugin.check(IMAGE, { name: missing, platform: "arm64" })).rejects.toThrow(
+      "platform is not implemented",
+    );
+  });
+});
+
+describe("Container", () => {
+  const healthcheck = {
+    tests: ["CMD", "true"],
+    interval: "1m0s",
+    timeout: "5s",
+    startPeriod: "10s",
+    startInterval: "0s",
+    retries: 3,
+  };
+
+  test("is created as described, pulling its image, and reads back as described", async () => {
+    const inputs = {
+      ...container(),
+      entrypoints: ["/bin/busybox"],
+      envs: ["A=1", "B=two words"],
+      user: "0:0",
+      workingDir: "/bin",
+      hostname: "inside",
+      stopSignal: "SIGINT",
+      stopTimeout: 7,
+      healthcheck,
+      ports: [
+        { internal: 53, external: 18053, ip: "127.0.0.1", protocol: "udp" },
+        { internal: 80, external: 18080, ip: "127.0.0.1" },
+      ],
+      hosts: [{ host: "host.docker.internal", ip: "host-gateway" }],
+      dns: ["192.0.2.53"],
+      volumes: [{ hostPath: folder, containerPath: "/data", readOnly: true }, { containerPath: "/anonymous" }],
+      tmpfs: { "/scratch": "size=1m" },
+      readOnly: true,
+      capabilities: { adds: ["CAP_NET_ADMIN"], drops: ["CAP_CHOWN"] },
+      securityOpts: ["no-new-privileges"],
+      groupAdds: ["27"],
+      init: true,
+      restart: "unless-stopped",
+      logDriver: "json-file",
+      logOpts: { "max-size": "1m" },
+      shmSize: 32,
+    };
+    const made = await plugin.create(CONTAINER, inputs);
+    const { Name, Config, HostConfig, State } = await inspect(made);
+    expect(Name).toBe(`/${made.state["name"] as string}`);
+    expect(State.Running).toBe(true);
+    expect(Config).toMatchObject({
+      Image: image,
+      Entrypoint: ["/bin/busybox"],
+      Cmd: ["sleep", "600"],
+      User: "0:0",
+      WorkingDir: "/bin",
+      Hostname: "inside",
+      StopSignal: "SIGINT",
+      StopTimeout: 7,
+      Labels: { [SANDBOX_LABEL]: sandbox.home.id },
+      Healthcheck: { Test: ["CMD", "true"], Interval: 60e9, Timeout: 5e9, StartPeriod: 10e9, Retries: 3 },
+    });
+    expect(Config.Env).toEqual(expect.arrayContaining(["A=1", "B=two words"]));
+    expect(HostConfig).toMatchObject({
+      PortBindings: {
+        "80/tcp": [{ HostIp: "127.0.0.1", HostPort: "18080" }],
+        "53/udp": [{ HostIp: "127.0.0.1", HostPort: "18053" }],
+      },
+      ExtraHosts: ["host.docker.internal:host-gateway"],
+      Dns: ["192.0.2.53"],
+      Binds: [`${folder}:/data:ro`],
+      Tmpfs: { "/scratch": "size=1m" },
+      ReadonlyRootfs: true,
+      CapAdd: ["CAP_NET_ADMIN"],
+      CapDrop: ["CAP_CHOWN"],
+      SecurityOpt: ["no-new-privileges"],
+      GroupAdd: ["27"],
+      Init: true,
+      RestartPolicy: { Name: "unless-stopped" },
+      LogConfig: { Type: "json-file", Config: { "max-size": "1m" } },
+      ShmSize: 32 * 1024 * 1024,
+      NetworkMode: "bridge",
+    });
+    expect(made.state["networkDatas"]).toEqual([expect.objectContaining({ networkName: "bridge" })]);
+    const found = await refreshed(made);
+    expect(found).toEqual(made);
+    expect((await plugin.diff(found, inputs)).diffs).toEqual([]);
+    await plugin.delete(made);
+  });
+
+  test("needs nothing but an image, and reads back without a difference then too", async () => {
+    const made = await plugin.create(CONTAINER, { image, labels: labels() }, { name: "thing" });
+    expect(made.state["name"]).toMatch(/^thing-[0-9a-f]{7}$/);
+    expect((await plugin.diff(await refreshed(made), { image, labels: labels() })).diffs).toEqual([]);
+    await plugin.delete(made);
+  });
+
+  test("is in the networks it names, under its aliases and address, and not in the default one", async () => {
+    const network = await plugin.create(NETWORK, {
+      name: name(),
+      labels: labels(),
+      ipamConfigs: [{ subnet: "198.51.100.32/28" }],
+    });
+    const inputs = {
+      ...container(),
+      networksAdvanced: [{ name: network.state["name"], aliases: ["backend"], ipv4Address: "198.51.100.40" }],
+    };
+    const made = await plugin.create(CONTAINER, inputs);
+    const { Networks } = (await inspect(made)).NetworkSettings;
+    expect(Object.keys(Networks)).toEqual([network.state["name"]]);
+    expect(Networks[network.state["name"] as string]).toMatchObject({
+      IPAddress: "198.51.100.40",
+      Aliases: expect.arrayContaining(["backend"]) as string[],
+    });
+    expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual([]);
+    await plugin.delete(made);
+    await plugin.delete(network);
+  });
+
+  test("keeps a secret in its environment secret", async () => {
+    const made = await plugin.create(CONTAINER, { ...container(), envs: new Secret(["TOKEN=abc"]) });
+    expect(made.state["envs"]).toEqual(new Secret(["TOKEN=abc"]));
+    await plugin.delete(made);
+  });
+
+  test("promises nothing in a preview that the engine decides", async () => {
+    const planned = await plugin.create(CONTAINER, { image }, { preview: true });
+    expect(planned.state).toMatchObject({ image, hostname: UNKNOWN, networkDatas: UNKNOWN, restart: "no" });
+  });
+
+  test.each<[string, Inputs, Record<string, unknown>]>([
+    ["restart", { restart: "always" }, { RestartPolicy: { Name: "always", MaximumRetryCount: 0 } }],
+    ["memory", { memory: 64, memorySwap: 64 }, { Memory: 64 * 1024 * 1024, MemorySwap: 64 * 1024 * 1024 }],
+    ["cpuShares", { cpuShares: 512 }, { CpuShares: 512 }],
+    ["cpuSet", { cpuSet: "0" }, { CpusetCpus: "0" }],
+  ])("changes %s in place", async (property, change, options) => {
+    const inputs = container();
+    const made = await plugin.create(CONTAINER, inputs);
+    const wanted = { ...inputs, ...change };
+    const diff = await plugin.diff(made, wanted);
+    expect(diff.diffs).toContain(property);
+    expect(diff.replaces).toEqual([]);
+    const updated = await plugin.update(made, wanted);
+    expect((await inspect(made)).HostConfig).toMatchObject(options);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+    await plugin.delete(made);
+  });
+
+  test.each<[string, Inputs]>([
+    ["healthcheck", { healthcheck }],
+    ["init", { init: true }],
+    ["tmpfs", { tmpfs: { "/scratch": "" } }],
+    ["rm", { rm: true }],
+  ])("shows a change of %s as an update and does not apply it", async (property, change) => {
+    const inputs = container();
+    const made = await plugin.create(CONTAINER, { ...inputs, healthcheck: { tests: ["CMD", "false"] }, init: false });
+    const wanted = { ...inputs, healthcheck: { tests: ["CMD", "false"] }, init: false, ...change };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: [property], replaces: [] });
+    const updated = await plugin.update(made, wanted);
+    expect((await plugin.diff(updated, wanted)).diffs).toEqual([]);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([property]);
+    await plugin.delete(made);
+  });
+
+  test("changes in place what matters only later", async () => {
+    const inputs = container();
+    const made = await plugin.create(CONTAINER, inputs);
+    for (const change of [
+      { wait: true },
+      { waitTimeout: 5 },
+      { start: false },
+      { mustRun: false },
+      { removeVolumes: false },
+      { destroyGraceSeconds: 5 },
+    ]) {
+      expect(await plugin.diff(made, { ...inputs, ...change })).toMatchObject({
+        diffs: Object.keys(change),
+        replaces: [],
+      });
+    }
+    await plugin.delete(made);
+  });
+
+  test("is replaced by every other change, the old one deleted first even under another name", async () => {
+    const inputs = { image, labels: labels() };
+    const made = await plugin.create(CONTAINER, inputs);
+    for (const [property, value] of Object.entries({
+      name: "other",
+      image: "other",
+      command: ["other"],
+      entrypoints: ["/other"],
+      envs: ["A=2"],
+      user: "1",
+      workingDir: "/",
+      hostname: "other",
+      labels: [],
+      stopSignal: "SIGINT",
+      stopTimeout: 1,
+      ports: [{ internal: 1 }],
+      networksAdvanced: [{ name: "other" }],
+      networkMode: "host",
+      hosts: [{ host: "other", ip: "192.0.2.1" }],
+      dns: ["192.0.2.53"],
+      volumes: [{ containerPath: "/other" }],
+      readOnly: true,
+      capabilities: { drops: ["ALL"] },
+      securityOpts: ["no-new-privileges"],
+      groupAdds: ["1"],
+      privileged: true,
+      shmSize: 1,
+      logDriver: "none",
+      logOpts: { "max-size": "1m" },
+    })) {
+      expect(await plugin.diff(made, { ...inputs, [property]: value }), property).toMatchObject({
+        replaces: [property],
+        deleteBeforeReplace: true,
+      });
+    }
+    await plugin.delete(made);
+  });
+
+  test("keeps the traps of the official plugin: these read back otherwise than they were written", async () => {
+    const inputs = {
+      ...container(),
+      healthcheck: { ...healthcheck, interval: "60s" },
+      memory: 64,
+      ports: [
+        { internal: 81, external: 18083, ip: "127.0.0.1" },
+        { internal: 80, external: 18082, ip: "127.0.0.1" },
+      ],
+    };
+    const found = await refreshed(await plugin.create(CONTAINER, inputs));
+    expect((await plugin.diff(found, inputs)).diffs.sort()).toEqual(["healthcheck", "memorySwap", "ports"]);
+    expect(found.state).toMatchObject({ memorySwap: 128, healthcheck });
+    await plugin.delete(found);
+  });
+
+  test("is there once it is healthy when it waits for that", async () => {
+    const made = await plugin.create(CONTAINER, {
+      ...container(),
+      command: ["sh", "-c", "sleep 1; touch /ready; sleep 600"],
+      healthcheck: { tests: ["CMD", "cat", "/ready"], interval: "50ms", retries: 1 },
+      wait: true,
+      waitTimeout: 2000,
+    });
+    expect((await inspect(made)).State.Health?.Status).toBe("healthy");
+    await plugin.delete(made);
+  });
+
+  test("that does not get healthy in time stays, in the state too, with an error", async () => {
+    const inputs = {
+      ...container(),
+      healthcheck: { tests: ["CMD", "false"], interval: "50ms", retries: 1 },
+      wait: true,
+      waitTimeout: 100,
+    };
+    sleeps();
+    const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
+    const [first, ...others] = sleeps();
+    expect(first).toBe(1);
+    expect(others.length).toBeLessThan(100);
+    const kept = initErrorOf(error);
+    expect(kept?.reasons).toEqual(["container failed to be in healthy state"]);
+    const made = {
+      type: CONTAINER,
+      urn: `urn:pulumi:test::test::${CONTAINER}::thing`,
+      id: kept?.id ?? "",
+      inputs: {},
+      state: kept?.state ?? {},
+    };
+    expect((await inspect(made)).State.Running).toBe(true);
+    await plugin.delete(made);
+  });
+
+  test("that ends at once stays with an error", async () => {
+    await using slow = await PluginClient.start("docker");
+    await slow.configure();
+    const error: unknown = await slow
+      .create(CONTAINER, { ...container(), command: ["false"] })
+      .catch((caught: unknown) => caught);
+    const kept = initErrorOf(error);
+    expect(kept?.reasons).toEqual(["container exited immediately with code 1"]);
+    expect(kept?.state).toMatchObject({ exitCode: 1 });
+  });
+
+  test("whose name is taken leaves nothing in the state", async () => {
+    const inputs = container();
+    const made = await plugin.create(CONTAINER, inputs);
+    const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
+    expect(String(error)).toContain("Unable to create container");
+    expect(initErrorOf(error)).toBeUndefined();
+    await plugin.delete(made);
+  });
+
+  test("shows after a refresh that it was stopped, and is started by the next update", async () => {
+    const inputs = { ...container(), ports: [{ internal: 80, external: 18081, ip: "127.0.0.1" }] };
+    const made = await plugin.create(CONTAINER, inputs);
+    await engine.getContainer(made.id).kill();
+    await engine.getContainer(made.id).wait();
+    const found = await refreshed(made);
+    expect(found.state).toMatchObject({ mustRun: false, exitCode: 137 });
+    expect(await plugin.diff(found, inputs)).toMatchObject({ diffs: ["mustRun"], replaces: [] });
+    const started = await plugin.update(found, inputs);
+    expect((await inspect(made)).State.Running).toBe(true);
+    expect((await plugin.diff(await refreshed(started), inputs)).diffs).toEqual([]);
+    await plugin.delete(made);
+  });
+
+  test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
+    const inputs = container();
+    const made = await plugin.create(CONTAINER, inputs);
+    await engine.getContainer(made.id).update({ RestartPolicy: { Name: "always" } });
+    expect((await plugin.diff(await refreshed(made), inputs)).detailed).toEqual({ restart: "UPDATE" });
+    await engine.getContainer(made.id).remove({ force: true });
+    expect(await plugin.read(made)).toBeUndefined();
+    await plugin.delete(made);
+  });
+
+  test("gets time to end when it is deleted only with a grace period", async () => {
+    const writing = { volumes: [{ hostPath: folder, containerPath: "/data" }], stopTimeout: 30 };
+    const farewell = (word: string) => [
+      "sh",
+      "-c",
+      `trap 'touch /data/${word}; exit' TERM; touch /data/up-${word}; while true; do sleep 0.1; done`,
+    ];
+    const up = (word: string) =>
+      expect.poll(() => readFile(path.join(folder, `up-${word}`), "utf8").catch(() => "no")).toBe("");
+    const polite = await plugin.create(CONTAINER, {
+      ...container(),
+      ...writing,
+      command: farewell("polite"),
+      destroyGraceSeconds: 30,
+    });
+    await up("polite");
+    await plugin.delete(polite);
+    expect(await readFile(path.join(folder, "polite"), "utf8")).toBe("");
+
+    const rude = await plugin.create(CONTAINER, { ...container(), ...writing, command: farewell("rude") });
+    await up("rude");
+    await plugin.delete(rude);
+    await expect(readFile(path.join(folder, "rude"))).rejects.toThrow("ENOENT");
+  });
+
+  test("takes its anonymous volumes with it unless told otherwise", async () => {
+    const volumeOf = async (made: Made) => (await inspect(made)).Mounts[0]?.Name ?? "none";
+    const inputs = { volumes: [{ containerPath: "/anonymous" }] };
+    const cleaned = await plugin.create(CONTAINER, { ...container(), ...inputs });
+    const gone = engine.getVolume(await volumeOf(cleaned));
+    await plugin.delete(cleaned);
+    await expect(gone.inspect()).rejects.toThrow("no such volume");
+
+    const left = await plugin.create(CONTAINER, { ...container(), ...inputs, removeVolumes: false });
+    const kept = engine.getVolume(await volumeOf(left));
+    await plugin.delete(left);
+    await kept.remove();
+  });
+
+  test("refuses what the stand-in does not have, what nobody has, and a duration that is none", async () => {
+    const inputs = container();
+    await expect(plugin.check(CONTAINER, { ...inputs, uploads: [] })).rejects.toThrow("uploads is not implemented");
+    await expect(plugin.check(CONTAINER, { ...inputs, colour: "red" })).rejects.toThrow("colour is unknown");
+    await expect(
+      plugin.create(CONTAINER, { ...inputs, healthcheck: { tests: ["CMD", "true"], interval: "1 minute" } }),
+    ).rejects.toThrow("healthcheck.interval: 1 minute is no duration, it should be like 30s, 1m30s or 500ms.");
+    await expect(plugin.create(CONTAINER, { ...inputs, image: `${repository()}:missing` })).rejects.toThrow(
+      /Unable to create container with image .*:missing: unable to pull image/,
+    );
+  });
+});
