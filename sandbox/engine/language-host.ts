@@ -15,6 +15,7 @@ import type { InstallDependenciesRequest, InstallDependenciesResponse } from "@p
 import plugin from "@pulumi/pulumi/proto/plugin_pb.js";
 import empty from "google-protobuf/google/protobuf/empty_pb.js";
 
+import { untilEnd } from "./child-process.ts";
 import { npmVersion } from "./npm-version.ts";
 import { programDependencies, requiredPlugins } from "./npm-packages.ts";
 import { runProgram } from "./program.ts";
@@ -29,8 +30,9 @@ const { values: flags, positionals } = parseArgs({
 const spawnedBy = positionals[0];
 let engineAddress = spawnedBy ?? "";
 
-/** Aborted by the engine's `Cancel` and at shutdown; ends the programs that run. */
-const cancellation = new AbortController();
+/** Aborted by the engine's `Cancel` and at shutdown; ends the processes that run. */
+let cancellation = new AbortController();
+/** The calls being answered. */
 const running = new Set<Promise<unknown>>();
 
 const host = {
@@ -51,11 +53,7 @@ const host = {
     );
   }),
 
-  run: unary((request) => {
-    const run = runProgram(request, { engineAddress, tracing: flags.tracing }, cancellation.signal);
-    running.add(run);
-    return run.finally(() => running.delete(run));
-  }),
+  run: unary((request) => runProgram(request, { engineAddress, tracing: flags.tracing }, cancellation.signal)),
 
   about: unary(() => new language.AboutResponse().setExecutable(process.execPath).setVersion(process.version)),
 
@@ -67,40 +65,38 @@ const host = {
     );
   }),
 
-  installDependencies,
+  installDependencies: streaming(installDependencies),
 
   /** A Node program needs none of its options asked for. */
   runtimeOptionsPrompts: unary(() => new language.RuntimeOptionsResponse()),
 
   cancel: unary(() => {
     cancellation.abort();
+    // An engine that only attached leaves the host to the next one.
+    if (spawnedBy === undefined) cancellation = new AbortController();
     return new empty.Empty();
   }),
 } satisfies Partial<ILanguageRuntimeServer>;
 
 /** Installs exactly what the lock file says, and streams what npm prints. */
-function installDependencies(
-  call: Parameters<handleServerStreamingCall<InstallDependenciesRequest, InstallDependenciesResponse>>[0],
-): void {
-  const cwd = call.request.getInfo()?.getProgramDirectory() ?? call.request.getDirectory();
-  call.write(new language.InstallDependenciesResponse().setStdout(Buffer.from("Installing dependencies...\n\n")));
+async function installDependencies(
+  request: InstallDependenciesRequest,
+  send: (response: InstallDependenciesResponse) => void,
+): Promise<void> {
+  const toStdout = (text: Uint8Array) => {
+    send(new language.InstallDependenciesResponse().setStdout(text));
+  };
+  const toStderr = (text: Uint8Array) => {
+    send(new language.InstallDependenciesResponse().setStderr(text));
+  };
+  toStdout(Buffer.from("Installing dependencies...\n\n"));
+  const cwd = request.getInfo()?.getProgramDirectory() ?? request.getDirectory();
   const npm = spawn("npm", ["ci", "--loglevel=error"], { cwd, stdio: ["ignore", "pipe", "pipe"] });
-  const interrupt = () => npm.kill("SIGINT");
-  cancellation.signal.addEventListener("abort", interrupt, { once: true });
-  npm.stdout.on("data", (text: Buffer) => call.write(new language.InstallDependenciesResponse().setStdout(text)));
-  npm.stderr.on("data", (text: Buffer) => call.write(new language.InstallDependenciesResponse().setStderr(text)));
-  npm.once("error", (error) => call.destroy(new Error(`npm: ${error.message}`)));
-  npm.once("close", (code) => {
-    cancellation.signal.removeEventListener("abort", interrupt);
-    if (code !== 0) {
-      call.destroy(new Error(`npm ci: exited with code ${code ?? "none"}, should be 0`));
-      return;
-    }
-    call.write(
-      new language.InstallDependenciesResponse().setStdout(Buffer.from("Finished installing dependencies\n\n")),
-    );
-    call.end();
-  });
+  npm.stdout.on("data", toStdout);
+  npm.stderr.on("data", toStderr);
+  const code = await untilEnd(npm, cancellation.signal);
+  if (code !== 0) throw new Error(`npm ci: exited with code ${code}, should be 0`);
+  toStdout(Buffer.from("Finished installing dependencies\n\n"));
 }
 
 /** Lets a call be answered by a plain function; what it throws becomes the call's error. */
@@ -108,16 +104,42 @@ function unary<Request, Response>(
   answer: (request: Request) => Response | Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call, reply) => {
-    const answered = async () => answer(call.request);
-    answered().then(
+    track(async () => answer(call.request)).then(
       (response) => {
         reply(null, response);
       },
       (error: unknown) => {
-        reply({ code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) });
+        reply(status(error));
       },
     );
   };
+}
+
+/** Likewise for a call that is answered with any number of messages. */
+function streaming<Request, Response>(
+  answer: (request: Request, send: (response: Response) => void) => Promise<void>,
+): handleServerStreamingCall<Request, Response> {
+  return (call) => {
+    track(() => answer(call.request, (response) => void call.write(response))).then(
+      () => {
+        call.end();
+      },
+      (error: unknown) => {
+        call.emit("error", status(error));
+      },
+    );
+  };
+}
+
+/** Keeps the host alive until the work is done. */
+function track<Result>(work: () => Promise<Result>): Promise<Result> {
+  const result = work();
+  running.add(result);
+  return result.finally(() => running.delete(result));
+}
+
+function status(error: unknown) {
+  return { code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) };
 }
 
 /** Ends within the five seconds the engine waits before it kills the process group. */

@@ -5,6 +5,8 @@ import path from "node:path";
 import language from "@pulumi/pulumi/proto/language_pb.js";
 import type { RunRequest, RunResponse } from "@pulumi/pulumi/proto/language_pb.js";
 
+import { untilEnd } from "./child-process.ts";
+
 /** Addresses a run is given besides the request itself. */
 export interface RunContext {
   /** `host:port` of the engine's log service. */
@@ -23,12 +25,9 @@ interface RuntimeOptions {
 /** With this code `@pulumi/pulumi/cmd/run` says that the user has already been shown what is wrong. */
 const EXITED_AFTER_REPORTING = 32;
 
-/** How long a program may take to end after an interrupt; the official host grants as much. */
-const GRACE_MILLISECONDS = 5000;
-
 /**
- * Runs the program of one deployment to its end. Its output goes where the host's own goes, unchanged. Aborting `signal`
- * interrupts it and kills it when it has not ended five seconds later.
+ * Runs the program of one deployment to its end, or until `signal` is aborted. Its output goes where the host's own goes,
+ * unchanged.
  */
 export async function runProgram(request: RunRequest, context: RunContext, signal: AbortSignal): Promise<RunResponse> {
   const response = new language.RunResponse();
@@ -36,11 +35,12 @@ export async function runProgram(request: RunRequest, context: RunContext, signa
   if (entry === undefined) {
     return response.setError("It looks like the Pulumi SDK has not been installed. Have you run pulumi install?");
   }
-  const code = await runNode([...nodeArguments(request), entry, ...programArguments(request, context)], {
+  const node = spawn(process.execPath, [...nodeArguments(request), entry, ...programArguments(request, context)], {
     cwd: programDirectory(request),
     env: { ...process.env, ...programEnvironment(request) },
-    signal,
+    stdio: ["ignore", "inherit", "inherit"],
   });
+  const code = await untilEnd(node, signal);
   if (code === EXITED_AFTER_REPORTING) return response.setBail(true);
   return code === 0 ? response : response.setError(`Program exited with non-zero exit code: ${code}`);
 }
@@ -105,37 +105,4 @@ function runnerPath(directory: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Resolves to the exit code; -1 when a signal ended the process. */
-function runNode(
-  args: string[],
-  options: { cwd: string; env: NodeJS.ProcessEnv; signal: AbortSignal },
-): Promise<number> {
-  const { cwd, env, signal } = options;
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd, env, stdio: ["ignore", "inherit", "inherit"] });
-    let killTimer: NodeJS.Timeout | undefined;
-    const interrupt = () => {
-      child.kill("SIGINT");
-      killTimer = setTimeout(() => child.kill("SIGKILL"), GRACE_MILLISECONDS);
-    };
-    signal.addEventListener("abort", interrupt, { once: true });
-    if (signal.aborted) interrupt();
-    const settle = (act: () => void) => {
-      clearTimeout(killTimer);
-      signal.removeEventListener("abort", interrupt);
-      act();
-    };
-    child.once("error", (error) => {
-      settle(() => {
-        reject(error);
-      });
-    });
-    child.once("exit", (code) => {
-      settle(() => {
-        resolve(code ?? -1);
-      });
-    });
-  });
 }

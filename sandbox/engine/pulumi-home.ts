@@ -43,9 +43,13 @@ export async function layOutPulumiHome(home: SandboxHome, onProgress: OnProgress
   const files = layout(home);
   await mkdir(files.state, { recursive: true, mode: 0o700 });
   await generatePassphrase(files.passphrase);
-  const chosen = engine ?? (await installedEngine(home)) ?? (await availableEngine());
-  await (chosen === "official" ? installOfficialEngine(home, onProgress) : installStandIns(home, onProgress));
+  const installed = await installedEngine(home);
+  const chosen = engine ?? installed ?? ((await officialDownloadReachable()) ? "official" : "stand-in");
+  if (installed !== undefined && installed !== chosen) await rm(files.pulumiHome, { recursive: true });
+  // Decided before it is done: an interrupted installation is completed, never mixed with the other kind.
+  await mkdir(files.pulumiHome, { recursive: true });
   await writeFileAtomically(files.engine, `${chosen}\n`, 0o644);
+  await (chosen === "official" ? installOfficialEngine(home, onProgress) : installStandIns(home, onProgress));
   return chosen;
 }
 
@@ -83,10 +87,6 @@ export function nodeWrapper(main: string, compileCache: string): string {
 async function installedEngine(home: SandboxHome): Promise<Engine | undefined> {
   const recorded = await readFileIfThere(layout(home).engine);
   return recorded === undefined ? undefined : recorded.trim() === "official" ? "official" : "stand-in";
-}
-
-async function availableEngine(): Promise<Engine> {
-  return (await officialDownloadReachable()) ? "official" : "stand-in";
 }
 
 async function installStandIns(home: SandboxHome, onProgress: OnProgress): Promise<void> {
