@@ -5,7 +5,7 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import type { PluginInfo } from "@pulumi/pulumi/proto/plugin_pb.js";
 import type { ProviderHandshakeResponse } from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { reveal, Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
 import { initErrorOf, PluginClient } from "./plugin-client.ts";
 import type { Inputs } from "./plugin-client.ts";
@@ -16,16 +16,28 @@ const FIXTURE = path.resolve("test/contract/plugin-framework-fixture.ts");
 
 let plugin: PluginClient;
 
+beforeAll(async () => {
+  plugin = await start();
+});
+afterAll(() => plugin[Symbol.asyncDispose]());
 beforeEach(async () => {
-  plugin = await PluginClient.start(FIXTURE, { env: { FIXTURE_TOKEN: "", FIXTURE_ACCESS_TOKEN: "from-environment" } });
+  // Forgets all things.
   await plugin.configure();
 });
-afterEach(() => plugin[Symbol.asyncDispose]());
+
+async function start(): Promise<PluginClient> {
+  const started = await PluginClient.start(FIXTURE, {
+    env: { FIXTURE_TOKEN: "", FIXTURE_ACCESS_TOKEN: "from-environment" },
+  });
+  await started.configure();
+  return started;
+}
 
 describe("a plugin process", () => {
   test("is gone as soon as the engine is", async () => {
-    await plugin.killEngine();
-    expect(() => process.kill(plugin.pid, 0)).toThrow("ESRCH");
+    await using own = await start();
+    await own.killEngine();
+    expect(() => process.kill(own.pid, 0)).toThrow("ESRCH");
   });
 
   test("shakes hands: secrets, outputs, resources and auto-naming as they are", async () => {
@@ -172,6 +184,12 @@ describe("operations", () => {
     expect(updated.state["address"]).toBe("label,tags");
   });
 
+  test("keep the outputs that an update says nothing of", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1 });
+    const { state } = await plugin.update(made, { name: "a", size: 1, label: "x" });
+    expect(state).toMatchObject({ key: new Secret("hush"), region: "ams3", revision: 2, label: "x" });
+  });
+
   test("fail with the plain message", async () => {
     const failing = plugin.create(THING, { size: 1, label: "refused" });
     await expect(failing).rejects.toThrow("the cloud said no");
@@ -204,9 +222,10 @@ describe("operations", () => {
     await expect(plugin.create(THING, { size: 1, label: "endless" }, { timeoutSeconds: 1 })).rejects.toThrow(
       "timeout: the operation is not done after 1 seconds",
     );
-    const endless = plugin.create(THING, { size: 1, label: "endless" });
+    await using own = await start();
+    const endless = own.create(THING, { size: 1, label: "endless" });
     endless.catch(() => undefined);
-    await plugin.cancel();
+    await own.cancel();
     await expect(endless).rejects.toThrow("cancelled");
   });
 

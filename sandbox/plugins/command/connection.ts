@@ -6,6 +6,7 @@ import ssh2 from "ssh2";
 import type { Client, ConnectConfig } from "ssh2";
 import { unsupported } from "../framework/definition.ts";
 import type { Context, Properties, ValueOf } from "../framework/definition.ts";
+import { messageOf } from "../framework/errors.ts";
 import { parseHostKey } from "./host-key.ts";
 
 /** How to reach a computer, an input of every remote resource. */
@@ -163,8 +164,4 @@ function handshakeMessage(error: unknown): string {
 async function lost(client: Client): Promise<never> {
   await once(client, "close");
   throw new Error("the SSH connection was lost");
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

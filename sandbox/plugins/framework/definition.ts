@@ -146,7 +146,7 @@ export interface Resource<Client, Inputs = PropertyBag, State = PropertyBag> {
    * the resource is gone. Absent where the official plugin cannot read either: a refresh then finds no difference.
    */
   read?: (context: Context<Client>, existing: Existing<Inputs, State>) => Promise<State | undefined>;
-  /** Absent when no input can change in place. `changed` holds top-level names. */
+  /** Absent when no input can change in place. `changed` holds top-level names. Outputs left out stay as they were. */
   update?: (
     context: Context<Client>,
     existing: Existing<Inputs, State>,

@@ -9,3 +9,39 @@ export class InitError extends Error {
     this.outputs = outputs;
   }
 }
+
+/** The program asks for something that only the official plugin has. */
+export function unknownToken(kind: string, token: string, known: Record<string, unknown>): Error {
+  return new Error(
+    `${token}: is not a ${kind} of the sandbox's stand-in plugin, which has: ${Object.keys(known).join(", ")}. Use one of these or the official plugin.`,
+  );
+}
+
+/** What a person is told of an error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Puts what was being done in front of the message: `await pull().catch(failed("Unable to pull"))`. */
+export function failed(doing: string): (error: unknown) => never {
+  return (error) => {
+    throw new Error(`${doing}: ${messageOf(error)}`, { cause: error });
+  };
+}
+
+/**
+ * Does what is left of a create once the resource exists: a failure of that is an InitError.
+ *
+ * @param known the outputs that are known by then
+ */
+export async function initializing<Result>(
+  id: string,
+  known: Readonly<Record<string, unknown>>,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new InitError(id, known, messageOf(error), { cause: error });
+  }
+}

@@ -24,28 +24,27 @@ export function stateAfter(
   );
 }
 
-/** The state a preview of a create promises: all that is not an input is unknown. */
-export function stateOfPlannedCreate(resource: Resource<never>, inputs: PropertyBag): PropertyBag {
-  const unknowns: PropertyBag = {};
-  for (const [key, property] of Object.entries(resource.outputs)) {
-    if (property.type !== "unsupported") unknowns[key] = UNKNOWN;
-  }
-  for (const [key, property] of Object.entries(resource.inputs)) {
-    if (property.computed && !(key in inputs)) unknowns[key] = UNKNOWN;
-  }
-  return stateAfter(resource, inputs, unknowns);
+/** The state after an update: outputs that it says nothing of stay as they were. */
+export function stateAfterUpdate(
+  resource: Resource<never>,
+  olds: PropertyBag,
+  inputs: PropertyBag,
+  outputs: Readonly<Record<string, unknown>>,
+): PropertyBag {
+  const kept = Object.entries(olds).filter(([key]) => key in resource.outputs || isFilledIn(resource, key, inputs));
+  return stateAfter(resource, inputs, { ...Object.fromEntries(kept), ...outputs });
 }
 
-/** The state a preview of an update promises: outputs stay as they are, but for those an update may change. */
-export function stateOfPlannedUpdate(resource: Resource<never>, olds: PropertyBag, inputs: PropertyBag) {
-  const outputs: Record<string, Value | undefined> = {};
-  for (const [key, property] of Object.entries(resource.outputs)) {
-    outputs[key] = property.changesOnUpdate ? UNKNOWN : olds[key];
-  }
-  for (const [key, property] of Object.entries(resource.inputs)) {
-    if (property.computed && !(key in inputs)) outputs[key] = olds[key];
-  }
-  return stateAfter(resource, inputs, outputs);
+/** What a preview cannot know of a resource that is to be created: all that is not an input. */
+export function unknownAfterCreate(resource: Resource<never>, inputs: PropertyBag): PropertyBag {
+  const outputs = Object.keys(resource.outputs).filter((key) => resource.outputs[key]?.type !== "unsupported");
+  const filledIn = Object.keys(resource.inputs).filter((key) => isFilledIn(resource, key, inputs));
+  return allUnknown([...outputs, ...filledIn]);
+}
+
+/** What a preview cannot know of a resource that is to be updated. */
+export function unknownAfterUpdate(resource: Resource<never>): PropertyBag {
+  return allUnknown(Object.keys(resource.outputs).filter((key) => resource.outputs[key]?.changesOnUpdate));
 }
 
 /**
@@ -74,6 +73,15 @@ export function inputsAfterRead(
   // Kept among the defaults, a live value would be taken for what the program wants.
   const defaults = inputs[DEFAULTS];
   return Array.isArray(defaults) ? { ...inputs, [DEFAULTS]: defaults.filter((key) => !drifted.includes(key)) } : inputs;
+}
+
+/** Whether the property is an input which the program left for the cloud to fill in. */
+function isFilledIn(resource: Resource<never>, key: string, inputs: PropertyBag): boolean {
+  return resource.inputs[key]?.computed === true && !(key in inputs);
+}
+
+function allUnknown(keys: string[]): PropertyBag {
+  return Object.fromEntries(keys.map((key) => [key, UNKNOWN]));
 }
 
 function conceal(value: Value): Value {

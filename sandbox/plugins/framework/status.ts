@@ -3,12 +3,13 @@ import type { StatusObject } from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
 import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
+import { messageOf } from "./errors.ts";
 import type { InitError } from "./errors.ts";
 import { marshal } from "./values.ts";
 
 /** How an error that left no resource behind, or is about none, reaches the engine. */
 export function plainErrorStatus(error: unknown): Partial<StatusObject> {
-  return { code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) };
+  return { code: grpc.status.UNKNOWN, details: messageOf(error) };
 }
 
 /** How the engine learns of a resource that exists but is not ready: gRPC's rich error, in a trailer of the answer. */
