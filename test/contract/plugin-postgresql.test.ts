@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { reveal, Secret } from "../../sandbox/plugins/framework/values.ts";
-import { PluginClient } from "./plugin-client.ts";
+import { initErrorOf, PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
 import { LocalPostgres } from "./plugin-postgresql-server.ts";
 
@@ -221,12 +221,18 @@ describe("Role", () => {
     await expect(plugin.check(ROLE, { passwort: "x" })).rejects.toThrow("passwort is unknown");
   });
 
-  test("cannot be read by a user who may not see password hashes, unless told that it is none", async () => {
+  test("cannot be read by a user who may not see password hashes, unless told so, but stays in the state", async () => {
     await sql(`CREATE ROLE "test-plain" LOGIN CREATEROLE PASSWORD 'plain'`);
     const user = { username: "test-plain", password: "plain" };
-    await expect((await configured(user)).create(ROLE, base)).rejects.toThrow(
-      "connected user test-plain is not a SUPERUSER. You can set `superuser = false` in the provider configuration",
-    );
+    const error: unknown = await (await configured(user)).create(ROLE, base).catch((caught: unknown) => caught);
+    expect(initErrorOf(error)).toMatchObject({
+      id: "test",
+      reasons: [
+        expect.stringContaining(
+          "connected user test-plain is not a SUPERUSER. You can set `superuser = false` in the provider configuration",
+        ) as string,
+      ],
+    });
     await sql("DROP ROLE test");
     const made = await (await configured({ ...user, superuser: "false" })).create(ROLE, base);
     expect(made.state["password"]).toEqual(new Secret(PASSWORD));

@@ -48,13 +48,6 @@ export async function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Puts what was being done in front of an error's message. */
-export function failed(doing: string): (error: unknown) => never {
-  return (error) => {
-    throw new Error(`${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-  };
-}
-
 /** For properties of which the API gives back the same word in another case. */
 export function ignoringCase(state: unknown, input: unknown): boolean {
   return String(state).toLowerCase() === String(input).toLowerCase();

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { resource, unsupported, type Context, type ValuesOf } from "../framework/definition.ts";
-import { InitError } from "../framework/errors.ts";
+import { failed, initializing } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
-import { type Action, type Client, failed, ignoringCase, orGone, WAIT, waitForAction } from "./client.ts";
+import { type Action, type Client, ignoringCase, orGone, WAIT, waitForAction } from "./client.ts";
 import { updateTags } from "./tags.ts";
 
 interface Droplet {
@@ -237,12 +237,11 @@ export const droplet = resource<Client>()({
     const id = String(created.id);
     const known = properties.userData === undefined ? {} : { userData: sha1(properties.userData) };
     const operations = new Operations({ ...context, id });
-    try {
+    const outputs = await initializing(id, { ...stateOf(created), ...known }, async () => {
       await operations.waitFor("active", ["new"], status, WAIT.timeout);
-      return { id, outputs: { ...stateOf(await operations.get()), ...known } };
-    } catch (error) {
-      throw new InitError(id, { ...stateOf(created), ...known }, String(error), { cause: error });
-    }
+      return { ...stateOf(await operations.get()), ...known };
+    });
+    return { id, outputs };
   },
 
   read: async (context, { id }) => {

@@ -1,6 +1,7 @@
 import { resource, type Failure, type ValuesOf } from "../framework/definition.ts";
+import { failed } from "../framework/errors.ts";
 import type { Value } from "../framework/values.ts";
-import { type Client, failed, orGone } from "./client.ts";
+import { type Client, orGone } from "./client.ts";
 
 /** Networks and other things that a rule admits from, or lets out to. */
 interface Peers {

@@ -1,8 +1,8 @@
 import { resource, type ValuesOf } from "../framework/definition.ts";
-import { InitError } from "../framework/errors.ts";
+import { failed, initializing } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
 import { ApiError } from "./api.ts";
-import { type Client, failed, ignoringCase, orGone } from "./client.ts";
+import { type Client, ignoringCase, orGone } from "./client.ts";
 
 interface Project {
   id: string;
@@ -91,13 +91,12 @@ export const project = resource<Client>()({
     const { project: created } = await client.api
       .request<{ project: Project }>("POST", "/v2/projects", signal, request)
       .catch(failed("Error creating Project"));
-    try {
+    const outputs = await initializing(created.id, {}, async () => {
       if (isDefault) await client.api.request("PATCH", path(created.id), signal, { is_default: true });
       await assign(client, created.id, properties.resources ?? [], signal);
-      return { id: created.id, outputs: await read(client, created.id, signal) };
-    } catch (error) {
-      throw new InitError(created.id, {}, `Error creating project: ${String(error)}`, { cause: error });
-    }
+      return read(client, created.id, signal);
+    });
+    return { id: created.id, outputs };
   },
 
   read: ({ client, signal }, { id }) => orGone(read(client, id, signal)).catch(failed("Error reading Project")),

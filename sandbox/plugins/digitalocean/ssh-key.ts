@@ -1,5 +1,6 @@
 import { resource } from "../framework/definition.ts";
-import { type Client, failed, orGone } from "./client.ts";
+import { failed } from "../framework/errors.ts";
+import { type Client, orGone } from "./client.ts";
 
 interface SshKey {
   id: number;

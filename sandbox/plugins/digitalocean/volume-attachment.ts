@@ -1,7 +1,8 @@
 import { resource } from "../framework/definition.ts";
+import { failed } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
 import { ApiError } from "./api.ts";
-import { type Action, type Client, failed, orGone, waitForAction } from "./client.ts";
+import { type Action, type Client, orGone, waitForAction } from "./client.ts";
 import type { Volume } from "./volume.ts";
 
 /** Attaches or detaches; as long as the droplet is busy with something else it is asked again, for 5 minutes. */

@@ -1,5 +1,6 @@
 import { resource } from "../framework/definition.ts";
-import { type Action, type Client, failed, ignoringCase, orGone, waitForAction } from "./client.ts";
+import { failed } from "../framework/errors.ts";
+import { type Action, type Client, ignoringCase, orGone, waitForAction } from "./client.ts";
 import { updateTags } from "./tags.ts";
 
 /** A volume as the API gives it. */

@@ -1,11 +1,11 @@
 import type Docker from "dockerode";
 import { resource, type Context } from "../framework/definition.ts";
-import { InitError } from "../framework/errors.ts";
+import { failed, InitError, messageOf } from "../framework/errors.ts";
 import type { Clock } from "../framework/state-change.ts";
 import { containerInputs, containerOutputs, type ContainerProperties } from "./container-properties.ts";
 import { createOptions, resourceOptions } from "./container-spec.ts";
 import { readState, type Inspected } from "./container-state.ts";
-import { type Client, failed, isNotFound } from "./daemon.ts";
+import { type Client, isNotFound } from "./daemon.ts";
 import { findOrPullImage } from "./image.ts";
 
 /** What an update applies; anything else it is shown and leaves as it is. */
@@ -30,10 +30,8 @@ export const container = resource<Client>()({
       }
       return { id: created.id, outputs: await stateOf(docker, created, properties) };
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new InitError(created.id, await stateOf(docker, created, properties).catch(() => ({})), reason, {
-        cause: error,
-      });
+      const known = await stateOf(docker, created, properties).catch(() => ({}));
+      throw new InitError(created.id, known, messageOf(error), { cause: error });
     }
   },
 

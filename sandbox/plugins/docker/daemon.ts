@@ -49,15 +49,3 @@ export class Daemon {
 export function isNotFound(error: unknown): boolean {
   return error instanceof Error && (error as { statusCode?: number }).statusCode === 404;
 }
-
-/** Puts what was being done in front of an error's message, and keeps the engine's status. */
-export function failed(doing: string): (error: unknown) => never {
-  return (error) => {
-    throw Object.assign(
-      new Error(`${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error }),
-      {
-        statusCode: (error as { statusCode?: number }).statusCode,
-      },
-    );
-  };
-}

@@ -1,4 +1,5 @@
 import type Docker from "dockerode";
+import { failed } from "../framework/errors.ts";
 import { isNotFound } from "./daemon.ts";
 
 /** The image by any reference (tag, digest, id), or undefined when the engine does not have it. */
@@ -36,8 +37,7 @@ async function pull(docker: Docker, reference: string, signal: AbortSignal): Pro
       });
     });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`unable to pull image ${reference}: ${reason}`, { cause: error });
+    failed(`unable to pull image ${reference}`)(error);
   }
 }
 

@@ -1,7 +1,8 @@
 import type Docker from "dockerode";
 import { resource } from "../framework/definition.ts";
+import { failed, initializing } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
-import { type Client, failed, isNotFound } from "./daemon.ts";
+import { type Client, isNotFound } from "./daemon.ts";
 
 const string = { type: "string", replaces: true } as const;
 const boolean = { type: "boolean", replaces: true } as const;
@@ -119,7 +120,8 @@ export const network = resource<Client>()({
         },
       })
       .catch(failed("Unable to create network"));
-    return { id: created.id, outputs: (await look(client, created.id, signal)) ?? {} };
+    const outputs = await initializing(created.id, {}, () => look(client, created.id, signal));
+    return { id: created.id, outputs: outputs ?? {} };
   },
 
   read: ({ client, signal }, { id }) => look(client, id, signal),

@@ -1,4 +1,5 @@
 import { resource } from "../framework/definition.ts";
+import { failed, initializing } from "../framework/errors.ts";
 import {
   createDatabase,
   databaseInputs,
@@ -7,7 +8,7 @@ import {
   updateDatabase,
   type DatabaseProperties,
 } from "./database-sql.ts";
-import { failed, type Server } from "./server.ts";
+import type { Server } from "./server.ts";
 
 /** What a database has that was made without saying so; the server does not tell a database's template. */
 const DEFAULT_TEMPLATE = "template0";
@@ -21,8 +22,9 @@ export const database = resource<Server>()({
     await createDatabase(client, signal, { ...properties, template }).catch(
       failed(`Error creating database "${properties.name}"`),
     );
-    const created = await readDatabase(client, signal, properties.name);
-    return { id: properties.name, outputs: { ...created, template } };
+    const { name } = properties;
+    const created = await initializing(name, { template }, () => readDatabase(client, signal, name));
+    return { id: name, outputs: { ...created, template } };
   },
 
   read: ({ client, signal }, { id }) => readDatabase(client, signal, id),

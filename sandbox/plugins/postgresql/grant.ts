@@ -1,6 +1,7 @@
 import { resource } from "../framework/definition.ts";
+import { failed } from "../framework/errors.ts";
 import { applyGrant, grantId, grantInputs, readGrant, revokeGrant } from "./grant-sql.ts";
-import { failed, type Server } from "./server.ts";
+import type { Server } from "./server.ts";
 
 export const grant = resource<Server>()({
   inputs: grantInputs,

@@ -1,6 +1,7 @@
 import { resource } from "../framework/definition.ts";
+import { failed, initializing } from "../framework/errors.ts";
 import { createRole, deleteRole, readRole, roleInputs, updateRole, type RoleProperties } from "./role-sql.ts";
-import { failed, type Server } from "./server.ts";
+import type { Server } from "./server.ts";
 
 export const role = resource<Server>()({
   inputs: roleInputs,
@@ -8,8 +9,9 @@ export const role = resource<Server>()({
 
   create: async ({ client, signal }, properties) => {
     await createRole(client, signal, properties).catch(failed(`error creating role ${properties.name}`));
-    const created = await readRole(client, signal, properties.name, properties.password);
-    return { id: properties.name, outputs: created ?? {} };
+    const { name, password } = properties;
+    const outputs = await initializing(name, {}, () => readRole(client, signal, name, password));
+    return { id: name, outputs: outputs ?? {} };
   },
 
   read: ({ client, signal }, { id, state }) => readRole(client, signal, id, state.password),

@@ -128,11 +128,3 @@ function tlsOptions(sslmode: string): false | { rejectUnauthorized: boolean } {
 export const identifier = pg.escapeIdentifier;
 /** Quotes a value for SQL text; statements about roles and databases take no parameters. */
 export const literal = pg.escapeLiteral;
-
-/** Puts what was being done in front of an error's message. */
-export function failed(doing: string): (error: unknown) => never {
-  return (error) => {
-    // No cause: the server's error object holds more than its message, and may quote a statement with a password.
-    throw new Error(`${doing}: ${error instanceof Error ? error.message : String(error)}`);
-  };
-}
