@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import type Docker from "dockerode";
 import type { DropletSpec, MachineSize } from "../cloud/hypervisor.ts";
@@ -33,7 +34,8 @@ export function containerOptions(
     Cmd: ["/usr/lib/sandbox/boot.sh"],
     Hostname: droplet.name,
     Labels: labels,
-    Env: ["container=docker"],
+    // The second: mounts of block devices in /etc/fstab are done, which systemd leaves out in other containers.
+    Env: ["container=docker", "SYSTEMD_SYSFS_CHECK=0"],
     StopSignal: "SIGRTMIN+3",
     NetworkingConfig: {
       EndpointsConfig: {
@@ -44,8 +46,7 @@ export function containerOptions(
       NetworkMode: network.name,
       ExtraHosts: [`${REGISTRY_HOST}:${network.gateway}`],
       CapAdd: ["ALL"],
-      // Missing on computers that are virtual machines of some kinds, and Docker gives all or fails.
-      CapDrop: ["SYS_RESOURCE"],
+      CapDrop: hasSysResource() ? [] : ["SYS_RESOURCE"],
       SecurityOpt: ["seccomp=unconfined", "apparmor=unconfined"],
       // The API's word for the command line's systempaths=unconfined.
       MaskedPaths: [],
@@ -71,4 +72,13 @@ export function containerOptions(
 export function containerLimits(size: MachineSize) {
   const bytes = size.memoryMegabytes * 1024 * 1024;
   return { Memory: bytes, MemorySwap: bytes, NanoCpus: Math.min(size.vcpus, os.availableParallelism()) * 1e9 };
+}
+
+/**
+ * Whether this computer has CAP_SYS_RESOURCE to give; some virtual machines do not, and Docker gives what it is asked
+ * for or fails. A droplet without it works, but cannot grow a mounted ext4 (resize2fs).
+ */
+function hasSysResource(): boolean {
+  const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return (BigInt(`0x${bounding}`) & (1n << 24n)) !== 0n;
 }

@@ -1,18 +1,16 @@
 import { readdir, readFile, readlink, stat } from "node:fs/promises";
-import { execa } from "execa";
+import { runInside } from "./inside.ts";
 
 export interface DeviceNumber {
   major: number;
   minor: number;
 }
 
-/** Unmounts a device wherever a process sees it mounted, at once, whether its files are in use or not. */
-export async function unmountInside(pid: number, device: DeviceNumber): Promise<void> {
-  const places = await mountPoints(pid, device);
-  for (const place of places.reverse()) {
-    // Some go with the one before, so a failure is nothing new; a mount that stays keeps its device in use.
-    await execa("nsenter", ["--target", String(pid), "--mount", "--", "umount", "--lazy", place], { reject: false });
-  }
+/** Unmounts a device at once wherever a droplet has it mounted, whether its files are in use or not. */
+export async function unmountInside(init: number, device: DeviceNumber): Promise<void> {
+  const places = await mountPoints(init, device);
+  // Some go with the one before, so a failure is nothing new; a mount that stays keeps its device in use.
+  for (const place of places.reverse()) await runInside(init, ["umount", "--lazy", place]).catch(() => undefined);
 }
 
 /**

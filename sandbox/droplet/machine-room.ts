@@ -1,5 +1,4 @@
 import Docker from "dockerode";
-import { execa } from "execa";
 import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "../cloud/hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import {
@@ -14,6 +13,7 @@ import { hasStatus, tolerate } from "./docker-error.ts";
 import { applyPacketRules } from "./firewall.ts";
 import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
 import { ensureDropletImage } from "./image.ts";
+import { runInside } from "./inside.ts";
 import { type MetadataService, serveMetadata } from "./metadata.ts";
 import { ensureNetwork, privateAddress, type SandboxNetwork } from "./network.ts";
 import { watchContainers } from "./container-watch.ts";
@@ -252,9 +252,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     }
     await writeVolumeTable(this.#home, dropletId, table);
     const init = await this.#initOf(dropletId);
-    if (init !== undefined) {
-      await execa("nsenter", ["--target", String(init), "--mount", "--", "/usr/lib/sandbox/devices.sh"]);
-    }
+    if (init !== undefined) await runInside(init, ["/usr/lib/sandbox/devices.sh"]);
   }
 
   #recordAttachment(volumeId: string, dropletId: number): void {

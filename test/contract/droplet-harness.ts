@@ -20,8 +20,8 @@ export interface Lab extends AsyncDisposable {
   ssh(droplet: DropletSpec, command: string): Promise<string>;
   /** Waits until the droplet lets root in and its boot is done. */
   booted(droplet: DropletSpec): Promise<void>;
-  /** Closes the machine room and opens another, as a restart of the sandbox's daemon does. */
-  reopen(): Promise<void>;
+  /** Closes the machine room, lets something happen meanwhile and opens another, as a restart of the daemon does. */
+  reopen(meanwhile: () => Promise<unknown>): Promise<void>;
 }
 
 export async function openLab(): Promise<Lab> {
@@ -76,8 +76,9 @@ export async function openLab(): Promise<Lab> {
     async booted(droplet) {
       await vi.waitFor(() => ssh(droplet, "cloud-init status --wait"), { timeout: 60_000, interval: 200 });
     },
-    async reopen() {
+    async reopen(meanwhile) {
       await room[Symbol.asyncDispose]();
+      await meanwhile();
       room = await openMachineRoom(home);
     },
     async [Symbol.asyncDispose]() {

@@ -14,3 +14,6 @@ fi
 
 # Each droplet has its own: the keys are made at the first boot, the others are given by Docker.
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hosts" "$root/etc/hostname" "$root/etc/resolv.conf"
+
+# There is no console to log in at.
+ln -s /dev/null "$root/etc/systemd/system/console-getty.service"

@@ -1,0 +1,121 @@
+import { readFile } from "node:fs/promises";
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import { type Lab, openLab } from "./droplet-harness.ts";
+
+const DATA = "/dev/disk/by-id/scsi-0DO_Volume_data";
+const LOGS = "/dev/disk/by-id/scsi-0DO_Volume_logs";
+
+let lab: Lab;
+let one: DropletSpec;
+let two: DropletSpec;
+
+beforeAll(async () => {
+  lab = await openLab();
+  await lab.room.createVolume({ id: "11111111", name: "data", sizeGigabytes: 100 });
+  await lab.room.createVolume({
+    id: "22222222",
+    name: "logs",
+    sizeGigabytes: 1,
+    filesystem: { type: "ext4", label: "born" },
+  });
+  one = { ...lab.spec(1), volumeIds: ["11111111"] };
+  two = lab.spec(2);
+  await lab.room.createDroplet(one);
+  await lab.room.createDroplet(two);
+  await lab.booted(one);
+  await lab.booted(two);
+});
+afterAll(() => lab[Symbol.asyncDispose]());
+
+test("a volume of the create call is there at the first boot, empty, and takes little room here", async () => {
+  expect(await lab.ssh(one, `readlink -f ${DATA}; blockdev --getsize64 ${DATA}`)).toBe(`/dev/sda\n${100 * 1024 ** 3}`);
+  expect(await lab.ssh(one, `blkid --probe ${DATA} || echo $?`)).toBe("2");
+  await lab.ssh(
+    one,
+    `mkfs.ext4 -q ${DATA} && mkdir -p /mnt/data && mount ${DATA} /mnt/data && echo kept > /mnt/data/file`,
+  );
+  expect(await lab.ssh(one, "findmnt -no SOURCE,FSTYPE /mnt/data")).toBe("/dev/sda ext4");
+  expect(await disksOf("11111111")).toHaveLength(1);
+  const { stdout } = await execa("du", ["--block-size=1M", `${lab.home.root}/volumes/11111111`]);
+  expect(parseInt(stdout)).toBeLessThan(5_000);
+});
+
+test("a second volume is attached hot, with the file system it was born with", async () => {
+  await lab.room.attachVolume("22222222", 1);
+  await lab.room.attachVolume("22222222", 1);
+  expect(await lab.ssh(one, `readlink -f ${LOGS}; blkid --probe -o value -s TYPE -s LABEL ${LOGS}`)).toBe(
+    "/dev/sdb\nborn\next4",
+  );
+  expect(await lab.ssh(one, "ls /dev/disk/by-id")).toBe("scsi-0DO_Volume_data\nscsi-0DO_Volume_logs");
+});
+
+test("a volume is attached to one droplet only, and not deleted while it is", async () => {
+  await expect(lab.room.attachVolume("22222222", 2)).rejects.toThrow("volume 22222222: it is attached to droplet 1");
+  await expect(lab.room.deleteVolume("22222222")).rejects.toThrow("volume 22222222: it is attached to droplet 1");
+  expect(await lab.ssh(two, "ls /dev/disk/by-id")).toBe("");
+});
+
+test("devices are there before mounts of /etc/fstab, at every boot", { timeout: 180_000 }, async () => {
+  await lab.ssh(one, `echo '${DATA} /mnt/data ext4 defaults 0 2' >> /etc/fstab`);
+  await lab.room.rebootDroplet(1);
+  await lab.booted(one);
+  expect(
+    await lab.ssh(one, "systemctl is-system-running --wait; findmnt -no SOURCE /mnt/data; cat /mnt/data/file"),
+  ).toBe("running\n/dev/sda\nkept");
+  expect(await lab.ssh(one, `readlink -f ${LOGS}`)).toBe("/dev/sdb");
+});
+
+test("a volume that grows is larger at once inside, without a loss", async () => {
+  await lab.room.growVolume("11111111", 120);
+  expect(await lab.ssh(one, `blockdev --getsize64 ${DATA}`)).toBe(String(120 * 1024 ** 3));
+  // Unmounted, because growing a mounted file system takes a capability that not every computer has.
+  await lab.ssh(one, `umount /mnt/data && e2fsck -pf ${DATA} && resize2fs ${DATA} 2>&1 && mount /mnt/data`);
+  expect(await lab.ssh(one, "df --output=size -BG /mnt/data | tail -1 | xargs; cat /mnt/data/file")).toBe("118G\nkept");
+});
+
+test("a volume pulled away while it is in use is free at once, with its data, for another droplet", async () => {
+  // A service that writes to it, one that sees it through a mount namespace of its own, and one that hides its view.
+  await lab.ssh(one, "systemd-run -q --unit writer sh -c 'exec tail -f /dev/null >>/mnt/data/held'");
+  await lab.ssh(one, "systemd-run -q --unit viewer -p PrivateTmp=yes tail -f /mnt/data/file");
+  await lab.ssh(one, "systemd-run -q --unit hidden unshare --mount --propagation private tail -f /dev/null");
+  await lab.ssh(one, "until [ -e /mnt/data/held ]; do :; done; sync");
+  await lab.room.detachVolume("11111111");
+  await lab.room.detachVolume("11111111");
+  expect(await disksOf("11111111")).toEqual([]);
+  expect(await lab.ssh(one, "ls /dev/disk/by-id; ls -d /dev/sd*; findmnt /mnt/data || echo unmounted")).toBe(
+    "scsi-0DO_Volume_logs\n/dev/sdb\nunmounted",
+  );
+
+  await lab.room.attachVolume("11111111", 2);
+  await lab.ssh(two, `fsck.ext4 -pf ${DATA} >/dev/null; mkdir -p /mnt/data && mount ${DATA} /mnt/data`);
+  expect(await lab.ssh(two, "cat /mnt/data/file; ls /mnt/data/held")).toBe("kept\n/mnt/data/held");
+});
+
+test("a volume outlives its droplet", async () => {
+  await lab.ssh(two, "echo more >> /mnt/data/file; sync");
+  await lab.room.destroyDroplet(2);
+  await lab.room.destroyDroplet(2);
+  expect(await lab.room.dropletStatus(2)).toBe("absent");
+  expect(await disksOf("11111111")).toEqual([]);
+  await lab.room.attachVolume("11111111", 1);
+  expect(await lab.ssh(one, `readlink -f ${DATA}; mount ${DATA} /mnt/data; cat /mnt/data/file`)).toBe(
+    "/dev/sda\nkept\nmore",
+  );
+});
+
+test("a deleted volume is gone from this computer", async () => {
+  await lab.room.detachVolume("22222222");
+  await lab.room.deleteVolume("22222222");
+  await lab.room.deleteVolume("22222222");
+  await expect(readFile(`${lab.home.root}/volumes/22222222`)).rejects.toThrow("ENOENT");
+  expect(await disksOf("22222222")).toEqual([]);
+});
+
+/** The loop devices of a volume. */
+async function disksOf(volumeId: string): Promise<string[]> {
+  const file = `${lab.home.root}/volumes/${volumeId}`;
+  const { stdout } = await execa("losetup", ["--list", "--noheadings", "--output", "NAME", "--associated", file]);
+  return stdout.split("\n").filter(Boolean);
+}
