@@ -182,6 +182,7 @@ describe("Role", () => {
     const made = await plugin.create(ROLE, { name: "test" });
     await sql("DROP ROLE test");
     expect(await plugin.read(made)).toBeUndefined();
+    await plugin.delete(made);
   });
 
   test("leaves what it owned to the user when it is deleted", async () => {
@@ -308,6 +309,7 @@ describe("Database", () => {
     expect((await plugin.diff(await refreshed(plugin, made), inputs)).detailed).toEqual({ owner: "UPDATE" });
     await sql("DROP DATABASE test");
     expect(await plugin.read(made)).toBeUndefined();
+    await plugin.delete(made);
   });
 
   test("is deleted from under those who use it, a template too", async () => {
@@ -402,6 +404,7 @@ describe("Grant", () => {
     await sql("DROP OWNED BY test_reader");
     await sql("DROP ROLE test_reader");
     expect(await plugin.read(reader)).toBeUndefined();
+    await plugin.delete(reader);
   });
 
   test("covers all tables of a schema, the schema itself, and single tables", async () => {

@@ -1,32 +1,10 @@
 import { createHash } from "node:crypto";
-import { resource, unsupported, type Context, type ValuesOf } from "../framework/definition.ts";
+import { resource, unsupported, type ValuesOf } from "../framework/definition.ts";
 import { failed, initializing } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
-import { type Action, type Client, ignoringCase, orGone, WAIT, waitForAction } from "./client.ts";
+import { type Client, ignoringCase, orGone, WAIT } from "./client.ts";
+import { DropletApi, status, type Droplet } from "./droplet-api.ts";
 import { updateTags } from "./tags.ts";
-
-interface Droplet {
-  id: number;
-  name: string;
-  memory: number;
-  vcpus: number;
-  disk: number;
-  locked: boolean;
-  status: string;
-  created_at: string;
-  features: string[];
-  volume_ids: string[];
-  size: { slug: string; price_hourly: number; price_monthly: number };
-  networks: { v4: Address[]; v6: Address[] };
-  region: { slug: string };
-  tags: string[];
-  vpc_uuid: string;
-}
-
-interface Address {
-  ip_address: string;
-  type: "public" | "private";
-}
 
 const string = { type: "string" } as const;
 const number = { type: "number" } as const;
@@ -84,94 +62,8 @@ const stateOf = (droplet: Droplet) => ({
   vcpus: droplet.vcpus,
 });
 
-type Existing = Context<Client> & { id: string };
-
-/** A droplet's operations; what goes wrong names the droplet. */
-class Operations {
-  readonly #client: Client;
-  readonly #signal: AbortSignal;
-  readonly #id: string;
-
-  constructor({ client, signal, id }: Existing) {
-    this.#client = client;
-    this.#signal = signal;
-    this.#id = id;
-  }
-
-  async get(): Promise<Droplet> {
-    const { droplet } = await this.#client.api
-      .request<{ droplet: Droplet }>("GET", `/v2/droplets/${this.#id}`, this.#signal)
-      .catch(failed("Error retrieving droplet"));
-    return droplet;
-  }
-
-  /** Asks for an action and does not wait for it. */
-  async start(type: string, parameters: Record<string, unknown> = {}): Promise<Action> {
-    const { action } = await this.#client.api
-      .request<{ action: Action }>("POST", `/v2/droplets/${this.#id}/actions`, this.#signal, { type, ...parameters })
-      .catch(failed(`Error with action ${type} of droplet (${this.#id})`));
-    return action;
-  }
-
-  async run(type: string, parameters?: Record<string, unknown>): Promise<void> {
-    await waitForAction(this.#client, await this.start(type, parameters), this.#signal).catch(
-      failed(`Error waiting for action ${type} of droplet (${this.#id})`),
-    );
-  }
-
-  async attachOrDetach(type: "attach" | "detach", volumeId: string): Promise<void> {
-    const doing = `Error with ${type} of volume "${volumeId}", droplet (${this.#id})`;
-    const body = { type, droplet_id: Number(this.#id) };
-    const { action } = await this.#client.api
-      .request<{ action: Action }>("POST", `/v2/volumes/${volumeId}/actions`, this.#signal, body)
-      .catch(failed(doing));
-    await waitForAction(this.#client, action, this.#signal).catch(failed(doing));
-  }
-
-  /** Waits until the droplet is unlocked and what `look` sees is `target`. */
-  async waitFor(target: string, pending: string[], look: (droplet: Droplet) => string, timeout: number): Promise<void> {
-    await waitForState(
-      {
-        ...WAIT,
-        timeout,
-        target,
-        pending,
-        notFoundChecks: 120,
-        refresh: async () => {
-          const droplet = await this.get();
-          return droplet.locked ? undefined : look(droplet);
-        },
-      },
-      this.#client.clock,
-      this.#signal,
-    ).catch(failed(`Error waiting for droplet (${this.#id}) to become ${target}`));
-  }
-}
-
-const status = (droplet: Droplet): string => droplet.status;
-const feature = (name: string) => (droplet: Droplet) => String(droplet.features.includes(name));
-
-/** Powers the droplet off, resizes it, and powers it on again, also when the resize failed. */
-async function resize(droplet: Operations, size: string, disk: boolean): Promise<void> {
-  await droplet.start("power_off").catch((error: unknown) => {
-    if (!String(error).includes("Droplet is already powered off")) throw error;
-  });
-  await droplet.waitFor("off", ["active"], status, WAIT.timeout);
-  const powerOn = async (): Promise<void> => {
-    await droplet.start("power_on");
-    await droplet.waitFor("active", ["off"], status, WAIT.timeout);
-  };
-  try {
-    await droplet.run("resize", { size, disk });
-  } catch (error) {
-    await powerOn();
-    throw error;
-  }
-  await powerOn();
-}
-
 async function setBackups(
-  droplet: Operations,
+  droplet: DropletApi,
   { backups, backupPolicy }: ValuesOf<typeof inputs>,
   changed: ReadonlySet<string>,
 ): Promise<void> {
@@ -236,10 +128,10 @@ export const droplet = resource<Client>()({
       .catch(failed("Error creating droplet"));
     const id = String(created.id);
     const known = properties.userData === undefined ? {} : { userData: sha1(properties.userData) };
-    const operations = new Operations({ ...context, id });
+    const api = new DropletApi(context, id);
     const outputs = await initializing(id, { ...stateOf(created), ...known }, async () => {
-      await operations.waitFor("active", ["new"], status, WAIT.timeout);
-      return { ...stateOf(await operations.get()), ...known };
+      await api.waitFor("active", ["new"], status);
+      return { ...stateOf(await api.get()), ...known };
     });
     return { id, outputs };
   },
@@ -252,16 +144,16 @@ export const droplet = resource<Client>()({
   },
 
   update: async (context, { id, state }, properties, changed) => {
-    const operations = new Operations({ ...context, id });
-    if (changed.has("size")) await resize(operations, properties.size, properties.resizeDisk);
+    const api = new DropletApi(context, id);
+    if (changed.has("size")) await api.resize(properties.size, properties.resizeDisk);
     if (changed.has("name")) {
-      await operations.start("rename", { name: properties.name });
-      await operations.waitFor(properties.name, ["", state.name ?? ""], ({ name }) => name, WAIT.timeout);
+      await api.start("rename", { name: properties.name });
+      await api.waitFor(properties.name, ["", state.name ?? ""], ({ name }) => name);
     }
-    await setBackups(operations, properties, changed);
+    await setBackups(api, properties, changed);
     if (changed.has("ipv6") && properties.ipv6) {
-      await operations.start("enable_ipv6");
-      await operations.waitFor("true", ["false"], feature("ipv6"), WAIT.timeout);
+      await api.start("enable_ipv6");
+      await api.waitFor("true", ["false"], ({ features }) => String(features.includes("ipv6")));
     }
     if (changed.has("tags")) {
       await updateTags(
@@ -274,26 +166,24 @@ export const droplet = resource<Client>()({
     }
     if (changed.has("volumeIds")) {
       const [old, wanted] = [state.volumeIds ?? [], properties.volumeIds ?? []];
-      for (const volume of wanted.filter((one) => !old.includes(one)))
-        await operations.attachOrDetach("attach", volume);
-      for (const volume of old.filter((one) => !wanted.includes(one)))
-        await operations.attachOrDetach("detach", volume);
+      for (const volume of wanted.filter((one) => !old.includes(one))) await api.attachOrDetach("attach", volume);
+      for (const volume of old.filter((one) => !wanted.includes(one))) await api.attachOrDetach("detach", volume);
     }
     const userData = properties.userData === undefined ? {} : { userData: sha1(properties.userData) };
-    return { ...stateOf(await operations.get()), ...userData };
+    return { ...stateOf(await api.get()), ...userData };
   },
 
   delete: async (context, { id, state }) => {
     const { client, signal } = context;
-    const operations = new Operations({ ...context, id });
+    const api = new DropletApi(context, id);
     // A droplet that was deleted behind one's back fails here, as with the official plugin: refresh first.
-    await operations.waitFor("false", ["true"], ({ locked }) => String(locked), DELETE_TIMEOUT);
+    await api.waitFor("false", ["true"], ({ locked }) => String(locked), DELETE_TIMEOUT);
     if (state.gracefulShutdown === true) {
-      await operations.start("shutdown");
-      await operations.waitFor("off", ["active"], status, DELETE_TIMEOUT);
+      await api.start("shutdown");
+      await api.waitFor("off", ["active"], status, DELETE_TIMEOUT);
     }
-    const { volume_ids: attached } = await operations.get();
-    for (const volume of attached) await operations.attachOrDetach("detach", volume);
+    const { volume_ids: attached } = await api.get();
+    for (const volume of attached) await api.attachOrDetach("detach", volume);
     await orGone(client.api.request("DELETE", `/v2/droplets/${id}`, signal)).catch(failed("Error deleting droplet"));
     await waitForState(
       {
@@ -312,7 +202,7 @@ export const droplet = resource<Client>()({
   },
 });
 
-const address = (addresses: Address[], type: Address["type"]): string =>
+const address = (addresses: Droplet["networks"]["v4"], type: "public" | "private"): string =>
   addresses.find((candidate) => candidate.type === type)?.ip_address ?? "";
 
 /** Images and keys are numbers or names; both are strings in the resource. */

@@ -4,6 +4,7 @@ import { identifier, literal, type Server, type Session } from "./server.ts";
 
 const fixed = { type: "string", replaces: true, computed: true } as const;
 
+/** What a database may be given. */
 export const databaseInputs = {
   name: { type: "string", autoname: { maxLength: 255 } },
   owner: { type: "string", computed: true },
@@ -113,6 +114,8 @@ export async function readDatabase(
 export async function dropDatabase(server: Server, signal: AbortSignal, database: DatabaseProperties): Promise<void> {
   const name = identifier(database.name);
   await server.connect(signal, async (session) => {
+    const [found] = await session.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", [database.name]);
+    if (found === undefined) return;
     await asMemberOf(server, session, owners(database), async () => {
       if (database.isTemplate === true) await session.query(`ALTER DATABASE ${name} IS_TEMPLATE false`);
       await disconnectAll(session, database.name);

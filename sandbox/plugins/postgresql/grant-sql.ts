@@ -4,6 +4,7 @@ import { identifier, type Server, type Session } from "./server.ts";
 
 const fixed = { type: "string", required: true, replaces: true } as const;
 
+/** What a grant may be given; all but its privileges replaces it. */
 export const grantInputs = {
   /** A role, or `public` for every role. */
   role: fixed,
@@ -57,7 +58,9 @@ export async function applyGrant(server: Server, signal: AbortSignal, grant: Gra
   });
 }
 
+/** Takes everything away; does nothing where role, database or schema is gone, and the privileges with it. */
 export async function revokeGrant(server: Server, signal: AbortSignal, grant: GrantProperties): Promise<void> {
+  if ((await readGrant(server, signal, grant)) === undefined) return;
   await inDatabase(server, signal, grant, (session) =>
     session.query(`REVOKE ALL PRIVILEGES ON ${target(grant)} FROM ${grantee(grant)}`),
   );

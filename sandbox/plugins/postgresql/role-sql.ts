@@ -5,8 +5,8 @@ import { identifier, literal, type Server, type Session } from "./server.ts";
 
 const flag = { type: "boolean", default: false } as const;
 const string = { type: "string" } as const;
-const milliseconds = { type: "integer" } as const;
 
+/** What a role may be given; all of it changes in place. Timeouts are milliseconds, 0 is none. */
 export const roleInputs = {
   name: { type: "string", autoname: { maxLength: 255 } },
   password: { type: "string", secret: true },
@@ -22,8 +22,8 @@ export const roleInputs = {
   validUntil: { type: "string", default: "infinity" },
   roles: { type: "set", items: string },
   searchPaths: { type: "list", items: string },
-  statementTimeout: milliseconds,
-  idleInTransactionSessionTimeout: milliseconds,
+  statementTimeout: { type: "integer" },
+  idleInTransactionSessionTimeout: { type: "integer" },
   assumeRole: string,
   skipDropRole: flag,
   skipReassignOwned: flag,
@@ -136,6 +136,8 @@ export async function readRole(
 export async function deleteRole(server: Server, signal: AbortSignal, role: RoleProperties): Promise<void> {
   await server.transaction(signal, async (session) => {
     const name = identifier(role.name);
+    const [found] = await session.query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", [role.name]);
+    if (found === undefined) return;
     if (!role.skipReassignOwned) {
       await asMemberOf(server, session, [role.name], async () => {
         await session.query(`REASSIGN OWNED BY ${name} TO ${identifier(server.user)}`);
