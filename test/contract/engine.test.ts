@@ -61,7 +61,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const pid of await processesOfSandbox()) process.kill(pid, "SIGKILL");
+  const pids = await processesOfSandbox();
+  if (pids.length > 0) await execa("kill", ["-KILL", ...pids.map(String)], { reject: false });
 });
 
 /** These tests are about the project's own language host, so it is used where the official one could be had, too. */
