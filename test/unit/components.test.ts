@@ -53,10 +53,13 @@ async function settled(): Promise<(name: string) => Inputs> {
   };
 }
 
-/** The logical names of all resources, sorted. */
+/** The logical names of all resources of the program, sorted. */
 async function names(): Promise<string[]> {
   await pulumi.runtime.disconnect();
-  return registered.map(({ name }) => name).sort();
+  return registered
+    .filter(({ type }) => !type.startsWith("test:"))
+    .map(({ name }) => name)
+    .sort();
 }
 
 /** Takes the wrapping of a secret off; fails where there is none. */
@@ -190,7 +193,6 @@ describe("Postgres", () => {
       "convex-provider",
       "convex-role",
       "convex-server",
-      "droplet",
     ]);
   });
 
@@ -228,7 +230,6 @@ describe("Convex", () => {
       "convex-docker",
       "convex-instance-secret",
       "convex-network",
-      "droplet",
     ]);
   });
 

@@ -1,0 +1,139 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { execa } from "execa";
+
+import { sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
+import { projectFolder } from "../../sandbox/project.ts";
+import { environment, prepare, selectStack, tearDown } from "../../sandbox/sandbox.ts";
+
+/** What a finished command gave. */
+export interface Run {
+  exitCode: number;
+  stdout: string;
+  /** Stdout and stderr, in the order they came. */
+  all: string;
+}
+
+/** A cloud of a test's own, gone with the test: nothing of it is shared with the checkout's sandbox or with another test. */
+export class TestCloud implements AsyncDisposable {
+  readonly home: SandboxHome;
+  readonly env: Record<string, string | undefined>;
+
+  private constructor(home: SandboxHome, env: Record<string, string | undefined>) {
+    this.home = home;
+    this.env = env;
+  }
+
+  static async start(): Promise<TestCloud> {
+    const home = sandboxHome(await mkdtemp(path.join(tmpdir(), "convex-droplet-e2e-")));
+    try {
+      await prepare(home);
+      return new TestCloud(home, await environment(home));
+    } catch (error) {
+      await tearDown(home, true);
+      throw error;
+    }
+  }
+
+  /** Runs `pulumi` as a user would who has this cloud in the environment; never throws, a test looks at the exit code. */
+  async pulumi(args: string[], env: Record<string, string | undefined> = {}): Promise<Run> {
+    return run("pulumi", [...args, "--non-interactive"], projectFolder(this.home), { ...this.env, ...env });
+  }
+
+  async createStack(stack: string, settings: Record<string, string> = {}): Promise<void> {
+    await selectStack(this.home, stack);
+    for (const [key, value] of Object.entries(settings)) await this.configure(stack, key, value);
+  }
+
+  async configure(stack: string, key: string, value: string): Promise<void> {
+    const run = await this.pulumi([
+      "config",
+      "set",
+      "--stack",
+      stack,
+      ...(key.includes("[") ? ["--path"] : []),
+      key,
+      value,
+    ]);
+    if (run.exitCode !== 0) throw new Error(run.all);
+  }
+
+  up(stack: string, ...args: string[]): Promise<Run> {
+    return this.pulumi(["up", "--yes", "--skip-preview", "--stack", stack, ...args]);
+  }
+
+  async outputs(stack: string): Promise<Record<string, string>> {
+    const { stdout } = await this.pulumi(["stack", "output", "--json", "--show-secrets", "--stack", stack]);
+    return JSON.parse(stdout) as Record<string, string>;
+  }
+
+  /** Runs a shell command as root on a stack's droplet; its own way in, with nothing of the program's. */
+  async onDroplet(stack: string, command: string): Promise<Run> {
+    const { publicIp = "", sshPrivateKey = "", sshHostKey = "" } = await this.outputs(stack);
+    return ssh({ host: publicIp, key: sshPrivateKey, hostKey: sshHostKey }, command);
+  }
+
+  /** Tells the cloud to fail; see sandbox/cloud/faults.ts for what it can be told. */
+  async fault(fault: Record<string, unknown>): Promise<void> {
+    const response = await this.cloud("POST", "/_control/faults", fault);
+    if (!response.ok) throw new Error(`fault refused: ${await response.text()}`);
+  }
+
+  /** One call of the cloud's API with the token. */
+  cloud(method: string, route: string, body?: unknown): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.home.apiPort}${route}`, {
+      method,
+      headers: { authorization: `Bearer ${this.env["DIGITALOCEAN_TOKEN"] ?? ""}`, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await tearDown(this.home, true);
+  }
+}
+
+/** OpenSSH with the host key pinned. */
+export async function ssh(target: { host: string; key: string; hostKey: string }, command: string): Promise<Run> {
+  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-e2e-ssh-"));
+  try {
+    await execa("install", ["-m", "600", "/dev/stdin", path.join(folder, "key")], { input: `${target.key.trim()}\n` });
+    await execa("install", ["/dev/stdin", path.join(folder, "hosts")], { input: `${target.host} ${target.hostKey}\n` });
+    const options = [
+      `UserKnownHostsFile=${folder}/hosts`,
+      "StrictHostKeyChecking=yes",
+      "ConnectTimeout=10",
+      "LogLevel=ERROR",
+    ];
+    const words = ["-i", path.join(folder, "key"), ...options.flatMap((option) => ["-o", option])];
+    return await run("ssh", [...words, `root@${target.host}`, command], folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Polls until a look succeeds; fails naming what was awaited and what was seen last. */
+export async function eventually<T>(what: string, seconds: number, look: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    try {
+      return await look();
+    } catch (error) {
+      if (Date.now() > deadline)
+        throw new Error(`waited ${seconds} s for ${what}; last: ${String(error)}`, { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+}
+
+async function run(
+  command: string,
+  args: string[],
+  cwd: string,
+  env: Record<string, string | undefined> = {},
+): Promise<Run> {
+  const { exitCode, stdout, all } = await execa(command, args, { cwd, env, stdin: "ignore", all: true, reject: false });
+  return { exitCode: exitCode ?? 1, stdout, all };
+}
