@@ -88,6 +88,8 @@ describe("remote.Command", () => {
     const made = await plugin.create(COMMAND, command({ create: "echo one" }));
     const update = await plugin.update(made, command({ create: "echo two" }), { preview: true });
     expect(update.state).toMatchObject({ stdout: UNKNOWN, stderr: UNKNOWN, create: "echo two" });
+    const nowhere = await plugin.create(COMMAND, { connection: UNKNOWN, create: "echo one" }, { preview: true });
+    expect(nowhere.state["connection"]).toEqual(new Secret(UNKNOWN));
     expect(sshd.logins() - before).toBe(1);
   });
 

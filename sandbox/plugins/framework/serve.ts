@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import grpc from "@grpc/grpc-js";
 import services from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import type { Plugin } from "./definition.ts";
@@ -24,5 +25,7 @@ export function serve<Client>(plugin: Plugin<Client>): void {
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;
     process.stdout.write(`${port}\n`);
+    // Node writes its compile cache when it exits; a plugin is killed.
+    flushCompileCache();
   });
 }
