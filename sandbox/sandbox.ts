@@ -9,6 +9,7 @@ import { cloudToken } from "./cloud/token.ts";
 import { ensureDropletImage } from "./droplet/image.ts";
 import { removeEverything } from "./droplet/remove.ts";
 import { cachedCliPath, isExecutable, officialDownloadReachable } from "./engine/cli.ts";
+import { removeDeadLocks } from "./engine/dead-locks.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "./engine/pulumi-home.ts";
 import type { SandboxHome } from "./home.ts";
 import { officialImagesReachable, publishImages } from "./images/build.ts";
@@ -44,6 +45,8 @@ export async function pulumi(home: SandboxHome, ...args: string[]): Promise<stri
 
 /** The same on this terminal, for a person to see. @returns the exit code */
 export async function showPulumi(home: SandboxHome, ...args: string[]): Promise<number> {
+  // Whoever killed the last run should not have to know of its lock.
+  await removeDeadLocks(home);
   const options = { cwd: projectFolder(home), env: await environment(home), stdio: "inherit", reject: false } as const;
   return (await execa("pulumi", args, options)).exitCode ?? 1;
 }

@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { eventually, TestCloud } from "./harness.ts";
+import { probe, readRow } from "./probe.ts";
+
+const STACK = "serve";
+
+/** What changed in a run, by logical name: `{ "convex-backend": "replace", … }`. */
+interface Step {
+  op: string;
+  urn: string;
+}
+
+let cloud: TestCloud;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  await cloud.createStack(STACK, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8" });
+});
+
+afterAll(async () => {
+  await cloud[Symbol.asyncDispose]();
+});
+
+/** What a preview would do, by logical name, without what stays the same. */
+async function planned(): Promise<Record<string, string>> {
+  const { stdout } = await cloud.pulumi(["preview", "--json", "--stack", STACK]);
+  const { steps } = JSON.parse(stdout) as { steps: Step[] };
+  return Object.fromEntries(
+    steps.filter(({ op }) => op !== "same").map(({ op, urn }) => [urn.slice(urn.lastIndexOf("::") + 2), op]),
+  );
+}
+
+// One life of one stack; each test goes on where the one before ended.
+describe("a stack, from an empty account on", () => {
+  it("serves after the first up", async () => {
+    const up = await cloud.up(STACK);
+    expect(up.all).toContain("28 created");
+    expect(up.exitCode).toBe(0);
+    await probe(cloud, STACK, "first");
+  });
+
+  it("has nothing to do in a second up, and nothing has drifted", async () => {
+    const up = await cloud.up(STACK, "--expect-no-changes");
+    expect(up.all).toContain("28 unchanged");
+    expect(up.exitCode).toBe(0);
+    const preview = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", STACK]);
+    expect(preview.all).toContain("28 unchanged");
+    expect(preview.exitCode).toBe(0);
+  });
+
+  it("comes back by itself after a reboot of the droplet", async () => {
+    const before = await cloud.onDroplet(STACK, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
+    await cloud.onDroplet(STACK, "systemctl reboot");
+    await eventually("another boot", 90, async () => {
+      const now = await cloud.onDroplet(STACK, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
+      expect(now.exitCode).toBe(0);
+      expect(now.stdout).not.toBe(before.stdout);
+    });
+    await probe(cloud, STACK, "second");
+    const { backendUrl = "" } = await cloud.outputs(STACK);
+    expect(await readRow(backendUrl, "first")).toBe("first");
+  });
+
+  it("touches only the backend when the log level changes", async () => {
+    await cloud.configure(STACK, "logLevel", "debug");
+    expect(await planned()).toEqual({ "convex-backend": "replace", "convex-acceptance": "replace" });
+    const key = (await cloud.outputs(STACK))["adminKey"];
+    const up = await cloud.up(STACK);
+    expect(up.exitCode).toBe(0);
+    expect((await cloud.outputs(STACK))["adminKey"]).toBe(key);
+  });
+
+  it("grows its volume in place, down to the file system", async () => {
+    await cloud.configure(STACK, "volumeSizeGb", "120");
+    expect(await planned()).toEqual({ "convex-volume": "update", "convex-setup": "update" });
+    const up = await cloud.up(STACK);
+    expect(up.exitCode).toBe(0);
+    const size = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -n 1 | tr -dc 0-9");
+    expect(Number(size.stdout)).toBeGreaterThan(115);
+  });
+
+  it("refuses to shrink it again, and changes nothing", async () => {
+    await cloud.configure(STACK, "volumeSizeGb", "100");
+    const preview = await cloud.pulumi(["preview", "--stack", STACK]);
+    expect(preview.all).toContain("can only be expanded and not shrunk");
+    expect(preview.exitCode).not.toBe(0);
+    await cloud.configure(STACK, "volumeSizeGb", "120");
+  });
+
+  it("keeps data, secret and key when its droplet is replaced", async () => {
+    const before = await cloud.outputs(STACK);
+    const up = await cloud.up(STACK, "--replace", "**convex-droplet");
+    expect(up.all).not.toContain("convex-volume");
+    expect(up.exitCode).toBe(0);
+    const after = await cloud.outputs(STACK);
+    expect(after["adminKey"]).toBe(before["adminKey"]);
+    expect(await readRow(after["backendUrl"] ?? "", "first")).toBe("first");
+    await probe(cloud, STACK, "third");
+    expect((await cloud.pulumi(["preview", "--expect-no-changes", "--stack", STACK])).exitCode).toBe(0);
+  });
+
+  it("is destroyed to the last resource, without help", async () => {
+    const destroy = await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]);
+    expect(destroy.exitCode).toBe(0);
+    for (const kind of ["droplets", "volumes", "firewalls"]) {
+      expect(await (await cloud.cloud("GET", `/v2/${kind}`)).json()).toMatchObject({ [kind]: [] });
+    }
+    expect(await (await cloud.cloud("GET", "/v2/account/keys")).json()).toMatchObject({ ssh_keys: [] });
+  });
+});
