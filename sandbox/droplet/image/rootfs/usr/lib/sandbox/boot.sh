@@ -3,6 +3,9 @@
 # Reads /run/sandbox, which the sandbox fills from outside. Runs at each boot and leaves alone what it finds done.
 set -eu
 
+# Docker's request to power off, which systemd answers to from the end of this script on.
+trap 'exit 130' RTMIN+3
+
 # As on a real machine: what is mounted later is seen by services and containers that run already.
 mount --make-rshared /
 

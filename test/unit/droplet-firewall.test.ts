@@ -1,0 +1,78 @@
+import { expect, test } from "vitest";
+import type { FirewallSpec } from "../../sandbox/cloud/hypervisor.ts";
+import { renderPacketRules } from "../../sandbox/droplet/firewall.ts";
+import { sandboxHome } from "../../sandbox/home.ts";
+
+const home = { ...sandboxHome("/somewhere"), id: "0123abcd", addressPrefix: "127.99.7", registryPort: 21001 };
+const network = { name: "sandbox", bridge: "sb-0123abcd", subnet: "198.18.4.0/23", gateway: "198.18.4.1" };
+const droplets = [
+  { id: 1, publicAddress: "127.99.7.1" },
+  { id: 2, publicAddress: "127.99.7.2" },
+];
+
+function render(firewalls: FirewallSpec[]) {
+  return renderPacketRules({ home, network, metadataPort: 4000, droplets, firewalls });
+}
+
+/** The rules of one chain. */
+function chain(rules: string, name: string): string[] {
+  const body = new RegExp(`chain ${name} \\{\\n(.*?)  \\}`, "s").exec(rules)?.[1];
+  if (body === undefined) throw new Error(`no chain ${name} in ${rules}`);
+  return body
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+}
+
+test("the table is replaced in one transaction, be it there or not", () => {
+  expect(render([]).split("\n").slice(0, 3)).toEqual([
+    "table ip sandbox_0123abcd",
+    "delete table ip sandbox_0123abcd",
+    "table ip sandbox_0123abcd {",
+  ]);
+});
+
+test("public addresses lead to the droplets' own", () => {
+  expect(chain(render([]), "to_private_addresses")).toEqual([
+    "type nat hook output priority -100;",
+    "ip daddr 127.99.7.1 dnat to 198.18.5.1",
+    "ip daddr 127.99.7.2 dnat to 198.18.5.2",
+  ]);
+});
+
+test("a droplet that no firewall names is open", () => {
+  const rules = render([{ id: "f", dropletIds: [2], inbound: [], outbound: [] }]);
+  expect(chain(rules, "inbound_1")).toEqual([]);
+  expect(chain(rules, "outbound_1")).toEqual([]);
+  expect(chain(rules, "inbound_2")).toEqual(["drop"]);
+  expect(chain(rules, "outbound_2")).toEqual(["drop"]);
+});
+
+test("each protocol, port and address of each firewall is a rule, IPv6 aside", () => {
+  const rules = render([
+    {
+      id: "a",
+      dropletIds: [1],
+      inbound: [
+        { protocol: "tcp", ports: "22", addresses: ["0.0.0.0/0", "::/0"] },
+        { protocol: "udp", ports: "8000-9000", addresses: ["10.0.0.0/8", "192.0.2.7/32"] },
+      ],
+      outbound: [{ protocol: "tcp", ports: "all", addresses: ["0.0.0.0/0"] }],
+    },
+    {
+      id: "b",
+      dropletIds: [2, 1],
+      inbound: [{ protocol: "icmp", ports: "all", addresses: ["0.0.0.0/0"] }],
+      outbound: [],
+    },
+  ]);
+  expect(chain(rules, "inbound_1")).toEqual([
+    "ct original ip saddr 0.0.0.0/0 tcp dport 22 accept",
+    "ct original ip saddr 10.0.0.0/8 udp dport 8000-9000 accept",
+    "ct original ip saddr 192.0.2.7/32 udp dport 8000-9000 accept",
+    "ct original ip saddr 0.0.0.0/0 meta l4proto icmp accept",
+    "drop",
+  ]);
+  expect(chain(rules, "outbound_1")).toEqual(["ip daddr 0.0.0.0/0 meta l4proto tcp accept", "drop"]);
+  expect(chain(rules, "inbound_2")).toEqual(["ct original ip saddr 0.0.0.0/0 meta l4proto icmp accept", "drop"]);
+});
