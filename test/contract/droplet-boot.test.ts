@@ -1,3 +1,4 @@
+import { mkdir, writeFile } from "node:fs/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
@@ -8,6 +9,8 @@ let droplet: DropletSpec;
 
 beforeAll(async () => {
   lab = await openLab();
+  await mkdir(`${lab.home.root}/registry`, { recursive: true });
+  await writeFile(`${lab.home.root}/registry/ca.crt`, "an authority\n");
   droplet = lab.spec(1, {
     write_files: [{ path: "/etc/greeting", content: "hello", permissions: "0640" }],
     runcmd: [["touch", "/var/lib/ran"]],
@@ -46,7 +49,7 @@ describe("a booted droplet", () => {
     );
     expect(await lab.ssh(droplet, "cat /var/lib/cloud/instance/user-data.txt")).toBe(droplet.userData?.trim());
     const readable =
-      "runuser -u nobody -- find / -xdev -path /usr -prune -o -name 'user-data*' -readable -print 2>/dev/null";
+      "runuser -u nobody -- find / -path /usr -prune -o -path /proc -prune -o -name 'user-data*' -readable -print 2>/dev/null";
     expect(await lab.ssh(droplet, `${readable} || true`)).toBe("");
   });
 
@@ -55,10 +58,15 @@ describe("a booted droplet", () => {
     expect(await lab.ssh(droplet, "ls /home")).toBe("");
   });
 
+  test("trusts the sandbox's registry and knows where it is", async () => {
+    const folder = `/etc/docker/certs.d/registry.sandbox:${lab.home.registryPort}`;
+    expect(await lab.ssh(droplet, `cat ${folder}/ca.crt`)).toBe("an authority");
+    expect(await lab.ssh(droplet, "getent hosts registry.sandbox")).toMatch(/^198\.\d+\.\d+\.1 +registry\.sandbox$/);
+  });
+
   test("keeps files that Docker would hold on to as plain files", async () => {
     await lab.ssh(droplet, "echo '10.9.8.7 elsewhere' >> /etc/hosts && sed -i s/elsewhere/somewhere/ /etc/hosts");
     expect(await lab.ssh(droplet, "getent hosts somewhere")).toBe("10.9.8.7        somewhere");
-    expect(await lab.ssh(droplet, "getent hosts registry.sandbox")).toMatch(/^198\.\d+\.\d+\.1 +registry\.sandbox$/);
   });
 
   test("answers questions about itself at the metadata address, and only there", async () => {
