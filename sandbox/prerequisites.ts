@@ -125,18 +125,22 @@ async function startEngine(): Promise<void> {
   mkdirSync(ENGINE_FOLDER, { recursive: true, mode: 0o700 });
   const log = openSync(ENGINE_LOG, "a", 0o600);
   const engine = spawn("dockerd", [], { detached: true, stdio: ["ignore", log, log] });
-  engine.on("error", () => undefined); // told below, when nothing answers
   engine.unref();
   closeSync(log);
-  writeFileSync(ENGINE_PID, String(engine.pid ?? 0));
-  try {
-    await until(60_000, "the Docker engine to answer", engineAnswers);
-  } catch {
+  const fate: { ended: boolean } = { ended: false };
+  engine.once("exit", () => (fate.ended = true)).once("error", () => (fate.ended = true));
+  const timedOut = await until(60_000, "the Docker engine to answer", async () => fate.ended || engineAnswers()).then(
+    () => false,
+    () => true,
+  );
+  if (fate.ended || timedOut) {
     const lines = readFileSync(ENGINE_LOG, "utf8").trim().split("\n").slice(-10);
     throw new Error(
-      `Docker: dockerd was started and does not answer, its last lines are:\n${lines.map((line) => `  ${line}`).join("\n")}`,
+      `Docker: its engine cannot be started here, its last lines are below. Mend that, or start an engine yourself: dockerd\n` +
+        lines.map((line) => `  ${line}`).join("\n"),
     );
   }
+  writeFileSync(ENGINE_PID, String(engine.pid));
 }
 
 function isEngine(pid: number): boolean {
