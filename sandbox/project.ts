@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -14,24 +15,30 @@ export function projectFolder(home: SandboxHome): string {
 }
 
 /**
- * Lays out a Pulumi project that runs the checkout's program with settings of the sandbox's own. Pulumi writes into the
- * files beside Pulumi.yaml, salts for one; in a folder of the sandbox that never shows up as a change of the checkout.
+ * Lays out a Pulumi project that runs the checkout's program. Pulumi writes into the files beside Pulumi.yaml, salts for
+ * one; in a folder of the sandbox that never shows up as a change of the checkout.
  *
- * @param settings  set in every stack's file, over what it had; whatever else was set there stays
+ * @param defaults  settings whose default is another one in this sandbox
  */
-export async function layOutProject(home: SandboxHome, settings: Record<string, string | number>): Promise<void> {
+export async function layOutProject(home: SandboxHome, defaults: Record<string, string>): Promise<void> {
   const folder = projectFolder(home);
   await mkdir(folder, { recursive: true });
-
   const project = parseDocument(await readFile(path.join(CHECKOUT, "Pulumi.yaml"), "utf8"));
   project.set("main", path.relative(folder, path.join(CHECKOUT, "index.ts")));
+  for (const [key, value] of Object.entries(defaults)) project.setIn(["config", key, "default"], value);
   await writeFile(path.join(folder, "Pulumi.yaml"), project.toString());
+}
 
-  for (const stack of ["sandbox", "dev", "prod"]) {
-    const name = `Pulumi.${stack}.yaml`;
-    const file = path.join(folder, name);
-    const document = parseDocument(await readFile(existsSync(file) ? file : path.join(CHECKOUT, name), "utf8"));
-    for (const [key, value] of Object.entries(settings)) document.setIn(["config", `convex-droplet:${key}`], value);
-    await writeFile(file, document.toString());
-  }
+/**
+ * Gives a stack its file: the checkout's, where that has one, and a tunnel port of its own. The port that the program
+ * would derive from the stack's name alone would be the same in every sandbox of this computer.
+ */
+export async function layOutStack(home: SandboxHome, stack: string): Promise<void> {
+  const name = `Pulumi.${stack}.yaml`;
+  const file = path.join(projectFolder(home), name);
+  const source = [file, path.join(CHECKOUT, name)].find((candidate) => existsSync(candidate));
+  const document = parseDocument(source === undefined ? "config: {}\n" : await readFile(source, "utf8"));
+  const hash = createHash("sha256").update(`${home.id}/${stack}`).digest().readUInt32BE();
+  document.setIn(["config", "convex-droplet:tunnelPort"], 30_000 + (hash % 10_000));
+  await writeFile(file, document.toString());
 }

@@ -16,7 +16,7 @@ import { officialImagesReachable, publishImages } from "./images/build.ts";
 import { startRegistry, stopRegistry } from "./images/registry.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "./prerequisites.ts";
 import { step } from "./progress.ts";
-import { layOutProject, projectFolder } from "./project.ts";
+import { layOutProject, layOutStack, projectFolder } from "./project.ts";
 
 /** The stack the sandbox deploys unless told otherwise. */
 export const STACK = "sandbox";
@@ -34,7 +34,7 @@ export async function prepare(home: SandboxHome): Promise<void> {
   await step("Droplet image", ensureDropletImage);
   const images = await step("Convex images", (progress) => convexImages(home, progress));
   await step("Cloud", () => startCloud(home));
-  await layOutProject(home, { ...images, tunnelPort: home.apiPort + 10_000 });
+  await layOutProject(home, images);
 }
 
 /** Runs `pulumi` in the sandbox's project, against its cloud and its state, and gives back what it prints on stdout. */
@@ -70,6 +70,7 @@ export async function deploy(home: SandboxHome, stack = STACK): Promise<void> {
 
 /** Makes a stack unless it is there. */
 export async function selectStack(home: SandboxHome, stack: string): Promise<void> {
+  await layOutStack(home, stack);
   await pulumi(home, "stack", "select", "--create", stack);
 }
 

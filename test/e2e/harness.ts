@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -20,6 +20,8 @@ export interface Run {
 export class TestCloud implements AsyncDisposable {
   readonly home: SandboxHome;
   readonly env: Record<string, string | undefined>;
+  /** All that any `pulumi` printed that was not asked to show secrets. */
+  transcript = "";
 
   private constructor(home: SandboxHome, env: Record<string, string | undefined>) {
     this.home = home;
@@ -39,7 +41,10 @@ export class TestCloud implements AsyncDisposable {
 
   /** Runs `pulumi` as a user would who has this cloud in the environment; never throws, a test looks at the exit code. */
   async pulumi(args: string[], env: Record<string, string | undefined> = {}): Promise<Run> {
-    return run("pulumi", [...args, "--non-interactive"], projectFolder(this.home), { ...this.env, ...env });
+    const words = [...args, "--non-interactive"];
+    const finished = await run("pulumi", words, projectFolder(this.home), { env: { ...this.env, ...env } });
+    if (!args.includes("--show-secrets")) this.transcript += finished.all;
+    return finished;
   }
 
   async createStack(stack: string, settings: Record<string, string> = {}): Promise<void> {
@@ -70,9 +75,9 @@ export class TestCloud implements AsyncDisposable {
   }
 
   /** Runs a shell command as root on a stack's droplet; its own way in, with nothing of the program's. */
-  async onDroplet(stack: string, command: string): Promise<Run> {
+  async onDroplet(stack: string, command: string, input?: string): Promise<Run> {
     const { publicIp = "", sshPrivateKey = "", sshHostKey = "" } = await this.outputs(stack);
-    return ssh({ host: publicIp, key: sshPrivateKey, hostKey: sshHostKey }, command);
+    return ssh({ host: publicIp, key: sshPrivateKey, hostKey: sshHostKey }, command, input);
   }
 
   /** Tells the cloud to fail; see sandbox/cloud/faults.ts for what it can be told. */
@@ -96,11 +101,15 @@ export class TestCloud implements AsyncDisposable {
 }
 
 /** OpenSSH with the host key pinned. */
-export async function ssh(target: { host: string; key: string; hostKey: string }, command: string): Promise<Run> {
+export async function ssh(
+  target: { host: string; key: string; hostKey: string },
+  command: string,
+  input?: string,
+): Promise<Run> {
   const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-e2e-ssh-"));
   try {
-    await execa("install", ["-m", "600", "/dev/stdin", path.join(folder, "key")], { input: `${target.key.trim()}\n` });
-    await execa("install", ["/dev/stdin", path.join(folder, "hosts")], { input: `${target.host} ${target.hostKey}\n` });
+    await writeFile(path.join(folder, "key"), `${target.key.trim()}\n`, { mode: 0o600 });
+    await writeFile(path.join(folder, "hosts"), `${target.host} ${target.hostKey}\n`);
     const options = [
       `UserKnownHostsFile=${folder}/hosts`,
       "StrictHostKeyChecking=yes",
@@ -108,7 +117,7 @@ export async function ssh(target: { host: string; key: string; hostKey: string }
       "LogLevel=ERROR",
     ];
     const words = ["-i", path.join(folder, "key"), ...options.flatMap((option) => ["-o", option])];
-    return await run("ssh", [...words, `root@${target.host}`, command], folder);
+    return await run("ssh", [...words, `root@${target.host}`, command], folder, { input });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -132,8 +141,8 @@ async function run(
   command: string,
   args: string[],
   cwd: string,
-  env: Record<string, string | undefined> = {},
+  { env = {}, input = "" }: { env?: Record<string, string | undefined>; input?: string | undefined },
 ): Promise<Run> {
-  const { exitCode, stdout, all } = await execa(command, args, { cwd, env, stdin: "ignore", all: true, reject: false });
+  const { exitCode, stdout, all } = await execa(command, args, { cwd, env, input, all: true, reject: false });
   return { exitCode: exitCode ?? 1, stdout, all };
 }

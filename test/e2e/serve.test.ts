@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, TestCloud } from "./harness.ts";
+import { leaksIn, leaksInFiles, ProcessWatch, secretsOf } from "./leaks.ts";
 import { probe, readRow } from "./probe.ts";
 
 const STACK = "serve";
@@ -12,13 +13,16 @@ interface Step {
 }
 
 let cloud: TestCloud;
+let processes: ProcessWatch;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
+  processes = new ProcessWatch();
   await cloud.createStack(STACK, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8" });
 });
 
 afterAll(async () => {
+  await processes[Symbol.asyncDispose]();
   await cloud[Symbol.asyncDispose]();
 });
 
@@ -98,6 +102,48 @@ describe("a stack, from an empty account on", () => {
     expect(await readRow(after["backendUrl"] ?? "", "first")).toBe("first");
     await probe(cloud, STACK, "third");
     expect((await cloud.pulumi(["preview", "--expect-no-changes", "--stack", STACK])).exitCode).toBe(0);
+  });
+
+  it("has shown no secret to anybody", async () => {
+    const secrets = await secretsOf(cloud, STACK);
+    expect(Object.keys(secrets).sort()).toEqual([
+      "convex-admin-password.result",
+      "convex-deploy-key.privateKeyOpenssh",
+      "convex-deploy-key.privateKeyPem",
+      "convex-deploy-key.privateKeyPemPkcs8",
+      "convex-host-key.privateKeyOpenssh",
+      "convex-host-key.privateKeyPem",
+      "convex-host-key.privateKeyPemPkcs8",
+      "convex-instance-secret.result",
+      "convex-password.result",
+      "convex-serve.adminKey",
+      "convex-serve.sshPrivateKey",
+      "passphrase",
+      "token",
+    ]);
+    await cloud.pulumi(["preview", "--diff", "--show-replacement-steps", "--stack", STACK], { PULUMI_DEBUG: "1" });
+    const { stdout: state } = await cloud.pulumi(["stack", "export", "--stack", STACK]);
+
+    // The backend's own start script gives its secret and its database's URL as arguments; only root sees them there.
+    const commands = processes.commandLines.split("\n").filter((line) => !line.includes("--instance-secret"));
+    const needles = Object.values(secrets).join("\n");
+    const logs = await cloud.onDroplet(
+      STACK,
+      "journalctl --no-pager; cat /var/log/*.log; docker logs convex-backend 2>&1",
+    );
+    const unit = await cloud.onDroplet(STACK, "runuser -u nobody -- ps -eo args");
+    const readable = "grep -rsIlF -D skip -f - /etc /var /usr/local /opt /mnt /home /root /run /tmp";
+    const files = await cloud.onDroplet(STACK, `runuser -u nobody -- ${readable}`, needles);
+    expect(logs.exitCode).toBe(0);
+    expect([
+      ...leaksIn("what pulumi printed", cloud.transcript, secrets),
+      ...leaksIn("the encrypted state", state, secrets),
+      ...leaksIn("a process list", commands.join("\n"), secrets),
+      ...leaksIn("a process list on the droplet", unit.stdout, secrets),
+      ...leaksIn("the droplet's logs", logs.all, secrets),
+      ...(await leaksInFiles(cloud.home.root, secrets)),
+    ]).toEqual([]);
+    expect(files.stdout).toBe("");
   });
 
   it("is destroyed to the last resource, without help", async () => {

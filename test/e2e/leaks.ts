@@ -1,0 +1,80 @@
+import { readFile, readdir, stat } from "node:fs/promises";
+import path from "node:path";
+
+import type { TestCloud } from "./harness.ts";
+
+/** A secret by a name that may be shown, and a piece of it that no other text contains. */
+export type Needles = Record<string, string>;
+
+/** All secrets of a stack, as its decrypted state tells them, and those of the cloud it is on. */
+export async function secretsOf(cloud: TestCloud, stack: string): Promise<Needles> {
+  const { stdout } = await cloud.pulumi(["stack", "export", "--show-secrets", "--stack", stack]);
+  const { deployment } = JSON.parse(stdout) as { deployment: { resources: { urn: string; outputs?: unknown }[] } };
+  const found: Needles = {};
+  for (const { urn, outputs } of deployment.resources) {
+    const name = urn.slice(urn.lastIndexOf("::") + 2);
+    for (const [key, value] of Object.entries((outputs ?? {}) as Record<string, unknown>)) {
+      const plain = (value as { plaintext?: string } | null)?.plaintext;
+      if (plain === undefined || !/result|privateKey|adminKey/.test(key)) continue;
+      found[`${name}.${key}`] = needle(JSON.parse(plain) as string);
+    }
+  }
+  found["passphrase"] = (await readFile(cloud.env["PULUMI_CONFIG_PASSPHRASE_FILE"] ?? "", "utf8")).trim();
+  found["token"] = cloud.env["DIGITALOCEAN_TOKEN"] ?? "";
+  return found;
+}
+
+/** Of a key in PEM, a line from its middle: its first ones are the same for all. */
+function needle(secret: string): string {
+  const lines = secret.trim().split("\n");
+  return lines.length < 4 ? secret.trim() : (lines.at(-3) ?? secret);
+}
+
+/** Which secrets a text holds, as `name in place`. */
+export function leaksIn(place: string, text: string, secrets: Needles): string[] {
+  return Object.entries(secrets).flatMap(([name, value]) => (text.includes(value) ? [`${name} in ${place}`] : []));
+}
+
+/** Which secrets stand in files below a folder that anybody but their owner may read. */
+export async function leaksInFiles(folder: string, secrets: Needles): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  const leaks = await Promise.all(
+    files.map(async (file) => {
+      const { size, mode } = await stat(file);
+      if (size > 32 * 1024 * 1024 || (mode & 0o077) === 0) return [];
+      return leaksIn(file, await readFile(file, "latin1"), secrets);
+    }),
+  );
+  return leaks.flat();
+}
+
+/** Reads the command lines of all processes of this computer, those in droplets too, again and again until disposed of. */
+export class ProcessWatch implements AsyncDisposable {
+  readonly #seen = new Set<string>();
+  readonly #loop: Promise<void>;
+  #stopped = false;
+
+  constructor() {
+    this.#loop = this.#watch();
+  }
+
+  /** Every command line seen so far, one a line. */
+  get commandLines(): string {
+    return [...this.#seen].join("\n");
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopped) {
+      const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+      const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
+      for (const line of lines) if (line !== "") this.#seen.add(line.replaceAll("\0", " "));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await this.#loop;
+  }
+}
