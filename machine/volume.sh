@@ -17,8 +17,13 @@ main() {
   device=$(readlink -f "$link")
   wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb"
   [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
-  mount_device "$volume" "$device" "$mountpoint"
-  grow "$device"
+  if findmnt --mountpoint "$mountpoint" > /dev/null; then
+    check_mounted "$volume" "$device" "$mountpoint"
+    grow_mounted "$device"
+  else
+    grow_unmounted "$device"
+    mount_device "$volume" "$device" "$mountpoint"
+  fi
 }
 
 # A volume that was grown a moment ago may not show its size yet.
@@ -41,29 +46,52 @@ format_if_blank() {
   fi
 }
 
-mount_device() {
+check_mounted() {
   local volume=$1 device=$2 mountpoint=$3 mounted
-  mkdir -p "$mountpoint"
-  mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint" || true)
-  if [[ -z $mounted ]]; then
-    if [[ -n $(ls -A "$mountpoint") ]]; then
-      fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run pulumi up again"
-    fi
-    mount -t ext4 -o noatime,discard "$device" "$mountpoint"
-    changed "mounted volume $volume at $mountpoint"
-  elif [[ $(readlink -f "$mounted") != "$device" ]]; then
+  mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")
+  [[ $(readlink -f "$mounted") == "$device" ]] ||
     fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run pulumi up again"
+}
+
+mount_device() {
+  local volume=$1 device=$2 mountpoint=$3
+  mkdir -p "$mountpoint"
+  if [[ -n $(ls -A "$mountpoint") ]]; then
+    fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run pulumi up again"
+  fi
+  mount -t ext4 -o noatime,discard "$device" "$mountpoint"
+  changed "mounted volume $volume at $mountpoint"
+}
+
+# Kernels refuse this in some containers; then whatever uses the volume has to stop for the seconds that it takes.
+grow_mounted() {
+  local device=$1
+  is_smaller_than_device "$device" || return 0
+  if resize2fs "$device" > /dev/null 2>&1; then
+    changed "grew the file system, online"
+  else
+    say "the file system cannot be grown while it is in use here; stopping what uses it for a moment"
+    systemctl restart convex-volume.service || fail "$device: the file system could not be grown. Look at: journalctl -u convex-volume"
+    changed "grew the file system"
   fi
 }
 
-grow() {
-  local device=$1 before after
-  before=$(blocks "$device")
-  resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown to its device. Look at: resize2fs $device"
-  after=$(blocks "$device")
-  [[ $before == "$after" ]] || changed "grew the file system from $before to $after blocks"
+grow_unmounted() {
+  local device=$1 checked=0
+  is_smaller_than_device "$device" || return 0
+  # 1 means that something was found and repaired.
+  e2fsck -pf "$device" > /dev/null || checked=$?
+  ((checked <= 1)) || fail "$device: its file system needs a person. Look at: e2fsck $device"
+  resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown. Look at: resize2fs $device"
+  changed "grew the file system"
 }
 
-blocks() { dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block count: *//p'; }
+# By more than what alignment may leave unused at the end.
+is_smaller_than_device() {
+  local blocks size
+  blocks=$(dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block count: *//p')
+  size=$(dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block size: *//p')
+  (($(blockdev --getsize64 "$1") - blocks * size > 256 * 1024 ** 2))
+}
 
 main "$@"
