@@ -14,6 +14,8 @@ const PACKAGES: Record<string, string> = {
   mmdebstrap: "mmdebstrap",
   nft: "nftables",
   losetup: "mount",
+  nsenter: "util-linux",
+  "mkfs.xfs": "xfsprogs",
   "mkfs.ext4": "e2fsprogs",
   "docker-registry": "docker-registry",
   openssl: "openssl",
