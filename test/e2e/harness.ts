@@ -1,4 +1,5 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -16,6 +17,10 @@ export interface Run {
   all: string;
 }
 
+const PREFIX = "convex-droplet-e2e-";
+/** File in a cloud's folder with the id of the process that uses it. */
+const OWNER = "owner";
+
 /** A cloud of a test's own, gone with the test: nothing of it is shared with the checkout's sandbox or with another test. */
 export class TestCloud implements AsyncDisposable {
   readonly home: SandboxHome;
@@ -29,8 +34,10 @@ export class TestCloud implements AsyncDisposable {
   }
 
   static async start(): Promise<TestCloud> {
-    const home = sandboxHome(await mkdtemp(path.join(tmpdir(), "convex-droplet-e2e-")));
+    await removeAbandoned();
+    const home = sandboxHome(await mkdtemp(path.join(tmpdir(), PREFIX)));
     try {
+      await writeFile(path.join(home.root, OWNER), String(process.pid));
       await prepare(home);
       return new TestCloud(home, await environment(home));
     } catch (error) {
@@ -100,13 +107,22 @@ export class TestCloud implements AsyncDisposable {
   }
 }
 
+/** Takes down the clouds of test runs that were killed. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of (await readdir(tmpdir())).filter((entry) => entry.startsWith(PREFIX))) {
+    const root = path.join(tmpdir(), name);
+    const owner = await readFile(path.join(root, OWNER), "utf8").catch(() => "");
+    if (owner !== "" && !existsSync(`/proc/${owner}`)) await tearDown(sandboxHome(root), true);
+  }
+}
+
 /** OpenSSH with the host key pinned. */
 export async function ssh(
   target: { host: string; key: string; hostKey: string },
   command: string,
   input?: string,
 ): Promise<Run> {
-  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-e2e-ssh-"));
+  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-ssh-"));
   try {
     await writeFile(path.join(folder, "key"), `${target.key.trim()}\n`, { mode: 0o600 });
     await writeFile(path.join(folder, "hosts"), `${target.host} ${target.hostKey}\n`);
