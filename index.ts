@@ -17,7 +17,7 @@ const host = new Host("convex", {
   publicPorts: [settings.apiPort, settings.sitePort],
 });
 
-const tunnel = await openRunTunnel(settings.tunnelPort, {
+const tunnel = openRunTunnel(settings.tunnelPort, {
   host: host.publicIp,
   privateKey: host.deployKey,
   hostKey: host.hostKey,

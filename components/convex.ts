@@ -11,7 +11,7 @@ export interface ConvexArgs {
   /** How to reach the machine the containers run on. */
   connection: Connection;
   /** The Docker engine's address, `unix:///…`. */
-  dockerHost: string;
+  dockerHost: pulumi.Input<string>;
   /** Folder on the machine for the backend's files: function code, stored files, search indexes. */
   dataDirectory: pulumi.Input<string>;
   /** The server without a database; secret. */

@@ -12,7 +12,7 @@ export interface PostgresArgs {
   /** Mount point of the volume its data goes to. */
   mountpoint: pulumi.Input<string>;
   /** Port on this computer that leads to the server's socket; `0` is not possible here, it must not move between runs. */
-  tunnelPort: number;
+  tunnelPort: pulumi.Input<number>;
   /** Name of the database; another name makes another, empty database. */
   database: string;
   /** Connections its role may open. Changing it restarts the server. */

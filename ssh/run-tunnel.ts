@@ -4,12 +4,12 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { openTunnel } from "./tunnel.ts";
 
-/** The near ends of the tunnel, as the providers of a run see them. Both are the same on every computer. */
+/** The near ends of the tunnel, as the providers of a run see them; known once it is open, the same on every computer. */
 export interface RunTunnel {
   /** The Docker engine's address. */
-  dockerHost: string;
+  dockerHost: pulumi.Output<string>;
   /** Port on 127.0.0.1 that leads to PostgreSQL's socket. */
-  postgresPort: number;
+  postgresPort: pulumi.Output<number>;
 }
 
 /**
@@ -21,22 +21,32 @@ export interface RunTunnel {
  *
  * @param port  0 derives one from project and stack, from 20000 to 29999
  */
-export async function openRunTunnel(
+export function openRunTunnel(
   port: number,
   target: { host: pulumi.Output<string>; privateKey: pulumi.Output<string>; hostKey: pulumi.Output<string> },
-): Promise<RunTunnel> {
+): RunTunnel {
   const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
-  // One folder for all users of a computer would be the first one's; the port keeps stacks apart.
-  const socket = `/tmp/convex-droplet-${postgresPort}/needs-PULUMI_RUN_PROGRAM=true.sock`;
-  await openTunnel(known(target), [
-    { from: { socket }, to: "/var/run/docker.sock" },
-    { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
-  ]);
-  return { dockerHost: `unix://${socket}`, postgresPort };
+  const dockerHost = target.hostKey.apply(async (hostKey) => {
+    // Runs that meet at a socket share it, and Docker asks nobody's name: so a socket is called after the machine it leads
+    // to, which two stacks never have in common, even where they share their name or their port.
+    const socket = `/tmp/convex-droplet-${fingerprint(hostKey)}/needs-PULUMI_RUN_PROGRAM=true.sock`;
+    await openTunnel(known(target), [
+      { from: { socket }, to: "/var/run/docker.sock" },
+      { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
+    ]).catch((error: unknown) => {
+      throw new pulumi.RunError(error instanceof Error ? error.message : String(error));
+    });
+    return `unix://${socket}`;
+  });
+  return { dockerHost, postgresPort: dockerHost.apply(() => postgresPort) };
 }
 
 function portOf(stack: string): number {
   return 20000 + (createHash("sha256").update(stack).digest().readUInt32BE() % 10000);
+}
+
+function fingerprint(hostKey: string): string {
+  return createHash("sha256").update(hostKey).digest("hex").slice(0, 16);
 }
 
 /** Resolves once all values are known, which in the preview of a droplet that does not exist yet is never. */
