@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a fresh droplet a host for Convex: waits for cloud-init, closes the metadata service to all but root, hardens SSH,
-# mounts the data volume with its guard, installs Docker. The second run changes nothing and says so.
+# Makes a fresh droplet a host for Convex: waits for cloud-init, closes the metadata service and the process list to all but
+# root, hardens SSH, mounts the data volume with its guard, installs Docker. The second run changes nothing and says so.
 #
 #   host.sh VOLUME SIZE_GB MOUNTPOINT <operators' public keys, one a line
 set -euo pipefail
@@ -10,11 +10,13 @@ source "$here/lib.sh"
 
 main() {
   local volume=$1 size_gb=$2 mountpoint=$3
+  lock
   await_cloud_init
   install_packages nftables docker.io e2fsprogs curl
   # Debian has put the client into a package of its own, Ubuntu has not.
-  command -v docker >/dev/null || install_packages docker-cli
+  command -v docker > /dev/null || install_packages docker-cli
   guard_metadata
+  hide_processes
   admit_operators
   attach_volume "$volume" "$size_gb" "$mountpoint"
   configure_docker "$mountpoint"
@@ -40,59 +42,64 @@ await_cloud_init() {
 
 # User-data holds the host's private key and stays readable through the metadata service for the droplet's whole life.
 guard_metadata() {
-  local rewritten=0
-  put_file 0644 /etc/convex-droplet/metadata-guard.nft < "$here/files/metadata-guard.nft" && rewritten=1
+  put_file 0644 /etc/convex-droplet/metadata-guard.nft metadata-guard < "$here/files/metadata-guard.nft"
   put_unit convex-metadata-guard.service
-  if ((rewritten)); then systemctl restart convex-metadata-guard.service; fi
+  if pending metadata-guard; then
+    systemctl restart convex-metadata-guard.service
+    settled metadata-guard
+  fi
+}
+
+# The backend's own start script puts its secret and its database's URL on a command line.
+hide_processes() {
+  put_unit convex-hide-processes.service
 }
 
 admit_operators() {
-  local rewritten=0
-  put_file 0600 /etc/ssh/convex_operators && rewritten=1
-  put_file 0644 /etc/ssh/sshd_config.d/10-convex-droplet.conf < "$here/files/sshd.conf" && rewritten=1
-  if ((rewritten)); then
+  put_file 0600 /etc/ssh/convex_operators
+  put_file 0644 /etc/ssh/sshd_config.d/10-convex-droplet.conf sshd < "$here/files/sshd.conf"
+  if pending sshd; then
     sshd -t || fail "sshd: refuses its new configuration, see above. The running server was left alone"
     systemctl reload ssh.service
+    settled sshd
   fi
 }
 
 attach_volume() {
   local volume=$1 size_gb=$2 mountpoint=$3
   put_file 0644 /etc/convex-droplet/volume.env <<< "VOLUME=$volume
-MOUNTPOINT=$mountpoint" || true
+MOUNTPOINT=$mountpoint"
   bash "$here/volume.sh" prepare "$volume" "$mountpoint" "$size_gb"
   put_unit convex-volume.service
   install -d -m 0755 "$mountpoint/data" "$mountpoint/postgresql"
-  # -n: a second run must replace the link, not put another inside the folder it points to.
-  if [[ $(readlink /opt/convex) != "$mountpoint" ]]; then
-    [[ -L /opt/convex || ! -e /opt/convex ]] || fail "/opt/convex: is no link, it should link to $mountpoint. Move it away, then run pulumi up again"
-    ln -sfn "$mountpoint" /opt/convex
-    changed "linked /opt/convex to $mountpoint"
+  link_convex "$mountpoint"
+}
+
+link_convex() {
+  local mountpoint=$1
+  if [[ $(readlink /opt/convex) == "$mountpoint" ]]; then return; fi
+  if [[ -e /opt/convex || -L /opt/convex ]]; then
+    fail "/opt/convex: is something else, it should be a link to $mountpoint. Move it away, then run pulumi up again"
   fi
+  ln -s "$mountpoint" /opt/convex
+  changed "linked /opt/convex to $mountpoint"
 }
 
 configure_docker() {
-  local mountpoint=$1 rewritten=0
-  put_file 0644 /etc/docker/daemon.json < "$here/files/docker-daemon.json" && rewritten=1
-  put_file 0644 /etc/systemd/system/docker.service.d/convex-volume.conf < "$here/files/requires-volume.conf" && rewritten=1
-  if ((rewritten)); then
-    systemctl daemon-reload
-    systemctl enable --quiet docker.service
+  local mountpoint=$1
+  put_file 0644 /etc/docker/daemon.json docker < "$here/files/docker-daemon.json"
+  guard_unit docker.service "$mountpoint"
+  start_unit docker.service
+  if pending docker; then
     systemctl restart docker.service || fail "docker: does not start. Look at: journalctl -u docker"
+    settled docker
   fi
-  systemctl is-active --quiet docker.service || {
-    systemctl start docker.service
-    changed "started docker"
-  }
 }
 
 # put_unit NAME: installs a unit, enables and starts it.
 put_unit() {
-  if put_file 0644 "/etc/systemd/system/$1" < "$here/files/$1"; then
-    systemctl daemon-reload
-    systemctl enable --quiet "$1"
-  fi
-  systemctl is-active --quiet "$1" || systemctl start "$1"
+  put_file 0644 "/etc/systemd/system/$1" systemd < "$here/files/$1"
+  start_unit "$1"
 }
 
 main "$@"

@@ -14,18 +14,28 @@ readonly CLUSTER=main ADMINISTRATOR=convex_admin
 main() {
   local mountpoint=$1 gateway=$2 subnet=$3 database=$4 role=$5 max_connections=$6 password version
   IFS= read -r password
+  lock
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
   # Otherwise the package makes a cluster of its own on the root disk.
-  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false" || true
+  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
   install_packages postgresql
   version=$(dpkg-query -W -f '${Version}' postgresql)
   version=${version%%+*}
-  put_file 0644 /etc/sysctl.d/90-convex-droplet.conf < "$here/files/sysctl.conf" && sysctl --quiet --load /etc/sysctl.d/90-convex-droplet.conf
+  allow_early_binding
   create_cluster "$version" "$mountpoint/postgresql"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$max_connections"
   grant_administrator "$password"
   verify "$gateway" "$max_connections"
   finish
+}
+
+allow_early_binding() {
+  local file=/etc/sysctl.d/90-convex-droplet.conf
+  put_file 0644 "$file" sysctl < "$here/files/sysctl.conf"
+  if pending sysctl; then
+    sysctl --quiet --load "$file"
+    settled sysctl
+  fi
 }
 
 create_cluster() {
@@ -56,8 +66,8 @@ create_cluster() {
 
 configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 max_connections=$7
-  local etc=/etc/postgresql/$version/$CLUSTER reload=0 unit=postgresql@$version-$CLUSTER.service
-  put_postgres_file "$etc/postgresql.conf" <<EOF && reload=1
+  local etc=/etc/postgresql/$version/$CLUSTER unit=postgresql@$version-$CLUSTER.service
+  put_postgres_file "$etc/postgresql.conf" << EOF
 # Where things are, in the layout of Debian's tools; what is set is in conf.d, a file each.
 data_directory = '$mountpoint/postgresql/$version/$CLUSTER'
 hba_file = '$etc/pg_hba.conf'
@@ -66,8 +76,8 @@ external_pid_file = '/var/run/postgresql/$version-$CLUSTER.pid'
 unix_socket_directories = '/var/run/postgresql'
 include_dir 'conf.d'
 EOF
-  put_postgres_file "$etc/pg_ident.conf" <<<"# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME" && reload=1
-  put_postgres_file "$etc/conf.d/10-convex-droplet.conf" <<EOF && reload=1
+  put_postgres_file "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
+  put_postgres_file "$etc/conf.d/10-convex-droplet.conf" << EOF
 listen_addresses = 'localhost, $gateway'
 port = 5432
 max_connections = $max_connections
@@ -77,28 +87,28 @@ ssl = off
 # A quarter of the memory, as the manual advises for a start.
 shared_buffers = '$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 4096))MB'
 EOF
-  put_postgres_file "$etc/pg_hba.conf" << 'EOF' && reload=1
+  put_postgres_file "$etc/pg_hba.conf" << 'EOF'
 # Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
 include_dir pg_hba.d
 EOF
-  put_postgres_file "$etc/pg_hba.d/10-convex-droplet.conf" << EOF && reload=1
+  put_postgres_file "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
 # TYPE  DATABASE  USER  ADDRESS  METHOD
 local   all       postgres                 peer
 local   all       $ADMINISTRATOR           scram-sha-256
 host    "$database"  "$role"  $subnet      scram-sha-256
 EOF
-  if put_file 0644 "/etc/systemd/system/postgresql@.service.d/convex-volume.conf" < "$here/files/requires-volume.conf"; then
-    systemctl daemon-reload
-  fi
-  systemctl enable --quiet postgresql.service
+  guard_unit postgresql@.service "$mountpoint"
+  reload_units
+  systemctl is-enabled --quiet postgresql.service || systemctl enable --quiet postgresql.service
   if ! systemctl is-active --quiet "$unit"; then
     systemctl start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
     changed "started PostgreSQL $version"
-  elif ((reload)); then
+  elif pending postgresql; then
     systemctl reload "$unit"
     changed "reloaded PostgreSQL's configuration"
   fi
   wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+  settled postgresql
   if [[ $(sql "SELECT count(*) FROM pg_settings WHERE pending_restart") != 0 ]]; then
     say "restarting PostgreSQL for: $(sql "SELECT string_agg(name, ', ') FROM pg_settings WHERE pending_restart")"
     systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
@@ -144,7 +154,7 @@ verify() {
 # put_postgres_file PATH: as put_file, for a file that only root writes and the server reads.
 put_postgres_file() {
   install -d -o postgres -g postgres -m 0755 "${1%/*}"
-  put_file 0644 "$1"
+  put_file 0644 "$1" postgresql
 }
 
 sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }
