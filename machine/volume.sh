@@ -21,6 +21,7 @@ main() {
     check_mounted "$volume" "$device" "$mountpoint"
     grow_mounted "$device"
   else
+    check_file_system "$device" -p
     grow_unmounted "$device"
     mount_device "$volume" "$device" "$mountpoint"
   fi
@@ -49,8 +50,8 @@ format_if_blank() {
 check_mounted() {
   local volume=$1 device=$2 mountpoint=$3 mounted
   mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")
-  [[ $(readlink -f "$mounted") == "$device" ]] ||
-    fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run pulumi up again"
+  [[ $(readlink -f "$mounted") == "$device" ]] \
+    || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run pulumi up again"
 }
 
 mount_device() {
@@ -59,6 +60,8 @@ mount_device() {
   if [[ -n $(ls -A "$mountpoint") ]]; then
     fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run pulumi up again"
   fi
+  # If the volume is ever pulled away, Docker must not make a container's folder on the root disk instead.
+  chattr +i "$mountpoint"
   mount -t ext4 -o noatime,discard "$device" "$mountpoint"
   changed "mounted volume $volume at $mountpoint"
 }
@@ -77,13 +80,21 @@ grow_mounted() {
 }
 
 grow_unmounted() {
-  local device=$1 checked=0
+  local device=$1
   is_smaller_than_device "$device" || return 0
-  # 1 means that something was found and repaired.
-  e2fsck -pf "$device" > /dev/null || checked=$?
-  ((checked <= 1)) || fail "$device: its file system needs a person. Look at: e2fsck $device"
+  check_file_system "$device" -pf
   resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown. Look at: resize2fs $device"
   changed "grew the file system"
+}
+
+check_file_system() {
+  local device=$1 how=$2 report status=0
+  report=$(e2fsck "$how" "$device" 2>&1) || status=$?
+  # 1 means that something was found and repaired.
+  if ((status > 1)); then
+    say "$report"
+    fail "$device: its file system needs a person, see above. Nothing was started. Look at: e2fsck $device"
+  fi
 }
 
 # By more than what alignment may leave unused at the end.
