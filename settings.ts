@@ -111,6 +111,16 @@ export function databaseName(instanceName: string): string {
   return instanceName.replaceAll("-", "_");
 }
 
+/** The API token, from where the provider takes it; empty where there is none. */
+export function apiToken(): string {
+  return (
+    new pulumi.Config("digitalocean").get("token") ??
+    process.env["DIGITALOCEAN_TOKEN"] ??
+    process.env["DIGITALOCEAN_ACCESS_TOKEN"] ??
+    ""
+  );
+}
+
 /** What droplet, volume and firewall of a stack are called: DigitalOcean takes lower-case letters, digits and dashes. */
 export function label(stack: string): string {
   const name = `convex-${stack}`.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-");
@@ -289,12 +299,7 @@ function unpairedImages({ backendImage, dashboardImage }: Settings): string[] {
 
 /** The provider would say "Unable to authenticate you" and no more. */
 function missingToken(): string[] {
-  const token =
-    new pulumi.Config("digitalocean").get("token") ??
-    process.env["DIGITALOCEAN_TOKEN"] ??
-    process.env["DIGITALOCEAN_ACCESS_TOKEN"] ??
-    "";
-  return token !== ""
+  return apiToken() !== ""
     ? []
     : [
         "digitalocean:token: is not set, it should be an API token that may read and write. Set it with: pulumi config set --secret digitalocean:token",

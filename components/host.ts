@@ -3,6 +3,7 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
+import { deleteLostDroplet } from "../lost-droplet.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {
@@ -110,6 +111,7 @@ export class Host extends pulumi.ComponentResource {
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
         ignoreChanges: ["image", "userData", "sshKeys"],
+        hooks: { onError: [deleteLostDroplet(name)] },
       },
     );
     const firewall = new digitalocean.Firewall(

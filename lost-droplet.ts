@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+import * as pulumi from "@pulumi/pulumi";
+
+import { apiToken } from "./settings.ts";
+
+/** How long DigitalOcean may take to finish a droplet that is being made, and then to take it away. */
+const PATIENCE_SECONDS = 180;
+const POLL_MILLISECONDS = 1000;
+
+/**
+ * For the `onError` of a droplet that holds a volume from its creation on. A run that is killed while DigitalOcean makes a
+ * droplet leaves one that no state knows, and as it holds the volume, no other can be made. This deletes it, its volume
+ * stays, and the creation is tried again. It takes the stack's volume and the stack's name for proof that it is the
+ * stack's own droplet; any other is left alone, and the provider's error stands.
+ */
+export function deleteLostDroplet(name: string): pulumi.ErrorHook {
+  return new pulumi.ErrorHook(`${name}-lost-droplet`, async ({ failedOperation, newInputs = {}, errors }) => {
+    // Later than this, the droplet exists and is the one in the state.
+    if (failedOperation !== "create" || !errors[0]?.includes("Error creating droplet")) return false;
+    const label = String(newInputs["name"]);
+    const [volumeId] = newInputs["volumeIds"] as string[];
+    const lost = await holderOf(String(volumeId));
+    if (lost?.name !== label) return false;
+    await pulumi.log.warn(
+      `droplet ${lost.id} (${label}) holds this stack's volume but is not in the stack's state: a run was ended while it was made. ` +
+        "Deleting it, to make it again; the volume and its data stay.",
+    );
+    await until(`droplet ${lost.id} to be made, so that it can be deleted`, async () => {
+      const { droplet } = await api<{ droplet: Droplet }>("GET", `/v2/droplets/${lost.id}`);
+      return droplet.status !== "new" && !droplet.locked;
+    });
+    await api("DELETE", `/v2/droplets/${lost.id}`);
+    await until(
+      `the volume of droplet ${lost.id} to be free`,
+      async () => (await holderOf(String(volumeId))) === undefined,
+    );
+    return true;
+  });
+}
+
+interface Droplet {
+  id: number;
+  name: string;
+  status: string;
+  locked: boolean;
+}
+
+async function holderOf(volumeId: string): Promise<Droplet | undefined> {
+  const { volume } = await api<{ volume: { droplet_ids: number[] } }>("GET", `/v2/volumes/${volumeId}`);
+  const [dropletId] = volume.droplet_ids;
+  if (dropletId === undefined) return undefined;
+  return (await api<{ droplet: Droplet }>("GET", `/v2/droplets/${dropletId}`)).droplet;
+}
+
+/** The provider can only read droplets for a program, not delete one. */
+async function api<T>(method: string, route: string): Promise<T> {
+  const root =
+    new pulumi.Config("digitalocean").get("apiEndpoint") ??
+    process.env["DIGITALOCEAN_API_URL"] ??
+    "https://api.digitalocean.com";
+  const response = await fetch(new URL(route, root), {
+    method,
+    headers: { authorization: `Bearer ${apiToken()}` },
+    signal: AbortSignal.timeout(30_000),
+  });
+  if (!response.ok) throw new Error(`DigitalOcean: answered ${response.status} to ${method} ${route}`);
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + PATIENCE_SECONDS * 1000;
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`waited ${PATIENCE_SECONDS} s for ${what}`);
+    await sleep(POLL_MILLISECONDS);
+  }
+}

@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { deleteLostDroplet } from "../../lost-droplet.ts";
+import { configure, mockEngine } from "./program.ts";
+
+const REFUSED = "Error creating droplet: POST …/v2/droplets: 422 Invalid volume allocations";
+
+let holder: { id: number; name: string; status: string; locked: boolean } | undefined;
+let calls: string[];
+
+beforeEach(async () => {
+  configure();
+  await mockEngine();
+  holder = { id: 7, name: "convex-dev", status: "active", locked: false };
+  calls = [];
+  vi.stubEnv("DIGITALOCEAN_API_URL", undefined);
+  vi.stubGlobal("fetch", (url: URL, { method }: RequestInit) => {
+    calls.push(`${method ?? ""} ${url.href}`);
+    if (method === "DELETE") {
+      holder = undefined;
+      return Promise.resolve(new Response(null, { status: 204 }));
+    }
+    const volume = { droplet_ids: holder === undefined ? [] : [holder.id] };
+    return Promise.resolve(Response.json(url.pathname.startsWith("/v2/volumes/") ? { volume } : { droplet: holder }));
+  });
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.unstubAllEnvs();
+});
+
+/** @returns whether the engine is told to try again */
+async function afterFailure(failedOperation: string, error: string): Promise<boolean> {
+  return await deleteLostDroplet("convex").callback({
+    urn: "urn:pulumi:dev::convex-droplet::digitalocean:index/droplet:Droplet::convex-droplet",
+    id: "",
+    name: "convex-droplet",
+    type: "digitalocean:index/droplet:Droplet",
+    newInputs: { name: "convex-dev", volumeIds: ["v1"] },
+    failedOperation,
+    errors: [error],
+  });
+}
+
+function deletions(): string[] {
+  return calls.filter((call) => call.startsWith("DELETE"));
+}
+
+describe("a droplet that cannot be made", () => {
+  it("is tried again once the lost one that holds its volume is deleted", async () => {
+    expect(await afterFailure("create", REFUSED)).toBe(true);
+    expect(deletions()).toEqual(["DELETE https://api.digitalocean.com/v2/droplets/7"]);
+    expect(calls.at(-1)).toBe("GET https://api.digitalocean.com/v2/volumes/v1");
+  });
+
+  it("stays unmade where a droplet of another name holds its volume", async () => {
+    holder = { id: 7, name: "somebody-elses", status: "active", locked: false };
+    expect(await afterFailure("create", REFUSED)).toBe(false);
+    expect(deletions()).toEqual([]);
+  });
+
+  it("stays unmade where nothing holds its volume", async () => {
+    holder = undefined;
+    expect(await afterFailure("create", REFUSED)).toBe(false);
+    expect(deletions()).toEqual([]);
+  });
+
+  it.each([
+    ["create", "Error waiting for droplet (7) to become active: timeout"],
+    ["update", REFUSED],
+  ])("is left alone where it exists: %s, %s", async (operation, error) => {
+    expect(await afterFailure(operation, error)).toBe(false);
+    expect(calls).toEqual([]);
+  });
+});
