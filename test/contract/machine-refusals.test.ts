@@ -1,0 +1,134 @@
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+
+import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import { containerName } from "../../sandbox/droplet/container.ts";
+import { type Lab, openLab } from "./droplet-harness.ts";
+
+/** Where the program puts the scripts, too. */
+const SCRIPTS = "/usr/local/lib/convex-droplet";
+
+/** Volumes that are not this program's; `dirty` makes them so from the outside. */
+const FOREIGN = [
+  {
+    name: "ext4-of-somebody",
+    filesystem: { type: "ext4", label: "family-photos" },
+    found: "carries ext4 labelled 'family-photos'",
+  },
+  { name: "ext4-unlabelled", filesystem: { type: "ext4" }, found: "carries ext4 labelled ''" },
+  // The right label does not make it the right file system.
+  { name: "xfs", filesystem: { type: "xfs", label: "convex-data" }, found: "carries xfs labelled 'convex-data'" },
+  { name: "partitioned", dirty: partitionTable, found: "carries dos labelled ''" },
+  { name: "swap", dirty: (disk: string) => execa("mkswap", [disk]), found: "carries swap labelled ''" },
+] as const;
+
+let lab: Lab;
+let droplet: DropletSpec;
+let unmade: DropletSpec;
+
+beforeAll(async () => {
+  lab = await openLab();
+  const volumeIds: string[] = [];
+  for (const [index, volume] of FOREIGN.entries()) {
+    const id = `foreign-${index}`;
+    const filesystem = "filesystem" in volume ? { filesystem: volume.filesystem } : {};
+    await lab.room.createVolume({ id, name: volume.name, sizeGigabytes: 1, ...filesystem });
+    if ("dirty" in volume) await volume.dirty(`${lab.home.root}/volumes/${id}`);
+    volumeIds.push(id);
+  }
+  await lab.room.createVolume({ id: "blank", name: "blank", sizeGigabytes: 1 });
+  droplet = { ...lab.spec(1), volumeIds: [...volumeIds, "blank"] };
+  unmade = lab.spec(2, { bootcmd: ["echo the tape is full; exit 3"] });
+  for (const machine of [droplet, unmade]) {
+    await lab.room.createDroplet(machine);
+    // Whatever cloud-init thinks of it.
+    await vi.waitFor(() => lab.ssh(machine, "cloud-init status --wait || true"), { timeout: 60_000, interval: 200 });
+    await execa("docker", ["cp", "machine/.", `${containerName(lab.home, machine.id)}:${SCRIPTS}`]);
+  }
+});
+
+afterAll(() => lab[Symbol.asyncDispose]());
+
+/** One boot sector with one partition from the first megabyte on. */
+async function partitionTable(disk: string): Promise<void> {
+  const entry = Buffer.from([0x80, 0, 2, 0, 0x83, 0xff, 0xff, 0xff, 0, 8, 0, 0, 0, 0, 0x10, 0]);
+  const sector = Buffer.alloc(512);
+  entry.copy(sector, 446);
+  sector.writeUInt16LE(0xaa55, 510);
+  await execa("dd", [`of=${disk}`, "conv=notrunc"], { input: sector });
+}
+
+/** Runs a script as the program does; never throws, a test looks at the exit code. */
+async function script(machine: DropletSpec, ...words: string[]): Promise<{ exitCode: number; output: string }> {
+  const said = await lab.ssh(machine, `bash ${SCRIPTS}/${words.join(" ")} < /dev/null 2>&1; echo "exit $?"`);
+  const [, output = "", exitCode = ""] = /^([^]*?)\n?exit (\d+)$/.exec(said) ?? [];
+  return { exitCode: Number(exitCode), output };
+}
+
+/** What is on a volume at a moment, kept to be compared with: all of it, as it is seen from outside of the droplet. */
+async function snapshot(volumeId: string): Promise<() => Promise<{ changed: boolean }>> {
+  const disk = `${lab.home.root}/volumes/${volumeId}`;
+  await execa("cp", ["--sparse=always", disk, `${disk}.before`]);
+  return async () => {
+    await execa("sync");
+    const { exitCode } = await execa("cmp", ["--silent", disk, `${disk}.before`], { reject: false });
+    return { changed: exitCode !== 0 };
+  };
+}
+
+describe("a volume with something on it", () => {
+  it.each(FOREIGN.map((volume, index) => ({ ...volume, id: `foreign-${index}` })))(
+    "is refused and not touched: $name",
+    async ({ id, name, found }) => {
+      const compared = await snapshot(id);
+      const run = await script(droplet, "volume.sh", "prepare", name, `/mnt/${name}`, "1");
+      expect(run.output).toContain(`volume.sh: error: volume ${name}: ${found}, it should be blank or ext4 labelled`);
+      expect(run.output).toContain("Nothing was written. Keep that data and use another volume");
+      expect(run.exitCode).toBe(1);
+      expect(await compared()).toEqual({ changed: false });
+      expect(await lab.ssh(droplet, `findmnt /mnt/${name} || echo not mounted`)).toBe("not mounted");
+    },
+  );
+});
+
+describe("a droplet that reaches no package mirror", () => {
+  const host = ["host.sh", "blank", "1", "/mnt/convex"];
+
+  it("says which packages cannot be installed, with apt's own words", async () => {
+    await lab.ssh(
+      droplet,
+      "mkdir /root/apt && cp -a /etc/apt/sources.list* /root/apt && rm -rf /etc/apt/sources.list.d && " +
+        "echo 'deb http://127.0.0.1:9/debian trixie main' > /etc/apt/sources.list && rm -rf /var/lib/apt/lists/*",
+    );
+    const run = await script(droplet, ...host);
+    expect(run.output).toContain("127.0.0.1:9");
+    expect(run.output).toMatch(
+      /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. See that the droplet reaches its package mirror, then run pulumi up again$/,
+    );
+    expect(run.exitCode).toBe(1);
+  });
+
+  it("goes on where it was once the mirror is back", async () => {
+    await lab.ssh(droplet, "rm -rf /etc/apt/sources.list* && cp -a /root/apt/. /etc/apt/");
+    const run = await script(droplet, ...host);
+    expect(run.output).toMatch(/host\.sh: done, \d+ changed$/);
+    expect(run.exitCode).toBe(0);
+    expect(await lab.ssh(droplet, "docker version --format '{{.Server.Os}}'; findmnt -no TARGET /mnt/convex")).toBe(
+      "linux\n/mnt/convex",
+    );
+    const again = await script(droplet, ...host);
+    expect(again.output).toMatch(/host\.sh: unchanged$/);
+  });
+});
+
+describe("a droplet whose cloud-init failed", () => {
+  it("is not used; its last log lines say why, and the message how to replace it", async () => {
+    const run = await script(unmade, "host.sh", "blank", "1", "/mnt/convex");
+    expect(run.output).toContain("the tape is full");
+    expect(run.output).toMatch(
+      /host\.sh: error: cloud-init: failed, its last lines are above\. .* replace it with pulumi up --replace '\*\*convex-droplet'$/,
+    );
+    expect(run.exitCode).toBe(1);
+    expect(await lab.ssh(unmade, "ls /etc/convex-droplet 2>&1 || true")).toContain("No such file");
+  });
+});
