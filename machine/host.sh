@@ -35,7 +35,7 @@ await_cloud_init() {
     *)
       cloud-init status --long >&2 || true
       tail -n 20 /var/log/cloud-init-output.log >&2 || true
-      fail "cloud-init: failed, its last lines are above. The droplet cannot be trusted half made: replace it with pulumi up --replace <urn of the droplet>"
+      fail "cloud-init: failed, its last lines are above. The droplet cannot be trusted half made: replace it with pulumi up --replace '**convex-droplet'"
       ;;
   esac
 }
