@@ -153,7 +153,8 @@ export async function eventually<T>(what: string, seconds: number, look: () => P
   }
 }
 
-async function run(
+/** Runs a command to its end; never throws. */
+export async function run(
   command: string,
   args: string[],
   cwd: string,

@@ -28,13 +28,17 @@ export async function probe(cloud: TestCloud, stack: string, mark: string): Prom
   expect((await check(`${adminKey.slice(0, -1)}${adminKey.endsWith("0") ? "1" : "0"}`)).status).toBe(401);
   expect((await check(`${instanceName ?? ""}|${"0".repeat(74)}`)).status).toBe(401);
 
-  await call(backendUrl, "mutation", "sandbox:put", { key: mark, value: mark });
+  await writeRow(backendUrl, mark, mark);
   expect(await readRow(backendUrl, mark)).toBe(mark);
   const storageId = await writeFile(backendUrl, `content of ${mark}`);
   expect(await readFile(backendUrl, storageId)).toBe(`content of ${mark}`);
 
   await probeInside(cloud, stack);
   expect(await openPorts(publicIp)).toEqual([22, 3210, 3211]);
+}
+
+export async function writeRow(backendUrl: string, key: string, value: string): Promise<void> {
+  await call(backendUrl, "mutation", "sandbox:put", { key, value });
 }
 
 export async function readRow(backendUrl: string, key: string): Promise<unknown> {
@@ -78,15 +82,17 @@ async function probeInside(cloud: TestCloud, stack: string): Promise<void> {
   const owner = `SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'convex_self_hosted'`;
   expect(await answer(`runuser -u postgres -- psql -Atc "${owner}"`)).toBe("convex");
 
-  // The container network is 172.30.0.0/24; from the droplet itself only its own address there is inside it.
+  // The right network, once by being in the backend's; then the right role, database and password from anywhere else.
+  const inNetwork = "nsenter --net --target $(docker inspect --format '{{.State.Pid}}' convex-backend)";
+  const connect = (parameters: string, from = inNetwork) =>
+    answer(`${from} psql 'connect_timeout=5 ${parameters}' -c 'SELECT 1'`);
   const refused = "no pg_hba.conf entry";
-  const connect = (parameters: string) => answer(`psql 'connect_timeout=5 ${parameters}' -c 'SELECT 1'`);
-  expect(await connect("host=172.30.0.1 user=postgres dbname=convex_self_hosted")).toContain(refused);
-  expect(await connect("host=172.30.0.1 user=convex dbname=postgres")).toContain(refused);
-  expect(await connect("host=127.0.0.1 user=convex dbname=convex_self_hosted")).toContain(refused);
   expect(await connect("host=172.30.0.1 user=convex dbname=convex_self_hosted password=wrong")).toContain(
     "password authentication failed",
   );
+  expect(await connect("host=172.30.0.1 user=postgres dbname=convex_self_hosted")).toContain(refused);
+  expect(await connect("host=172.30.0.1 user=convex dbname=postgres")).toContain(refused);
+  expect(await connect("host=127.0.0.1 user=convex dbname=convex_self_hosted", "")).toContain(refused);
   expect(await answer("ss -Hltn 'sport = :5432' | awk '{print $4}' | sort")).toBe("127.0.0.1:5432\n172.30.0.1:5432");
 
   expect(await answer("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:6791/")).toBe("200");
