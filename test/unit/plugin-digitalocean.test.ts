@@ -1,12 +1,11 @@
 import { expect, test } from "vitest";
 import { checkEndpoint } from "../../sandbox/plugins/digitalocean/api.ts";
-import { getRegions, getSizes } from "../../sandbox/plugins/digitalocean/catalog.ts";
+import { getSizes } from "../../sandbox/plugins/digitalocean/sizes.ts";
 import { droplet } from "../../sandbox/plugins/digitalocean/droplet.ts";
 import { firewall } from "../../sandbox/plugins/digitalocean/firewall.ts";
 import { digitalocean } from "../../sandbox/plugins/digitalocean/plugin.ts";
 import { project } from "../../sandbox/plugins/digitalocean/project.ts";
 import { sshKey } from "../../sandbox/plugins/digitalocean/ssh-key.ts";
-import { volumeAttachment } from "../../sandbox/plugins/digitalocean/volume-attachment.ts";
 import { volume } from "../../sandbox/plugins/digitalocean/volume.ts";
 import { expectSdkArguments, expectSdkProperties } from "./plugin-declarations.ts";
 
@@ -16,15 +15,13 @@ test.each([
   ["project", "Project", project],
   ["sshKey", "SshKey", sshKey],
   ["volume", "Volume", volume],
-  ["volumeAttachment", "VolumeAttachment", volumeAttachment],
 ])("%s has the properties of the npm SDK", (module, className, resource) => {
   expectSdkProperties(resource, "digitalocean", module, className);
 });
 
-test("the provider and its functions take the arguments of the npm SDK", () => {
+test("the provider and its function take the arguments of the npm SDK", () => {
   expectSdkArguments(digitalocean().config, "digitalocean", "provider", "ProviderArgs");
   expectSdkArguments(getSizes.inputs, "digitalocean", "getSizes", "GetSizesArgs");
-  expectSdkArguments(getRegions.inputs, "digitalocean", "getRegions", "GetRegionsArgs");
 });
 
 test.each(["http://127.0.0.1:8080", "http://127.9.8.7", "http://localhost:1", "http://[::1]:1"])(

@@ -1,14 +1,13 @@
 import { unsupported, type Plugin } from "../framework/definition.ts";
 import { type Clock, systemClock } from "../framework/state-change.ts";
 import { Api, type ApiSettings } from "./api.ts";
-import { getRegions, getSizes } from "./catalog.ts";
+import { getSizes } from "./sizes.ts";
 import type { Client } from "./client.ts";
 import { droplet } from "./droplet.ts";
 import { firewall } from "./firewall.ts";
 import { project } from "./project.ts";
 import { sshKey } from "./ssh-key.ts";
 import { volume } from "./volume.ts";
-import { volumeAttachment } from "./volume-attachment.ts";
 
 /**
  * Stand-in for the plugin `digitalocean`, for the sandbox's cloud simulator only: any other endpoint is refused.
@@ -34,10 +33,8 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       "digitalocean:index/project:Project": project,
       "digitalocean:index/sshKey:SshKey": sshKey,
       "digitalocean:index/volume:Volume": volume,
-      "digitalocean:index/volumeAttachment:VolumeAttachment": volumeAttachment,
     },
     functions: {
-      "digitalocean:index/getRegions:getRegions": getRegions,
       "digitalocean:index/getSizes:getSizes": getSizes,
     },
   };
