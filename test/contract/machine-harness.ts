@@ -1,0 +1,76 @@
+import { execa } from "execa";
+
+import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import { containerName } from "../../sandbox/droplet/container.ts";
+import type { Lab } from "./droplet-harness.ts";
+
+/** Where the program puts the scripts, too. */
+export const SCRIPTS = "/usr/local/lib/convex-droplet";
+
+/** What a script said to people, and how it ended. */
+export interface ScriptRun {
+  exitCode: number;
+  output: string;
+}
+
+/** A booted droplet with the scripts on it, which runs them as the program does. */
+export class Machine {
+  readonly droplet: DropletSpec;
+  readonly #lab: Lab;
+
+  private constructor(lab: Lab, droplet: DropletSpec) {
+    this.#lab = lab;
+    this.droplet = droplet;
+  }
+
+  static async create(lab: Lab, droplet: DropletSpec): Promise<Machine> {
+    await lab.room.createDroplet(droplet);
+    await lab.booted(droplet);
+    await execa("docker", ["cp", "machine/.", `${containerName(lab.home, droplet.id)}:${SCRIPTS}`]);
+    return new Machine(lab, droplet);
+  }
+
+  /** Runs a command as root; resolves to what it prints, and fails with it where it fails. */
+  sh(command: string): Promise<string> {
+    return this.#lab.ssh(this.droplet, command);
+  }
+
+  /** The same, for a command that may fail: its exit code, and both of its outputs. */
+  async try(command: string): Promise<ScriptRun> {
+    const said = await this.sh(`{ ${command}\n} 2>&1; echo "exit $?"`);
+    const [, output = "", exitCode = ""] = /^([^]*?)\n?exit (\d+)$/.exec(said) ?? [];
+    return { exitCode: Number(exitCode), output };
+  }
+
+  run(script: string, stdin = ""): Promise<ScriptRun> {
+    return this.try(`printf %s '${stdin}' | bash ${SCRIPTS}/${script}`);
+  }
+
+  /**
+   * Runs a script and kills it, with all it has started, once a condition of the shell holds; `$log` is the file with what
+   * the script said. Fails where the script ends before that.
+   */
+  async killWhen(condition: string, script: string, stdin = ""): Promise<void> {
+    const { exitCode, output } = await this.try(`
+      log=$(mktemp)
+      printf %s '${stdin}' | setsid bash ${SCRIPTS}/${script} > "$log" 2>&1 &
+      until ${condition}; do
+        kill -0 $! 2> /dev/null || { cat "$log"; false; break; }
+        sleep 0.005
+      done && kill -KILL -- -$!`);
+    if (exitCode !== 0) throw new Error(`${script} ended before: ${condition}\n${output}`);
+  }
+
+  /** What a run that changes nothing leaves as it was: files, when services started, what is mounted, packet rules. */
+  async snapshot(services: string[]): Promise<string> {
+    return this.sh(
+      [
+        "find /etc /opt -xdev \\( -type f -o -type l \\) -printf '%p %m %u %T@ %l\\n' | sort",
+        `systemctl show --property Id,MainPID,ActiveEnterTimestampMonotonic,UnitFileState ${services.join(" ")}`,
+        "findmnt --noheadings --list --output TARGET,SOURCE,OPTIONS --types ext4,proc",
+        "nft --stateless list ruleset",
+        "ls -A /run/convex-droplet",
+      ].join("; "),
+    );
+  }
+}

@@ -1,0 +1,244 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+
+import { type Lab, openLab } from "./droplet-harness.ts";
+import { Machine, SCRIPTS } from "./machine-harness.ts";
+
+const SETUP = "host.sh data 100 /mnt/convex";
+const UNITS = ["convex-metadata-guard", "convex-hide-processes", "convex-volume", "ssh", "docker"];
+
+let lab: Lab;
+let machine: Machine;
+
+beforeAll(async () => {
+  lab = await openLab();
+  await lab.room.createVolume({ id: "11111111", name: "data", sizeGigabytes: 100 });
+  machine = await Machine.create(lab, { ...lab.spec(1), volumeIds: ["11111111"] });
+});
+afterAll(() => lab[Symbol.asyncDispose]());
+
+describe("the set-up of a fresh droplet", () => {
+  // Each of them between a change and what makes it effective.
+  it.each([
+    "dpkg --status docker.io 2> /dev/null | grep -q '^Status: .*\\(unpacked\\|half\\)'",
+    "grep -q metadata-guard.nft $log",
+    "grep -q convex-hide-processes.service $log",
+    "grep -q 10-convex-droplet.conf $log",
+    "grep -q 'formatted volume' $log",
+    "grep -q daemon.json $log",
+  ])("is killed when %s", (moment) => machine.killWhen(moment, SETUP), 180_000);
+
+  it("is finished by the next run, and the one after that changes nothing", async () => {
+    const last = await machine.run(SETUP);
+    expect(last.output).toMatch(/host\.sh: done, \d+ changed$/);
+    expect(last.exitCode).toBe(0);
+    const before = await machine.snapshot(UNITS);
+    const again = await machine.run(SETUP);
+    expect(again).toEqual({ exitCode: 0, output: "host.sh: waiting for cloud-init\nhost.sh: unchanged" });
+    expect(await machine.snapshot(UNITS)).toBe(before);
+  });
+
+  it("has made all that it wrote effective", async () => {
+    expect(await machine.sh("sshd -T | grep -E '^(passwordauthentication|maxstartups)'")).toBe(
+      "passwordauthentication no\nmaxstartups 60:30:100",
+    );
+    // An image of nothing: what is in it is mounted into it.
+    await machine.sh(`
+      mkdir /root/links && for name in bin lib lib64; do ln -s usr/$name /root/links; done
+      tar -C /root/links -c . | docker import - tools
+      docker create --name logger tools true`);
+    expect(await machine.sh("docker inspect --format '{{json .HostConfig.LogConfig}}' logger")).toBe(
+      '{"Type":"json-file","Config":{"max-file":"3","max-size":"10m"}}',
+    );
+  });
+
+  it("has put the volume where Convex and PostgreSQL find it", async () => {
+    expect(await machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /mnt/convex; blkid -s LABEL -o value /dev/sda")).toBe(
+      "/dev/sda ext4 rw,noatime,discard\nconvex-data",
+    );
+    expect(await machine.sh("readlink /opt/convex; ls -A /opt/convex/")).toBe(
+      "/mnt/convex\ndata\nlost+found\npostgresql",
+    );
+  });
+
+  it("waits for a run that is still at work", async () => {
+    await machine.sh(`flock /run/convex-droplet.lock sh -c 'until [ -e /run/release ]; do sleep 0.05; done' &> /dev/null &
+      until ! flock --nonblock /run/convex-droplet.lock true; do sleep 0.05; done`);
+    expect(await machine.try(`timeout 2 bash ${SCRIPTS}/${SETUP} < /dev/null`)).toEqual({ exitCode: 124, output: "" });
+    await machine.sh("touch /run/release");
+    expect(await machine.run(SETUP)).toMatchObject({ exitCode: 0 });
+  });
+});
+
+describe("packages", () => {
+  const install = (name: string) => machine.try(`source ${SCRIPTS}/lib.sh; install_packages ${name}`);
+
+  it("are installed after a dpkg that was killed between unpacking and configuring", async () => {
+    await machine.sh("cd /tmp && apt-get -qq download hello && dpkg --unpack hello_*.deb");
+    expect(await machine.sh("dpkg-query -W -f '${db:Status-Status}' hello")).toBe("unpacked");
+    expect(await install("hello")).toMatchObject({ exitCode: 0 });
+    expect(await machine.sh("hello; dpkg-query -W -f '${db:Status-Status}' hello")).toBe("Hello, world!\ninstalled");
+  });
+
+  it.each(["/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock", "/var/lib/dpkg/lock-frontend"])(
+    "wait for whoever holds %s",
+    async (lock) => {
+      await machine.sh("apt-get -qq purge -y hello");
+      const hold = `import fcntl, time; lock = open("${lock}", "a"); fcntl.lockf(lock, fcntl.LOCK_EX); time.sleep(4); print("let go")`;
+      const { output, exitCode } = await machine.try(`
+        python3 -u -c '${hold}' &
+        until grep -q ":$(stat -c %i ${lock}) " /proc/locks; do sleep 0.05; done
+        source ${SCRIPTS}/lib.sh; install_packages hello`);
+      expect(output.split("\n").at(-2)).toBe("let go");
+      expect(output).toMatch(/installed hello$/);
+      expect(exitCode).toBe(0);
+    },
+  );
+});
+
+/** What holds after the set-up, and has to hold after each boot. */
+const holds = {
+  async "the metadata service answers root, and no other user"() {
+    const ask = "curl -sS --max-time 3 http://169.254.169.254/metadata/v1/id";
+    expect(await machine.sh(ask)).toBe("1");
+    const other = await machine.try(`runuser -u nobody -- ${ask}`);
+    expect(other.output).toMatch(/Failed to connect|Couldn't connect|Could not connect/);
+    const inContainer = `docker run --rm --volume /usr:/usr:ro tools ${ask}`;
+    expect(await machine.try(inContainer)).toMatchObject({ exitCode: 28 });
+    // It is the guard, and nothing else, that keeps it from there.
+    await machine.sh("nft delete table inet convex_metadata");
+    expect(await machine.sh(inContainer)).toBe("1");
+    await machine.sh("systemctl restart convex-metadata-guard");
+    expect(await machine.try(inContainer)).toMatchObject({ exitCode: 28 });
+  },
+
+  async "no user sees what another one runs, and containers do not notice"() {
+    await machine.sh(
+      "docker run --detach --rm --name backend --volume /usr:/usr:ro tools sleep 1000000 >&2; systemd-run --quiet --collect --unit secretive sleep 2000000",
+    );
+    try {
+      const list = "ps -eo args";
+      expect((await machine.sh(list)).split("\n")).toEqual(
+        expect.arrayContaining(["sleep 1000000", expect.stringMatching(/sleep 2000000$/)]),
+      );
+      expect(await machine.sh(`runuser -u nobody -- ${list}`)).toBe(`COMMAND\n${list}`);
+      expect(await machine.sh(`docker exec --user 65534 backend ${list}`)).toBe(`COMMAND\nsleep 1000000\n${list}`);
+    } finally {
+      await machine.sh("docker kill backend; systemctl stop secretive");
+    }
+  },
+
+  async "a password does not let anybody in"() {
+    const { stderr } = await execa(
+      "ssh",
+      [
+        ...["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "PubkeyAuthentication=no"].map(
+          (option) => `-o${option}`,
+        ),
+        `root@${machine.droplet.publicAddress}`,
+        "true",
+      ],
+      { reject: false, stdin: "ignore" },
+    );
+    expect(stderr).toContain("Permission denied (publickey).");
+  },
+};
+
+describe("on a droplet that is set up", () => {
+  it.each(Object.entries(holds))("%s", (_, check) => check());
+
+  it("operators are let in and out in place", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "operator-"));
+    const file = path.join(folder, "key");
+    try {
+      await execa("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "an operator", "-f", file]);
+      const logIn = async () => {
+        const options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes"];
+        const words = ["-F", "none", "-i", file, ...options.map((option) => `-o${option}`)];
+        return execa("ssh", [...words, `root@${machine.droplet.publicAddress}`, "whoami"], { reject: false });
+      };
+      const before = await machine.sh("systemctl show --property MainPID ssh docker");
+      await machine.run(SETUP, await readFile(`${file}.pub`, "utf8"));
+      expect((await logIn()).stdout).toBe("root");
+      const { output } = await machine.run(SETUP);
+      expect(output).toMatch(/wrote \/etc\/ssh\/convex_operators\nhost\.sh: done, 1 changed$/);
+      expect((await logIn()).stderr).toContain("Permission denied (publickey).");
+      expect(await machine.sh("systemctl show --property MainPID ssh docker")).toBe(before);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it.each([
+    ["a link to somewhere else", "ln -s /srv /opt/convex"],
+    ["a link to nothing", "ln -s /nowhere /opt/convex"],
+    ["a folder", "mkdir /opt/convex"],
+  ])("%s at /opt/convex is refused and left alone", async (_, make) => {
+    await machine.sh(`rm -d /opt/convex; ${make}`);
+    const before = await machine.sh("stat -c '%F %N' /opt/convex");
+    const { output, exitCode } = await machine.run(SETUP);
+    expect(output).toMatch(/error: \/opt\/convex: is something else, it should be a link to \/mnt\/convex\. .*$/);
+    expect(exitCode).toBe(1);
+    expect(await machine.sh("stat -c '%F %N' /opt/convex")).toBe(before);
+    await machine.sh("rm -d /opt/convex");
+    expect((await machine.run(SETUP)).output).toMatch(/linked \/opt\/convex to \/mnt\/convex\n.*1 changed$/);
+  });
+
+  it("a volume that grew is used as far as it reaches", async () => {
+    await lab.room.growVolume("11111111", 120);
+    const { exitCode } = await machine.run("host.sh data 120 /mnt/convex");
+    expect(exitCode).toBe(0);
+    expect(await machine.sh("df --output=size -BG /mnt/convex | tail -n 1 | xargs; systemctl is-active docker")).toBe(
+      "118G\nactive",
+    );
+    expect((await machine.run("host.sh data 120 /mnt/convex")).output).toMatch(/unchanged$/);
+  });
+});
+
+describe("after a reboot", () => {
+  beforeAll(async () => {
+    await lab.room.rebootDroplet(1);
+    await lab.booted(machine.droplet);
+  });
+
+  it("the whole system is up, with nothing failed", async () => {
+    expect(await machine.sh(`systemctl is-system-running --wait; systemctl is-active ${UNITS.join(" ")}`)).toBe(
+      ["running", ...UNITS.map(() => "active")].join("\n"),
+    );
+  });
+
+  it.each(Object.entries(holds))("%s", (_, check) => check());
+});
+
+describe("without its volume", () => {
+  const untouched = "findmnt /mnt/convex || ls -A /mnt/convex";
+
+  it("a running droplet writes nothing to the mount point, and starts Docker no more", async () => {
+    await lab.room.detachVolume("11111111");
+    expect(await machine.try("mkdir /mnt/convex/data")).toMatchObject({ exitCode: 1 });
+    expect((await machine.try("systemctl restart docker")).output).toContain("Assertion failed");
+    expect(await machine.sh(untouched)).toBe("");
+  });
+
+  it("a droplet that boots starts nothing that would write there", { timeout: 240_000 }, async () => {
+    await lab.room.rebootDroplet(1);
+    await vi.waitFor(() => machine.sh("systemctl is-failed convex-volume"), { timeout: 180_000, interval: 500 });
+    expect(await machine.sh("systemctl is-active docker || true")).toBe("inactive");
+    expect(await machine.sh("journalctl --boot --unit convex-volume --output cat")).toContain(
+      "error: waited 90 s for volume data at /dev/disk/by-id/scsi-0DO_Volume_data; is it attached to this droplet?",
+    );
+    expect(await machine.sh(untouched)).toBe("");
+  });
+
+  it("it is all there again once the volume is, without a reboot", async () => {
+    await lab.room.attachVolume("11111111", 1);
+    expect(await machine.run("host.sh data 120 /mnt/convex")).toMatchObject({ exitCode: 0 });
+    expect(await machine.sh("systemctl is-active convex-volume docker; ls -A /mnt/convex")).toBe(
+      "active\nactive\ndata\nlost+found\npostgresql",
+    );
+  });
+});
