@@ -57,8 +57,8 @@ create_cluster() {
     mv "$data.unfinished" "$data"
     changed "created the cluster $data"
   fi
-  # User ids are a droplet's own: after a replacement the data may belong to another number.
-  if [[ $(stat -c %U "$data") != postgres ]]; then
+  # User ids are a droplet's own: after a replacement the data may belong to another number. This folder is changed last.
+  if [[ $(stat -c %U "$home/$version") != postgres ]]; then
     chown -R postgres:postgres "$home/$version"
     changed "took over the cluster $data"
   fi
@@ -127,7 +127,7 @@ grant_administrator() {
   printf '*:*:*:%s:%s\n' "$ADMINISTRATOR" "$password" > "$passfile"
   if [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$ADMINISTRATOR'") != 1 ]]; then
     verb=CREATE
-  elif ! PGPASSFILE=$passfile psql --no-password -qAtX -U "$ADMINISTRATOR" -d postgres -c "SELECT 1" > /dev/null 2>&1; then
+  elif ! PGPASSFILE=$passfile psql --no-password -qAtX -U "$ADMINISTRATOR" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
     verb=ALTER
   fi
   if [[ -n $verb ]]; then
