@@ -49,9 +49,13 @@ export async function leaksInFiles(folder: string, secrets: Needles): Promise<st
   return leaks.flat();
 }
 
-/** Reads the command lines of all processes of this computer, those in droplets too, again and again until disposed of. */
+/**
+ * Reads the command lines of all processes of this computer, those in droplets too, again and again until disposed of.
+ * A new process is read a few times, because it starts as a copy of the one that starts it.
+ */
 export class ProcessWatch implements AsyncDisposable {
   readonly #seen = new Set<string>();
+  readonly #reads = new Map<string, number>();
   readonly #loop: Promise<void>;
   #stopped = false;
 
@@ -66,8 +70,10 @@ export class ProcessWatch implements AsyncDisposable {
 
   async #watch(): Promise<void> {
     while (!this.#stopped) {
-      const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-      const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
+      const processes = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+      const young = processes.filter((id) => (this.#reads.get(id) ?? 0) < 4);
+      const lines = await Promise.all(young.map((id) => readFile(`/proc/${id}/cmdline`, "utf8").catch(() => "")));
+      for (const id of young) this.#reads.set(id, (this.#reads.get(id) ?? 0) + 1);
       for (const line of lines) if (line !== "") this.#seen.add(line.replaceAll("\0", " "));
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
