@@ -96,9 +96,11 @@ describe("two stacks side by side", () => {
     }
   });
 
-  it("can be destroyed one without the other", async () => {
+  it("can be destroyed one without the other, even by a run that opens no tunnel", async () => {
     const [, two] = await bothOutputs();
-    const destroy = await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", "one"]);
+    const destroy = await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", "one"], {
+      PULUMI_RUN_PROGRAM: "false",
+    });
     expect(destroy.exitCode).toBe(0);
 
     const { droplets } = (await (await cloud.cloud("GET", "/v2/droplets")).json()) as { droplets: { name: string }[] };

@@ -1,0 +1,148 @@
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { layOutPulumiHome, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
+import { sandboxHome } from "../../sandbox/home.ts";
+import { Clone } from "./clone.ts";
+import { type Run, TestCloud } from "./harness.ts";
+
+const STACK = "moved";
+
+let cloud: TestCloud;
+let second: SecondComputer;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  // From a clone too: what is not committed in this checkout would be a difference between the two computers.
+  await using first = await Clone.make();
+  await deployFrom(first);
+  second = await SecondComputer.set(cloud);
+});
+
+afterAll(async () => {
+  await second[Symbol.asyncDispose]();
+  await cloud[Symbol.asyncDispose]();
+});
+
+async function deployFrom(clone: Clone): Promise<void> {
+  await cloud.createStack(STACK);
+  const settings = [
+    ["size", "s-1vcpu-2gb"],
+    ["--path", "allowedCidrs[0]", "127.0.0.0/8"],
+  ];
+  // What is another one in each sandbox.
+  for (const key of ["backendImage", "dashboardImage", "tunnelPort"]) {
+    settings.push([key, (await cloud.pulumi(["config", "get", key, "--stack", STACK])).stdout]);
+  }
+  for (const args of [
+    ["stack", "select", STACK],
+    ...settings.map((setting) => ["config", "set", ...setting]),
+    ["up", "--yes", "--skip-preview"],
+  ]) {
+    const run = await clone.pulumi(cloud.env, args);
+    expect(run.exitCode, run.all).toBe(0);
+  }
+}
+
+/** A clone of its own with a Pulumi of its own. It has the states, the passphrase and the token, and no other file. */
+class SecondComputer implements AsyncDisposable {
+  readonly #root: string;
+  readonly #clone: Clone;
+  readonly #env: Record<string, string | undefined>;
+
+  private constructor(root: string, clone: Clone, env: Record<string, string | undefined>) {
+    this.#root = root;
+    this.#clone = clone;
+    this.#env = env;
+  }
+
+  static async set(cloud: TestCloud): Promise<SecondComputer> {
+    const root = await mkdtemp(path.join(tmpdir(), "convex-droplet-second-"));
+    const home = sandboxHome(root);
+    await layOutPulumiHome(home, () => undefined);
+    await cp(path.join(cloud.home.root, "state"), path.join(root, "state"), { recursive: true });
+    return new SecondComputer(root, await Clone.make(), {
+      ...pulumiEnvironment(home),
+      PULUMI_CONFIG_PASSPHRASE_FILE: undefined,
+      PULUMI_CONFIG_PASSPHRASE: (await readFile(path.join(cloud.home.root, "passphrase"), "utf8")).trim(),
+      DIGITALOCEAN_TOKEN: cloud.env["DIGITALOCEAN_TOKEN"],
+      DIGITALOCEAN_API_URL: cloud.env["DIGITALOCEAN_API_URL"],
+    });
+  }
+
+  pulumi(args: string[], env: Record<string, string> = {}): Promise<Run> {
+    return this.#clone.pulumi({ ...this.#env, ...env }, args);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#clone[Symbol.asyncDispose]();
+    await rm(this.#root, { recursive: true, force: true });
+  }
+}
+
+// Each test goes on where the one before ended.
+describe("a second computer with the states, the passphrase and the token", () => {
+  it("gets the stack's settings from its state", async () => {
+    for (const args of [
+      ["stack", "select", STACK],
+      ["config", "refresh", "--force"],
+    ]) {
+      const run = await second.pulumi(args);
+      expect(run.exitCode, run.all).toBe(0);
+    }
+    expect((await second.pulumi(["config", "get", "size"])).stdout).toBe("s-1vcpu-2gb");
+  });
+
+  it("finds nothing to do", async () => {
+    const up = await second.pulumi(["up", "--yes", "--skip-preview", "--expect-no-changes"]);
+    expect(up.all).toContain("28 unchanged");
+    expect(up.exitCode).toBe(0);
+  });
+
+  it("refreshes, and finds that nothing has drifted", async () => {
+    const refresh = await second.pulumi(["refresh", "--yes", "--skip-preview", "--expect-no-changes"]);
+    expect(refresh.all).toContain("28 unchanged");
+    expect(refresh.exitCode).toBe(0);
+    const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
+    expect(look.all).toContain("28 unchanged");
+    expect(look.exitCode).toBe(0);
+  });
+
+  it("is told what is missing where refresh does not run the program, and spoils nothing", async () => {
+    const refresh = await second.pulumi(["refresh", "--yes", "--skip-preview"], { PULUMI_RUN_PROGRAM: "false" });
+    expect(refresh.all).toMatch(/Cannot connect to the Docker daemon at \S+\/needs-PULUMI_RUN_PROGRAM=true\.sock/);
+    expect(refresh.exitCode).not.toBe(0);
+    const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
+    expect(look.all).toContain("28 unchanged");
+    expect(look.exitCode).toBe(0);
+  });
+
+  it("changes a setting", async () => {
+    expect((await second.pulumi(["config", "set", "logLevel", "warn"])).exitCode).toBe(0);
+    const up = await second.pulumi(["up", "--yes", "--skip-preview"]);
+    expect(up.exitCode, up.all).toBe(0);
+    const environment = await cloud.onDroplet(STACK, "docker exec convex-backend printenv RUST_LOG");
+    expect(environment.stdout).toBe("warn");
+
+    // The key of the first computer's last run, which knows nothing of this one.
+    const { backendUrl = "", adminKey = "" } = await cloud.outputs(STACK);
+    const check = { headers: { authorization: `Convex ${adminKey}` } };
+    expect((await fetch(`${backendUrl}/api/check_admin_key`, check)).status).toBe(200);
+  });
+
+  it("destroys all of it, to the last resource in the cloud", async () => {
+    const destroy = await second.pulumi(["destroy", "--yes", "--skip-preview"]);
+    expect(destroy.all).toContain("28 deleted");
+    expect(destroy.exitCode).toBe(0);
+    const left = async (route: string) => (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown>;
+    expect(await left("/v2/droplets")).toMatchObject({ droplets: [] });
+    expect(await left("/v2/volumes")).toMatchObject({ volumes: [] });
+    expect(await left("/v2/firewalls")).toMatchObject({ firewalls: [] });
+    expect(await left("/v2/account/keys")).toMatchObject({ ssh_keys: [] });
+    // The account's own, which cannot be deleted.
+    expect(await left("/v2/projects")).toMatchObject({ projects: [{ is_default: true }] });
+  });
+});
