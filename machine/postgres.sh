@@ -13,7 +13,7 @@ readonly CLUSTER=main ADMINISTRATOR=convex_admin
 
 main() {
   local mountpoint=$1 gateway=$2 subnet=$3 database=$4 role=$5 max_connections=$6 password version
-  IFS= read -r password
+  IFS= read -r password || fail "the administrator's password: is missing, it should be a line on stdin"
   lock
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
   # Otherwise the package makes a cluster of its own on the root disk.
@@ -100,15 +100,13 @@ EOF
   guard_unit postgresql@.service "$mountpoint"
   reload_units
   systemctl is-enabled --quiet postgresql.service || systemctl enable --quiet postgresql.service
-  if ! systemctl is-active --quiet "$unit"; then
+  if systemctl is-active --quiet "$unit"; then
+    reload
+  else
     systemctl start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
+    wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
-  elif pending postgresql; then
-    systemctl reload "$unit"
-    changed "reloaded PostgreSQL's configuration"
   fi
-  wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
-  settled postgresql
   if [[ $(sql "SELECT count(*) FROM pg_settings WHERE pending_restart") != 0 ]]; then
     say "restarting PostgreSQL for: $(sql "SELECT string_agg(name, ', ') FROM pg_settings WHERE pending_restart")"
     systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
@@ -116,6 +114,17 @@ EOF
     changed "restarted PostgreSQL"
   fi
 }
+
+# Each time, because a run that was killed may have written files that the server has not read, and neighbours write there too.
+reload() {
+  local before
+  wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+  before=$(sql "SELECT pg_conf_load_time()")
+  sql "SELECT pg_reload_conf()" > /dev/null
+  wait_until 30 "PostgreSQL to take its configuration; see: SELECT * FROM pg_file_settings WHERE error IS NOT NULL" has_reloaded "$before"
+}
+
+has_reloaded() { [[ $(sql "SELECT pg_conf_load_time()") != "$1" ]]; }
 
 # The stack's tools come through a socket forwarded over SSH, which any user of the computer at the other end might use
 # while a run lasts: so this role needs its password there. The postgres user keeps its own way in, by its name.
@@ -154,7 +163,7 @@ verify() {
 # put_postgres_file PATH: as put_file, for a file that only root writes and the server reads.
 put_postgres_file() {
   install -d -o postgres -g postgres -m 0755 "${1%/*}"
-  put_file 0644 "$1" postgresql
+  put_file 0644 "$1"
 }
 
 sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }

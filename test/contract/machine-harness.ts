@@ -37,7 +37,7 @@ export class Machine {
 
   /** The same, for a command that may fail: its exit code, and both of its outputs. */
   async try(command: string): Promise<ScriptRun> {
-    const said = await this.sh(`{ ${command}\n} 2>&1; echo "exit $?"`);
+    const said = await this.sh(`( ${command}\n) 2>&1; echo "exit $?"`);
     const [, output = "", exitCode = ""] = /^([^]*?)\n?exit (\d+)$/.exec(said) ?? [];
     return { exitCode: Number(exitCode), output };
   }
@@ -55,9 +55,10 @@ export class Machine {
       log=$(mktemp)
       printf %s '${stdin}' | setsid bash ${SCRIPTS}/${script} > "$log" 2>&1 &
       until ${condition}; do
-        kill -0 $! 2> /dev/null || { cat "$log"; false; break; }
+        kill -0 $! 2> /dev/null || { cat "$log"; exit 1; }
         sleep 0.005
-      done && kill -KILL -- -$!`);
+      done
+      kill -KILL -- -$!`);
     if (exitCode !== 0) throw new Error(`${script} ended before: ${condition}\n${output}`);
   }
 

@@ -1,0 +1,256 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { type Lab, openLab } from "./droplet-harness.ts";
+import { Machine } from "./machine-harness.ts";
+
+const HOST = "host.sh data 100 /mnt/convex";
+const setUp = (connections = 84) =>
+  `postgres.sh /mnt/convex 172.30.0.1 172.30.0.0/24 convex_self_hosted convex ${connections}`;
+const PASSWORD = "first-password\n";
+const NEXT_PASSWORD = "second-password\n";
+
+let lab: Lab;
+let machine: Machine;
+
+beforeAll(async () => {
+  lab = await openLab();
+  await lab.room.createVolume({ id: "11111111", name: "data", sizeGigabytes: 100 });
+  machine = await Machine.create(lab, { ...lab.spec(1), volumeIds: ["11111111"] });
+  expect(await machine.run(HOST)).toMatchObject({ exitCode: 0 });
+});
+afterAll(() => lab[Symbol.asyncDispose]());
+
+/** As the server's own user, by its name. */
+const sql = (statement: string, on = machine) =>
+  on.sh(`cd /; runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 postgres <<< "${statement}"`);
+
+/** As the stack's tools do it: through the socket, with a password. */
+const asAdministrator = (password: string, on = machine) =>
+  on.try(`PGPASSWORD=${password.trim()} psql -XqAt --no-password -U convex_admin postgres -c "SHOW is_superuser"`);
+
+/** Addresses the server listens on; localhost has a second one where the machine speaks IPv6. */
+const listening = () => machine.sh("ss -ltnH 'sport = :5432' | awk '{print $4}' | sort | grep -vF '[::1]'");
+const LOCALHOST_AND_GATEWAY = "127.0.0.1:5432\n172.30.0.1:5432";
+
+describe("the set-up of the server", () => {
+  it.each([
+    "dpkg --status postgresql-17 2> /dev/null | grep -q '^Status: .*\\(unpacked\\|half\\)'",
+    "test -e /mnt/convex/postgresql/17/main.unfinished/base",
+    "grep -q 'created the cluster' $log",
+    "grep -q pg_hba.d $log",
+    "grep -q 'started PostgreSQL' $log",
+  ])("is killed when %s", (moment) => machine.killWhen(moment, setUp(), PASSWORD), 180_000);
+
+  it("is finished by the next run, and the one after that changes nothing", async () => {
+    const last = await machine.run(setUp(), PASSWORD);
+    expect(last.output).toMatch(/postgres\.sh: done, \d+ changed$/);
+    expect(last.exitCode).toBe(0);
+    const services = ["postgresql", "postgresql@17-main", "docker"];
+    const before = await machine.snapshot(services);
+    expect(await machine.run(setUp(), PASSWORD)).toEqual({ exitCode: 0, output: "postgres.sh: unchanged" });
+    expect(await machine.snapshot(services)).toBe(before);
+  });
+
+  it("put one cluster on the volume, with checksums, and none on the root disk", async () => {
+    expect(await sql("SHOW data_directory; SHOW data_checksums")).toBe("/mnt/convex/postgresql/17/main\non");
+    expect(await machine.sh("pg_lsclusters --no-header | wc -l; ls /mnt/convex/postgresql/17")).toBe("1\nmain");
+    expect(await machine.sh("ls -A /var/lib/postgresql/ | grep -v '^\\.' || true")).toBe("");
+  });
+
+  it("admits whom it should, exactly", async () => {
+    expect(
+      await sql(
+        "SELECT type, database, user_name, address, netmask, auth_method, options, error FROM pg_hba_file_rules",
+      ),
+    ).toBe(
+      [
+        "local|{all}|{postgres}|||peer||",
+        "local|{all}|{convex_admin}|||scram-sha-256||",
+        "host|{convex_self_hosted}|{convex}|172.30.0.0|255.255.255.0|scram-sha-256||",
+      ].join("\n"),
+    );
+  });
+});
+
+describe("connections", () => {
+  const connect = (from: string, who: string, to = "172.30.0.1", password = "secret") =>
+    machine.try(
+      `${from} env PGPASSWORD=${password} PGCONNECT_TIMEOUT=3 psql -XqAt 'host=${to} ${who}' -c 'SELECT current_user'`,
+    );
+  const OWN = "user=convex dbname=convex_self_hosted";
+
+  beforeAll(async () => {
+    await sql(
+      `CREATE ROLE convex LOGIN PASSWORD 'secret'; CREATE ROLE stranger LOGIN SUPERUSER PASSWORD 'secret';
+      CREATE DATABASE convex_self_hosted OWNER convex; CREATE DATABASE other OWNER convex`.replaceAll("; ", ";\n"),
+    );
+    // Two networks, as Docker makes them: the backend's own, and a neighbour's.
+    await machine.sh(
+      ["30", "31"]
+        .map(
+          (
+            net,
+          ) => `ip link add br${net} type bridge && ip address add 172.${net}.0.1/24 dev br${net} && ip link set br${net} up
+            ip netns add net${net} && ip link add veth${net} type veth peer name eth0 netns net${net}
+            ip link set veth${net} master br${net} up && ip -n net${net} address add 172.${net}.0.5/24 dev eth0
+            ip -n net${net} link set eth0 up && ip -n net${net} route add default via 172.${net}.0.1`,
+        )
+        .join("\n"),
+    );
+  });
+
+  const container = "ip netns exec net30";
+  it("of the backend's role to its database, from its network, are accepted", async () => {
+    expect(await connect(container, OWN)).toEqual({ exitCode: 0, output: "convex" });
+  });
+
+  it.each([
+    ["with a wrong password", container, OWN, "172.30.0.1", "wrong", "password authentication failed"],
+    ["to another database", container, "user=convex dbname=other", "172.30.0.1", "secret", "no pg_hba.conf entry"],
+    ["to the maintenance database", container, "user=convex dbname=postgres", "172.30.0.1", "secret", "no pg_hba.conf"],
+    ["of another role", container, "user=stranger dbname=convex_self_hosted", "172.30.0.1", "secret", "no pg_hba.conf"],
+    ["of the server's owner", container, "user=postgres dbname=postgres", "172.30.0.1", "secret", "no pg_hba.conf"],
+    ["from another network", "ip netns exec net31", OWN, "172.30.0.1", "secret", "no pg_hba.conf entry"],
+    ["to an address it does not serve", "ip netns exec net31", OWN, "172.31.0.1", "secret", "Connection refused"],
+    ["from the host itself", "", OWN, "127.0.0.1", "secret", "no pg_hba.conf entry"],
+    ["of another role on the socket", "", "user=stranger dbname=other", "/run/postgresql", "secret", "no pg_hba.conf"],
+    ["in the server's name on the socket", "", "user=postgres dbname=postgres", "/run/postgresql", "secret", "Peer"],
+  ])("%s are refused", async (_, from, who, to, password, reason) => {
+    const { exitCode, output } = await connect(from, who, to, password);
+    expect(output).toContain(reason);
+    expect(exitCode).toBe(2);
+  });
+});
+
+describe("on a droplet that is set up", () => {
+  it("a change of max_connections restarts the server once and says so", async () => {
+    const started = () => sql("SELECT pg_postmaster_start_time()");
+    const before = await started();
+    const { output } = await machine.run(setUp(100), PASSWORD);
+    expect(output).toContain("restarting PostgreSQL for: max_connections");
+    expect(await sql("SHOW max_connections")).toBe("100");
+    const after = await started();
+    expect(after).not.toBe(before);
+    expect((await machine.run(setUp(100), PASSWORD)).output).toBe("postgres.sh: unchanged");
+    expect(await started()).toBe(after);
+  });
+
+  it("the administrator's password is changed, and is nowhere to be read", async () => {
+    expect(await asAdministrator(PASSWORD)).toEqual({ exitCode: 0, output: "on" });
+    const { output } = await machine.run(setUp(100), NEXT_PASSWORD);
+    expect(output).toBe("postgres.sh: set the administrator's password\npostgres.sh: done, 1 changed");
+    expect((await asAdministrator(NEXT_PASSWORD)).output).toBe("on");
+    expect((await asAdministrator(PASSWORD)).output).toContain("password authentication failed");
+    expect(
+      await machine.sh(
+        "grep -rlE '(first|second)-password' /etc /var/log /var/lib/postgresql /tmp /root/.psql_history 2>/dev/null || true; journalctl | grep -c second-password || true",
+      ),
+    ).toBe("0");
+  });
+
+  it("an administrator that lost its rights gets them back", async () => {
+    await sql("ALTER ROLE convex_admin NOSUPERUSER");
+    await machine.run(setUp(100), NEXT_PASSWORD);
+    expect(await asAdministrator(NEXT_PASSWORD)).toEqual({ exitCode: 0, output: "on" });
+  });
+
+  it("what a neighbour added stays as it is and in effect", async () => {
+    await machine.sh(`
+      echo 'host neighbour neighbour 172.31.0.0/24 scram-sha-256' > /etc/postgresql/17/main/pg_hba.d/50-neighbour.conf
+      echo "work_mem = '13MB'" > /etc/postgresql/17/main/conf.d/50-neighbour.conf`);
+    await sql(
+      "CREATE ROLE neighbour LOGIN PASSWORD 'theirs';\nCREATE DATABASE neighbour OWNER neighbour;\nSELECT pg_reload_conf()",
+    );
+    const look = () =>
+      sql(
+        "SELECT rolpassword FROM pg_authid WHERE rolname = 'neighbour';\nSELECT oid, datdba, datacl FROM pg_database WHERE datname = 'neighbour';\nSHOW work_mem;\nSELECT count(*) FROM pg_hba_file_rules",
+      );
+    const before = await look();
+    expect(before).toMatch(/\n13MB\n4$/);
+    expect((await machine.run(setUp(84), NEXT_PASSWORD)).exitCode).toBe(0);
+    expect(await look()).toBe(before);
+  });
+
+  it("an override of what it relies on is told, with where to look", async () => {
+    await machine.sh("echo 'max_connections = 30' > /etc/postgresql/17/main/conf.d/60-smaller.conf");
+    await machine.sh("systemctl restart postgresql@17-main");
+    const { output, exitCode } = await machine.run(setUp(), NEXT_PASSWORD);
+    expect(output).toContain(
+      "listens on 'localhost, 172.30.0.1' with 30 connections, it should be 'localhost, 172.30.0.1' with 84.",
+    );
+    expect(exitCode).toBe(1);
+    await machine.sh("rm /etc/postgresql/17/main/conf.d/60-smaller.conf");
+    expect((await machine.run(setUp(), NEXT_PASSWORD)).output).toContain("PostgreSQL for: max_connections");
+  });
+
+  it("a mistake in a rules file is told with file and line", async () => {
+    const file = "/etc/postgresql/17/main/pg_hba.d/60-mistake.conf";
+    await machine.sh(`echo 'host all' > ${file}`);
+    const { output, exitCode } = await machine.run(setUp(), NEXT_PASSWORD);
+    expect(output).toContain(`error: pg_hba: ${file}:1 `);
+    expect(exitCode).toBe(1);
+    await machine.sh(`rm ${file}`);
+  });
+
+  it("data of another major version is refused and left alone", async () => {
+    await machine.sh("mkdir /mnt/convex/postgresql/16");
+    const { output, exitCode } = await machine.run(setUp(), NEXT_PASSWORD);
+    expect(output).toContain("/mnt/convex/postgresql/16: holds data of PostgreSQL 16, this droplet has PostgreSQL 17.");
+    expect(exitCode).toBe(1);
+    await machine.sh("rmdir /mnt/convex/postgresql/16");
+  });
+});
+
+describe("after a reboot in which Docker does not start", () => {
+  beforeAll(async () => {
+    expect(await listening()).toBe(LOCALHOST_AND_GATEWAY);
+    await machine.sh("systemctl disable --quiet --now docker.service docker.socket");
+    await lab.room.rebootDroplet(1);
+    await lab.booted(machine.droplet);
+  });
+
+  it("the server listens where it should already, and nowhere else", async () => {
+    expect(await machine.sh("systemctl is-system-running --wait; ip -brief address | grep -c 172.30 || true")).toBe(
+      "running\n0",
+    );
+    expect(await listening()).toBe(LOCALHOST_AND_GATEWAY);
+  });
+
+  it("the server does not start without the volume", async () => {
+    await machine.sh("systemctl stop postgresql@17-main; umount /mnt/convex");
+    expect((await machine.try("systemctl start postgresql@17-main")).output).toContain("Assertion failed");
+    expect(await machine.sh("ls -A /mnt/convex")).toBe("");
+  });
+});
+
+describe("a droplet that takes the volume over", () => {
+  let next: Machine;
+
+  beforeAll(async () => {
+    await lab.room.destroyDroplet(1);
+    next = await Machine.create(lab, { ...lab.spec(2), volumeIds: ["11111111"] });
+    // Before the packages can: so the user's number is another than on the first one.
+    await next.sh(
+      "groupadd --gid 950 postgres && useradd --uid 950 --gid postgres --home /var/lib/postgresql postgres",
+    );
+    expect(await next.run(HOST)).toMatchObject({ exitCode: 0 });
+  });
+
+  it("adopts the cluster with all that is in it", async () => {
+    const { output, exitCode } = await next.run(setUp(), NEXT_PASSWORD);
+    expect(output).toContain("took over the cluster /mnt/convex/postgresql/17/main");
+    expect(output).not.toContain("created the cluster");
+    // The password is in the cluster, so it is known already.
+    expect(output).not.toContain("set the administrator's password");
+    expect(exitCode).toBe(0);
+    expect(
+      await sql("SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate", next),
+    ).toBe("convex_self_hosted neighbour other postgres");
+    expect(await asAdministrator(NEXT_PASSWORD, next)).toEqual({ exitCode: 0, output: "on" });
+    expect(await next.sh("find /mnt/convex/postgresql/17 ! -user postgres")).toBe("");
+  });
+
+  it("takes over nothing a second time", async () => {
+    expect((await next.run(setUp(), NEXT_PASSWORD)).output).toBe("postgres.sh: unchanged");
+  });
+});
