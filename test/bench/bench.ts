@@ -1,0 +1,147 @@
+import { cpus, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+
+import { TestCloud } from "../e2e/harness.ts";
+import { projectFolder } from "../../sandbox/project.ts";
+import { step } from "../../sandbox/progress.ts";
+import { EmptyProject } from "./empty.ts";
+import { measure, type Measured } from "./measure.ts";
+import { divide, PHASES } from "./phases.ts";
+import { type Equal, runPlainScript } from "./plain.ts";
+import { median, spread, table } from "./statistics.ts";
+
+const STACK = "bench";
+
+const HELP = `Usage: npm run bench [-- --runs N]
+
+Measures the program on a cloud of its own on this computer, N times (3 unless told otherwise; some five minutes each), and
+compares it with one shell script that does the same work, and with an empty program.
+`;
+
+/** What is measured in each run, by what it is called in the report. */
+const COMMANDS = {
+  "cold up": ["up", "--yes", "--skip-preview", "--json"],
+  "no-op up": ["up", "--yes", "--skip-preview", "--json", "--expect-no-changes"],
+  "no-op preview": ["preview", "--expect-no-changes"],
+  destroy: ["destroy", "--yes", "--skip-preview", "--json"],
+} as const;
+
+type Command = keyof typeof COMMANDS;
+
+/** All that was measured; an entry a run. */
+interface Results {
+  commands: Record<Command, Measured[]>;
+  plainScript: number[];
+  emptyUp: number[];
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { runs: { type: "string", default: "3" }, help: { type: "boolean" } } });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const runs = Number(values.runs);
+  if (!Number.isInteger(runs) || runs < 1) {
+    process.stderr.write(`--runs: ${values.runs} is no number of runs, it should be 1 or more.\n\n${HELP}`);
+    return 2;
+  }
+  await using cloud = await TestCloud.start();
+  await using empty = await EmptyProject.make();
+  await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
+  process.stdout.write(report(await measureAll(cloud, empty, runs)));
+  return 0;
+}
+
+async function measureAll(cloud: TestCloud, empty: EmptyProject, runs: number): Promise<Results> {
+  const equal = await settings(cloud);
+  const results: Results = {
+    commands: { "cold up": [], "no-op up": [], "no-op preview": [], destroy: [] },
+    plainScript: [],
+    emptyUp: [],
+  };
+  const run = async (command: Command) => {
+    const words = [...COMMANDS[command], "--stack", STACK];
+    results.commands[command].push(await measure(words, projectFolder(cloud.home), cloud.env));
+  };
+  const runEmpty = () => measure(["up", "--yes", "--skip-preview", "--json"], empty.folder, cloud.env);
+
+  await measure(["stack", "init", "empty"], empty.folder, cloud.env);
+  // Neither what is measured nor what it is compared with shall pay for compiling the engine's helpers once.
+  await runEmpty();
+  await measure([...COMMANDS["no-op preview"].slice(0, 1), "--stack", STACK], projectFolder(cloud.home), cloud.env);
+
+  for (let index = 1; index <= runs; index += 1) {
+    await step(`Run ${index} of ${runs}`, async (progress) => {
+      progress("plain script");
+      results.plainScript.push(await runPlainScript(cloud, equal));
+      for (const command of ["cold up", "no-op up"] as const) {
+        progress(command);
+        await run(command);
+      }
+      progress("empty program");
+      results.emptyUp.push((await runEmpty()).seconds);
+      for (const command of ["no-op preview", "destroy"] as const) {
+        progress(command);
+        await run(command);
+      }
+    });
+  }
+  return results;
+}
+
+/** The stack's own settings: what it is compared with shall be no smaller and no larger. */
+async function settings(cloud: TestCloud): Promise<Equal> {
+  const { stdout } = await cloud.pulumi(["config", "--json", "--stack", STACK]);
+  const config = JSON.parse(stdout) as Record<string, { value: string }>;
+  const value = (key: string) => config[`convex-droplet:${key}`]?.value ?? "";
+  return {
+    region: value("region"),
+    size: value("size"),
+    image: value("image"),
+    backendImage: value("backendImage"),
+    dashboardImage: value("dashboardImage"),
+  };
+}
+
+function report({ commands, plainScript, emptyUp }: Results): string {
+  const names = Object.keys(commands) as Command[];
+  const each = (value: (measured: Measured) => number) => names.map((name) => spread(commands[name].map(value)));
+  const phases = new Map(
+    names.map((name) => [name, commands[name].map(({ events, seconds }) => divide(events, seconds * 1000))]),
+  );
+  const phaseRows = PHASES.map((phase) => [
+    phase,
+    ...names.map((name) => median((phases.get(name) ?? []).map((one) => one[phase])).toFixed(1)),
+  ]);
+  const work = (phases.get("cold up") ?? []).map(
+    (one, run) => (commands["cold up"][run]?.seconds ?? NaN) - one["API and its fixed waits"],
+  );
+  const noOp = commands["no-op up"].map(({ seconds }) => seconds);
+  const ratio = (ours: number[], theirs: number[]) => (median(ours) / median(theirs)).toFixed(2);
+  const machine = `${cpus().length} processors, ${Math.round(totalmem() / 2 ** 30)} GB`;
+  return [
+    `\n${plainScript.length} runs on ${machine}; seconds, median (lowest–highest)\n\n`,
+    table([
+      ["", ...names],
+      ["seconds", ...each(({ seconds }) => seconds)],
+      ["peak memory, MB", ...each(({ peakMegabytes }) => peakMegabytes)],
+    ]),
+    "\nWhere the seconds go, medians\n\n",
+    table([["", ...names], ...phaseRows]),
+    "\nSide by side\n\n",
+    table([
+      ["", "this program", "compared with", "ratio", "aim"],
+      [
+        "cold up without the API, one plain script",
+        spread(work),
+        spread(plainScript),
+        ratio(work, plainScript),
+        "≤ 1.5",
+      ],
+      ["no-op up, that of an empty program", spread(noOp), spread(emptyUp), ratio(noOp, emptyUp), "≤ 1.5"],
+    ]),
+  ].join("");
+}
+
+process.exitCode = await main();
