@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Waits until the Convex backend serves, then proves an admin key against it and prints, alone on stdout, the key that it
-# accepts: the given one, or where that is refused one made by the backend's own tool. Reads only; each run does the same.
+# accepts: the given one, or where that is refused one made by the backend's own tool. Changes nothing, but starts a
+# backend at once that has failed and waits for its next start; each run does the same.
 #
 #   backend.sh CONTAINER INSTANCE_NAME API_PORT <the admin key
 set -euo pipefail
@@ -30,21 +31,31 @@ main() {
 
 # A slow start is waited for; a container that keeps dying is not.
 await_backend() {
-  local container=$1 url=$2 deadline=$((SECONDS + 180)) restarts
-  until curl -fs --max-time 5 -o /dev/null "$url/version"; do
-    restarts=$(docker inspect --format '{{.RestartCount}}' "$container" 2> /dev/null || echo 0)
-    if ((restarts >= 3 || SECONDS >= deadline)); then
+  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since=0 log
+  # The more often it has died, the longer Docker waits before it starts it again, and the cause may be mended by now.
+  if ! answers "$url" && (($(restarts "$container") > 0)); then
+    since=$(date +%s)
+    docker restart "$container" > /dev/null
+  fi
+  until answers "$url"; do
+    if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
+      log=$(docker logs --since "$since" --tail 200 "$container" 2>&1) || true
       say "the backend's last log lines:"
-      docker logs --tail 30 "$container" >&2 || true
-      explain_symptoms <<< "$(docker logs --tail 200 "$container" 2>&1)" >&2
-      if ((restarts >= 3)); then
-        fail "backend: has ended $restarts times in a row, waiting longer would not help. Its last log lines are above"
+      tail -n 30 <<< "$log" >&2
+      explain_symptoms <<< "$log" >&2
+      if ((SECONDS < deadline)); then
+        fail "backend: has ended $(restarts "$container") times in a row, waiting longer would not help. Its last log lines are above"
       fi
-      fail "backend: did not answer $url/version within 180 s, its last log lines are above. Look at: docker ps --all"
+      fail "backend: did not answer $url within 180 s, its last log lines are above. Look at: docker ps --all"
     fi
     sleep 0.2
   done
 }
+
+answers() { curl -fs --max-time 5 -o /dev/null "$1"; }
+
+# restarts CONTAINER: how often it has died since somebody last started it.
+restarts() { docker inspect --format '{{.RestartCount}}' "$1" 2> /dev/null || echo 0; }
 
 # The key goes to curl on stdin: an argument could be read in the process list.
 accepts() {

@@ -13,16 +13,16 @@ explain_symptoms() {
     "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment, this program sets both together"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
-    "run pulumi up --refresh to create it again, or restore its backup first if it held data"
+    "restore its backup if it held data; an empty one is made by pulumi up --refresh --run-program --replace '**convex-privacy'"
   symptom "$log" "[Cc]onnection refused" \
     "PostgreSQL does not listen where the container looks for it" \
-    "see that postgresql runs and listens on the container network: ss -ltn 'sport = :5432'"
+    "run pulumi up --replace '**convex-server', which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
   symptom "$log" "no pg_hba.conf entry" \
     "PostgreSQL's host rules do not admit the container's address, role or database" \
-    "look at pg_hba.d in /etc/postgresql, then run pulumi up"
+    "run pulumi up --replace '**convex-server', which writes the rules again"
   symptom "$log" "password authentication failed" \
     "the role's password is not the one in the stack's state" \
-    "run pulumi up --refresh --run-program, which sets it again"
+    "run pulumi up --replace '**convex-password', which sets a new one"
   symptom "$log" "remaining connection slots" \
     "the server's connections are used up" \
     "lower postgresPoolSize, or find who else connects: SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1"

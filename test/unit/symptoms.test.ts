@@ -1,0 +1,91 @@
+import { execa } from "execa";
+import { describe, expect, it } from "vitest";
+
+/** What a backend writes to its log when it does not start, a line of each kind, and what the reader is told. */
+const SYMPTOMS: [log: string, cause: string, fix: string][] = [
+  [
+    "Error: cluster url already contains db name: /convex_self_hosted",
+    "POSTGRES_URL names a database",
+    "remove POSTGRES_URL from backendEnvironment",
+  ],
+  [
+    "Error: error performing TLS handshake: invalid peer certificate: UnknownIssuer",
+    "the backend wants TLS that the server does not offer, or does not trust its certificate",
+    "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment",
+  ],
+  [
+    "Error: error performing TLS handshake: server does not support TLS",
+    "the backend wants TLS that the server does not offer",
+    "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment",
+  ],
+  [
+    'Error: db error: FATAL: database "convex_self_hosted" does not exist',
+    "the database named after the instance is missing",
+    "pulumi up --refresh --run-program --replace '**convex-privacy'",
+  ],
+  [
+    "Error: error connecting to server: Connection refused (os error 111)",
+    "PostgreSQL does not listen where the container looks for it",
+    "run pulumi up --replace '**convex-server'",
+  ],
+  [
+    'Error: db error: FATAL: no pg_hba.conf entry for host "172.30.0.2", user "convex", database "convex_self_hosted", no encryption',
+    "PostgreSQL's host rules do not admit the container",
+    "pulumi up --replace '**convex-server'",
+  ],
+  [
+    'Error: db error: FATAL: password authentication failed for user "convex"',
+    "the role's password is not the one in the stack's state",
+    "pulumi up --replace '**convex-password'",
+  ],
+  [
+    "Error: db error: FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute",
+    "the server's connections are used up",
+    "lower postgresPoolSize",
+  ],
+  [
+    "Error: failed to acquire lease: Already acquired with higher timestamp",
+    "another backend writes to the same database, or this machine's clock went back",
+    "stop the other backend",
+  ],
+  ["ERROR Lease Lost", "another backend writes to the same database", "stop the other backend"],
+  [
+    'Error: Database was initialized with Some(Local { dir: "/convex/data/storage" }), but backend started up with S3.',
+    "the storage type changed since the first start",
+    "remove the S3 and AWS variables",
+  ],
+  [
+    "thread 'main' panicked at crates/migrations/src/lib.rs: Transition too old!",
+    "the image is too new for data this old",
+    "start an older image first",
+  ],
+  ["Error: No space left on device (os error 28)", "a disk is full", "grow the volume with volumeSizeGb"],
+];
+
+async function explain(log: string): Promise<string> {
+  const { stdout } = await execa("bash", ["-euo", "pipefail", "-c", "source machine/symptoms.sh; explain_symptoms"], {
+    input: log,
+  });
+  return stdout;
+}
+
+describe("a backend's log", () => {
+  it.each(SYMPTOMS)("is explained where it says: %s", async (line, cause, fix) => {
+    const [told = "", mended = "", ...more] = (await explain(`INFO starting\n${line}\nINFO done`)).split("\n");
+    expect(told).toMatch(/^cause: /);
+    expect(told).toContain(cause);
+    expect(mended).toMatch(/^ {2}fix: /);
+    expect(mended).toContain(fix);
+    expect(more).toEqual([]);
+  });
+
+  it("has each of its troubles explained once, however often it tells them", async () => {
+    const log = [...SYMPTOMS, ...SYMPTOMS].map(([line]) => line).join("\n");
+    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(11);
+  });
+
+  it("is left without a word where it tells of no trouble", async () => {
+    const log = "INFO Connected to Postgres database: convex-self-hosted\nINFO backend listening on 0.0.0.0:3210";
+    expect(await explain(log)).toBe("");
+  });
+});
