@@ -1,7 +1,7 @@
 import { execa } from "execa";
 
 import { cachedCliPath, ensureBuiltCli, isExecutable } from "../sandbox/engine/cli.ts";
-import { checkComputer, prepareComputer } from "../sandbox/prerequisites.ts";
+import { checkComputer, prepareComputer, releaseEngine } from "../sandbox/prerequisites.ts";
 import { step } from "../sandbox/progress.ts";
 
 // `npm test`: prepares this computer, then runs every level of test. Words behind `--` go to vitest, for example
@@ -14,4 +14,5 @@ const vitest = await execa("vitest", ["run", ...process.argv.slice(2)], {
   reject: false,
   preferLocal: true,
 });
+await releaseEngine();
 process.exitCode = vitest.exitCode ?? 1;
