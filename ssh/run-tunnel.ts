@@ -30,10 +30,13 @@ export function openRunTunnel(
     // Runs that meet at a socket share it, and Docker asks nobody's name: so a socket is called after the machine it leads
     // to, which two stacks never have in common, even where they share their name or their port.
     const socket = `/tmp/convex-droplet-${fingerprint(hostKey)}/needs-PULUMI_RUN_PROGRAM=true.sock`;
-    await openTunnel(known(target), [
+    const forwards = [
       { from: { socket }, to: "/var/run/docker.sock" },
       { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
-    ]).catch((error: unknown) => {
+    ];
+    // The providers can only say that their connection was closed.
+    const tell = (reason: string) => void pulumi.log.warn(reason);
+    await openTunnel(known(target), forwards, tell).catch((error: unknown) => {
       throw new pulumi.RunError(error instanceof Error ? error.message : String(error));
     });
     return `unix://${socket}`;
@@ -49,11 +52,19 @@ function fingerprint(hostKey: string): string {
   return createHash("sha256").update(hostKey).digest("hex").slice(0, 16);
 }
 
-/** Resolves once all values are known, which in the preview of a droplet that does not exist yet is never. */
-function known<T extends Record<string, pulumi.Output<string>>>(outputs: T): Promise<{ [K in keyof T]: string }> {
-  return new Promise((resolve) => {
-    pulumi.all(outputs).apply((values) => {
-      resolve(values as { [K in keyof T]: string });
-    });
-  });
+/**
+ * Resolves once all values are known. In the preview of a droplet that is still to be made they never are, and then it
+ * fails: whoever asks through the tunnel would wait for ever.
+ */
+async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T): Promise<{ [K in keyof T]: string }> {
+  const all = pulumi.all(outputs) as unknown as {
+    isKnown: Promise<boolean>;
+    promise: () => Promise<{ [K in keyof T]: string }>;
+  };
+  if (!(await all.isKnown)) {
+    throw new Error(
+      "the droplet is still to be made or replaced, so what is on it cannot be looked at in this preview. Preview without --refresh.",
+    );
+  }
+  return all.promise();
 }

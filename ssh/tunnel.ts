@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import { pipeline } from "node:stream";
 
 import { Client, type ClientChannel } from "ssh2";
 
@@ -9,6 +10,8 @@ import { isHostKey } from "./host-key.ts";
 /** A machine and the keys at both ends: nothing is ever sent to one that cannot prove the host key. */
 export interface Target {
   host: string;
+  /** Where SSH answers; 22 unless told. */
+  port?: number;
   /** OpenSSH private key of root. */
   privateKey: string;
   /** The host's public key, `ssh-ed25519 AAAA…`. */
@@ -21,49 +24,92 @@ export interface Forward {
   to: string;
 }
 
+/** How often a run looks whether the one that serves its near ends has gone. */
+const STAND_BY_MS = 100;
+
 /**
  * Listens at the near ends for as long as this process lives, and forwards what arrives over one SSH connection. That
- * connection is made when the first client comes and not before: a run that has nothing to ask costs no round trip, and
- * a preview, where the target may never become known, just listens.
+ * connection is made when the first client comes and not before: a run that has nothing to ask costs no round trip.
+ * Where it cannot be made, the client is let go at once and the reason is told.
  *
  * It never keeps the process alive, and leaves nothing behind when the process is killed but a dead socket file, which
- * the next run replaces. If another run on this computer serves the same sockets now, its tunnel serves both.
+ * the next run replaces. If another run on this computer serves the same near ends now, its tunnel serves both, and this
+ * one takes over when that run ends.
  *
+ * @param tell  called with the reason each time the machine cannot be reached
  * @throws Error when a socket's folder belongs to somebody else, or a port is taken
  */
-export async function openTunnel(target: Promise<Target>, forwards: Forward[]): Promise<void> {
-  const connect = once(target);
+export async function openTunnel(
+  target: Promise<Target>,
+  forwards: Forward[],
+  tell: (reason: string) => void,
+): Promise<void> {
+  const connect = once(target, tell);
   const sockets = forwards.flatMap(({ from }) => ("socket" in from ? [from.socket] : []));
-  if ((await Promise.all(sockets.map(isServed))).includes(true)) return;
-  await Promise.all(forwards.map((forward) => listen(forward, connect)));
+  // Before anybody looks into it: a socket in somebody else's folder would be served by somebody else.
+  sockets.forEach(makePrivateFolder);
+  // The ports first. Only one run can have them, so the sockets behind them are that run's to replace.
+  const order = forwards.toSorted((one, other) => Number("socket" in one.from) - Number("socket" in other.from));
+  const serve = async () => {
+    for (const forward of order) await listen(forward, connect);
+  };
+  if (await isAnyServed(sockets)) standBy(sockets, serve);
+  else await serve();
+}
+
+function standBy(sockets: string[], serve: () => Promise<void>): void {
+  setTimeout(() => {
+    void isAnyServed(sockets).then(async (served) => {
+      // Another run that stood by may have been faster.
+      if (!served) await serve().catch(() => (served = true));
+      if (served) standBy(sockets, serve);
+    });
+  }, STAND_BY_MS).unref();
 }
 
 /** One connection for all clients, made again if it has broken since. */
-function once(target: Promise<Target>): () => Promise<Client> {
+function once(target: Promise<Target>, tell: (reason: string) => void): () => Promise<Client> {
   let current: Promise<Client> | undefined;
+  // Heard by whoever asks for a connection; without anybody who does it is no failure of the process.
+  target.catch(() => undefined);
   return () => {
-    current ??= target.then(dial).then((client) => {
-      client.once("close", () => (current = undefined));
-      return client;
-    });
-    current.catch(() => (current = undefined));
+    current ??= target.then(dial).then(
+      (client) => {
+        client.once("close", () => (current = undefined));
+        return client;
+      },
+      (error: unknown) => {
+        current = undefined;
+        tell(error instanceof Error ? error.message : String(error));
+        throw error;
+      },
+    );
     return current;
   };
 }
 
-async function dial({ host, privateKey, hostKey }: Target): Promise<Client> {
+async function dial({ host, port = 22, privateKey, hostKey }: Target): Promise<Client> {
   const client = new Client();
-  const sock = net.connect({ host, port: 22, noDelay: true });
+  const sock = net.connect({ host, port, noDelay: true, keepAlive: true });
   sock.unref();
+  let stranger = false;
   await new Promise<void>((resolve, reject) => {
-    client.once("ready", resolve).once("error", reject);
+    client.once("ready", resolve).once("error", (error: Error) => {
+      reject(
+        new Error(
+          stranger
+            ? `${host}: answers with another host key than this stack's, so nothing was sent to it. Whoever is there now, it is not the droplet that this program made.`
+            : `${host}: cannot be reached over SSH (${error.message}). See that adminCidrs holds this computer's address, and that the droplet runs.`,
+        ),
+      );
+    });
     client.connect({
       sock,
       username: "root",
       privateKey,
       readyTimeout: 30_000,
       algorithms: { serverHostKey: ["ssh-ed25519"] },
-      hostVerifier: (presented: Buffer) => isHostKey(presented, hostKey),
+      hostVerifier: (presented: Buffer) => !(stranger = !isHostKey(presented, hostKey)),
     });
   });
   // From here on a broken connection shows itself to its clients as a closed socket.
@@ -72,22 +118,30 @@ async function dial({ host, privateKey, hostKey }: Target): Promise<Client> {
 }
 
 async function listen({ from, to }: Forward, connect: () => Promise<Client>): Promise<void> {
-  const server = net.createServer((near) => {
+  // A client that has said all may still be waiting for the answer.
+  const server = net.createServer({ allowHalfOpen: true }, (near) => {
     near.unref();
     near.on("error", () => near.destroy());
-    connect()
-      .then((client) => openChannel(client, to))
-      .then(
-        (far) => {
-          near.pipe(far).pipe(near);
-          far.on("close", () => near.destroy());
-          near.on("close", () => far.destroy());
-        },
-        () => near.destroy(),
-      );
+    // Both protocols let the client speak first; who says nothing is a run that looks whether somebody serves here.
+    near.once("readable", () => {
+      if (near.readableLength === 0) {
+        near.destroy();
+        return;
+      }
+      connect()
+        .then((client) => openChannel(client, to))
+        .then(
+          (far) => {
+            // Each ends the other in order, or breaks it if it breaks.
+            pipeline(near, far, () => undefined);
+            pipeline(far, near, () => undefined);
+          },
+          () => near.destroy(),
+        );
+    });
   });
   server.unref();
-  if ("socket" in from) makePrivateFolder(from.socket);
+  if ("socket" in from) rmSync(from.socket, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once("listening", resolve).once("error", (error: NodeJS.ErrnoException) => {
       const end = "socket" in from ? from.socket : `port ${from.port}`;
@@ -113,6 +167,10 @@ function openChannel(client: Client, socket: string): Promise<ClientChannel> {
   });
 }
 
+async function isAnyServed(sockets: string[]): Promise<boolean> {
+  return (await Promise.all(sockets.map(isServed))).includes(true);
+}
+
 function isServed(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = net.connect(socket);
@@ -136,5 +194,4 @@ function makePrivateFolder(socket: string): void {
       `${folder}: is open to other users of this computer, it should be yours alone. Remove it, then run again.`,
     );
   }
-  rmSync(socket, { force: true });
 }

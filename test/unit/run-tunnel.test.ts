@@ -1,13 +1,12 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 
 import * as pulumi from "@pulumi/pulumi";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 
 import { openRunTunnel } from "../../ssh/run-tunnel.ts";
-import { openTunnel } from "../../ssh/tunnel.ts";
 import { configure, mockEngine, valueOf } from "./program.ts";
 
 let port: number;
@@ -25,10 +24,10 @@ afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true });
 });
 
-/** Opens a tunnel to a machine that never comes to be: nobody connects to it here. */
-async function open(machine: string, ownPort = port): Promise<string> {
+/** Opens a tunnel, unless told otherwise to a machine that never comes to be: nobody connects to it here. */
+async function open(machine: string, ownPort = port, host = pulumi.output(never<string>())): Promise<string> {
   const { dockerHost } = openRunTunnel(ownPort, {
-    host: pulumi.output(never<string>()),
+    host,
     privateKey: pulumi.output("key"),
     hostKey: pulumi.output(`ssh-ed25519 ${machine}${process.pid}`),
   });
@@ -48,20 +47,11 @@ describe("the tunnel of a run", () => {
     expect(await open("there", await freePort())).not.toBe(first);
   });
 
-  it("refuses a port that the run of another stack holds, and names the setting", async () => {
-    const folder = await mkdtemp(path.join(tmpdir(), "run-tunnel-"));
-    const ends = (stack: string) => [
-      { from: { socket: path.join(folder, stack, "docker.sock") }, to: "/var/run/docker.sock" },
-      { from: { port }, to: "/var/run/postgresql/.s.PGSQL.5432" },
-    ];
-    try {
-      await openTunnel(never(), ends("left"));
-      await expect(openTunnel(never(), ends("right"))).rejects.toThrow(
-        `port ${port} on this computer: is taken, it should be free. Choose another with: pulumi config set tunnelPort 25432`,
-      );
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+  it("lets whoever asks through it go at once while a preview does not know the droplet", async () => {
+    const address = await open("future", port, pulumi.output(pulumi.unknown) as unknown as pulumi.Output<string>);
+    const client = connect(address.replace("unix://", ""));
+    client.end("GET /version HTTP/1.1\r\n\r\n");
+    expect(await text(client)).toBe("");
   });
 
   it("says in its address what a run without the program lacks", async () => {
