@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 
-import { readOutputs } from "./outputs.ts";
-import { runSsh } from "./ssh-command.ts";
+import { type Outputs, readOutputs } from "./outputs.ts";
+import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
@@ -14,44 +14,55 @@ Both take key and address from the stack's outputs, so they need its state and p
 
 /** @returns the process's exit code */
 async function main(args: string[]): Promise<number> {
-  const { values, positionals, tokens } = parseArgs({
-    args,
-    options: { stack: { type: "string", short: "s" }, help: { type: "boolean", short: "h" } },
-    allowPositionals: true,
-    strict: false,
-    tokens: true,
-  });
-  const [verb] = positionals;
-  if (values.help === true || (verb !== "ssh" && verb !== "tunnel")) {
+  const { values, positionals, command } = parse(args);
+  const [verb, ...rest] = positionals;
+  if (values.help === true) {
     process.stdout.write(HELP);
-    return values.help === true ? 0 : 2;
+    return 0;
   }
-  if (typeof values.stack !== "string")
+  if ((verb !== "ssh" && verb !== "tunnel") || rest.length > 0 || (verb === "tunnel" && command.length > 0)) {
+    process.stderr.write(HELP);
+    return 2;
+  }
+  if (values.stack === undefined) {
     throw new Error(`${verb}: no stack given. Name one: npm run ${verb} -- --stack dev`);
+  }
   const outputs = await readOutputs(values.stack);
-  if (verb === "tunnel") return tunnel(outputs);
-  // All behind the stack's name belongs to the command, its options too.
-  const stackAt = tokens.find((token) => token.kind === "option" && token.name === "stack")?.index ?? 0;
-  const inline = args[stackAt]?.includes("=") === true;
-  return runSsh(
-    outputs,
-    [],
-    args.slice(stackAt + (inline ? 1 : 2)).filter((word, index) => index > 0 || word !== "--"),
-  );
+  return verb === "ssh" ? runSsh(outputs, [], command) : tunnel(outputs);
 }
 
-function tunnel(outputs: Awaited<ReturnType<typeof readOutputs>>): Promise<number> {
-  // The far ends are where the containers are bound; public ones answer on loopback too.
-  const ports = [outputs.dashboardUrl, outputs.backendUrl, outputs.siteUrl]
-    .map((url) => Number(new URL(url).port))
-    .filter(Boolean);
+/** All behind the stack's name belongs to the command, its options too. */
+function parse(args: string[]) {
+  const config = {
+    options: { stack: { type: "string", short: "s" }, help: { type: "boolean", short: "h" } },
+    allowPositionals: true,
+  } as const;
+  const { tokens } = parseArgs({ ...config, args, strict: false, tokens: true });
+  const stack = tokens.find((token) => token.kind === "option" && token.name === "stack");
+  const end = stack?.kind === "option" ? stack.index + (stack.inlineValue === true ? 1 : 2) : args.length;
+  const command = args.slice(end);
+  return { ...parseArgs({ ...config, args: args.slice(0, end) }), command: command.slice(command[0] === "--" ? 1 : 0) };
+}
+
+async function tunnel(outputs: Outputs): Promise<number> {
+  const { dashboardUrl, backendUrl, siteUrl } = outputs;
+  // The far ends are where the containers are bound; public ones answer on loopback too. Behind another name is somebody
+  // else's port, a proxy's, and not one of the droplet.
+  const near = [dashboardUrl, backendUrl, siteUrl].filter((url) =>
+    ["127.0.0.1", outputs.publicIp].includes(new URL(url).hostname),
+  );
+  const at = (url: string) => `${url}${near.includes(url) ? "" : " (under its own name, not through this tunnel)"}`;
   process.stderr.write(
-    `The dashboard is at ${outputs.dashboardUrl}\n` +
-      `  log in at ${outputs.backendUrl} with the key of: pulumi stack output adminKey --show-secrets\n` +
+    `The dashboard is at ${at(dashboardUrl)}\n` +
+      `  log in at ${at(backendUrl)}\n  with the key of: pulumi stack output adminKey --show-secrets\n` +
+      `HTTP actions are at ${at(siteUrl)}\n` +
       "Ctrl-C closes the tunnel.\n",
   );
-  const forwards = ports.flatMap((port) => ["-L", `127.0.0.1:${port}:127.0.0.1:${port}`]);
-  return runSsh(outputs, ["-N", "-o", "ExitOnForwardFailure=yes", ...forwards], []);
+  const forwards = near
+    .map((url) => new URL(url).port)
+    .flatMap((port) => ["-L", `127.0.0.1:${port}:127.0.0.1:${port}`]);
+  const code = await runSsh(outputs, ["-N", "-o", "ExitOnForwardFailure=yes", ...forwards], []);
+  return code === INTERRUPTED ? 0 : code;
 }
 
 main(process.argv.slice(2)).then(

@@ -1,9 +1,12 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import path from "node:path";
 
 import type { Outputs } from "./outputs.ts";
+
+/** What Ctrl-C gives. */
+export const INTERRUPTED = 128 + constants.signals.SIGINT;
 
 /**
  * Runs OpenSSH's `ssh` as root on a stack's droplet, on this terminal, with the stack's own key and its host key pinned.
@@ -11,7 +14,7 @@ import type { Outputs } from "./outputs.ts";
  *
  * @param options  further options of ssh, before the host
  * @param command  what to run there; empty for a shell
- * @returns ssh's exit code
+ * @returns ssh's exit code, which is the command's; 128 and its number where a signal ended it
  */
 export async function runSsh(outputs: Outputs, options: string[], command: string[]): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), "convex-droplet-ssh-"));
@@ -21,8 +24,6 @@ export async function runSsh(outputs: Outputs, options: string[], command: strin
     rmSync(folder, { recursive: true, force: true });
   };
   process.once("exit", remove);
-  // Ctrl-C is for ssh, which shares this terminal; this process ends when ssh has.
-  process.on("SIGINT", () => undefined).on("SIGTERM", () => undefined);
   writeFileSync(key, `${outputs.sshPrivateKey.trim()}\n`, { mode: 0o600 });
   writeFileSync(knownHosts, `${outputs.publicIp} ${outputs.sshHostKey}\n`);
   const pinned = [
@@ -36,12 +37,20 @@ export async function runSsh(outputs: Outputs, options: string[], command: strin
     ["-i", key, ...pinned.flatMap((option) => ["-o", option]), ...options, `root@${outputs.publicIp}`, ...command],
     { stdio: "inherit" },
   );
+  // This process ends when ssh has, so that the key does not outlive it.
+  let ended: number | undefined;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      ended = 128 + constants.signals[signal];
+      ssh.kill(signal);
+    });
+  }
   return new Promise((resolve, reject) => {
     ssh.once("error", (error) => {
       reject(new Error(`ssh: cannot be started (${error.message}). Install OpenSSH's client.`));
     });
     ssh.once("close", (code) => {
-      resolve(code ?? 255);
+      resolve(ended ?? code ?? 255);
     });
   });
 }

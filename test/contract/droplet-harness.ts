@@ -14,6 +14,8 @@ import { type SandboxHome, sandboxHome } from "../../sandbox/home.ts";
 export interface Lab extends AsyncDisposable {
   home: SandboxHome;
   room: Hypervisor;
+  /** What root logs in with, and what droplets answer with: an OpenSSH private key, and a line of `authorized_keys`. */
+  keys: { privateKey: string; hostKey: string };
   /** A small droplet whose host key is pinned through user-data, which also holds `extra` cloud-config. */
   spec(id: number, extra?: object): DropletSpec;
   /** Runs a command as root over SSH, with the host key checked; resolves to what it prints. */
@@ -58,6 +60,7 @@ export async function openLab(): Promise<Lab> {
     get room() {
       return room;
     },
+    keys: { privateKey: userKey.private, hostKey: hostKey.public },
     spec: (id, extra = {}) => ({
       id,
       name: `machine-${id}`,

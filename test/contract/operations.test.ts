@@ -1,0 +1,206 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { execa } from "execa";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+
+import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import { layOutPulumiHome, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
+import { type Lab, openLab } from "./droplet-harness.ts";
+import { freePort } from "./plugin-sshd.ts";
+
+const CLI = path.resolve("operations/cli.ts");
+
+let lab: Lab;
+let droplet: DropletSpec;
+/** A project's folder with a state of real stacks beside it, and for the commands a folder for temporary files of their own. */
+let folder: string;
+let env: Record<string, string | undefined>;
+/** On the droplet's loopback: dashboard, API, HTTP actions. */
+let ports: [number, number, number];
+
+beforeAll(async () => {
+  lab = await openLab();
+  droplet = lab.spec(1);
+  await lab.room.createDroplet(droplet);
+  await lab.booted(droplet);
+  ports = [await freePort(), await freePort(), await freePort()];
+  for (const port of ports) {
+    await lab.ssh(
+      droplet,
+      `mkdir /srv/${port} && echo ${port} > /srv/${port}/index.html &&
+        systemd-run --quiet python3 -m http.server --bind 127.0.0.1 --directory /srv/${port} ${port}`,
+    );
+  }
+
+  folder = await mkdtemp(path.join(tmpdir(), "operations-"));
+  await mkdir(path.join(folder, "tmp"));
+  await writeFile(path.join(folder, "Pulumi.yaml"), "name: convex-droplet\nruntime: nodejs\n");
+  await layOutPulumiHome(lab.home, () => undefined);
+  env = { ...pulumiEnvironment(lab.home), TMPDIR: path.join(folder, "tmp") };
+  const url = (port: number) => `http://127.0.0.1:${port}`;
+  const outputs = {
+    publicIp: droplet.publicAddress,
+    sshPrivateKey: lab.keys.privateKey,
+    sshHostKey: lab.keys.hostKey,
+    dashboardUrl: url(ports[0]),
+    backendUrl: url(ports[1]),
+    siteUrl: url(ports[2]),
+  };
+  await makeStack("dev", outputs);
+  await makeStack("named", {
+    ...outputs,
+    backendUrl: "https://api.example.com",
+    siteUrl: "https://site.example.com:8443",
+  });
+  await makeStack("impostor", {
+    ...outputs,
+    sshHostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA",
+  });
+  await makeStack("empty", {});
+}, 300_000);
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+  await lab[Symbol.asyncDispose]();
+});
+
+beforeEach(async () => {
+  expect(await readdir(path.join(folder, "tmp"))).toEqual([]);
+});
+
+/** A stack as a deployment leaves it, as far as these commands look. */
+async function makeStack(name: string, outputs: Record<string, string>): Promise<void> {
+  const urn = `urn:pulumi:${name}::convex-droplet::pulumi:pulumi:Stack::convex-droplet-${name}`;
+  const time = new Date().toISOString();
+  const stack = { urn, custom: false, type: "pulumi:pulumi:Stack", outputs, created: time, modified: time };
+  const manifest = { time, magic: "", version: "" };
+  const input = JSON.stringify({ version: 3, deployment: { manifest, resources: [stack] } });
+  await execa("pulumi", ["stack", "init", name], { cwd: folder, env });
+  await execa("pulumi", ["stack", "import", "--stack", name], { cwd: folder, env, input });
+}
+
+const start = (...args: string[]) =>
+  execa("node", [CLI, ...args], { cwd: folder, env, reject: false, stdin: "ignore" });
+
+/** What the near end of one of the ports answers. */
+const answers = (port: number) => fetch(`http://127.0.0.1:${port}`).then((response) => response.text());
+
+describe("without a stack to work on", () => {
+  it("tells its usage to whoever asks, and to whoever asks for something else", async () => {
+    const help = await start("--help");
+    expect(help.stdout).toMatch(/^Usage: npm run ssh -- --stack STACK \[COMMAND \.\.\.\]\n/);
+    expect(help.exitCode).toBe(0);
+    for (const words of [
+      [],
+      ["scp", "--stack", "dev"],
+      ["ssh", "ls", "--stack", "dev"],
+      ["tunnel", "--stack", "dev", "ls"],
+    ]) {
+      expect(await start(...words)).toMatchObject({ exitCode: 2, stdout: "", stderr: help.stdout });
+    }
+  });
+
+  it.each([
+    [["ssh"], "error: ssh: no stack given. Name one: npm run ssh -- --stack dev"],
+    [["tunnel"], "error: tunnel: no stack given. Name one: npm run tunnel -- --stack dev"],
+    [["ssh", "--stack"], "error: Option '-s, --stack <value>' argument missing"],
+    [["ssh", "--stacks", "dev"], "error: Unknown option '--stacks'"],
+    [
+      ["ssh", "--stack", "nowhere"],
+      "error: stack nowhere: its outputs cannot be read. error: no stack named 'nowhere' found",
+    ],
+    [
+      ["ssh", "--stack", "empty"],
+      "error: stack empty: has no publicIp, sshPrivateKey, sshHostKey, backendUrl, siteUrl, dashboardUrl, it should be deployed. Deploy it with: pulumi up --stack empty",
+    ],
+  ])("%j: %s", async (words, message) => {
+    const { exitCode, stderr } = await start(...words);
+    expect(stderr.split("\n")[0]).toContain(message);
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("ssh", () => {
+  it.each([
+    ["passes on what the command says and how it ends", ["echo said; echo told >&2; exit 7"], "said", "told", 7],
+    ["joins words as ssh does", ["printf", "'%s,'", "'a  b'", "c"], "a  b,c,", "", 0],
+    ["leaves options to the command", ["echo", "--help", "--stack", "other", "-s"], "--help --stack other -s", "", 0],
+    ["takes the command behind -- too", ["--", "echo", "$HOME"], "/root", "", 0],
+  ])("%s", async (_, command, stdout, stderr, exitCode) => {
+    expect(await start("ssh", "--stack", "dev", ...command)).toMatchObject({ stdout, stderr, exitCode });
+    expect(await start("ssh", "--stack=dev", ...command)).toMatchObject({ stdout, stderr, exitCode });
+    expect(await start("ssh", "-sdev", ...command)).toMatchObject({ stdout, stderr, exitCode });
+  });
+
+  it("refuses a machine with another host key", async () => {
+    const { exitCode, stdout, stderr } = await start("ssh", "--stack", "impostor", "echo in");
+    expect(stderr).toContain("Host key verification failed.");
+    expect(stdout).toBe("");
+    expect(exitCode).toBe(255);
+  });
+
+  it.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const)("ends with %s, and its key with it", async (signal, exitCode) => {
+    const process = start("ssh", "--stack", "dev", `echo $$; exec sleep 1000`);
+    await vi.waitFor(
+      async () => {
+        expect(await lab.ssh(droplet, "pgrep --full --exact 'sleep 1000'")).toMatch(/^\d+$/);
+      },
+      { timeout: 20_000 },
+    );
+    // Nobody else may read it.
+    expect(
+      (await execa("find", [path.join(folder, "tmp"), "-type", "f", "-name", "key", "-printf", "%m"])).stdout,
+    ).toBe("600");
+    process.kill(signal);
+    expect((await process).exitCode).toBe(exitCode);
+    expect(await readdir(path.join(folder, "tmp"))).toEqual([]);
+    await lab.ssh(droplet, "pkill --full --exact 'sleep 1000' || true");
+  });
+});
+
+describe("tunnel", () => {
+  it("brings dashboard, API and HTTP actions here until Ctrl-C, which is its proper end", async () => {
+    const process = start("tunnel", "--stack", "dev");
+    await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
+    expect(await Promise.all(ports.map(answers))).toEqual(ports.map((port) => `${port}\n`));
+    process.kill("SIGINT");
+    const { exitCode, stderr } = await process;
+    expect(stderr).toBe(
+      `The dashboard is at http://127.0.0.1:${ports[0]}
+  log in at http://127.0.0.1:${ports[1]}
+  with the key of: pulumi stack output adminKey --show-secrets
+HTTP actions are at http://127.0.0.1:${ports[2]}
+Ctrl-C closes the tunnel.`,
+    );
+    expect(exitCode).toBe(0);
+    await expect(answers(ports[0])).rejects.toThrow("fetch failed");
+  });
+
+  it("says that URLs of another host are not in it, and leaves their ports alone", async () => {
+    const process = start("tunnel", "--stack", "named");
+    await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
+    await expect(answers(8443)).rejects.toThrow("fetch failed");
+    process.kill("SIGINT");
+    const { stderr } = await process;
+    expect(stderr).toContain("log in at https://api.example.com (under its own name, not through this tunnel)\n");
+    expect(stderr).toContain(
+      "HTTP actions are at https://site.example.com:8443 (under its own name, not through this tunnel)\n",
+    );
+  });
+
+  it("fails where a port is taken here", async () => {
+    const first = start("tunnel", "--stack", "dev");
+    await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
+    const { exitCode, stderr } = await start("tunnel", "--stack", "dev");
+    expect(stderr).toContain(`127.0.0.1]:${ports[0]}: Address already in use`);
+    expect(exitCode).toBe(255);
+    first.kill("SIGTERM");
+    expect((await first).exitCode).toBe(143);
+  });
+});
