@@ -19,7 +19,7 @@ const SAMPLE_MILLISECONDS = 250;
 /**
  * Runs `pulumi` and measures it from outside.
  *
- * @throws Error with what it printed, when it does not end well
+ * @throws Error with the errors it told, when it does not end well
  */
 export async function measure(args: string[], cwd: string, env: Record<string, string | undefined>): Promise<Measured> {
   const started = performance.now();
@@ -33,12 +33,13 @@ export async function measure(args: string[], cwd: string, env: Record<string, s
     void treeMegabytes(child.pid ?? 0).then((megabytes) => (peakMegabytes = Math.max(peakMegabytes, megabytes)));
   }, SAMPLE_MILLISECONDS);
   try {
-    const { exitCode, stdout, stderr } = await child;
+    const { exitCode, stderr } = await child;
     if (exitCode !== 0) {
+      // Never all of stdout: the SDK's debug messages, which come with the events, have secrets in clear.
       const complaints = events.flatMap(({ event }) =>
         event.diagnosticEvent?.severity === "error" ? [event.diagnosticEvent.message] : [],
       );
-      throw new Error(`pulumi ${args.join(" ")}: failed.\n${complaints.join("") || stdout}${stderr}`);
+      throw new Error(`pulumi ${args.join(" ")}: failed.\n${complaints.join("")}${stderr}`);
     }
     return { seconds: (performance.now() - started) / 1000, peakMegabytes, events };
   } finally {
