@@ -31,12 +31,13 @@ main() {
 
 # A slow start is waited for; a container that keeps dying is not.
 await_backend() {
-  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since=0 log
+  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since log
   # The more often it has died, the longer Docker waits before it starts it again, and the cause may be mended by now.
   if ! answers "$url" && (($(restarts "$container") > 0)); then
-    since=$(date +%s)
     docker restart "$container" > /dev/null
   fi
+  # What it failed of in former lives is no reason now.
+  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run pulumi up --refresh --run-program"
   until answers "$url"; do
     if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
       log=$(docker logs --since "$since" --tail 200 "$container" 2>&1) || true
