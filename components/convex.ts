@@ -3,6 +3,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { removeLostFromEngine } from "../recovery/docker.ts";
 import { mintAdminKey } from "./admin-key.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -83,7 +84,12 @@ export class Convex extends pulumi.ComponentResource {
     );
 
     const engine = new docker.Provider(`${name}-docker`, { host: args.dockerHost }, child);
-    const inEngine = { ...child, ...args.onMachine, provider: engine };
+    const inEngine = {
+      ...child,
+      ...args.onMachine,
+      provider: engine,
+      hooks: { onError: [removeLostFromEngine(name, args.dockerHost)] },
+    };
     // The engine is there once the machine is set up, which only the data folder's path tells.
     const networkName = pulumi.output(args.dataDirectory).apply(() => "convex");
 

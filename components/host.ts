@@ -3,7 +3,7 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
-import { deleteLostDroplet } from "../lost-droplet.ts";
+import { deleteLostDroplet } from "../recovery/droplet.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {

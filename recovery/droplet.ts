@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { apiToken } from "./settings.ts";
+import { apiToken } from "../settings.ts";
 
 /** How long DigitalOcean may take to finish a droplet that is being made, and then to take it away. */
 const PATIENCE_SECONDS = 180;

@@ -1,0 +1,75 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import { removeLostFromEngine } from "../../recovery/docker.ts";
+import { mockEngine } from "./program.ts";
+
+const CONTAINER = "docker:index/container:Container";
+const NETWORK = "docker:index/network:Network";
+const CONFLICT = 'Conflict. The container name "/convex-backend" is already in use by container "45febf9e".';
+
+let folder: string;
+let engine: http.Server;
+let calls: string[];
+let answer: number;
+
+beforeEach(async () => {
+  await mockEngine();
+  calls = [];
+  answer = 204;
+  folder = await mkdtemp(path.join(tmpdir(), "recovery-docker-"));
+  engine = http.createServer(({ method = "", url = "" }, response) => {
+    calls.push(`${method} ${url}`);
+    response.writeHead(answer).end();
+  });
+  await new Promise<void>((resolve) => engine.listen(path.join(folder, "docker.sock"), resolve));
+});
+
+afterEach(async () => {
+  await new Promise((resolve) => engine.close(resolve));
+  await rm(folder, { recursive: true });
+});
+
+/** @returns whether Pulumi is told to try again */
+async function afterFailure(type: string, name: string, error: string, failedOperation = "create"): Promise<boolean> {
+  const hook = removeLostFromEngine("convex", `unix://${folder}/docker.sock`);
+  return await hook.callback({
+    urn: "",
+    id: "",
+    name: "",
+    type,
+    newInputs: { name },
+    failedOperation,
+    errors: [error],
+  });
+}
+
+describe("what cannot be made in the Docker engine", () => {
+  it("is tried again once a lost container of its name has been stopped and removed", async () => {
+    expect(await afterFailure(CONTAINER, "convex-backend", CONFLICT)).toBe(true);
+    expect(calls).toEqual(["POST /containers/convex-backend/stop?t=10", "DELETE /containers/convex-backend"]);
+  });
+
+  it("is tried again once a lost network of its name has been removed", async () => {
+    expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(true);
+    expect(calls).toEqual(["DELETE /networks/convex"]);
+  });
+
+  it("is not tried again where the engine does not remove what is in its way", async () => {
+    answer = 403;
+    expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(false);
+  });
+
+  it.each([
+    [CONTAINER, "No such image: convex-backend", "create"],
+    [CONTAINER, CONFLICT, "update"],
+    ["docker:index/remoteImage:RemoteImage", "already exists", "create"],
+  ])("is left as it is for any other failure: %s, %s, %s", async (type, error, operation) => {
+    expect(await afterFailure(type, "convex-backend", error, operation)).toBe(false);
+    expect(calls).toEqual([]);
+  });
+});
