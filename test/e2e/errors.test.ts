@@ -1,0 +1,264 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { eventually, ssh, TestCloud } from "./harness.ts";
+
+const STACK = "errors";
+const SCRIPTS = "/usr/local/lib/convex-droplet";
+
+interface Droplet {
+  id: number;
+  status: string;
+}
+
+interface Volume {
+  id: string;
+  size_gigabytes: number;
+}
+
+let cloud: TestCloud;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  await cloud.createStack(STACK);
+});
+
+afterAll(() => cloud[Symbol.asyncDispose]());
+
+/** One kind of what is in the account. */
+async function list(route: string): Promise<unknown[]> {
+  const body = (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown[]>;
+  return body[route.slice(route.lastIndexOf("/") + 1).replace("keys", "ssh_keys")] ?? [];
+}
+
+const droplets = () => list("/v2/droplets") as Promise<Droplet[]>;
+const volumes = () => list("/v2/volumes") as Promise<Volume[]>;
+
+describe("a mistake", () => {
+  it.each([
+    {
+      mistake: "a refused token",
+      env: { DIGITALOCEAN_TOKEN: "dop_v1_revoked" },
+      told: "error: digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write.",
+    },
+    {
+      mistake: "a missing token",
+      env: { DIGITALOCEAN_TOKEN: undefined },
+      told: "digitalocean:token: is not set, it should be an API token that may read and write.",
+    },
+    {
+      mistake: "an unknown size",
+      settings: { size: "s-9vcpu-1tb" },
+      told: "error: convex-droplet:size: s-9vcpu-1tb is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb.",
+    },
+    {
+      mistake: "an unknown region",
+      settings: { region: "xyz9" },
+      told: "error: convex-droplet:region: xyz9 does not offer droplets of size s-2vcpu-4gb, it should be one of ",
+    },
+  ])("is told at preview, in one plain message, before anything is made: $mistake", async (given) => {
+    const settings = Object.entries(given.settings ?? {});
+    for (const [key, value] of settings) await cloud.configure(STACK, key, value);
+    const preview = await cloud.pulumi(["preview", "--stack", STACK], given.env);
+    for (const [key] of settings) await cloud.pulumi(["config", "rm", "--stack", STACK, key]);
+    expect(preview.exitCode).toBe(1);
+    const diagnostics = preview.all.slice(preview.all.indexOf("Diagnostics:"));
+    expect(diagnostics).toContain(given.told);
+    expect(diagnostics).toContain("Set it with: pulumi config set ");
+    expect(diagnostics.match(/error:/g)).toHaveLength(1);
+    expect(diagnostics).not.toMatch(/^\s+at /m);
+    expect(diagnostics).not.toContain("unhandled");
+    for (const kind of ["/v2/droplets", "/v2/volumes", "/v2/firewalls", "/v2/account/keys"]) {
+      expect(await list(kind)).toEqual([]);
+    }
+  });
+});
+
+describe("a cloud that fails now and then", () => {
+  it("is asked again, and a droplet that never answers is told of with what to look at", async () => {
+    const faults = [
+      { kind: "request", method: "POST", path: "^/v2/volumes$", status: 429, count: 2 },
+      { kind: "request", method: "POST", path: "^/v2/droplets$", status: 500 },
+      { kind: "request", method: "GET", path: "^/v2/droplets/\\d+$", status: 503, count: 2 },
+      { kind: "request", method: "POST", path: "^/v2/firewalls$", status: 502 },
+      { kind: "boot", boot: "dead" },
+    ];
+    for (const fault of faults) await cloud.fault(fault);
+    await cloud.configure(STACK, "bootTimeoutSeconds", "30");
+
+    const up = await cloud.up(STACK);
+    expect(up.exitCode).toBe(1);
+    expect(up.all).toContain(
+      `error: the droplet convex-${STACK} did not let this computer in over SSH within 30 s. ` +
+        "See that adminCidrs (0.0.0.0/0, ::/0) holds this computer's address, and look at the droplet's console",
+    );
+    const { faults: left } = (await (await cloud.cloud("GET", "/_control/faults")).json()) as {
+      faults: { remaining: number }[];
+    };
+    expect(left.map(({ remaining }) => remaining)).toEqual([0, 0, 0, 0, 0]);
+    // What was tried again was made once.
+    expect(await droplets()).toHaveLength(1);
+    expect(await volumes()).toHaveLength(1);
+    expect(await list("/v2/firewalls")).toHaveLength(1);
+  });
+
+  it("has its droplet used by the next up, once that has been switched on", async () => {
+    const [silent] = await droplets();
+    const on = await cloud.cloud("POST", `/v2/droplets/${silent?.id ?? 0}/actions`, { type: "power_on" });
+    expect(on.status).toBe(201);
+    await cloud.configure(STACK, "bootTimeoutSeconds", "300");
+    const up = await cloud.up(STACK);
+    expect(up.exitCode, up.all).toBe(0);
+    expect((await droplets()).map(({ id }) => id)).toEqual([silent?.id]);
+  });
+
+  it("tells of an action that ends badly, and the next up does it again", async () => {
+    await cloud.fault({ kind: "action", action: "resize" });
+    await cloud.configure(STACK, "volumeSizeGb", "110");
+    const up = await cloud.up(STACK);
+    expect(up.exitCode).toBe(1);
+    expect(up.all).toMatch(/error: .*errored/);
+    expect((await volumes()).map((volume) => volume.size_gigabytes)).toEqual([100]);
+
+    const again = await cloud.up(STACK);
+    expect(again.exitCode, again.all).toBe(0);
+    expect((await volumes()).map((volume) => volume.size_gigabytes)).toEqual([110]);
+    const size = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -n 1 | tr -dc 0-9");
+    expect(Number(size.stdout)).toBeGreaterThan(105);
+  });
+});
+
+/** The `pulumi` command that a message gives as the fix. */
+function advice(text: string): string[] {
+  const [, command = ""] = /fix: .*?pulumi (up(?: (?:-[\w-]+|'[^']+'))*)/.exec(text) ?? [];
+  return command.split(" ").map((word) => word.replaceAll("'", ""));
+}
+
+describe("a backend that does not get healthy", () => {
+  let target: { host: string; key: string; hostKey: string };
+
+  beforeAll(async () => {
+    const { publicIp = "", sshPrivateKey = "", sshHostKey = "" } = await cloud.outputs(STACK);
+    target = { host: publicIp, key: sshPrivateKey, hostKey: sshHostKey };
+  });
+
+  /** A failed run takes the stack's outputs away, so these go by the address of before. */
+  const onDroplet = (command: string) => ssh(target, command);
+  const sql = (statement: string, database = "postgres") =>
+    onDroplet(`cd / && runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 -d ${database} -c "${statement}"`);
+
+  /** What an `up` runs to find out whether a backend is healthy. */
+  const check = (container = "convex-backend", port = 3210) =>
+    onDroplet(`echo 'some|key' | bash ${SCRIPTS}/backend.sh ${container} convex-self-hosted ${port}`);
+
+  const answers = () =>
+    eventually("the backend to answer again", 120, async () => {
+      const version = await onDroplet("curl -fsS --max-time 5 http://127.0.0.1:3210/version");
+      expect(version.exitCode, version.all).toBe(0);
+    });
+
+  it("fails the up with its last log lines, the cause and a fix, and that fix works", async () => {
+    const rules = await onDroplet(
+      "sed -i /^host/d /etc/postgresql/*/main/pg_hba.d/10-convex-droplet.conf && systemctl reload 'postgresql@*'",
+    );
+    expect(rules.exitCode, rules.all).toBe(0);
+    await cloud.configure(STACK, "logLevel", "debug");
+    const up = await cloud.up(STACK);
+    expect(up.exitCode).toBe(1);
+    expect(up.all).toContain('no pg_hba.conf entry for host "172.30.0.');
+    expect(up.all).toContain("cause: PostgreSQL's host rules do not admit the container's address, role or database");
+    expect(up.all).toMatch(/error: backend: has ended \d+ times in a row, waiting longer would not help\./);
+
+    const fix = advice(up.all);
+    expect(fix).toEqual(["up", "--replace", "**convex-server"]);
+    const mended = await cloud.pulumi([...fix, "--yes", "--skip-preview", "--stack", STACK]);
+    expect(mended.exitCode, mended.all).toBe(0);
+    await answers();
+  });
+
+  it.each([
+    {
+      trouble: "PostgreSQL is down",
+      cause: () => onDroplet("systemctl stop 'postgresql@*'"),
+      log: "Connection refused (os error 111)",
+      told: "cause: PostgreSQL does not listen where the container looks for it",
+    },
+    {
+      trouble: "its database was dropped",
+      cause: () => sql("DROP DATABASE convex_self_hosted WITH (FORCE)"),
+      log: 'FATAL: database "convex_self_hosted" does not exist',
+      told: "cause: the database named after the instance is missing",
+    },
+    {
+      trouble: "its password was changed",
+      cause: () => sql("ALTER ROLE convex PASSWORD 'another'"),
+      log: 'FATAL: password authentication failed for user "convex"',
+      told: "cause: the role's password is not the one in the stack's state",
+    },
+  ])("says why, and how to mend it so that it works again: $trouble", async ({ cause, log, told }) => {
+    const caused = await cause();
+    expect(caused.exitCode, caused.all).toBe(0);
+    await onDroplet("docker restart convex-backend");
+    const failed = await check();
+    expect(failed.exitCode).toBe(1);
+    expect(failed.all).toContain(log);
+    expect(failed.all).toContain(told);
+    expect(failed.all.match(/cause: /g)).toHaveLength(1);
+
+    const mended = await cloud.pulumi([...advice(failed.all), "--yes", "--skip-preview", "--stack", STACK]);
+    expect(mended.exitCode, mended.all).toBe(0);
+    await answers();
+  });
+
+  it("keeps its database to itself, also when that was made again", async () => {
+    const access = await sql(
+      "SELECT has_database_privilege('convex_admin', datname, 'CONNECT'), datacl FROM pg_database WHERE datname = 'convex_self_hosted'",
+    );
+    expect(access.stdout).not.toMatch(/[{,]=/);
+    expect(access.stdout).toContain("convex=");
+  });
+
+  it("says that another one, or a later clock, has taken the database over", async () => {
+    const lease = (time: string) => sql(`UPDATE leases SET ts = ${time}`, "convex_self_hosted");
+    expect((await lease("9000000000000000000")).exitCode).toBe(0);
+    await onDroplet("docker restart convex-backend");
+    const failed = await check();
+    expect(failed.exitCode).toBe(1);
+    expect(failed.all).toContain("failed to acquire lease: Already acquired with higher timestamp");
+    expect(failed.all).toContain(
+      "cause: another backend writes to the same database, or this machine's clock went back",
+    );
+    expect((await lease("0")).exitCode).toBe(0);
+    // It waits half a minute for its next start by now, and is not given up for how often it failed before.
+    const healthy = await check();
+    expect(healthy.all).not.toContain("in a row");
+    await answers();
+  });
+
+  it.each([
+    {
+      trouble: "a database in its URL",
+      change: "s|:5432|:5432/convex_self_hosted|",
+      log: "cluster url already contains db name: /convex_self_hosted",
+      told: "cause: POSTGRES_URL names a database; the backend derives it from the instance name",
+    },
+    {
+      trouble: "TLS asked of a server without",
+      change: "/^DO_NOT_REQUIRE_SSL/d; s|sslmode=disable|sslmode=require|",
+      log: "error performing TLS handshake: server does not support TLS",
+      told: "cause: the backend wants TLS that the server does not offer, or does not trust its certificate",
+    },
+  ])("says why where it was started by hand with $trouble", async ({ change, log, told }) => {
+    const environment = "docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend";
+    const image = "$(docker inspect --format '{{.Image}}' convex-backend)";
+    const started = await onDroplet(
+      `docker rm -f trial > /dev/null 2>&1; umask 077; ${environment} | sed '/^$/d; ${change}' > /root/trial.env && ` +
+        "docker run --detach --name trial --restart unless-stopped --network convex --env-file /root/trial.env " +
+        `--add-host host.docker.internal:172.30.0.1 --publish 127.0.0.1:4210:3210 ${image}`,
+    );
+    expect(started.exitCode, started.all).toBe(0);
+    const failed = await check("trial", 4210);
+    expect(failed.exitCode).toBe(1);
+    expect(failed.all).toContain(log);
+    expect(failed.all).toContain(told);
+  });
+});
