@@ -1,4 +1,5 @@
 import { execa } from "execa";
+import { vi } from "vitest";
 
 import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
@@ -25,7 +26,8 @@ export class Machine {
 
   static async create(lab: Lab, droplet: DropletSpec): Promise<Machine> {
     await lab.room.createDroplet(droplet);
-    await lab.booted(droplet);
+    // Whatever cloud-init thinks of it: that is for the scripts to judge.
+    await vi.waitFor(() => lab.ssh(droplet, "cloud-init status --wait || true"), { timeout: 60_000, interval: 200 });
     await execa("docker", ["cp", "machine/.", `${containerName(lab.home, droplet.id)}:${SCRIPTS}`]);
     return new Machine(lab, droplet);
   }

@@ -1,12 +1,8 @@
 import { execa } from "execa";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
-import { containerName } from "../../sandbox/droplet/container.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
-
-/** Where the program puts the scripts, too. */
-const SCRIPTS = "/usr/local/lib/convex-droplet";
+import { Machine } from "./machine-harness.ts";
 
 /** Volumes that are not this program's; `dirty` makes them so from the outside. */
 const FOREIGN = [
@@ -23,8 +19,8 @@ const FOREIGN = [
 ] as const;
 
 let lab: Lab;
-let droplet: DropletSpec;
-let unmade: DropletSpec;
+let droplet: Machine;
+let unmade: Machine;
 
 beforeAll(async () => {
   lab = await openLab();
@@ -37,14 +33,8 @@ beforeAll(async () => {
     volumeIds.push(id);
   }
   await lab.room.createVolume({ id: "blank", name: "blank", sizeGigabytes: 1 });
-  droplet = { ...lab.spec(1), volumeIds: [...volumeIds, "blank"] };
-  unmade = lab.spec(2, { bootcmd: ["echo the tape is full; exit 3"] });
-  for (const machine of [droplet, unmade]) {
-    await lab.room.createDroplet(machine);
-    // Whatever cloud-init thinks of it.
-    await vi.waitFor(() => lab.ssh(machine, "cloud-init status --wait || true"), { timeout: 60_000, interval: 200 });
-    await execa("docker", ["cp", "machine/.", `${containerName(lab.home, machine.id)}:${SCRIPTS}`]);
-  }
+  droplet = await Machine.create(lab, { ...lab.spec(1), volumeIds: [...volumeIds, "blank"] });
+  unmade = await Machine.create(lab, lab.spec(2, { bootcmd: ["echo the tape is full; exit 3"] }));
 });
 
 afterAll(() => lab[Symbol.asyncDispose]());
@@ -56,13 +46,6 @@ async function partitionTable(disk: string): Promise<void> {
   entry.copy(sector, 446);
   sector.writeUInt16LE(0xaa55, 510);
   await execa("dd", [`of=${disk}`, "conv=notrunc"], { input: sector });
-}
-
-/** Runs a script as the program does; never throws, a test looks at the exit code. */
-async function script(machine: DropletSpec, ...words: string[]): Promise<{ exitCode: number; output: string }> {
-  const said = await lab.ssh(machine, `bash ${SCRIPTS}/${words.join(" ")} < /dev/null 2>&1; echo "exit $?"`);
-  const [, output = "", exitCode = ""] = /^([^]*?)\n?exit (\d+)$/.exec(said) ?? [];
-  return { exitCode: Number(exitCode), output };
 }
 
 /** What is on a volume at a moment, kept to be compared with: all of it, as it is seen from outside of the droplet. */
@@ -81,26 +64,25 @@ describe("a volume with something on it", () => {
     "is refused and not touched: $name",
     async ({ id, name, found }) => {
       const compared = await snapshot(id);
-      const run = await script(droplet, "volume.sh", "prepare", name, `/mnt/${name}`, "1");
+      const run = await droplet.run(`volume.sh prepare ${name} /mnt/${name} 1`);
       expect(run.output).toContain(`volume.sh: error: volume ${name}: ${found}, it should be blank or ext4 labelled`);
       expect(run.output).toContain("Nothing was written. Keep that data and use another volume");
       expect(run.exitCode).toBe(1);
       expect(await compared()).toEqual({ changed: false });
-      expect(await lab.ssh(droplet, `findmnt /mnt/${name} || echo not mounted`)).toBe("not mounted");
+      expect(await droplet.sh(`findmnt /mnt/${name} || echo not mounted`)).toBe("not mounted");
     },
   );
 });
 
 describe("a droplet that reaches no package mirror", () => {
-  const host = ["host.sh", "blank", "1", "/mnt/convex"];
+  const host = "host.sh blank 1 /mnt/convex";
 
   it("says which packages cannot be installed, with apt's own words", async () => {
-    await lab.ssh(
-      droplet,
+    await droplet.sh(
       "mkdir /root/apt && cp -a /etc/apt/sources.list* /root/apt && rm -rf /etc/apt/sources.list.d && " +
         "echo 'deb http://127.0.0.1:9/debian trixie main' > /etc/apt/sources.list && rm -rf /var/lib/apt/lists/*",
     );
-    const run = await script(droplet, ...host);
+    const run = await droplet.run(host);
     expect(run.output).toContain("127.0.0.1:9");
     expect(run.output).toMatch(
       /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. See that the droplet reaches its package mirror, then run pulumi up again$/,
@@ -109,26 +91,26 @@ describe("a droplet that reaches no package mirror", () => {
   });
 
   it("goes on where it was once the mirror is back", async () => {
-    await lab.ssh(droplet, "rm -rf /etc/apt/sources.list* && cp -a /root/apt/. /etc/apt/");
-    const run = await script(droplet, ...host);
+    await droplet.sh("rm -rf /etc/apt/sources.list* && cp -a /root/apt/. /etc/apt/");
+    const run = await droplet.run(host);
     expect(run.output).toMatch(/host\.sh: done, \d+ changed$/);
     expect(run.exitCode).toBe(0);
-    expect(await lab.ssh(droplet, "docker version --format '{{.Server.Os}}'; findmnt -no TARGET /mnt/convex")).toBe(
+    expect(await droplet.sh("docker version --format '{{.Server.Os}}'; findmnt -no TARGET /mnt/convex")).toBe(
       "linux\n/mnt/convex",
     );
-    const again = await script(droplet, ...host);
+    const again = await droplet.run(host);
     expect(again.output).toMatch(/host\.sh: unchanged$/);
   });
 });
 
 describe("a droplet whose cloud-init failed", () => {
   it("is not used; its last log lines say why, and the message how to replace it", async () => {
-    const run = await script(unmade, "host.sh", "blank", "1", "/mnt/convex");
+    const run = await unmade.run("host.sh blank 1 /mnt/convex");
     expect(run.output).toContain("the tape is full");
     expect(run.output).toMatch(
       /host\.sh: error: cloud-init: failed, its last lines are above\. .* replace it with pulumi up --replace '\*\*convex-droplet'$/,
     );
     expect(run.exitCode).toBe(1);
-    expect(await lab.ssh(unmade, "ls /etc/convex-droplet 2>&1 || true")).toContain("No such file");
+    expect(await unmade.sh("ls /etc/convex-droplet 2>&1 || true")).toContain("No such file");
   });
 });
