@@ -11,6 +11,7 @@ import { npmVersion } from "../../sandbox/engine/npm-version.ts";
 import { layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
+import { processesOf } from "../processes.ts";
 
 /** The first run on a computer builds the CLI. */
 const BUILD_TIMEOUT = 1_200_000;
@@ -61,7 +62,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  const pids = await processesOfSandbox();
+  const pids = await processesOf(home);
   if (pids.length > 0) await execa("kill", ["-KILL", ...pids.map(String)], { reject: false });
 });
 
@@ -96,20 +97,12 @@ async function initStack(): Promise<void> {
   }
 }
 
-/** Whatever was started with this sandbox's environment and still runs. */
-async function processesOfSandbox(): Promise<number[]> {
-  const mark = `PULUMI_HOME=${pulumiEnvironment(home)["PULUMI_HOME"] ?? ""}`;
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-  const environments = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/environ`, "utf8").catch(() => "")));
-  return pids.filter((_, index) => environments[index]?.split("\0").includes(mark));
-}
-
 function eventually(assertion: () => Promise<void>, seconds: number): Promise<void> {
   return vi.waitFor(assertion, { timeout: seconds * 1000, interval: 100 });
 }
 
 async function expectNoProcesses(): Promise<void> {
-  expect(await processesOfSandbox()).toEqual([]);
+  expect(await processesOf(home)).toEqual([]);
 }
 
 describe("a program's life", () => {

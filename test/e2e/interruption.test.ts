@@ -1,0 +1,121 @@
+import { readFile } from "node:fs/promises";
+
+import { execa } from "execa";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { projectFolder } from "../../sandbox/project.ts";
+import { deploy } from "../../sandbox/sandbox.ts";
+import { processesOf } from "../processes.ts";
+import { eventually, type Run, TestCloud } from "./harness.ts";
+
+const STACK = "interrupted";
+
+let cloud: TestCloud;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  await cloud.createStack(STACK);
+});
+
+afterAll(() => cloud[Symbol.asyncDispose]());
+
+async function count(route: string, kind: string): Promise<number> {
+  const { [kind]: found = [] } = (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown[]>;
+  return found.length;
+}
+
+const droplets = () => count("/v2/droplets", "droplets");
+
+/**
+ * Starts an `up` and ends it before its time. Ctrl-C reaches all processes of a terminal's foreground; a kill only the CLI.
+ *
+ * @param isTime looks at what was printed so far
+ */
+async function endedUp(
+  how: "Ctrl-C" | "kill",
+  moment: string,
+  isTime: (printed: string) => boolean | Promise<boolean>,
+): Promise<Run> {
+  const up = execa("pulumi", ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK], {
+    cwd: projectFolder(cloud.home),
+    env: cloud.env,
+    stdin: "ignore",
+    all: true,
+    reject: false,
+    detached: true,
+  });
+  const pid = up.pid ?? 0;
+  let printed = "";
+  up.all.on("data", (chunk: Buffer) => (printed += chunk.toString()));
+  try {
+    await eventually(moment, 240, async () => {
+      if (!(await isTime(printed))) throw new Error(printed.slice(-2000));
+    });
+    process.kill(how === "kill" ? pid : -pid, how === "kill" ? "SIGKILL" : "SIGINT");
+    await eventually("the interrupted up to end, and all that it started", 60, async () => {
+      expect(await processesOf(cloud.home)).toEqual([]);
+    });
+  } catch (error) {
+    process.kill(-pid, "SIGKILL");
+    throw error;
+  }
+  const { exitCode, stdout, all } = await up;
+  return { exitCode: exitCode ?? 137, stdout, all };
+}
+
+// One stack, never mended by hand: each up goes on where the one before was ended.
+describe("an up that is ended", () => {
+  it("by a kill while the droplet is made leaves a lock that `pulumi cancel` frees, and says so", async () => {
+    const killed = await endedUp("kill", "a droplet to be made", async () => (await droplets()) === 1);
+    expect(killed.all).not.toContain("convex-droplet created");
+
+    const locked = await cloud.up(STACK);
+    expect(locked.exitCode).not.toBe(0);
+    expect(locked.all).toContain("the stack is currently locked by 1 lock(s)");
+    expect(locked.all).toContain("pulumi cancel");
+    const cancel = await cloud.pulumi(["cancel", "--yes", "--stack", STACK]);
+    expect(cancel.exitCode, cancel.all).toBe(0);
+  });
+
+  it("by Ctrl-C during the set-up of the host went on with a droplet that no state knew", async () => {
+    const interrupted = await endedUp("Ctrl-C", "packages to be installed", (text) =>
+      text.includes("host.sh: installing"),
+    );
+    expect(interrupted.exitCode).not.toBe(0);
+    expect(interrupted.all).toContain("a run was ended while it was made. Deleting it, to make it again");
+    expect(await droplets()).toBe(1);
+  });
+
+  it("by a kill while containers start went on from Ctrl-C with nothing done before", async () => {
+    const killed = await endedUp("kill", "the backend to be made", (text) => text.includes("convex-backend creating"));
+    expect(killed.all).not.toContain("locked");
+    expect(killed.all).not.toContain("convex-dashboard created");
+  });
+
+  it("is made good by the sandbox's next one, which frees the lock itself, with nothing twice and nothing left over", async () => {
+    await deploy(cloud.home, STACK);
+    expect(await droplets()).toBe(1);
+    expect(await count("/v2/volumes", "volumes")).toBe(1);
+    expect(await count("/v2/firewalls", "firewalls")).toBe(1);
+    expect(await count("/v2/account/keys", "ssh_keys")).toBe(1);
+    const containers = await cloud.onDroplet(STACK, "docker ps --all --format '{{.Names}} {{.State}}' | sort");
+    expect(containers.stdout).toBe("convex-backend running\nconvex-dashboard running");
+    const { adminKey = "" } = await cloud.outputs(STACK);
+    const accepted = await cloud.onDroplet(
+      STACK,
+      'read -r key; curl -fsS -H "Authorization: Convex $key" http://127.0.0.1:3210/api/check_admin_key',
+      `${adminKey}\n`,
+    );
+    expect(accepted.exitCode, accepted.all).toBe(0);
+  });
+
+  it("is forgotten by the engine, too, with the command that the README gives", async () => {
+    const [, command = ""] =
+      /`npx pulumi (refresh --clear-pending-creates)`/.exec(await readFile("README.md", "utf8")) ?? [];
+    const refresh = await cloud.pulumi([...command.split(" "), "--yes", "--skip-preview", "--stack", STACK]);
+    expect(refresh.exitCode, refresh.all).toBe(0);
+    const up = await cloud.up(STACK, "--expect-no-changes");
+    expect(up.exitCode, up.all).toBe(0);
+    expect(up.all).not.toContain("warning");
+  });
+});
