@@ -9,12 +9,12 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/lib.sh"
 
 main() {
-  local volume=$1 size_gb=$2 mountpoint=$3
+  local volume=$1 size_gb=$2 mountpoint=$3 packages=(nftables docker.io e2fsprogs curl)
   lock
   await_cloud_init
-  install_packages nftables docker.io e2fsprogs curl
-  # Debian has put the client into a package of its own, Ubuntu has not.
-  command -v docker > /dev/null || install_packages docker-cli
+  # Debian has put Docker's client into a package of its own, Ubuntu has not.
+  [[ $(distribution) != debian ]] || packages+=(docker-cli)
+  install_packages "${packages[@]}"
   guard_metadata
   hide_processes
   admit_operators
@@ -22,6 +22,8 @@ main() {
   configure_docker "$mountpoint"
   finish
 }
+
+distribution() { (. /etc/os-release && echo "$ID"); }
 
 await_cloud_init() {
   local status=0

@@ -4,7 +4,7 @@
 
 changes=0
 
-readonly PENDING=/run/convex-droplet
+readonly PENDING=/run/convex-droplet LISTS_UPDATED=/run/convex-droplet-lists
 
 # say TEXT...: tells a person, on stderr; stdout is for data.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -106,7 +106,8 @@ install_packages() {
   export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
   # A run that was killed may have left packages half configured.
   dpkg --configure -a > /dev/null 2>&1 < /dev/null || true
-  until { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 < /dev/null; do
+  until { update_lists "${apt[@]}" && "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } > "$log" 2>&1 < /dev/null; do
+    rm -f "$LISTS_UPDATED"
     # apt waits for dpkg's lock, but not for those of its lists and its cache, which a daily timer may hold.
     if ! grep -q "Could not get lock" "$log" || ((SECONDS >= deadline)); then
       tail -n 15 "$log" >&2
@@ -117,4 +118,10 @@ install_packages() {
   done
   rm "$log"
   changed "installed ${missing[*]}"
+}
+
+# update_lists APT...: gets the lists of packages that there are, unless a script of the same run just has.
+update_lists() {
+  [[ -z $(find "$LISTS_UPDATED" -mmin -10 2> /dev/null) ]] || return 0
+  "$@" update && install /dev/null "$LISTS_UPDATED"
 }
