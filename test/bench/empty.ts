@@ -4,7 +4,26 @@ import path from "node:path";
 
 const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 
-/** The least that can be a program: what the engine needs for it, any program needs. It is loaded as this project's own is. */
+const INDEX = 'import * as pulumi from "@pulumi/pulumi";\n\nexport const stack = pulumi.getStack();\n';
+
+/** Programs that only load the SDK; how they are loaded makes the difference. */
+const PROJECTS = {
+  /** As `pulumi new typescript` makes it: compiled by the SDK on each run. */
+  template: {
+    "Pulumi.yaml": "name: empty\nruntime: nodejs\n",
+    "package.json": '{ "main": "index.ts" }\n',
+    "tsconfig.json": '{ "compilerOptions": { "target": "es2020", "module": "commonjs", "strict": true } }\n',
+    "index.ts": INDEX,
+  },
+  /** As this project: Node itself takes the types away. */
+  stripped: {
+    "Pulumi.yaml": "name: empty\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
+    "package.json": '{ "main": "index.ts", "type": "module" }\n',
+    "index.ts": INDEX,
+  },
+};
+
+/** The least that can be a program: what the engine needs for it, any program needs. */
 export class EmptyProject implements AsyncDisposable {
   readonly folder: string;
 
@@ -12,14 +31,9 @@ export class EmptyProject implements AsyncDisposable {
     this.folder = folder;
   }
 
-  static async make(): Promise<EmptyProject> {
+  static async make(kind: keyof typeof PROJECTS): Promise<EmptyProject> {
     const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-empty-"));
-    const files = {
-      "Pulumi.yaml": "name: empty\nmain: index.ts\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
-      "package.json": '{ "type": "module" }\n',
-      "index.ts": "export {};\n",
-    };
-    for (const [name, text] of Object.entries(files)) await writeFile(path.join(folder, name), text);
+    for (const [name, text] of Object.entries(PROJECTS[kind])) await writeFile(path.join(folder, name), text);
     await symlink(path.join(CHECKOUT, "node_modules"), path.join(folder, "node_modules"));
     return new EmptyProject(folder);
   }
