@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 import Docker from "dockerode";
@@ -36,6 +36,8 @@ const TEST_PACKAGES: Record<string, string> = {
 const ENGINE_FOLDER = "/run/convex-droplet";
 const ENGINE_PID = path.join(ENGINE_FOLDER, "dockerd.pid");
 const ENGINE_LOG = path.join(ENGINE_FOLDER, "dockerd.log");
+/** A file for each process that counts on the engine, named by its id. */
+const ENGINE_USERS = path.join(ENGINE_FOLDER, "users");
 
 /**
  * Looks at the computer before anything is touched.
@@ -74,7 +76,10 @@ export function checkComputer(needsGo: boolean): void {
   }
 }
 
-/** Installs what Debian packages are missing and starts a Docker engine where none answers. */
+/**
+ * Installs what Debian packages are missing and starts a Docker engine where none answers. While this process lives, no
+ * other one stops that engine.
+ */
 export async function prepareComputer(progress: Progress, purpose: "sandbox" | "tests" = "sandbox"): Promise<void> {
   const missing = missingPackages(purpose === "tests" ? { ...PACKAGES, ...TEST_PACKAGES } : PACKAGES);
   if (missing.length > 0) {
@@ -86,6 +91,8 @@ export async function prepareComputer(progress: Progress, purpose: "sandbox" | "
       env: { ...environment, RUNLEVEL: "1" },
     });
   }
+  mkdirSync(ENGINE_USERS, { recursive: true, mode: 0o700 });
+  writeFileSync(path.join(ENGINE_USERS, String(process.pid)), "");
   if (!(await engineAnswers())) {
     progress("starting the Docker engine");
     await startEngine();
@@ -94,8 +101,10 @@ export async function prepareComputer(progress: Progress, purpose: "sandbox" | "
 
 /** Stops the engine that the sandbox started, unless somebody uses it. */
 export async function releaseEngine(): Promise<void> {
+  rmSync(path.join(ENGINE_USERS, String(process.pid)), { force: true });
   const pid = existsSync(ENGINE_PID) ? Number(readFileSync(ENGINE_PID, "utf8")) : 0;
   if (pid === 0 || !isEngine(pid)) return;
+  if (readdirSync(ENGINE_USERS).some((user) => existsSync(`/proc/${user}`))) return;
   const docker = new Docker();
   const running = await docker.listContainers();
   const ours = await docker.listContainers({ all: true, filters: { label: [SANDBOX_LABEL] } });
@@ -124,7 +133,6 @@ async function engineAnswers(): Promise<boolean> {
 }
 
 async function startEngine(): Promise<void> {
-  mkdirSync(ENGINE_FOLDER, { recursive: true, mode: 0o700 });
   const log = openSync(ENGINE_LOG, "a", 0o600);
   const engine = spawn("dockerd", [], { detached: true, stdio: ["ignore", log, log] });
   engine.unref();

@@ -87,7 +87,7 @@ describe("packages", () => {
   it.each(["/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock", "/var/lib/dpkg/lock-frontend"])(
     "wait for whoever holds %s",
     async (lock) => {
-      await machine.sh("apt-get -qq purge -y hello");
+      await machine.sh("apt-get -qq purge -y hello; rm -f /run/convex-droplet-lists");
       const hold = `import fcntl, time; lock = open("${lock}", "a"); fcntl.lockf(lock, fcntl.LOCK_EX); time.sleep(4); print("let go")`;
       const { output, exitCode } = await machine.try(`
         python3 -u -c '${hold}' &
