@@ -11,27 +11,42 @@ const NONCE_BYTES = 12;
  */
 const ISSUED_AT_SECONDS = 1_735_689_600n; // 2025-01-01T00:00:00Z
 
+/** What a key lets its bearer do. */
+export interface AdminKeyRights {
+  /** Whether the key may look at everything and change nothing; false by default. */
+  readOnly?: boolean;
+}
+
 /**
- * Mints the admin key a Convex backend of this name and secret accepts: `<name>|<74 hexadecimal digits>`.
+ * Mints the admin key a Convex backend of this name and secret accepts: `<name>|<74 hexadecimal digits>`, or 78 where it
+ * is read-only.
  *
  * The format is the backend's own: a 128-bit key derived from the secret (SP 800-108 counter mode over HMAC-SHA-256,
- * label "admin key"), then AES-GCM-SIV over a protobuf of issue time and member 0. The nonce is derived too; GCM-SIV is
- * made to be safe with one that repeats, and here the same nonce always meets the same plaintext.
+ * label "admin key"), then AES-GCM-SIV over a protobuf of issue time, member 0 and rights. The nonce is derived too; GCM-SIV
+ * is made to be safe with one that repeats, and here the same nonce always meets the same plaintext.
  *
  * @param secret INSTANCE_SECRET, 64 hexadecimal digits
  * @throws Error when the secret is not 32 bytes of hexadecimal
  */
-export function mintAdminKey(instanceName: string, secret: string): string {
+export function mintAdminKey(instanceName: string, secret: string, rights: AdminKeyRights = {}): string {
   if (!/^[0-9a-f]{64}$/i.test(secret)) throw new Error("INSTANCE_SECRET: should be 64 hexadecimal digits");
   const secretBytes = Buffer.from(secret, "hex");
-  const nonce = hmac(secretBytes, Buffer.from("convex-droplet admin key nonce")).subarray(0, NONCE_BYTES);
-  return sealAdminKey(instanceName, secretBytes, nonce, ISSUED_AT_SECONDS);
+  const purpose =
+    rights.readOnly === true ? "convex-droplet read-only admin key nonce" : "convex-droplet admin key nonce";
+  const nonce = hmac(secretBytes, Buffer.from(purpose)).subarray(0, NONCE_BYTES);
+  return sealAdminKey(instanceName, secretBytes, nonce, ISSUED_AT_SECONDS, rights);
 }
 
 /** The format itself, with the two values that {@link mintAdminKey} fixes left open, for the published test vectors. */
-export function sealAdminKey(instanceName: string, secret: Buffer, nonce: Buffer, issuedAtSeconds: bigint): string {
+export function sealAdminKey(
+  instanceName: string,
+  secret: Buffer,
+  nonce: Buffer,
+  issuedAtSeconds: bigint,
+  rights: AdminKeyRights = {},
+): string {
   const version = Buffer.from([VERSION]);
-  const sealed = gcmsiv(deriveKey(secret), nonce, version).encrypt(identity(issuedAtSeconds));
+  const sealed = gcmsiv(deriveKey(secret), nonce, version).encrypt(claims(issuedAtSeconds, rights));
   return `${instanceName}|${Buffer.concat([version, nonce, sealed]).toString("hex")}`;
 }
 
@@ -40,9 +55,12 @@ function deriveKey(secret: Buffer): Buffer {
   return hmac(secret, Buffer.concat([Buffer.from([0, 0, 0, 1]), Buffer.from("admin key")])).subarray(0, 16);
 }
 
-/** Protobuf: field 2 (varint) the issue time, field 3 (varint) member 0, which the backend's own tool writes though it is 0. */
-function identity(issuedAtSeconds: bigint): Buffer {
-  return Buffer.from([0x10, ...varint(issuedAtSeconds), 0x18, 0x00]);
+/**
+ * Protobuf: field 2 (varint) the issue time, field 3 (varint) member 0, which the backend's own tool writes though it is 0,
+ * and field 5 (bool) only where the key is read-only.
+ */
+function claims(issuedAtSeconds: bigint, { readOnly = false }: AdminKeyRights): Buffer {
+  return Buffer.from([0x10, ...varint(issuedAtSeconds), 0x18, 0x00, ...(readOnly ? [0x28, 0x01] : [])]);
 }
 
 function varint(value: bigint): number[] {

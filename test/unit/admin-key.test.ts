@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { mintAdminKey, sealAdminKey } from "../../components/admin-key.ts";
+import { type AdminKeyRights, mintAdminKey, sealAdminKey } from "../../components/admin-key.ts";
+import { readAdminKey } from "../../sandbox/images/backend/admin-key.ts";
 
 const COUNTING = Buffer.from(Array.from({ length: 32 }, (_, index) => index));
 const NONCE = COUNTING.subarray(0, 12);
@@ -18,11 +19,26 @@ describe("an admin key", () => {
     expect(sealAdminKey("carnitas", secret, NONCE, ISSUED)).toBe(`carnitas|${expected}`);
   });
 
-  it("is the same each time, and another for another secret", () => {
+  it("says that it is read-only as the backend reads it", () => {
+    expect(sealAdminKey("carnitas", COUNTING, NONCE, ISSUED, { readOnly: true })).toBe(
+      "carnitas|01000102030405060708090a0b07e843e501473d55268c9cf3911e988e12ac15ae0cab262070f3",
+    );
+  });
+
+  it("is the same each time, and another for another secret or other rights", () => {
     const secret = COUNTING.toString("hex");
     expect(mintAdminKey("a", secret)).toBe(mintAdminKey("a", secret));
     expect(mintAdminKey("a", secret)).toMatch(/^a\|01[0-9a-f]{72}$/);
     expect(mintAdminKey("a", secret)).not.toBe(mintAdminKey("a", "f".repeat(64)));
+    expect(mintAdminKey("a", secret, { readOnly: false })).toBe(mintAdminKey("a", secret));
+    expect(mintAdminKey("a", secret, { readOnly: true })).toBe(mintAdminKey("a", secret, { readOnly: true }));
+    expect(mintAdminKey("a", secret, { readOnly: true })).toMatch(/^a\|01[0-9a-f]{76}$/);
+  });
+
+  it("is, full or read-only, what the sandbox's own reading of the format says", () => {
+    const secret = COUNTING.toString("hex");
+    const read = (rights: AdminKeyRights) => readAdminKey(mintAdminKey("a", secret, rights), "a", COUNTING).isReadOnly;
+    expect([read({}), read({ readOnly: true })]).toEqual([false, true]);
   });
 
   it("refuses a secret that is not 32 bytes of hexadecimal, without repeating it", () => {
