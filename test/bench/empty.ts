@@ -12,7 +12,7 @@ const PROJECTS = {
   template: {
     "Pulumi.yaml": "name: empty\nruntime: nodejs\n",
     "package.json": '{ "main": "index.ts" }\n',
-    "tsconfig.json": '{ "compilerOptions": { "target": "es2020", "module": "commonjs", "strict": true } }\n',
+    "tsconfig.json": '{ "compilerOptions": { "target": "es2020", "module": "nodenext", "strict": true } }\n',
     "index.ts": INDEX,
   },
   /** As this project: Node itself takes the types away. */
