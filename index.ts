@@ -56,6 +56,7 @@ export const backendUrl = convex.backendUrl;
 export const siteUrl = convex.siteUrl;
 export const dashboardUrl = convex.dashboardUrl;
 export const adminKey = convex.adminKey;
+export const readOnlyAdminKey = convex.readOnlyAdminKey;
 export const instanceName = settings.instanceName;
 export const publicIp = host.publicIp;
 export const sshCommand = `npm run ssh -- --stack ${stack}`;

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../recovery/docker.ts";
-import { mintAdminKey } from "./admin-key.ts";
+import { type AdminKeyRights, mintAdminKey } from "./admin-key.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -65,6 +65,11 @@ export interface ConvexArgs {
 export class Convex extends pulumi.ComponentResource {
   /** Ready: a key that the running backend has accepted; secret. */
   readonly adminKey: pulumi.Output<string>;
+  /**
+   * Ready: a key of the accepted one's making that may look at everything and change nothing; secret. Undefined where the
+   * backend accepts only keys of its own tool, which makes none of this kind.
+   */
+  readonly readOnlyAdminKey: pulumi.Output<string | undefined>;
   /** Ready: the API's URL, once the backend is healthy. */
   readonly backendUrl: pulumi.Output<string>;
   /** Ready: the HTTP actions' URL, once the backend is healthy. */
@@ -133,12 +138,14 @@ export class Convex extends pulumi.ComponentResource {
       { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
     );
 
+    const mint = (rights?: AdminKeyRights) =>
+      instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret, rights));
     const acceptance = new command.remote.Command(
       `${name}-acceptance`,
       {
         connection: args.connection,
         create: runScript("backend.sh", "convex-backend", args.instanceName, args.apiPort),
-        stdin: pulumi.interpolate`${instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret))}\n`,
+        stdin: pulumi.interpolate`${mint()}\n`,
         // A backend started anew has to prove itself anew.
         triggers: [backend.id],
         logging: command.remote.Logging.Stderr,
@@ -166,11 +173,17 @@ export class Convex extends pulumi.ComponentResource {
     );
 
     this.adminKey = pulumi.secret(acceptance.stdout);
+    this.readOnlyAdminKey = pulumi.secret(
+      pulumi
+        .all([acceptance.stdout, mint(), mint({ readOnly: true })])
+        .apply(([accepted, minted, readOnly]) => (accepted === minted ? readOnly : undefined)),
+    );
     this.backendUrl = pulumi.all([args.cloudOrigin, acceptance.id]).apply(([url]) => url);
     this.siteUrl = pulumi.all([args.siteOrigin, acceptance.id]).apply(([url]) => url);
     this.dashboardUrl = pulumi.output(`http://127.0.0.1:${args.dashboardPort}`);
     this.registerOutputs({
       adminKey: this.adminKey,
+      readOnlyAdminKey: this.readOnlyAdminKey,
       backendUrl: this.backendUrl,
       siteUrl: this.siteUrl,
       dashboardUrl: this.dashboardUrl,

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it } from "vitest";
 
+import { mintAdminKey } from "../../components/admin-key.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../components/machine.ts";
@@ -14,9 +15,12 @@ const SECRET = "1b47061264138c4ac30d75fd1eb44270";
 type Inputs = Record<string, unknown>;
 
 let registered: Registered[];
+/** The admin key that the backend is said to accept. */
+let accepted: string;
 
 beforeEach(async () => {
   configure();
+  accepted = "accepted|01";
   registered = await mockEngine(({ type, name }) => {
     if (type === "tls:index/privateKey:PrivateKey") {
       return { privateKeyOpenssh: `PRIVATE ${name}`, publicKeyOpenssh: `ssh-ed25519 ${name}\n` };
@@ -24,7 +28,7 @@ beforeEach(async () => {
     if (type === "random:index/randomPassword:RandomPassword")
       return { result: { [SIGNATURE]: SECRET, value: "0".repeat(64) } };
     if (type === "digitalocean:index/droplet:Droplet") return { ipv4Address: "192.0.2.1", dropletUrn: "do:droplet:1" };
-    if (type === "command:remote:Command") return { stdout: "accepted|01" };
+    if (type === "command:remote:Command") return { stdout: accepted };
     return {};
   });
 });
@@ -282,6 +286,21 @@ describe("Convex", () => {
     const { stdin, create } = (await settled())("convex-acceptance");
     expect(secretValue(stdin)).toMatch(/^convex-self-hosted\|01[0-9a-f]{72}\n$/);
     expect(create).not.toContain("|01");
+  });
+
+  it("exports a read-only key, as a secret, once the backend accepted a key of the same making", async () => {
+    accepted = mintAdminKey("convex-self-hosted", "0".repeat(64));
+    const { readOnlyAdminKey } = new Convex("convex", CONVEX());
+    expect(await valueOf(readOnlyAdminKey)).toBe(
+      mintAdminKey("convex-self-hosted", "0".repeat(64), { readOnly: true }),
+    );
+    expect(await pulumi.isSecret(readOnlyAdminKey)).toBe(true);
+    await settled();
+  });
+
+  it("exports no read-only key where the backend refused the one made here", async () => {
+    expect(await valueOf(new Convex("convex", CONVEX()).readOnlyAdminKey)).toBeUndefined();
+    await settled();
   });
 });
 
