@@ -85,7 +85,7 @@ password_encryption = 'scram-sha-256'
 # Roles and databases are made through a socket; nothing else speaks to the server but the containers' network.
 ssl = off
 # A quarter of the memory, as the manual advises for a start.
-shared_buffers = '$(($(awk '/MemTotal/ {print $2}' /proc/meminfo) / 4096))MB'
+shared_buffers = '$(quarter_of_memory)MB'
 EOF
   put_postgres_file "$etc/pg_hba.conf" << 'EOF'
 # Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
@@ -114,6 +114,9 @@ EOF
     changed "restarted PostgreSQL"
   fi
 }
+
+# In MB, of the memory in steps of 256 MB: what a kernel reports moves a little with each update, which is no reason to restart.
+quarter_of_memory() { awk '/^MemTotal/ {print int($2 / 1024 / 256 + 0.5) * 64}' /proc/meminfo; }
 
 # Each time, because a run that was killed may have written files that the server has not read, and neighbours write there too.
 reload() {
