@@ -1,0 +1,85 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+import { announceDrift, type DriftStatus } from "./drift-issue.ts";
+import { Repository, workflowRun } from "./github.ts";
+import { describePreview, readPreview, reportOf } from "./preview.ts";
+import { putComment } from "./sticky-comment.ts";
+
+const HELP = `Usage: npm run workflow -- preview --stack STACK --report FILE
+       npm run workflow -- comment --stack STACK --report FILE --pull-request NUMBER
+       npm run workflow -- issue --stack STACK --report FILE --status clean|drift
+
+Steps of the workflows in .github/workflows:
+
+  preview   previews a stack, into the log and, without any value of its properties, into a report
+  comment   shows the report of a preview in the stack's one comment on a pull request
+  issue     opens, updates or closes the stack's one issue about drift
+
+The last two call GitHub with GITHUB_TOKEN and take the repository and the run from the environment that a workflow has.
+`;
+
+interface Options {
+  stack: string;
+  report: string;
+  "pull-request": string;
+  status: string;
+}
+
+const VERBS: Record<string, { needs: (keyof Options)[]; run: (options: Options) => Promise<number> }> = {
+  preview: { needs: ["stack", "report"], run: preview },
+  comment: { needs: ["stack", "report", "pull-request"], run: comment },
+  issue: { needs: ["stack", "report", "status"], run: issue },
+};
+
+async function main(args: string[]): Promise<number> {
+  const text = { type: "string", default: "" } as const;
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { stack: text, report: text, "pull-request": text, status: text },
+  });
+  const verb = positionals.length === 1 ? VERBS[positionals[0] ?? ""] : undefined;
+  if (verb === undefined || verb.needs.some((option) => values[option] === "")) {
+    process.stderr.write(HELP);
+    return 1;
+  }
+  return verb.run(values);
+}
+
+async function preview({ stack, report }: Options): Promise<number> {
+  const { exitCode, digest } = await readPreview(stack);
+  process.stdout.write(describePreview(digest));
+  await writeFile(report, reportOf(stack, exitCode === 0 ? digest : undefined));
+  return exitCode;
+}
+
+async function comment(options: Options): Promise<number> {
+  const pullRequest = Number(options["pull-request"]);
+  if (!Number.isInteger(pullRequest) || pullRequest < 1) {
+    throw new Error(`--pull-request: ${options["pull-request"]} is no number of a pull request. Name one, such as 7.`);
+  }
+  // A step before the preview failed, if there is none.
+  const report = await readFile(options.report, "utf8").catch(() => reportOf(options.stack, undefined));
+  await putComment(Repository.fromEnvironment(), pullRequest, options.stack, `${report}\n${workflowRun()}\n`);
+  return 0;
+}
+
+async function issue({ stack, report, status }: Options): Promise<number> {
+  if (!isStatus(status)) throw new Error(`--status: ${status} is not known, it should be clean or drift.`);
+  const text = `${await readFile(report, "utf8")}\n${workflowRun()}\n`;
+  await announceDrift(Repository.fromEnvironment(), stack, status, text);
+  return 0;
+}
+
+function isStatus(text: string): text is DriftStatus {
+  return text === "clean" || text === "drift";
+}
+
+main(process.argv.slice(2)).then(
+  (code) => (process.exitCode = code),
+  (error: unknown) => {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  },
+);

@@ -1,0 +1,20 @@
+import { bodyOf, isOwn, marker, type Repository } from "./github.ts";
+
+/** Makes `text` a stack's one comment on a pull request: its first, or what it says from now on. */
+export async function putComment(
+  { client, name }: Repository,
+  pullRequest: number,
+  stack: string,
+  text: string,
+): Promise<void> {
+  const mark = marker("preview", stack);
+  const body = bodyOf(mark, text);
+  const comments = await client.paginate(client.issues.listComments, {
+    ...name,
+    issue_number: pullRequest,
+    per_page: 100,
+  });
+  const own = comments.find((comment) => isOwn(comment, mark));
+  if (own === undefined) await client.issues.createComment({ ...name, issue_number: pullRequest, body });
+  else await client.issues.updateComment({ ...name, comment_id: own.id, body });
+}

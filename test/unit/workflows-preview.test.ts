@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+
+import { describePreview, type Digest, reportOf } from "../../operations/ci/preview.ts";
+
+const urn = (type: string, name: string) =>
+  `urn:pulumi:dev::convex-droplet::convex-droplet:index:Host$${type}::${name}`;
+
+const DIGEST = {
+  steps: [
+    { op: "same", urn: urn("digitalocean:index/sshKey:SshKey", "convex-key") },
+    {
+      op: "update",
+      urn: urn("docker:index/container:Container", "convex-backend"),
+      detailedDiff: { "envs[0]": { kind: "update" }, image: { kind: "update" } },
+      newState: { inputs: { envs: ["INSTANCE_SECRET=do-not-show"] } },
+    },
+    { op: "create-replacement", urn: urn("digitalocean:index/droplet:Droplet", "convex-droplet") },
+    {
+      op: "replace",
+      urn: urn("digitalocean:index/droplet:Droplet", "convex-droplet"),
+      detailedDiff: { userData: { kind: "update-replace" } },
+      replaceReasons: ["userData"],
+    },
+    { op: "delete-replaced", urn: urn("digitalocean:index/droplet:Droplet", "convex-droplet") },
+    { op: "create", urn: urn("command:remote:Command", "a|b`c") },
+  ],
+  changeSummary: { same: 24, update: 1, replace: 1, create: 1 },
+  diagnostics: [
+    { severity: "warning", message: "something is odd\n" },
+    { severity: "info", message: "not of interest" },
+  ],
+} as Digest;
+
+describe("a preview's report", () => {
+  it("counts what would change and lists it, the gravest first, with no value of any property", () => {
+    expect(reportOf("dev", DIGEST)).toBe(
+      [
+        "### Preview of stack `dev`",
+        "",
+        "**1 to replace, 1 to update, 1 to create**, 24 unchanged.",
+        "",
+        "| | Resource | Type | Properties |",
+        "| --- | --- | --- | --- |",
+        "| replace | `convex-droplet` | `digitalocean:index/droplet:Droplet` | `userData` |",
+        "| update | `convex-backend` | `docker:index/container:Container` | `envs[0]`, `image` |",
+        "| create | `a\\|b'c` | `command:remote:Command` |  |",
+        "",
+        "Values are left out; `pulumi preview --diff --stack dev` shows them.",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("says that nothing would change", () => {
+    const digest = { steps: [{ op: "same", urn: urn("x:y:Z", "z") }], changeSummary: { same: 28 } };
+    expect(reportOf("dev", digest)).toBe("### Preview of stack `dev`\n\n**Nothing to change**, 28 unchanged.\n");
+  });
+
+  it("warns of a change that would lose data", () => {
+    const lost = (op: string, type: string) => reportOf("prod", { steps: [{ op, urn: urn(type, "x") }] });
+    for (const type of ["digitalocean:index/volume:Volume", "postgresql:index/database:Database"]) {
+      expect(lost("replace", type)).toContain("> [!CAUTION]");
+      expect(lost("delete", type)).toContain("> [!CAUTION]");
+      expect(lost("update", type)).not.toContain("> [!CAUTION]");
+    }
+    expect(lost("replace", "digitalocean:index/droplet:Droplet")).not.toContain("> [!CAUTION]");
+  });
+
+  it("of a preview that failed leaves the reason to the log", () => {
+    expect(reportOf("dev", undefined)).toBe(
+      "### Preview of stack `dev`\n\n**The preview failed.** The reason is in the log of the run.\n",
+    );
+  });
+});
+
+it("tells the log what Pulumi complained of, and each change", () => {
+  expect(describePreview(DIGEST).split("\n")).toEqual([
+    "warning: something is odd",
+    "replace convex-droplet userData",
+    "update convex-backend envs[0] image",
+    "create a|b`c",
+    "",
+  ]);
+});
