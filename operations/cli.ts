@@ -1,19 +1,23 @@
 import { parseArgs } from "node:util";
 
+import { writeEnvironment } from "./env/command.ts";
 import { type Outputs, readOutputs } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
+       npm run env -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   brings the dashboard, the API and the HTTP actions to this computer until Ctrl-C
+  env      gives an app the stack's URLs and admin key; see: npm run env -- --help
 
-Both take key and address from the stack's outputs, so they need its state and passphrase and nothing else.
+All take what they need from the stack's outputs, so they need its state and passphrase and nothing else.
 `;
 
 /** @returns the process's exit code */
 async function main(args: string[]): Promise<number> {
+  if (args[0] === "env") return writeEnvironment(args.slice(1));
   const { values, positionals, command } = parse(args);
   const [verb, ...rest] = positionals;
   if (values.help === true) {

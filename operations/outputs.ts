@@ -9,9 +9,18 @@ export interface Outputs {
   backendUrl: string;
   siteUrl: string;
   dashboardUrl: string;
+  adminKey: string;
 }
 
-const NEEDED = ["publicIp", "sshPrivateKey", "sshHostKey", "backendUrl", "siteUrl", "dashboardUrl"] as const;
+const NEEDED = [
+  "publicIp",
+  "sshPrivateKey",
+  "sshHostKey",
+  "backendUrl",
+  "siteUrl",
+  "dashboardUrl",
+  "adminKey",
+] as const;
 
 /**
  * Reads a deployed stack's outputs, secrets among them, from its state; asks neither the cloud nor the machine.

@@ -19,6 +19,7 @@ The whole cloud on this computer: a DigitalOcean of its own, and on it a Convex 
   ssh [COMMAND ...]  a shell on the droplet, or one command there
   logs [NAME]        the last 50 lines of backend (the default), dashboard, postgres or cloud
   tunnel             brings the dashboard to this computer until Ctrl-C
+  env [OPTION ...]   gives an app its URLs and admin key; see: npm run env -- --help
   pulumi ARGS ...    any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
   down [--force]     destroys all of it; --force also where the engine cannot any more
 `;
@@ -42,6 +43,7 @@ async function main([command = "up", ...rest]: string[]): Promise<number> {
       return summary(home);
     case "ssh":
     case "tunnel":
+    case "env":
       requireSandbox(home);
       return operate(home, command, rest);
     case "logs":

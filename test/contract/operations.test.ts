@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { execa } from "execa";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
@@ -47,6 +47,7 @@ beforeAll(async () => {
     dashboardUrl: url(ports[0]),
     backendUrl: url(ports[1]),
     siteUrl: url(ports[2]),
+    adminKey: "convex-self-hosted|01",
   };
   await makeStack("dev", outputs);
   await makeStack("named", {
@@ -113,7 +114,7 @@ describe("without a stack to work on", () => {
     ],
     [
       ["ssh", "--stack", "empty"],
-      "error: stack empty: has no publicIp, sshPrivateKey, sshHostKey, backendUrl, siteUrl, dashboardUrl, it should be deployed. Deploy it with: pulumi up --stack empty",
+      "error: stack empty: has no publicIp, sshPrivateKey, sshHostKey, backendUrl, siteUrl, dashboardUrl, adminKey, it should be deployed. Deploy it with: pulumi up --stack empty",
     ],
   ])("%j: %s", async (words, message) => {
     const { exitCode, stderr } = await start(...words);
@@ -161,6 +162,109 @@ describe("ssh", () => {
     expect((await process).exitCode).toBe(exitCode);
     expect(await readdir(path.join(folder, "tmp"))).toEqual([]);
     await lab.ssh(droplet, "pkill --full --exact 'sleep 1000' || true");
+  });
+});
+
+describe("env", () => {
+  let app: string;
+
+  beforeEach(async () => {
+    app = path.join(folder, "app");
+    await mkdir(app);
+    await writeFile(path.join(app, "package.json"), '{"dependencies":{"vite":"8.0.0"}}');
+  });
+
+  afterEach(() => rm(app, { recursive: true }));
+
+  /** The command, with variables of the environment's of its own. */
+  const write = (variables: Record<string, string>, ...args: string[]) =>
+    execa("node", [CLI, "env", ...args], {
+      cwd: folder,
+      env: { ...env, INIT_CWD: undefined, GITHUB_ENV: undefined, ...variables },
+      reject: false,
+    });
+
+  it("gives an app URLs and key in the names of its framework, once", async () => {
+    const file = path.join(app, ".env.local");
+    const { exitCode, stdout, stderr } = await write({}, "--stack", "named", "--file", app);
+    expect(await readFile(file, "utf8")).toBe(
+      'CONVEX_SELF_HOSTED_URL=https://api.example.com\nCONVEX_SELF_HOSTED_ADMIN_KEY="convex-self-hosted|01"\n' +
+        "VITE_CONVEX_URL=https://api.example.com\nVITE_CONVEX_SITE_URL=https://site.example.com:8443\n",
+    );
+    const hint = "VITE_CONVEX_URL and VITE_CONVEX_SITE_URL are compiled into the app: build it anew when they change.";
+    expect(stderr).toBe(
+      `${file}: added CONVEX_SELF_HOSTED_URL, CONVEX_SELF_HOSTED_ADMIN_KEY, VITE_CONVEX_URL, VITE_CONVEX_SITE_URL\n${hint}`,
+    );
+    expect([exitCode, stdout]).toEqual([0, ""]);
+    expect(await write({}, "--stack", "named", "--file", app)).toMatchObject({
+      exitCode: 0,
+      stdout: "",
+      stderr: `${file}: unchanged\n${hint}`,
+    });
+  });
+
+  it("changes what is another stack's, in the folder npm was called from, in the names it is told", async () => {
+    const file = path.join(app, ".env.local");
+    await writeFile(file, "CONVEX_SELF_HOSTED_URL=http://old\r\nA=1");
+    const { stderr } = await write({ INIT_CWD: app }, "--framework", "plain", "-s", "dev");
+    expect(stderr).toBe(
+      `${file}: added CONVEX_SELF_HOSTED_ADMIN_KEY, CONVEX_URL, CONVEX_SITE_URL; changed CONVEX_SELF_HOSTED_URL; closed to other users\n` +
+        "The URLs lead there while the tunnel is open: npm run tunnel -- --stack dev",
+    );
+    expect(await readFile(file, "utf8")).toMatch(
+      /^CONVEX_SELF_HOSTED_URL=http:\/\/127\.0\.0\.1:\d+\r\nA=1\r\nCONVEX_SELF_HOSTED_ADMIN_KEY="[^\n]*\r\nCONVEX_URL=[^\n]*\r\nCONVEX_SITE_URL=[^\n]*$/,
+    );
+  });
+
+  it("gives them to a job of GitHub Actions, where nothing but the mask shows the key", async () => {
+    const target = path.join(app, "github");
+    const { exitCode, stdout, stderr } = await write({ GITHUB_ENV: target }, "--stack", "named", "--ci", "github");
+    expect(stdout).toBe("::add-mask::convex-self-hosted|01");
+    expect(stderr).toContain("the job: added CONVEX_SELF_HOSTED_URL, CONVEX_SELF_HOSTED_ADMIN_KEY, ");
+    expect(stderr).not.toContain("|01");
+    expect(await readFile(target, "utf8")).toMatch(
+      /^CONVEX_SELF_HOSTED_ADMIN_KEY<<(\S+)\nconvex-self-hosted\|01\n\1$/m,
+    );
+    expect(exitCode).toBe(0);
+  });
+
+  it.each([
+    [[], "error: env: no stack given. Name one: npm run env -- --stack dev"],
+    [
+      ["--stack", "named", "--ci", "gitlab"],
+      "error: env: --ci should be github, without --file. See: npm run env -- --help",
+    ],
+    [
+      ["--stack", "named", "--framework", "ember"],
+      "error: --framework: ember is unknown, it should be one of cra, next,",
+    ],
+    [
+      ["--stack", "named", "--ci", "github"],
+      "error: GITHUB_ENV: is not set, --ci github should run in a step of GitHub Actions.",
+    ],
+  ])("%j: %s", async (words, message) => {
+    const { exitCode, stderr } = await write({}, ...words);
+    expect(stderr).toContain(message);
+    expect(exitCode).toBe(1);
+  });
+
+  it.each([
+    [
+      "--file where this program lives",
+      { INIT_CWD: path.resolve(".") },
+      [],
+      "error: env: this folder is no app's. Name one: npm run env -- --stack named --file ../my-app",
+    ],
+    [
+      "a job that deploys to Convex's cloud",
+      { GITHUB_ENV: "/dev/null", CONVEX_DEPLOY_KEY: "prod:x|y" },
+      ["--ci", "github"],
+      "error: the environment: sets CONVEX_DEPLOY_KEY, it should not",
+    ],
+  ])("refuses %s", async (_, variables, words, message) => {
+    const { exitCode, stdout, stderr } = await write(variables, "--stack", "named", ...words);
+    expect(stderr).toContain(message);
+    expect([exitCode, stdout]).toEqual([1, ""]);
   });
 });
 

@@ -1,0 +1,36 @@
+/** A framework by what it asks of a variable that the browser may see. */
+interface Framework {
+  /** The npm package that tells it, in an app's package.json. */
+  packages: string[];
+  /** What the names of public variables start with. */
+  prefix: string;
+  /** The environment file of a developer's own that it reads; the Convex CLI reads both kinds. */
+  file: ".env.local" | ".env";
+}
+
+/** In the order they are looked for: many bring vite, and Remix on it wants vite's names. */
+export const FRAMEWORKS: Record<string, Framework> = {
+  cra: { packages: ["react-scripts"], prefix: "REACT_APP_", file: ".env.local" },
+  next: { packages: ["next"], prefix: "NEXT_PUBLIC_", file: ".env.local" },
+  expo: { packages: ["expo"], prefix: "EXPO_PUBLIC_", file: ".env.local" },
+  nuxt: { packages: ["nuxt"], prefix: "NUXT_PUBLIC_", file: ".env" },
+  sveltekit: { packages: ["@sveltejs/kit"], prefix: "PUBLIC_", file: ".env.local" },
+  astro: { packages: ["astro"], prefix: "PUBLIC_", file: ".env.local" },
+  tanstack: { packages: ["@tanstack/react-start", "@tanstack/start"], prefix: "VITE_", file: ".env.local" },
+  vite: { packages: ["vite"], prefix: "VITE_", file: ".env.local" },
+  remix: { packages: ["@remix-run/dev"], prefix: "", file: ".env" },
+  plain: { packages: [], prefix: "", file: ".env.local" },
+};
+
+/** What tells the framework in a package.json. */
+export interface Manifest {
+  dependencies?: object;
+  devDependencies?: object;
+}
+
+/** The framework of an app; plain where none is known. */
+export function detectFramework({ dependencies, devDependencies }: Manifest): string {
+  const installed = { ...dependencies, ...devDependencies };
+  const found = Object.entries(FRAMEWORKS).find(([, { packages }]) => packages.some((name) => name in installed));
+  return found?.[0] ?? "plain";
+}
