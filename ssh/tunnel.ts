@@ -3,20 +3,9 @@ import net from "node:net";
 import path from "node:path";
 import { pipeline } from "node:stream";
 
-import { Client, type ClientChannel } from "ssh2";
+import type { Client, ClientChannel } from "ssh2";
 
-import { isHostKey } from "./host-key.ts";
-
-/** A machine and the keys at both ends: nothing is ever sent to one that cannot prove the host key. */
-export interface Target {
-  host: string;
-  /** Where SSH answers; 22 unless told. */
-  port?: number;
-  /** OpenSSH private key of root. */
-  privateKey: string;
-  /** The host's public key, `ssh-ed25519 AAAA…`. */
-  hostKey: string;
-}
+import { dial, type Target } from "./connect.ts";
 
 /** One end on this computer, the other a Unix socket on the machine. */
 export interface Forward {
@@ -73,7 +62,7 @@ function once(target: Promise<Target>, tell: (reason: string) => void): () => Pr
   // Heard by whoever asks for a connection; without anybody who does it is no failure of the process.
   target.catch(() => undefined);
   return () => {
-    current ??= target.then(dial).then(
+    current ??= target.then((known) => dial(known, true)).then(
       (client) => {
         client.once("close", () => (current = undefined));
         return client;
@@ -86,35 +75,6 @@ function once(target: Promise<Target>, tell: (reason: string) => void): () => Pr
     );
     return current;
   };
-}
-
-async function dial({ host, port = 22, privateKey, hostKey }: Target): Promise<Client> {
-  const client = new Client();
-  const sock = net.connect({ host, port, noDelay: true, keepAlive: true });
-  sock.unref();
-  let stranger = false;
-  await new Promise<void>((resolve, reject) => {
-    client.once("ready", resolve).once("error", (error: Error) => {
-      reject(
-        new Error(
-          stranger
-            ? `${host}: answers with another host key than this stack's, so nothing was sent to it. Whoever is there now, it is not the droplet that this program made.`
-            : `${host}: cannot be reached over SSH (${error.message}). See that adminCidrs holds this computer's address, and that the droplet runs.`,
-        ),
-      );
-    });
-    client.connect({
-      sock,
-      username: "root",
-      privateKey,
-      readyTimeout: 30_000,
-      algorithms: { serverHostKey: ["ssh-ed25519"] },
-      hostVerifier: (presented: Buffer) => !(stranger = !isHostKey(presented, hostKey)),
-    });
-  });
-  // From here on a broken connection shows itself to its clients as a closed socket.
-  client.on("error", () => undefined);
-  return client;
 }
 
 async function listen({ from, to }: Forward, connect: () => Promise<Client>): Promise<void> {

@@ -9,7 +9,8 @@ import { buffer, text } from "node:stream/consumers";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { openTunnel, type Target } from "../../ssh/tunnel.ts";
+import type { Target } from "../../ssh/connect.ts";
+import { openTunnel } from "../../ssh/tunnel.ts";
 import { freePort, Sshd } from "./plugin-sshd.ts";
 
 let sshd: Sshd;

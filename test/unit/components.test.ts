@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { mintAdminKey } from "../../components/admin-key.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
-import { quote } from "../../components/machine.ts";
+import { quote } from "../../components/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { configure, mockEngine, type Registered, valueOf } from "./program.ts";
 
