@@ -62,17 +62,19 @@ function once(target: Promise<Target>, tell: (reason: string) => void): () => Pr
   // Heard by whoever asks for a connection; without anybody who does it is no failure of the process.
   target.catch(() => undefined);
   return () => {
-    current ??= target.then((known) => dial(known, true)).then(
-      (client) => {
-        client.once("close", () => (current = undefined));
-        return client;
-      },
-      (error: unknown) => {
-        current = undefined;
-        tell(error instanceof Error ? error.message : String(error));
-        throw error;
-      },
-    );
+    current ??= target
+      .then((known) => dial(known, true))
+      .then(
+        (client) => {
+          client.once("close", () => (current = undefined));
+          return client;
+        },
+        (error: unknown) => {
+          current = undefined;
+          tell(error instanceof Error ? error.message : String(error));
+          throw error;
+        },
+      );
     return current;
   };
 }
