@@ -8,7 +8,7 @@ const CHECKS = [
   "vitest run --project unit",
   "tsc -p . --incremental --tsBuildInfoFile node_modules/.cache/tsconfig.tsbuildinfo",
   "prettier --check --cache --log-level warn .",
-  "shellcheck -x machine/*.sh sandbox/bootstrap .ci/run",
+  "shellcheck -x machine/*.sh .github/scripts/*.sh sandbox/bootstrap .ci/run",
 ];
 
 /** Runs one check and tells how it went; what it printed only where it failed. */

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs a drift check as a step of a workflow. Arguments: the stack, and the file to leave the report in. The report becomes
+# the step's summary too. Sets the output `status` to clean or drift and succeeds; fails where it could not be told.
+set -euo pipefail
+
+main() {
+  local stack=$1 report=$2 code=0
+  : > "$report"
+  GITHUB_STEP_SUMMARY=$report npm run drift -- --stack "$stack" --format github || code=$?
+  cat "$report" >> "$GITHUB_STEP_SUMMARY"
+  if [ "$code" = 0 ]; then
+    echo status=clean >> "$GITHUB_OUTPUT"
+  elif [ "$code" = 2 ] && [ -s "$report" ]; then
+    echo status=drift >> "$GITHUB_OUTPUT"
+  else
+    echo "::error title=Drift of $stack::could not be told (exit code $code). The reason is in the log of this step."
+    return 1
+  fi
+}
+
+main "$@"
