@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { findSize } from "./catalogue.ts";
 import { Convex } from "./components/convex.ts";
+import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { containerNetwork, databaseName, endpoints, label, loadSettings } from "./settings.ts";
@@ -51,6 +52,18 @@ const convex = new Convex("convex", {
   environment: settings.backendEnvironment,
   onMachine: host.onMachine,
 });
+
+if (settings.authKeys || Object.keys(settings.functionEnvironment).length > 0) {
+  new FunctionEnvironment("convex", {
+    connection: host.connection,
+    mountpoint: host.mountpoint,
+    apiPort: settings.apiPort,
+    adminKey: convex.adminKey,
+    variables: settings.functionEnvironment,
+    authKeys: settings.authKeys,
+    onMachine: host.onMachine,
+  });
+}
 
 export const backendUrl = convex.backendUrl;
 export const siteUrl = convex.siteUrl;

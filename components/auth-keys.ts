@@ -1,0 +1,19 @@
+import { createHash, createPublicKey } from "node:crypto";
+
+/**
+ * The private key as Convex Auth's own set-up writes it: PKCS#8 with blanks for line ends. It reads either form; on one line
+ * the key also survives `convex env list` and a copy by hand.
+ */
+export function jwtPrivateKey(pkcs8Pem: string): string {
+  return pkcs8Pem.trim().replaceAll("\n", " ");
+}
+
+/**
+ * The public key as a JSON Web Key Set, for whoever checks the tokens. Its `kid` is the key's thumbprint (RFC 7638), so that
+ * another key has another one, and the same key always the same.
+ */
+export function jwks(publicKeyPem: string): string {
+  const { kty, n, e } = createPublicKey(publicKeyPem).export({ format: "jwk" });
+  const kid = createHash("sha256").update(JSON.stringify({ e, kty, n })).digest("base64url");
+  return JSON.stringify({ keys: [{ use: "sig", alg: "RS256", kid, kty, n, e }] });
+}

@@ -1,0 +1,107 @@
+import { readFile } from "node:fs/promises";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { type Lab, openLab } from "./droplet-harness.ts";
+import { Machine } from "./machine-harness.ts";
+
+const SET = "function-environment.sh set 3210 /srv/volume";
+const REMOVE = "function-environment.sh remove 3210 /srv/volume";
+const RECORD = "/srv/volume/function-environment";
+const PEM = '-----BEGIN PRIVATE KEY-----\nMIIE "quoted" \\n $HOME `id`\n-----END PRIVATE KEY-----\n';
+
+let lab: Lab;
+let machine: Machine;
+
+beforeAll(async () => {
+  lab = await openLab();
+  machine = await Machine.create(lab, lab.spec(1));
+  const stub = await readFile(new URL("machine-function-environment.py", import.meta.url), "utf8");
+  await machine.sh(`mkdir /srv/volume; cat > /srv/backend.py << 'END'\n${stub}END\n`);
+  await machine.sh(`echo '{"BY_HAND": "mine"}' > /srv/variables.json`);
+  await machine.sh("systemd-run --quiet --unit backend python3 /srv/backend.py");
+});
+
+afterAll(() => lab[Symbol.asyncDispose]());
+
+/** What the program hands to the script. */
+const request = (variables: Record<string, string>, adminKey = "convex-self-hosted|01ab") =>
+  JSON.stringify({ adminKey, variables });
+
+const set = (variables: Record<string, string>) => machine.run(SET, request(variables));
+const present = async () => JSON.parse(await machine.sh("cat /srv/variables.json")) as Record<string, string>;
+const record = () => machine.sh(`cat ${RECORD} 2> /dev/null || true`);
+
+// One life of one deployment's variables; each test goes on where the one before ended.
+describe("the environment of functions", () => {
+  it("is set to the byte beside what was set by hand, and the second run changes nothing", async () => {
+    const first = await set({ A: "1", EMPTY: "", PEM });
+    expect(first.output).toMatch(/function-environment\.sh: set A\n.*set EMPTY\n.*set PEM\n.*done, \d changed$/);
+    expect(first.exitCode).toBe(0);
+    expect(await present()).toEqual({ BY_HAND: "mine", A: "1", EMPTY: "", PEM });
+    expect(await set({ A: "1", EMPTY: "", PEM })).toEqual({
+      exitCode: 0,
+      output: "function-environment.sh: unchanged",
+    });
+    expect(await machine.sh(`stat -c '%a %U' ${RECORD}`)).toBe("600 root");
+  });
+
+  it("changes what differs, after a change by hand too, and removes what it once set and is not to be there", async () => {
+    await machine.sh(`echo '{"BY_HAND": "mine", "A": "by hand", "PEM": "x"}' > /srv/variables.json`);
+    const run = await set({ A: "1", B: "2" });
+    expect(run.output.split("\n").filter((line) => /: (set|removed) /.test(line))).toEqual([
+      "function-environment.sh: set A",
+      "function-environment.sh: set B",
+      "function-environment.sh: removed PEM",
+    ]);
+    expect(await present()).toEqual({ BY_HAND: "mine", A: "1", B: "2" });
+    expect(await record()).toBe("A\nB");
+  });
+
+  it("is told whole where the backend refuses a part, and what was set stays known", async () => {
+    const run = await set({ C: "3", FORBIDDEN: "x" });
+    expect(run.output).toMatch(
+      /error: backend: refuses update_environment_variables \(400\), nothing was changed\. It says: FORBIDDEN is built-in$/,
+    );
+    expect(run.exitCode).toBe(1);
+    expect(await present()).toEqual({ BY_HAND: "mine", A: "1", B: "2" });
+  });
+
+  it("forgets nothing when a run is killed behind its change", async () => {
+    await machine.sh("touch /srv/silent");
+    await machine.killWhen(`grep -q LATE /srv/variables.json`, SET, request({ A: "1", LATE: "x" }));
+    await machine.sh("rm /srv/silent");
+    expect((await set({ A: "1" })).exitCode).toBe(0);
+    expect(await present()).toEqual({ BY_HAND: "mine", A: "1" });
+    expect(await record()).toBe("A");
+  });
+
+  it("says what is wrong with key or backend", async () => {
+    const refused = await machine.run(SET, request({ A: "2" }, "convex-self-hosted|02"));
+    expect(refused.output).toMatch(
+      /error: backend: refuses list_environment_variables \(401\), nothing was changed\. It says: The provided admin key was invalid for this instance$/,
+    );
+    const silent = await machine.run(SET.replace("3210", "3219"), request({ A: "2" }));
+    expect(silent.output).toMatch(/error: backend: does not answer on port 3219\. Look at: docker ps --all$/);
+    expect([refused.exitCode, silent.exitCode]).toEqual([1, 1]);
+    expect(await present()).toEqual({ BY_HAND: "mine", A: "1" });
+  }, 120_000);
+
+  it("is taken away but for what was set by hand, twice with the same end", async () => {
+    const run = await machine.run(REMOVE, request({ A: "1" }));
+    expect(run.output).toMatch(/removed A\n.*removed \/srv\/volume\/function-environment\n.*done, \d changed$/);
+    expect(await present()).toEqual({ BY_HAND: "mine" });
+    expect(await record()).toBe("");
+    expect((await machine.run(REMOVE, request({ A: "1" }))).output).toBe("function-environment.sh: unchanged");
+  });
+
+  it("stood on no command line, nor did the key, and left nothing behind in a file", async () => {
+    expect(await machine.sh("grep -c 'curl --config' /srv/processes")).not.toBe("0");
+    // Of the test's own, the whole request stands on one.
+    const leaks = "grep -v printf /srv/processes | grep -F -e '|01ab' -e 'PRIVATE KEY' || true";
+    expect(await machine.sh(leaks)).toBe("");
+    expect(
+      await machine.sh("grep -rlF '|01ab' /srv /tmp /run /var/tmp | grep -v -e backend.py -e processes || true"),
+    ).toBe("");
+  });
+});
