@@ -10,7 +10,7 @@ export type ImageName = "backend" | "dashboard";
 
 /** npm packages of each image, without those that they need in turn. */
 export const IMAGE_MODULES: Record<ImageName, string[]> = {
-  backend: ["@noble/ciphers", "google-protobuf", "pg"],
+  backend: ["@noble/ciphers", "google-protobuf", "pg", "ws"],
   dashboard: [],
 };
 

@@ -5,33 +5,28 @@ import os from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { mintAdminKey, instanceSecret } from "../../sandbox/images/backend/admin-key.ts";
 import { ensureImage } from "../../sandbox/images/build.ts";
 import { revision } from "../../sandbox/images/recipe.ts";
-import { TestPostgres, TestSandbox, until, type ContainerSettings, type TestContainer } from "./images-harness.ts";
-
-const SECRET = "4361726e697461732c206c69746572616c6c79206d65616e696e6720226c6974";
-const NAME = "convex-self-hosted";
-const DATABASE = "convex_self_hosted";
-const PASSWORD = "p%40ss%2Fword";
+import {
+  adminKey,
+  backendEnvironment,
+  DATABASE,
+  NAME,
+  PASSWORD,
+  SECRET,
+  TestPostgres,
+  TestSandbox,
+  until,
+  type ContainerSettings,
+  type TestContainer,
+} from "./images-harness.ts";
 
 let sandbox: TestSandbox;
 let postgres: TestPostgres;
 let image: string;
 
-/** `POSTGRES_URL` without a database's name. */
-const url = (query = "", host = "database.test") => `postgresql://convex:${PASSWORD}@${host}:${postgres.port}${query}`;
-
-/** The variables of a backend that comes up; each test changes what it is about. */
-const environment = (): Record<string, string> => ({
-  INSTANCE_NAME: NAME,
-  INSTANCE_SECRET: SECRET,
-  POSTGRES_URL: url(),
-  DO_NOT_REQUIRE_SSL: "1",
-  POSTGRES_MAX_CONNECTIONS: "8",
-  CONVEX_CLOUD_ORIGIN: "http://127.0.0.1:3210",
-  CONVEX_SITE_ORIGIN: "http://127.0.0.1:3211",
-});
+/** Each test changes what it is about. */
+const environment = () => backendEnvironment(postgres);
 
 /** A container that goes with the test. */
 async function run(env: Record<string, string>, settings: ContainerSettings = {}): Promise<TestContainer> {
@@ -39,13 +34,6 @@ async function run(env: Record<string, string>, settings: ContainerSettings = {}
   onTestFinished(() => container[Symbol.asyncDispose]());
   return container;
 }
-
-const adminKey = (claims: { isReadOnly?: boolean; system?: boolean } = {}, secret = SECRET) =>
-  mintAdminKey(NAME, instanceSecret(secret), {
-    issuedSeconds: 1_700_000_000,
-    identity: claims.system ? { kind: "system" } : { kind: "member", memberId: 0 },
-    isReadOnly: claims.isReadOnly ?? false,
-  });
 
 const asAdmin = (key = adminKey()) => ({ authorization: `Convex ${key}` });
 
@@ -155,7 +143,7 @@ describe("a running backend", () => {
     expect(await backend.exec(["curl", "-fsS", "http://localhost:3210/version"])).toBe("unknown");
     const processes = await backend.exec(["bash", "-c", "tr '\\0' ' ' </proc/1/cmdline"]);
     expect(processes).toContain(`--instance-secret ${SECRET}`);
-    expect(processes).toContain(url());
+    expect(processes).toContain(postgres.url());
     expect(await backend.exec(["stat", "-c", "%U %a", "/convex/data/credentials/instance_secret"])).toBe("root 600\n");
   });
 
@@ -363,7 +351,7 @@ describe("a running backend", () => {
     const none = { status: 404, text: "This Convex deployment does not have HTTP actions enabled." };
     expect(await get(`${site}/any/path?x=1`)).toEqual(none);
     expect(await get(`${api}/http/any/path`)).toEqual(none);
-    expect(await get(`${api}/api/export/zip/1`)).toMatchObject({ status: 501 });
+    expect(await get(`${api}/api/export/zip/1`)).toMatchObject({ status: 403 });
     expect(await get(`${api}/nothing`)).toMatchObject({ status: 404 });
   });
 
@@ -410,14 +398,14 @@ describe("configuration traps", () => {
   it.each([
     [
       "a database's name in the URL",
-      () => ({ POSTGRES_URL: url("/convex") }),
+      () => ({ POSTGRES_URL: postgres.url("/convex") }),
       "cluster url already contains db name: /convex",
     ],
     ["no user", () => ({ POSTGRES_URL: "postgresql://database.test" }), "cluster url username must be set"],
     ["no URL", () => ({ POSTGRES_URL: "host=database.test user=convex" }), "invalid postgres connection url"],
     [
       "an SSL mode the driver does not know",
-      () => ({ POSTGRES_URL: url("?sslmode=verify-full") }),
+      () => ({ POSTGRES_URL: postgres.url("?sslmode=verify-full") }),
       "invalid value for option `sslmode`",
     ],
     [
@@ -427,7 +415,7 @@ describe("configuration traps", () => {
     ],
     [
       "a wrong password",
-      () => ({ POSTGRES_URL: url().replace(PASSWORD, "wrong") }),
+      () => ({ POSTGRES_URL: postgres.url().replace(PASSWORD, "wrong") }),
       'db error: FATAL: password authentication failed for user "convex"',
     ],
     [
@@ -437,7 +425,7 @@ describe("configuration traps", () => {
     ],
     [
       "an unknown host",
-      () => ({ POSTGRES_URL: url("", "nowhere.invalid") }),
+      () => ({ POSTGRES_URL: postgres.url("", "nowhere.invalid") }),
       "error connecting to server: failed to lookup address information",
     ],
     [
@@ -447,7 +435,7 @@ describe("configuration traps", () => {
     ],
     [
       "sslmode=disable without the flag, which loses",
-      () => ({ DO_NOT_REQUIRE_SSL: "", POSTGRES_URL: url("?sslmode=disable") }),
+      () => ({ DO_NOT_REQUIRE_SSL: "", POSTGRES_URL: postgres.url("?sslmode=disable") }),
       "error performing TLS handshake: server does not support TLS",
     ],
     [
@@ -520,7 +508,7 @@ describe("configuration traps", () => {
   it("takes DATABASE_URL with a warning, and some S3 variables with another", async () => {
     const backend = await run({
       POSTGRES_URL: "",
-      DATABASE_URL: url(),
+      DATABASE_URL: postgres.url(),
       AWS_REGION: "fra1",
       S3_STORAGE_FILES_BUCKET: "files",
     });
@@ -609,14 +597,14 @@ describe("TLS to Postgres", () => {
   });
 
   it("required: a trusted certificate for another name fails", async () => {
-    const byAddress = { DO_NOT_REQUIRE_SSL: "", POSTGRES_URL: url("", sandbox.network.gateway) };
+    const byAddress = { DO_NOT_REQUIRE_SSL: "", POSTGRES_URL: postgres.url("", sandbox.network.gateway) };
     const backend = await run({ ...byAddress, PG_CA_FILE: "/ca/ca.pem" }, trusting());
     expect(await backend.ended()).toBe(1);
     expect(await backend.logs()).toContain("invalid peer certificate: NotValidForName");
   });
 
   it("disabled by both the URL and the flag: plain text, whatever the server offers", async () => {
-    const backend = await run({ POSTGRES_URL: url("?sslmode=disable") });
+    const backend = await run({ POSTGRES_URL: postgres.url("?sslmode=disable") });
     await backend.answers(3210);
     expect(await usesTls()).toEqual([false]);
   });

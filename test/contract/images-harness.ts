@@ -6,10 +6,40 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Docker from "dockerode";
 import { execa } from "execa";
 import pg from "pg";
+import { instanceSecret, mintAdminKey } from "../../sandbox/images/backend/admin-key.ts";
 import { ensureNetwork, type SandboxNetwork } from "../../sandbox/droplet/network.ts";
 import { SANDBOX_LABEL, sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
 
 const docker = new Docker();
+
+/** The backend that tests run, and the database that its name means. */
+export const NAME = "convex-self-hosted";
+export const SECRET = "4361726e697461732c206c69746572616c6c79206d65616e696e6720226c6974";
+export const DATABASE = "convex_self_hosted";
+/** Of the database's role, as it stands in a URL. */
+export const PASSWORD = "p%40ss%2Fword";
+
+/** A key for that backend, unless told of another secret. */
+export function adminKey(claims: { isReadOnly?: boolean; system?: boolean } = {}, secret = SECRET): string {
+  return mintAdminKey(NAME, instanceSecret(secret), {
+    issuedSeconds: 1_700_000_000,
+    identity: claims.system ? { kind: "system" } : { kind: "member", memberId: 0 },
+    isReadOnly: claims.isReadOnly ?? false,
+  });
+}
+
+/** The variables of a backend that comes up. */
+export function backendEnvironment(postgres: TestPostgres): Record<string, string> {
+  return {
+    INSTANCE_NAME: NAME,
+    INSTANCE_SECRET: SECRET,
+    POSTGRES_URL: postgres.url(),
+    DO_NOT_REQUIRE_SSL: "1",
+    POSTGRES_MAX_CONNECTIONS: "8",
+    CONVEX_CLOUD_ORIGIN: "http://127.0.0.1:3210",
+    CONVEX_SITE_ORIGIN: "http://127.0.0.1:3211",
+  };
+}
 
 /** Polls until `read` gives something. Tells what was awaited and, through `lastWords`, what was seen instead. */
 export async function until<T>(
@@ -200,7 +230,7 @@ export class TestPostgres implements AsyncDisposable {
     this.port = port;
   }
 
-  /** Role `convex` with the password `p@ss/word`, and no database of its own. */
+  /** Role `convex` with the password `PASSWORD`, and no database of its own. */
   static async start({ home, network }: TestSandbox): Promise<TestPostgres> {
     const folder = await mkdtemp(path.join(os.tmpdir(), "images-postgres-"));
     const [newest] = (await execa("ls", ["-rv", "/usr/lib/postgresql"])).stdout.split("\n");
@@ -227,13 +257,18 @@ export class TestPostgres implements AsyncDisposable {
       "-l",
       path.join(folder, "log"),
     ]);
-    await server.query("postgres", "CREATE ROLE convex LOGIN PASSWORD 'p@ss/word'");
+    await server.query("postgres", `CREATE ROLE convex LOGIN PASSWORD '${decodeURIComponent(PASSWORD)}'`);
     return server;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#asPostgres("pg_ctl", ["stop", "-w", "-m", "immediate", "-D", this.#data]);
     await rm(this.#folder, { recursive: true });
+  }
+
+  /** Where a container reaches it, without a database's name. */
+  url(query = "", host = "database.test"): string {
+    return `postgresql://convex:${PASSWORD}@${host}:${this.port}${query}`;
   }
 
   get #data(): string {

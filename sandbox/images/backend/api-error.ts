@@ -13,3 +13,12 @@ export class ApiError extends Error {
     return Response.json({ code: this.code, message: this.message }, { status: this.status });
   }
 }
+
+/** The refusal of a body that lacks a field, or has another type of value in it. */
+export function missingField(name: string): ApiError {
+  return new ApiError(
+    400,
+    "BadJsonBody",
+    `Failed to deserialize the JSON body into the target type: missing field \`${name}\``,
+  );
+}

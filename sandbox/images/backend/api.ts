@@ -1,4 +1,4 @@
-import { ApiError } from "./api-error.ts";
+import { missingField } from "./api-error.ts";
 import {
   authenticate,
   READ_ONLY_OPERATIONS,
@@ -6,8 +6,10 @@ import {
   requireWriteAccess,
   type Identity,
 } from "./authentication.ts";
+import { deployRoutes } from "./deploy-api.ts";
 import type { Deployment, EnvironmentChange } from "./deployment.ts";
-import { runFunction, type FunctionType } from "./functions.ts";
+import type { FunctionType } from "./function-definition.ts";
+import { runFunction } from "./functions.ts";
 import { bodyOf, readBody, readJson, type Route } from "./http-server.ts";
 import { metricsRoute } from "./metrics.ts";
 import type { Json } from "./persistence.ts";
@@ -95,6 +97,7 @@ export function apiRoutes(deployment: Deployment, settings: { version: string; m
       await deployment.setPaused(false);
       return new Response();
     }),
+    ...deployRoutes(deployment),
     functionRoute("/api/query", "query"),
     functionRoute("/api/mutation", "mutation"),
     functionRoute("/api/action", "action"),
@@ -170,12 +173,4 @@ function changesOf(body: Record<string, unknown>): EnvironmentChange[] {
     if (typeof value !== "string" && value !== null) throw missingField("value");
     return { name, value };
   });
-}
-
-function missingField(name: string): ApiError {
-  return new ApiError(
-    400,
-    "BadJsonBody",
-    `Failed to deserialize the JSON body into the target type: missing field \`${name}\``,
-  );
 }

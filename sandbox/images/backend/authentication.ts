@@ -28,7 +28,11 @@ const SCHEME = "convex ";
  */
 export function authenticate(request: Request, instanceName: string, secret: Uint8Array): Identity {
   const key = adminKeyOf(request);
-  if (key === undefined) return undefined;
+  return key === undefined ? undefined : authenticateKey(key, instanceName, secret);
+}
+
+/** Reads a key that came by another way than a request's header or query. */
+export function authenticateKey(key: string, instanceName: string, secret: Uint8Array): AdminKeyClaims {
   try {
     const claims = readAdminKey(key, instanceName, secret);
     const who = claims.identity.kind === "member" ? `MemberId(${claims.identity.memberId})` : "System";

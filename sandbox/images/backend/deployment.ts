@@ -2,13 +2,17 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { deriveKey } from "./admin-key.ts";
 import { ApiError } from "./api-error.ts";
 import type { Options } from "./options.ts";
-import type { Persistence, Write } from "./persistence.ts";
+import type { Persistence, StoredDocument, Write } from "./persistence.ts";
+import { Pushes } from "./pushes.ts";
 import type { FileStorage, StoredFile } from "./storage.ts";
 
 export interface CanonicalUrls {
   convexCloudUrl: string;
   convexSiteUrl: string;
 }
+
+/** As it is kept: a type, since an interface would be no JSON. */
+export type EnvironmentVariable = { name: string; value: string };
 
 export interface EnvironmentChange {
   name: string;
@@ -31,6 +35,7 @@ export class Deployment {
   readonly instanceName: string;
   readonly secret: Uint8Array;
   readonly persistence: Persistence;
+  readonly pushes: Pushes;
   readonly #files: FileStorage;
   readonly #options: Pick<Options, "cloudOrigin" | "siteOrigin">;
 
@@ -44,13 +49,18 @@ export class Deployment {
     this.secret = identity.secret;
     this.#options = options;
     this.persistence = persistence;
+    this.pushes = new Pushes(persistence);
     this.#files = files;
   }
 
   /** What users set; functions see the built-in variables too. */
   async environmentVariables(): Promise<Record<string, string>> {
-    const variables = (await this.persistence.list(ENVIRONMENT)) as unknown as { name: string; value: string }[];
-    return Object.fromEntries(variables.map(({ name, value }) => [name, value]));
+    const variables = await this.environmentDocuments();
+    return Object.fromEntries(variables.map(({ value: { name, value } }) => [name, value]));
+  }
+
+  async environmentDocuments(): Promise<(StoredDocument & { value: EnvironmentVariable })[]> {
+    return (await this.persistence.list(ENVIRONMENT)) as (StoredDocument & { value: EnvironmentVariable })[];
   }
 
   async updateEnvironmentVariables(changes: EnvironmentChange[]): Promise<void> {

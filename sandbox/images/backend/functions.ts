@@ -1,21 +1,17 @@
-import { requireAdmin, type Identity } from "./authentication.ts";
+import { requireAdmin, requireWriteAccess, type Identity } from "./authentication.ts";
 import type { Deployment } from "./deployment.ts";
+import {
+  ENTRIES,
+  FunctionError,
+  text,
+  type Args,
+  type FunctionDefinition,
+  type FunctionType,
+} from "./function-definition.ts";
 import type { Json } from "./persistence.ts";
-
-export type FunctionType = "query" | "mutation" | "action";
+import { SYSTEM_QUERIES } from "./system-queries.ts";
 
 export type FunctionResult = { status: "success"; value: Json } | { status: "error"; errorMessage: string };
-
-type Args = Record<string, Json>;
-
-interface FunctionDefinition {
-  type: FunctionType;
-  /** Internal functions run for an admin key only. */
-  visibility: "public" | "internal";
-  run: (deployment: Deployment, args: Args) => Promise<Json>;
-}
-
-const ENTRIES = "sandbox_entries";
 
 /**
  * The functions of this stand-in, which runs no users' code. With them rows, files and environment variables are written
@@ -47,7 +43,7 @@ const FUNCTIONS: Record<string, FunctionDefinition> = {
   "sandbox:list": {
     type: "query",
     visibility: "public",
-    run: ({ persistence }) => persistence.list(ENTRIES),
+    run: async ({ persistence }) => (await persistence.list(ENTRIES)).map(({ value }) => value),
   },
   "sandbox:generateUploadUrl": {
     type: "mutation",
@@ -84,7 +80,7 @@ const FUNCTIONS: Record<string, FunctionDefinition> = {
   },
 };
 
-/** Runs a built-in function. `expected` is the type the called route is for; without one any type will do. */
+/** Runs a function that the backend brings. `expected` is the type the called route is for; without one any type will do. */
 export async function runFunction(
   deployment: Deployment,
   identity: Identity,
@@ -92,15 +88,16 @@ export async function runFunction(
   args: Args,
   expected?: FunctionType,
 ): Promise<FunctionResult> {
-  const definition = FUNCTIONS[path];
-  if (!definition || (definition.visibility === "internal" && !identity))
-    return failed(
-      `Could not find public function for '${path}'. Did you forget to run \`npx convex dev\` or \`npx convex deploy\`?`,
-    );
+  const system = path.startsWith("_system/");
+  const definition = system ? SYSTEM_QUERIES[path] : FUNCTIONS[path];
+  if (!definition) return failed(await whyNotFound(deployment, path, system));
+  if (definition.visibility === "internal" && !identity && !system) return failed(notFound(path));
   if (definition.visibility === "internal") requireAdmin(identity);
+  // What anybody may call, a key that is for reading may not.
+  if (definition.type !== "query" && identity?.isReadOnly) requireWriteAccess(identity);
   if (expected && definition.type !== expected)
     return failed(`Trying to execute ${path} as ${title(expected)}, but it is defined as ${title(definition.type)}.`);
-  if (await deployment.isPaused())
+  if (!system && (await deployment.isPaused()))
     return failed(
       "Cannot run functions while this deployment is paused. " +
         "Resume the deployment in the dashboard settings to allow functions to run.",
@@ -115,13 +112,16 @@ export async function runFunction(
   }
 }
 
-/** A fault in what the caller gave the function. */
-class FunctionError extends Error {}
+async function whyNotFound({ pushes }: Deployment, path: string, system: boolean): Promise<string> {
+  if (system) return `${path}: not served by this stand-in of the backend.`;
+  return (await pushes.hasModule(path.replace(/:.*/, "")))
+    ? `'${path}' was pushed. This stand-in of the backend records what is pushed and runs its own functions only: ` +
+        `${Object.keys(FUNCTIONS).join(", ")}.`
+    : notFound(path);
+}
 
-function text(args: Args, name: string): string {
-  const value = args[name];
-  if (typeof value !== "string") throw new FunctionError(`ArgumentValidationError: "${name}" must be a string`);
-  return value;
+function notFound(path: string): string {
+  return `Could not find public function for '${path}'. Did you forget to run \`npx convex dev\` or \`npx convex deploy\`?`;
 }
 
 function failed(errorMessage: string): FunctionResult {

@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
+import { brotliDecompress } from "node:zlib";
 import { ApiError } from "./api-error.ts";
 import { log } from "./log.ts";
 
@@ -70,15 +72,24 @@ export async function readJson(request: Request, maxBytes: number): Promise<Reco
   throw new ApiError(400, "BadJsonBody", "The request body is not a JSON object");
 }
 
+/** Throws when the body is longer than `maxBytes`, unpacked where the client packed it. */
 export async function readBody(request: Request, maxBytes: number): Promise<Buffer> {
+  const tooLarge = new ApiError(413, "RequestTooLarge", `The request body is over ${maxBytes} bytes`);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of bodyOf(request)) {
     size += chunk.length;
-    if (size > maxBytes) throw new ApiError(413, "RequestTooLarge", `The request body is over ${maxBytes} bytes`);
+    if (size > maxBytes) throw tooLarge;
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks);
+  const body = Buffer.concat(chunks);
+  if (request.headers.get("content-encoding") !== "br") return body;
+  try {
+    return await promisify(brotliDecompress)(body, { maxOutputLength: maxBytes });
+  } catch (error) {
+    if (error instanceof RangeError) throw tooLarge;
+    throw new ApiError(400, "BadBrotli", "The request body is not what its Content-Encoding says, br");
+  }
 }
 
 /** The body as it arrives; empty when the request has none. */
@@ -127,9 +138,10 @@ function corsHeaders(incoming: IncomingMessage): Map<string, string> {
   return headers;
 }
 
+/** For the API a 403, which the CLI shows at once. A 404 or a 501 it may repeat for half a minute, and for its logs for ever. */
 function notFound(method: string, path: string): Response {
   return path.startsWith("/api/")
-    ? new ApiError(501, "NotSimulated", `${method} ${path}: not served by this stand-in of the backend.`).toResponse()
+    ? new ApiError(403, "NotSimulated", `${method} ${path}: not served by this stand-in of the backend.`).toResponse()
     : new ApiError(404, "NotFound", `${method} ${path}: no such route.`).toResponse();
 }
 

@@ -11,6 +11,7 @@ import { LeaseLost, Persistence } from "./persistence.ts";
 import { connectPool } from "./postgres.ts";
 import { siteProxyRoutes } from "./site-proxy.ts";
 import { openStorage } from "./storage.ts";
+import { serveSync } from "./sync.ts";
 
 const MAX_CONCURRENT_API_REQUESTS = 128;
 const MAX_CONCURRENT_SITE_REQUESTS = 4;
@@ -39,6 +40,7 @@ async function start(options: Options): Promise<void> {
     apiRoutes(deployment, { version: env["CONVEX_RELEASE_VERSION_DEV"] ?? "unknown", metricsDisabled }),
     { maxConcurrentRequests: MAX_CONCURRENT_API_REQUESTS, timeoutSeconds, onFatal: endIfLeaseLost },
   );
+  const endSync = serveSync(api, deployment, endIfLeaseLost);
   const site = serveRoutes(siteProxyRoutes(options.port, metricsDisabled), {
     maxConcurrentRequests: MAX_CONCURRENT_SITE_REQUESTS,
     timeoutSeconds,
@@ -55,6 +57,7 @@ async function start(options: Options): Promise<void> {
       process.exit(0);
     });
     log.info("interrupted: answering the pending requests, then ending");
+    endSync();
     void Promise.all([close(api), close(site)]).then(async () => {
       clearInterval(watch);
       await persistence.close();

@@ -4,6 +4,14 @@ import { log } from "./log.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
+/** The newest version of a document, with what the database knows of it. */
+export interface StoredDocument {
+  id: string;
+  /** Of its first version, in milliseconds since the epoch. */
+  createdAt: number;
+  value: Json;
+}
+
 /** A document to write; `null` deletes it. */
 export interface Write {
   table: string;
@@ -91,15 +99,20 @@ export class Persistence {
     return decode(rows[0]?.json_value);
   }
 
-  /** The newest version of each document that was not deleted. */
-  async list(table: string): Promise<Json[]> {
-    const { rows } = await this.#pool.query<{ json_value: Buffer | null }>(
-      `SELECT json_value FROM (
-         SELECT DISTINCT ON (id) id, json_value, deleted FROM documents WHERE table_id = $1 ORDER BY id, ts DESC
-       ) AS newest WHERE NOT deleted`,
+  /** All documents of a table that were not deleted, the oldest first. */
+  async list(table: string): Promise<StoredDocument[]> {
+    const { rows } = await this.#pool.query<{ id: Buffer; created: string; json_value: Buffer | null }>(
+      `SELECT id, created, json_value FROM (
+         SELECT DISTINCT ON (id) id, json_value, deleted, min(ts) OVER (PARTITION BY id) AS created
+         FROM documents WHERE table_id = $1 ORDER BY id, ts DESC
+       ) AS newest WHERE NOT deleted ORDER BY created, id`,
       [identifier(table)],
     );
-    return rows.map((row) => decode(row.json_value));
+    return rows.map(({ id, created, json_value }) => ({
+      id: id.toString("hex"),
+      createdAt: Number(BigInt(created) / 1_000_000n),
+      value: decode(json_value),
+    }));
   }
 
   /** All of the writes or none of them. */
