@@ -1,4 +1,4 @@
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdtemp, rm, symlink, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -17,10 +17,13 @@ export class Clone implements AsyncDisposable {
   }
 
   static async make(): Promise<Clone> {
-    const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-clone-"));
+    // One folder down, so that others can be beside it.
+    const folder = path.join(await mkdtemp(path.join(tmpdir(), "convex-droplet-clone-")), "convex-droplet");
     await execa("git", ["clone", "--quiet", CHECKOUT, folder]);
     // What `npm ci` would install is what the checkout has: the lock file is the same.
     await symlink(path.join(CHECKOUT, "node_modules"), path.join(folder, "node_modules"));
+    // Older than that, so that no `npm run` installs them anew: it would do so in the checkout.
+    await utimes(path.join(folder, "package-lock.json"), 0, 0);
     return new Clone(folder);
   }
 
@@ -30,6 +33,6 @@ export class Clone implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    await rm(path.dirname(this.folder), { recursive: true, force: true });
   }
 }
