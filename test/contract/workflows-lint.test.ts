@@ -18,6 +18,8 @@ beforeAll(async () => {
   repository = path.join(folder, "repository");
   // As a user's repository: the callers of docs/ci.md beside what they call, so that inputs and secrets are compared.
   await cp(WORKFLOWS, path.join(repository, ".github/workflows"), { recursive: true });
+  const example = path.join(CHECKOUT, "examples/app-repo/.github/workflows/deploy.yml");
+  await cp(example, path.join(repository, ".github/workflows/app-repo.yml"));
   await mkdir(path.join(repository, ".git"));
   for (const [name, text] of Object.entries(await callers())) await addWorkflow(name, text);
 
@@ -57,7 +59,16 @@ async function zizmor(...names: string[]): Promise<{ exitCode: number; all: stri
 }
 
 describe("the workflows, and those that docs/ci.md tells users to write", () => {
-  const NAMES = ["ci.yml", "preview.yml", "up.yml", "drift.yml", "pull-request.yml", "deploy.yml", "watch.yml"];
+  const NAMES = [
+    "ci.yml",
+    "preview.yml",
+    "up.yml",
+    "drift.yml",
+    "pull-request.yml",
+    "deploy.yml",
+    "watch.yml",
+    "app-repo.yml",
+  ];
 
   it("are all there", async () => {
     expect(Object.keys(await callers())).toEqual(["pull-request.yml", "deploy.yml", "watch.yml"]);

@@ -81,7 +81,8 @@ class Reader {
   /** As a step of a GitHub Actions job would. */
   async run(script: string): Promise<Run> {
     const finished = await run("bash", ["-e", "-c", script], this.#folder, { env: this.#env });
-    this.transcript += finished.all;
+    // A line that tells a runner what to hide, it does not show.
+    this.transcript += finished.all.replaceAll(/^::add-mask::.*$/gm, "");
     return finished;
   }
 }
@@ -159,7 +160,7 @@ describe("the document on app repositories", () => {
       CONVEX_SELF_HOSTED_ADMIN_KEY: outputs["adminKey"],
       CONVEX_SITE_URL: outputs["siteUrl"],
     });
-    reader.transcript = reader.transcript.replace(stdout, "");
+    reader.transcript = reader.transcript.replaceAll(stdout, "");
     const { stdout: state } = await reader.run("npx pulumi -C infra stack export");
     expect(state).toContain("CONVEX_SELF_HOSTED_ADMIN_KEY");
     expect(state).not.toContain(outputs["adminKey"]);
@@ -184,11 +185,14 @@ describe("the example's workflow", () => {
     const workflow = parse(await readFile(path.join(app, ".github/workflows/deploy.yml"), "utf8")) as {
       jobs: { functions: { steps: { name: string; run?: string }[] } };
     };
+    let shown = "";
     for (const { name, run: script } of workflow.jobs.functions.steps) {
       if (script === undefined) continue;
       const step = await reader.run(script);
       expect(step.exitCode, `${name}\n${step.all}`).toBe(0);
+      shown += step.all;
     }
+    expect(shown).toContain(`\n::add-mask::${outputs["adminKey"] ?? ""}\n`);
     const [module] = (await pushed())?.modules ?? [];
     expect(module?.source).toContain("added");
     expect(module?.hash).not.toBe(before?.modules[0]?.hash);
