@@ -7,6 +7,8 @@ set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
 source "$here/lib.sh"
+# shellcheck source=machine/units.sh
+source "$here/units.sh"
 
 main() {
   local volume=$1 size_gb=$2 mountpoint=$3 packages=(nftables docker.io e2fsprogs curl)
@@ -15,6 +17,7 @@ main() {
   # Debian has put Docker's client into a package of its own, Ubuntu has not.
   [[ $(distribution) != debian ]] || packages+=(docker-cli)
   install_packages "${packages[@]}"
+  put_folder 0755 root:root /etc/convex-droplet
   guard_metadata
   hide_processes
   admit_operators
@@ -26,6 +29,10 @@ main() {
 distribution() { (. /etc/os-release && echo "$ID"); }
 
 await_cloud_init() {
+  if checking; then
+    differs cloud-init "done without errors" "$(cloud_init_result)" || true
+    return
+  fi
   local status=0
   say "waiting for cloud-init"
   timeout 600 cloud-init status --wait > /dev/null 2>&1 || status=$?
@@ -42,20 +49,49 @@ await_cloud_init() {
   esac
 }
 
+# From the file that it leaves at each boot: its command takes half a second to say the same.
+cloud_init_result() {
+  local result
+  if [[ -e /etc/cloud/cloud-init.disabled ]]; then
+    echo "done without errors"
+  elif ! result=$(tr -d ' \n' 2> /dev/null < /run/cloud-init/result.json); then
+    echo "not done"
+  elif [[ $result == *'"errors":[]'* ]]; then
+    echo "done without errors"
+  else
+    echo "$result"
+  fi
+}
+
 # User-data holds the host's private key and stays readable through the metadata service for the droplet's whole life.
 guard_metadata() {
   put_file 0644 /etc/convex-droplet/metadata-guard.nft metadata-guard < "$here/files/metadata-guard.nft"
   put_unit convex-metadata-guard.service
-  if pending metadata-guard; then
+  if pending metadata-guard || differs "nft[inet convex_metadata]" "$(guard_as_declared)" "$(guard_in_force)"; then
     systemctl restart convex-metadata-guard.service
     settled metadata-guard
+    changed "closed the metadata service"
   fi
+}
+
+guard_in_force() { nft --stateless list table inet convex_metadata 2> /dev/null; }
+
+# Loaded where it does nothing, because nft tells rules in other words than it is given.
+guard_as_declared() {
+  # shellcheck disable=SC2016 # for the other shell
+  unshare --net bash -c 'nft --file "$1" && nft --stateless list table inet convex_metadata' - "$here/files/metadata-guard.nft" 2> /dev/null
 }
 
 # The backend's own start script puts its secret and its database's URL on a command line.
 hide_processes() {
   put_unit convex-hide-processes.service
+  if differs proc.hidepid "$(hidepid < "$here/files/convex-hide-processes.service")" "$(grep '^proc /proc ' /proc/mounts | hidepid)"; then
+    systemctl restart convex-hide-processes.service
+    changed "hid processes from other users"
+  fi
 }
+
+hidepid() { sed -n 's/.*\bhidepid=\([a-z0-9]*\).*/\1/p'; }
 
 admit_operators() {
   put_file 0600 /etc/ssh/convex_operators
@@ -65,7 +101,31 @@ admit_operators() {
     systemctl reload ssh.service
     settled sshd
   fi
+  verify_sshd
 }
+
+# The first file that sets something wins, so another one may have set it before ours.
+verify_sshd() {
+  local directive declared effective
+  if ! effective=$(effective_sshd 2>&1); then
+    if differs sshd.configuration valid "$effective"; then
+      fail "sshd: refuses its configuration: $effective. The running server was left alone"
+    fi
+    return
+  fi
+  declared=$(effective_sshd -f "$here/files/sshd.conf")
+  while read -r directive; do
+    if differs "sshd.$directive" "$(value_of "$directive" "$declared")" "$(value_of "$directive" "$effective")"; then
+      fail "sshd: has $directive $(value_of "$directive" "$effective"), it should be $(value_of "$directive" "$declared")." \
+        "Something overrides sshd_config.d/10-convex-droplet.conf; look at: grep -ri $directive /etc/ssh/sshd_config*"
+    fi
+  done < <(sed -n 's/^\([A-Za-z]*\) .*/\L\1/p' "$here/files/sshd.conf")
+}
+
+effective_sshd() { sshd -T -C user=root,host=droplet,addr=192.0.2.1 "$@"; }
+
+# value_of DIRECTIVE CONFIGURATION
+value_of() { sed -n "s/^$1 //p" <<< "$2"; }
 
 attach_volume() {
   local volume=$1 size_gb=$2 mountpoint=$3
@@ -73,14 +133,17 @@ attach_volume() {
 MOUNTPOINT=$mountpoint"
   bash "$here/volume.sh" prepare "$volume" "$mountpoint" "$size_gb"
   put_unit convex-volume.service
-  install -d -m 0755 "$mountpoint/data" "$mountpoint/postgresql"
   link_convex "$mountpoint"
+  # Not below the mount point without the volume.
+  mountpoint -q "$mountpoint" || return 0
+  put_folder 0755 root:root "$mountpoint/data"
+  put_folder 0755 root:root "$mountpoint/postgresql"
 }
 
 link_convex() {
   local mountpoint=$1
-  if [[ $(readlink /opt/convex) == "$mountpoint" ]]; then return; fi
-  if [[ -e /opt/convex || -L /opt/convex ]]; then
+  differs "links[/opt/convex]" "$mountpoint" "$(readlink /opt/convex || kind_of /opt/convex)" || return 0
+  if [[ $(kind_of /opt/convex) != nothing ]]; then
     fail "/opt/convex: is something else, it should be a link to $mountpoint. Move it away, then run pulumi up again"
   fi
   ln -s "$mountpoint" /opt/convex
@@ -92,16 +155,16 @@ configure_docker() {
   put_file 0644 /etc/docker/daemon.json docker < "$here/files/docker-daemon.json"
   guard_unit docker.service "$mountpoint"
   start_unit docker.service
-  if pending docker; then
+  if pending docker || differs docker.log-driver "$(log_driver_declared)" "$(log_driver_in_force)"; then
     systemctl restart docker.service || fail "docker: does not start. Look at: journalctl -u docker"
     settled docker
+    changed "restarted Docker"
   fi
 }
 
-# put_unit NAME: installs a unit, enables and starts it.
-put_unit() {
-  put_file 0644 "/etc/systemd/system/$1" systemd < "$here/files/$1"
-  start_unit "$1"
-}
+log_driver_declared() { sed -n 's/.*"log-driver": "\([a-z-]*\)".*/\1/p' "$here/files/docker-daemon.json"; }
+
+# An engine that cannot be asked is another matter, and told as such.
+log_driver_in_force() { docker info --format '{{.LoggingDriver}}' 2> /dev/null || log_driver_declared; }
 
 main "$@"

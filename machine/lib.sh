@@ -1,6 +1,12 @@
 # shellcheck shell=bash
-# What the scripts on the machine share. Sourced, never run: telling people what happens, waiting for a state, installing
-# packages, writing files. Whatever is already as it should be is left alone; `changes` counts the rest.
+# What the scripts on the machine share. Sourced, never run: telling people what happens, waiting for a state, and declaring
+# what is to be there: packages, folders, files. Whatever is already as declared is left alone; `changes` counts the
+# rest.
+#
+# With CONVEX_DROPLET_CHECK=1 in the environment a script changes nothing at all and waits for nothing. Each difference
+# between the machine and what the script declares goes to stdout instead, in four fields that end with NUL each:
+# `difference`, its path, what is expected, what was found. CONVEX_DROPLET_DECLARED may name a file that gets the path of
+# each file that the script declares.
 
 changes=0
 
@@ -23,8 +29,30 @@ fail() {
 
 # finish: the last word of a run.
 finish() {
+  if checking; then return; fi
   if ((changes == 0)); then say "unchanged"; else say "done, $changes changed"; fi
 }
+
+# checking: whether the script is only to look.
+checking() { [[ ${CONVEX_DROPLET_CHECK:-} == 1 ]]; }
+
+# differs PATH EXPECTED FOUND: whether there is something to mend. When the script is only to look there never is: then the
+# difference is told. So every change stands behind a `differs`, and whatever is declared is also checked.
+differs() {
+  [[ $2 != "$3" ]] || return 1
+  checking || return 0
+  printf '%s\0' difference "$1" "${2:0:65536}" "${3:0:65536}"
+  return 1
+}
+
+# rests_on PATH EXPECTED FOUND: ends a script that only looks where the rest of it could not be looked at.
+rests_on() {
+  if ! checking || [[ $2 == "$3" ]]; then return; fi
+  differs "$@" || exit 0
+}
+
+# either YES NO COMMAND...: YES where the command succeeds, NO where it fails.
+either() { if "${@:3}" > /dev/null 2>&1; then echo "$1"; else echo "$2"; fi; }
 
 # wait_until SECONDS WHAT COMMAND...: polls until the command succeeds, or fails naming what was awaited.
 wait_until() {
@@ -42,61 +70,86 @@ wait_until() {
 
 # lock: waits for its turn. A run whose pulumi was killed may still be at work on the machine.
 lock() {
+  if checking; then return; fi
   exec {run_lock}> /run/convex-droplet.lock
   flock --timeout 900 "$run_lock" || fail "another run is at work on this machine and has not ended for 15 minutes. Look at: lslocks"
+}
+
+# kind_of PATH: what is there.
+kind_of() {
+  if [[ -L $1 ]]; then
+    echo link
+  elif [[ -f $1 ]]; then
+    echo file
+  elif [[ -d $1 ]]; then
+    echo folder
+  elif [[ -e $1 ]]; then
+    echo "something else"
+  else
+    echo nothing
+  fi
+}
+
+# place_differs KIND MODE OWNER PATH: whether PATH is no such file or folder, or not with this mode and owner (user:group).
+place_differs() {
+  local kind=$1 mode=${2#0} owner=$3 path=$4 found_mode found_owner verdict=1
+  if [[ $(kind_of "$path") != "$kind" ]]; then
+    differs "${kind}s[$path]" "$kind" "$(kind_of "$path")"
+    return
+  fi
+  read -r found_mode found_owner < <(stat --format '%a %U:%G' "$path")
+  if differs "${kind}s[$path].mode" "$mode" "$found_mode"; then verdict=0; fi
+  if differs "${kind}s[$path].owner" "$owner" "$found_owner"; then verdict=0; fi
+  return "$verdict"
+}
+
+# content_differs PATH CONTENT: whether the file has another content.
+content_differs() {
+  local found=
+  # A variable holds no NUL, and what is behind one must not go unnoticed.
+  IFS= read -rd '' found < <(tr '\0' '\1' < "$1") || true
+  differs "files[$1].content" "$2" "$found"
+}
+
+# put_folder MODE OWNER PATH: makes a folder with this mode and owner (user:group).
+put_folder() {
+  place_differs folder "$@" || return 0
+  install -d -m "$1" -o "${2%:*}" -g "${2#*:}" "$3" || fail "$3: cannot be made a folder. Look at: ls -ld $3"
+  changed "made folder $3"
 }
 
 # put_file MODE PATH [READER]: writes stdin to PATH atomically unless it is there already, and notes, until `settled READER`,
 # that whoever reads the file has to be told.
 put_file() {
-  local mode=$1 path=$2 reader=${3:-} new=${2%/*}/.${2##*/}.new
-  { mkdir -p "${path%/*}" && rm -f "$new" && (umask 077 && cat > "$new") && chmod "$mode" "$new"; } || fail "$path: cannot be written"
-  if [[ -f $path && ! -L $path ]] && cmp -s "$new" "$path" && [[ $(stat -c '%a %U' "$path") == "${mode#0} root" ]]; then
-    rm "$new"
-    return
-  fi
+  local mode=$1 path=$2 reader=${3:-} new=${2%/*}/.${2##*/}.new content stale=
+  if checking && [[ -n ${CONVEX_DROPLET_DECLARED:-} ]]; then echo "$path" >> "$CONVEX_DROPLET_DECLARED"; fi
+  IFS= read -rd '' content || true
+  if place_differs file "$mode" root:root "$path"; then stale=1; fi
+  if [[ $(kind_of "$path") == file ]] && content_differs "$path" "$content"; then stale=1; fi
+  [[ -n $stale ]] || return 0
+  { mkdir -p "${path%/*}" && rm -f "$new" && (umask 077 && printf %s "$content" > "$new") && chmod "$mode" "$new"; } \
+    || fail "$path: cannot be written"
   # Before the file itself, or a run killed between the two would leave a reader that is never told. The notes are in
   # /run: a reboot tells all readers.
   if [[ -n $reader ]]; then install -D /dev/null "$PENDING/$reader"; fi
-  mv "$new" "$path"
+  mv --no-target-directory "$new" "$path" || fail "$path: cannot be written"
   changed "wrote $path"
 }
 
 # pending READER: whether files were written that READER has not been told of.
-pending() { [[ -e $PENDING/$1 ]]; }
+pending() { [[ -e $PENDING/$1 ]] && differs "readers.$1" "told of all files" "not told of all files"; }
 
 # settled READER: says that READER has been told.
 settled() { rm -f "$PENDING/$1"; }
 
-# reload_units: makes systemd read the units and drop-ins that were written.
-reload_units() {
-  pending systemd || return 0
-  systemctl daemon-reload
-  settled systemd
-}
-
-# start_unit NAME: enables a unit and starts it.
-start_unit() {
-  reload_units
-  systemctl is-enabled --quiet "$1" || systemctl enable --quiet "$1"
-  if ! systemctl is-active --quiet "$1"; then
-    systemctl start "$1" || fail "$1: does not start. Look at: journalctl -u $1"
-    changed "started $1"
-  fi
-}
-
-# guard_unit NAME MOUNTPOINT: lets a unit start only when the data volume is mounted.
-guard_unit() {
-  local drop_in
-  drop_in=$(< "${BASH_SOURCE[0]%/*}/files/requires-volume.conf")
-  put_file 0644 "/etc/systemd/system/$1.d/convex-volume.conf" systemd <<< "${drop_in//@MOUNTPOINT@/$2}"
-}
-
 # install_packages NAME...: installs what is missing, without what is only recommended.
 install_packages() {
-  local package missing=()
+  local package state missing=()
+  local -A states=()
+  while read -r package state; do states[$package]=$state; done \
+    < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2> /dev/null)
   for package in "$@"; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] || missing+=("$package")
+    if differs "packages.$package" installed "${states[$package]:-not installed}"; then missing+=("$package"); fi
   done
   ((${#missing[@]})) || return 0
   say "installing ${missing[*]}"

@@ -8,6 +8,8 @@ set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
 source "$here/lib.sh"
+# shellcheck source=machine/units.sh
+source "$here/units.sh"
 
 readonly CLUSTER=main ADMINISTRATOR=convex_admin
 
@@ -15,15 +17,19 @@ main() {
   local mountpoint=$1 gateway=$2 subnet=$3 database=$4 role=$5 max_connections=$6 password version
   IFS= read -r password || fail "the administrator's password: is missing, it should be a line on stdin"
   lock
+  rests_on postgres.volume mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
   # Otherwise the package makes a cluster of its own on the root disk.
   put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
   install_packages postgresql
-  version=$(dpkg-query -W -f '${Version}' postgresql)
+  version=$(dpkg-query -W -f '${Version}' postgresql 2> /dev/null) || true
+  # Without the packages, which a check does not install, there is nothing more to look at.
+  [[ -n $version ]] || return 0
   version=${version%%+*}
   allow_early_binding
   create_cluster "$version" "$mountpoint/postgresql"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$max_connections"
+  serve "$version" "$mountpoint"
   grant_administrator "$password"
   verify "$gateway" "$max_connections"
   finish
@@ -32,10 +38,19 @@ main() {
 allow_early_binding() {
   local file=/etc/sysctl.d/90-convex-droplet.conf
   put_file 0644 "$file" sysctl < "$here/files/sysctl.conf"
-  if pending sysctl; then
+  if pending sysctl || sysctl_differs; then
     sysctl --quiet --load "$file"
     settled sysctl
+    changed "set the kernel's parameters"
   fi
+}
+
+sysctl_differs() {
+  local key value verdict=1
+  while IFS=' =' read -r key value; do
+    if differs "sysctl.$key" "$value" "$(sysctl --values "$key")"; then verdict=0; fi
+  done < <(grep -v '^#' "$here/files/sysctl.conf")
+  return "$verdict"
 }
 
 create_cluster() {
@@ -43,10 +58,11 @@ create_cluster() {
   for other in "$home"/*/; do
     other=${other%/}
     other=${other##*/}
-    if [[ $other != '*' && $other != "$version" ]]; then
+    if [[ $other != '*' ]] && differs "postgres.clusters[$home]" "$version" "$other"; then
       fail "$home/$other: holds data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image the data was made with, or migrate it with pg_upgrade"
     fi
   done
+  rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
   if [[ ! -e $data ]]; then
     # Under another name until it is whole: a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
@@ -58,16 +74,20 @@ create_cluster() {
     changed "created the cluster $data"
   fi
   # User ids are a droplet's own: after a replacement the data may belong to another number. This folder is changed last.
-  if [[ $(stat -c %U "$home/$version") != postgres ]]; then
+  if differs "folders[$home/$version].owner" postgres "$(stat -c %U "$home/$version")"; then
     chown -R postgres:postgres "$home/$version"
     changed "took over the cluster $data"
   fi
+  put_folder 0700 postgres:postgres "$data"
 }
 
 configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 max_connections=$7
-  local etc=/etc/postgresql/$version/$CLUSTER unit=postgresql@$version-$CLUSTER.service
-  put_postgres_file "$etc/postgresql.conf" << EOF
+  local etc=/etc/postgresql/$version/$CLUSTER folder
+  for folder in "$etc" "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
+  # For Debian's tools, whether they start it at boot.
+  put_file 0644 "$etc/start.conf" <<< auto
+  put_file 0644 "$etc/postgresql.conf" << EOF
 # Where things are, in the layout of Debian's tools; what is set is in conf.d, a file each.
 data_directory = '$mountpoint/postgresql/$version/$CLUSTER'
 hba_file = '$etc/pg_hba.conf'
@@ -76,8 +96,23 @@ external_pid_file = '/var/run/postgresql/$version-$CLUSTER.pid'
 unix_socket_directories = '/var/run/postgresql'
 include_dir 'conf.d'
 EOF
-  put_postgres_file "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
-  put_postgres_file "$etc/conf.d/10-convex-droplet.conf" << EOF
+  put_file 0644 "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
+  put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$gateway" "$max_connections")
+  put_file 0644 "$etc/pg_hba.conf" << 'EOF'
+# Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
+include_dir pg_hba.d
+EOF
+  put_file 0644 "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
+# TYPE  DATABASE  USER  ADDRESS  METHOD
+local   all       postgres                 peer
+local   all       $ADMINISTRATOR           scram-sha-256
+host    "$database"  "$role"  $subnet      scram-sha-256
+EOF
+}
+
+settings() {
+  local gateway=$1 max_connections=$2
+  cat << EOF
 listen_addresses = 'localhost, $gateway'
 port = 5432
 max_connections = $max_connections
@@ -87,19 +122,15 @@ ssl = off
 # A quarter of the memory, as the manual advises for a start.
 shared_buffers = '$(quarter_of_memory)MB'
 EOF
-  put_postgres_file "$etc/pg_hba.conf" << 'EOF'
-# Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
-include_dir pg_hba.d
-EOF
-  put_postgres_file "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
-# TYPE  DATABASE  USER  ADDRESS  METHOD
-local   all       postgres                 peer
-local   all       $ADMINISTRATOR           scram-sha-256
-host    "$database"  "$role"  $subnet      scram-sha-256
-EOF
+}
+
+serve() {
+  local version=$1 mountpoint=$2 unit=postgresql@$1-$CLUSTER.service waiting
   guard_unit postgresql@.service "$mountpoint"
-  reload_units
-  systemctl is-enabled --quiet postgresql.service || systemctl enable --quiet postgresql.service
+  enable_unit postgresql.service
+  load_unit "$unit"
+  rests_on "units.$unit.active" active "$(systemctl is-active "$unit")"
+  rests_on postgres.server "accepting connections" "$(either "accepting connections" "not accepting connections" pg_isready)"
   if systemctl is-active --quiet "$unit"; then
     reload
   else
@@ -107,8 +138,9 @@ EOF
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
   fi
-  if [[ $(sql "SELECT count(*) FROM pg_settings WHERE pending_restart") != 0 ]]; then
-    say "restarting PostgreSQL for: $(sql "SELECT string_agg(name, ', ') FROM pg_settings WHERE pending_restart")"
+  waiting=$(sql "SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings WHERE pending_restart")
+  if differs postgres.pending-restart "" "$waiting"; then
+    say "restarting PostgreSQL for: $waiting"
     systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "restarted PostgreSQL"
@@ -120,6 +152,7 @@ quarter_of_memory() { awk '/^MemTotal/ {print int($2 / 1024 / 256 + 0.5) * 64}' 
 
 # Each time, because a run that was killed may have written files that the server has not read, and neighbours write there too.
 reload() {
+  if checking; then return; fi
   local before
   wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
   before=$(sql "SELECT pg_conf_load_time()")
@@ -132,41 +165,62 @@ has_reloaded() { [[ $(sql "SELECT pg_conf_load_time()") != "$1" ]]; }
 # The stack's tools come through a socket forwarded over SSH, which any user of the computer at the other end might use
 # while a run lasts: so this role needs its password there. The postgres user keeps its own way in, by its name.
 grant_administrator() {
-  local password=$1 passfile verb=
+  local password=$1 passfile state
   passfile=$(mktemp)
   # shellcheck disable=SC2064 # the name must be taken now, while it is known
   trap "rm -f '$passfile'" EXIT
   printf '*:*:*:%s:%s\n' "$ADMINISTRATOR" "$password" > "$passfile"
-  if [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$ADMINISTRATOR'") != 1 ]]; then
-    verb=CREATE
-  elif ! PGPASSFILE=$passfile psql --no-password -qAtX -U "$ADMINISTRATOR" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
-    verb=ALTER
-  fi
-  if [[ -n $verb ]]; then
+  state=$(state_of_administrator "$passfile")
+  if differs "postgres.roles[$ADMINISTRATOR]" "superuser with the stack's password" "$state"; then
     # On stdin, where neither the process list nor the server's log of a failed statement shows it.
     sql << EOF
 SET log_min_error_statement = panic;
 SET password_encryption = 'scram-sha-256';
-$verb ROLE $ADMINISTRATOR LOGIN SUPERUSER PASSWORD '$password';
+$([[ $state == missing ]] && echo CREATE || echo ALTER) ROLE $ADMINISTRATOR LOGIN SUPERUSER PASSWORD '$password';
 EOF
     changed "set the administrator's password"
   fi
 }
 
-# What the server says it does counts, not what a file says.
-verify() {
-  local gateway=$1 max_connections=$2 problems
-  problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
-  [[ -z $problems ]] || fail "pg_hba: $problems"
-  [[ $(sql "SHOW listen_addresses") == "localhost, $gateway" && $(sql "SHOW max_connections") == "$max_connections" ]] \
-    || fail "PostgreSQL: listens on '$(sql "SHOW listen_addresses")' with $(sql "SHOW max_connections") connections, it should be 'localhost, $gateway' with $max_connections." \
-      "Something overrides conf.d/10-convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
+state_of_administrator() {
+  if PGPASSFILE=$1 psql --no-password -qAtX -U "$ADMINISTRATOR" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
+    echo "superuser with the stack's password"
+  elif [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$ADMINISTRATOR'") == 1 ]]; then
+    echo "no superuser, or with another password"
+  else
+    echo missing
+  fi
 }
 
-# put_postgres_file PATH: as put_file, for a file that only root writes and the server reads.
-put_postgres_file() {
-  install -d -o postgres -g postgres -m 0755 "${1%/*}"
-  put_file 0644 "$1"
+# What the server says it does counts, not what a file says.
+verify() {
+  local gateway=$1 max_connections=$2 problems name declared effective problem
+  problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
+  if differs postgres.hba.errors "" "$problems"; then fail "pg_hba: $problems"; fi
+  while IFS=$'\t' read -r name declared effective; do
+    if differs "postgres.settings.$name" "$declared" "$effective"; then
+      case $name in
+        listen_addresses | max_connections)
+          problem="listens on '$(sql "SHOW listen_addresses")' with $(sql "SHOW max_connections") connections, it should be 'localhost, $gateway' with $max_connections"
+          ;;
+        *) problem="has $name '$effective', it should be '$declared'" ;;
+      esac
+      fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
+    fi
+  done < <(settings "$gateway" "$max_connections" | overridden_settings)
+}
+
+# overridden_settings <CONFIGURATION: the settings that have another value in force; a line each: name, declared, in force.
+overridden_settings() {
+  local declared
+  declared=$(sed -n "s/^\([a-z_]*\) = '\{0,1\}\([^']*\)'\{0,1\}$/('\1', '\2')/p" | paste -sd ,)
+  # The server tells sizes in a unit of its choice.
+  sql << EOF
+SELECT concat_ws(chr(9), s.name, d.value, current_setting(s.name))
+FROM (VALUES $declared) AS d (name, value) JOIN pg_settings s USING (name)
+WHERE CASE WHEN s.unit LIKE '%B' THEN pg_size_bytes(current_setting(s.name)) <> pg_size_bytes(d.value)
+      ELSE current_setting(s.name) <> d.value END
+EOF
 }
 
 sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }

@@ -8,17 +8,22 @@ set -euo pipefail
 # shellcheck source=machine/lib.sh
 source "${BASH_SOURCE[0]%/*}/lib.sh"
 
-readonly LABEL=convex-data
+readonly LABEL=convex-data OPTIONS=rw,noatime,discard
 
 main() {
   local verb=$1 volume=$2 mountpoint=$3 size_gb=${4:-0}
   local link=/dev/disk/by-id/scsi-0DO_Volume_$volume device
+  rests_on volume.device attached "$(either attached "not attached" test -b "$link")"
   wait_until 90 "volume $volume at $link; is it attached to this droplet?" test -b "$link"
   device=$(readlink -f "$link")
+  rests_on volume.size "$size_gb GB" "$(either "$size_gb GB" less has_size "$device" "$size_gb")"
   wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb"
   [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
+  rests_on volume.mount.source "$device" "$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")"
   if findmnt --mountpoint "$mountpoint" > /dev/null; then
     check_mounted "$volume" "$device" "$mountpoint"
+    remount "$device" "$mountpoint"
+    close_mount_point "$mountpoint"
     grow_mounted "$device"
   else
     check_file_system "$device" -p
@@ -35,13 +40,14 @@ format_if_blank() {
   local volume=$1 device=$2 found label
   # blkid ends with 2 where it finds nothing, and with 8 where it finds two things at once.
   found=$(blkid --probe --output value --match-tag TYPE --match-tag PTTYPE "$device" || [[ $? == 2 ]]) || found="several file systems"
+  rests_on volume.content "a file system" "${found:+a file system}"
   if [[ -z $found ]]; then
     mkfs.ext4 -q -L "$LABEL" -m 1 "$device"
     changed "formatted volume $volume (ext4, label $LABEL)"
     return
   fi
   label=$(blkid --probe --output value --match-tag LABEL "$device" || true)
-  if [[ $found != ext4 || $label != "$LABEL" ]]; then
+  if differs volume.content "ext4 labelled '$LABEL'" "${found//$'\n'/ } labelled '$label'"; then
     fail "volume $volume: carries ${found//$'\n'/ } labelled '${label}', it should be blank or ext4 labelled '$LABEL'." \
       "Nothing was written. Keep that data and use another volume, or if it may go: wipefs --all $device"
   fi
@@ -62,14 +68,42 @@ mount_device() {
   fi
   # If the volume is ever pulled away, Docker must not make a container's folder on the root disk instead.
   chattr +i "$mountpoint"
-  mount -t ext4 -o noatime,discard "$device" "$mountpoint"
+  mount -t ext4 -o "$OPTIONS" "$device" "$mountpoint"
   changed "mounted volume $volume at $mountpoint"
+}
+
+remount() {
+  local device=$1 mountpoint=$2
+  differs volume.mount.options "$OPTIONS" "$(mount_options "$mountpoint")" || return 0
+  mount -o "remount,$OPTIONS" "$device" "$mountpoint" || fail "$mountpoint: cannot be mounted $OPTIONS. Look at: dmesg"
+  changed "mounted $mountpoint with its options again"
+}
+
+# Of the file system's own options only the wanted one: kernels add some.
+mount_options() {
+  local general own
+  read -r general own < <(findmnt --noheadings --output VFS-OPTIONS,FS-OPTIONS --mountpoint "$1")
+  [[ ,$own, != *,discard,* ]] || general+=,discard
+  [[ ,$own, != *,ro,* ]] || general=${general/#rw/ro}
+  echo "$general"
+}
+
+close_mount_point() {
+  differs volume.mountpoint immutable "$(either immutable mutable grep -q '^[^ ]*i' <(below "$1" lsattr -d))" || return 0
+  below "$1" chattr +i
+  changed "closed the folder below $1"
+}
+
+# below MOUNTPOINT COMMAND...: runs a command on what is below a mount, in a namespace where it is not mounted.
+below() {
+  # shellcheck disable=SC2016 # for the other shell
+  unshare --mount bash -c 'umount --lazy "$1" && "${@:2}" "$1"' - "$@"
 }
 
 # Kernels refuse this in some containers; then whatever uses the volume has to stop for the seconds that it takes.
 grow_mounted() {
   local device=$1
-  is_smaller_than_device "$device" || return 0
+  differs volume.file-system full-size "$(either smaller full-size is_smaller_than_device "$device")" || return 0
   if resize2fs "$device" > /dev/null 2>&1; then
     changed "grew the file system, online"
   else

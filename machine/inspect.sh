@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Tells, on stdout, how this machine differs from what is declared, and facts to compare with the rest; changes nothing.
+# It is a folder on its own: beside it lie the other scripts, and `expected/` with NAME.command and NAME.stdin of the commands
+# that set the machine up ($SCRIPTS in a command is this folder), and where there are such, `role-url` and `backend` (ports of
+# API, HTTP actions and dashboard, admin key, read-only admin key; a line each). Records are four fields that end with NUL each:
+#
+#   difference  path  expected  found
+#   fact        name  exit code  what it said (on stderr, where there is nothing on stdout)
+#
+# A fact's command that takes longer than 10 s ends with 124. The facts are in facts.sh; the last one is `complete`.
+set -euo pipefail
+SCRIPTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+RESULTS=$SCRIPTS/results
+export SCRIPTS RESULTS LC_ALL=C.UTF-8 TMPDIR=$RESULTS CONVEX_DROPLET_CHECK=1 CONVEX_DROPLET_DECLARED=$RESULTS/declared
+# shellcheck source=machine/lib.sh
+source "$SCRIPTS/lib.sh"
+# shellcheck source=machine/facts.sh
+source "$SCRIPTS/facts.sh"
+
+# The names of the facts, and of those of them that leave out what is declared.
+facts=() strays=()
+
+main() {
+  local command
+  mkdir "$RESULTS"
+  : > "$CONVEX_DROPLET_DECLARED"
+  for command in "$SCRIPTS"/expected/*.command; do
+    command=${command##*/}
+    fact "check.${command%.command}" check "${command%.command}"
+  done
+  fact check.scripts check_scripts
+  collect_facts "$SCRIPTS/expected"
+  wait
+  tell
+}
+
+# fact NAME COMMAND...: finds a fact out, at the same time as all others.
+fact() {
+  local name=$1
+  shift
+  facts+=("$name")
+  {
+    local code=0
+    "$@" > "$RESULTS/$name" 2> "$RESULTS/$name.error" || code=$?
+    echo "$code" > "$RESULTS/$name.code"
+  } &
+}
+
+# check NAME: has one of the expected commands look; what it says to people is the fact.
+check() {
+  timeout 10 bash -c "$(< "$SCRIPTS/expected/$1.command")" < "$SCRIPTS/expected/$1.stdin" 2>&1 > "$RESULTS/$1.records"
+}
+
+# Those on the machine, which it runs at boot, against those beside this one.
+check_scripts() {
+  local folder=/usr/local/lib/convex-droplet file content
+  { find "$SCRIPTS" \( -path "$SCRIPTS/expected" -o -path "$RESULTS" \) -prune -o -type f -printf '%P\n' && find "$folder" ! -type d -printf '%P\n'; } | sort -u \
+    | while read -r file; do
+      differs "files[$folder/$file]" "$(kind_of "$SCRIPTS/$file")" "$(kind_of "$folder/$file")" || true
+      if [[ -f $SCRIPTS/$file && -f $folder/$file ]] && ! cmp -s "$SCRIPTS/$file" "$folder/$file"; then
+        IFS= read -rd '' content < "$SCRIPTS/$file" || true
+        content_differs "$folder/$file" "$content" || true
+      fi
+    done > "$RESULTS/scripts.records"
+  find "$folder" \( ! -user root -o -perm /022 \) -printf '%p\n' | while read -r file; do
+    differs "files[$file].mode" "root's, and writable for nobody else" "$(stat --format '%a %U:%G' "$file")" || true
+  done >> "$RESULTS/scripts.records"
+}
+
+# A value's length is limited, and a variable holds no NUL.
+tell() {
+  local name code value
+  for name in "${strays[@]}"; do
+    value=$(grep -Fxv --file "$CONVEX_DROPLET_DECLARED" "$RESULTS/$name") || true
+    printf '%s\n' "$value" > "$RESULTS/$name"
+  done
+  cat "$RESULTS"/*.records
+  for name in "${facts[@]}"; do
+    read -r code < "$RESULTS/$name.code"
+    IFS= read -r -N 1048576 value < "$RESULTS/$name" || true
+    [[ -n $value || $code == 0 ]] || IFS= read -r -N 65536 value < "$RESULTS/$name.error" || true
+    printf '%s\0' fact "$name" "$code" "$value"
+  done
+  printf '%s\0' fact complete 0 ""
+}
+
+main

@@ -1,0 +1,60 @@
+import { appendFile, writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+
+import { matches } from "./finding.ts";
+import { look } from "./look.ts";
+import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, type Report, status } from "./report.ts";
+
+const HELP = `Usage: npm run drift -- --stack STACK [--format FORMAT] [--output FILE] [--ignore PATTERN]...
+
+Compares the cloud and the inside of the droplet with what the stack was last deployed with. Changes nothing.
+
+  --format   text (default), json, or github: annotations, and a summary where GITHUB_STEP_SUMMARY names a file
+  --output   writes the JSON report to a file, too
+  --ignore   passes over findings whose path matches; * stands for any text, for example 'containers.swarm-platform*'
+
+Exit code: 0 clean, 2 drift, 1 could not tell. What the findings mean is in docs/drift.md.
+`;
+
+const FORMATS: Record<string, (report: Report) => string> = { text: asText, json: asJson, github: asAnnotations };
+
+/** @returns the process's exit code */
+async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      stack: { type: "string", short: "s" },
+      format: { type: "string", default: "text" },
+      output: { type: "string" },
+      ignore: { type: "string", multiple: true, default: [] },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (values.stack === undefined) throw new Error("no stack given. Name one: npm run drift -- --stack dev");
+  const format = FORMATS[values.format];
+  if (format === undefined) {
+    throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
+  }
+  const seen = await look(values.stack);
+  const report = {
+    ...seen,
+    findings: seen.findings.filter(({ path }) => !values.ignore.some((pattern) => matches(path, pattern))),
+  };
+  process.stdout.write(format(report));
+  if (values.output !== undefined) await writeFile(values.output, asJson(report));
+  const summary = process.env["GITHUB_STEP_SUMMARY"];
+  if (values.format === "github" && summary !== undefined) await appendFile(summary, asSummary(report));
+  return EXIT_CODES[status(report)];
+}
+
+main(process.argv.slice(2)).then(
+  (code) => (process.exitCode = code),
+  (error: unknown) => {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = EXIT_CODES.unknown;
+  },
+);

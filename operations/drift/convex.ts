@@ -1,0 +1,95 @@
+import { createHash } from "node:crypto";
+
+import { json } from "./facts.ts";
+import { error, type Finding, should } from "./finding.ts";
+import type { Fact, Inside } from "./inside.ts";
+import type { State } from "./state.ts";
+
+/** The backend as it answers, against what is declared: who it says it is, whom it lets in, where it says it is. */
+export function compareConvex(state: State, inside: Inside): Finding[] {
+  const backend = state.get("docker:index/container:Container", "convex-backend");
+  const declared = new Map(
+    (backend.inputs["envs"] as string[]).map((entry) => [entry.split("=", 1)[0], entry.slice(entry.indexOf("=") + 1)]),
+  );
+  const repair = { up: ["convex-backend"] };
+  const { facts } = inside;
+  const version = facts.get("backend.version");
+  if (!answered(version)) {
+    return [
+      error("backend", "does not answer on its port, it should", { up: ["convex-backend", "convex-acceptance"] }),
+      ...secretFile(declared.get("INSTANCE_SECRET") ?? "", facts.get("backend.instance_secret")),
+    ];
+  }
+  const findings: Finding[] = [];
+  const name = facts.get("backend.instance_name")?.text.trim() ?? "";
+  if (name !== declared.get("INSTANCE_NAME")) {
+    findings.push(error("backend.instance_name", should(name, declared.get("INSTANCE_NAME")), repair));
+  }
+  if (!answered(facts.get("backend.site")))
+    findings.push(error("backend.site", "does not answer on its port, it should", repair));
+  if (!answered(facts.get("backend.dashboard"))) {
+    findings.push(error("dashboard", "does not answer on its port, it should", { up: ["convex-dashboard"] }));
+  }
+  for (const key of ["admin_key", "read_only_key"]) {
+    const fact = facts.get(`backend.${key}`);
+    const [code = ""] = fact?.text.split("\n") ?? [];
+    if (fact?.exitCode !== 0 || code.trim() !== "200") {
+      findings.push(
+        error(
+          `backend.${key}`,
+          `is answered with ${code.trim() || "nothing"}, it should be accepted: the backend runs with another secret or name`,
+          {
+            up: ["convex-backend", "convex-acceptance"],
+          },
+        ),
+      );
+    }
+  }
+  const urls = json<{ convexCloudUrl?: string; convexSiteUrl?: string }>(inside, "backend.canonical_urls");
+  if (urls !== undefined) {
+    const pairs = [
+      ["cloud_origin", urls.convexCloudUrl, declared.get("CONVEX_CLOUD_ORIGIN")],
+      ["site_origin", urls.convexSiteUrl, declared.get("CONVEX_SITE_ORIGIN")],
+    ] as const;
+    for (const [path, found, expected] of pairs) {
+      if (found !== expected) {
+        findings.push(
+          error(`backend.${path}`, should(found, expected), {
+            why: "somebody has overridden it in the dashboard's settings or by the API, take it back there",
+          }),
+        );
+      }
+    }
+  }
+  return [
+    ...findings,
+    ...functionEnvironment(state, inside),
+    ...secretFile(declared.get("INSTANCE_SECRET") ?? "", facts.get("backend.instance_secret")),
+  ];
+}
+
+/** By name and hash: values are secrets. Variables that the stack does not declare are people's own. */
+function functionEnvironment(state: State, inside: Inside): Finding[] {
+  const resource = state.find("command:remote:Command", "convex-function-environment");
+  if (resource === undefined) return [];
+  const { variables } = JSON.parse(resource.inputs["stdin"] as string) as { variables: Record<string, string> };
+  const found = json<Record<string, string>>(inside, "backend.environment") ?? {};
+  return Object.entries(variables).flatMap(([name, value]) => {
+    if (found[name] === createHash("sha256").update(value).digest("hex")) return [];
+    const what = found[name] === undefined ? "is not set, it should be" : "has another value than it should";
+    return [error(`functions.environment.${name}`, what, { up: [resource.name] })];
+  });
+}
+
+function answered(fact: Fact | undefined): boolean {
+  return fact?.exitCode === 0;
+}
+
+/** The backend writes its secret to the volume at each start; without the state's, keys made elsewhere would die with it. */
+function secretFile(secret: string, fact: Fact | undefined): Finding[] {
+  const expected = createHash("sha256").update(secret).digest("hex");
+  const found = fact?.text.trim().split(/\s+/)[0] ?? "";
+  if (found === expected) return [];
+  const what = found === "" ? "is not on the volume, it should be" : "on the volume is another one than the stack's";
+  return [error("backend.instance_secret", what, { up: ["convex-backend"] })];
+}

@@ -1,0 +1,279 @@
+import { diffArrays } from "diff";
+
+import { json, lines } from "./facts.ts";
+import { error, type Finding, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
+import type { Difference, Inside } from "./inside.ts";
+import type { State } from "./state.ts";
+
+/** What the machine's own scripts would change, and what is on it that nobody declared. */
+export function compareMachine(state: State, inside: Inside): Finding[] {
+  return [
+    ...inside.differences.flatMap(fromScript),
+    ...listeners(state, inside),
+    ...users(inside),
+    ...keys(state, inside),
+    ...strays(inside),
+    ...packages(inside),
+    ...packetRules(inside),
+    ...fstab(inside),
+    ...disks(inside),
+  ];
+}
+
+/** Texts are compared by line; PostgreSQL's access rules are called what its own documentation calls them. */
+function fromScript({ path, expected, found }: Difference): Finding[] {
+  const name = path.includes("/pg_hba") && path.endsWith(".content") ? "postgres.pg_hba" : path;
+  if (!path.endsWith(".content") && !expected.includes("\n"))
+    return [error(name, should(found, expected), RUN_SCRIPTS)];
+  let line = 1;
+  return diffArrays(expected.split("\n"), found.split("\n")).flatMap((change) => {
+    const first = line;
+    if (!change.removed) line += change.value.length;
+    if (change.added) {
+      return change.value.map((value, index) =>
+        error(name, `unexpected line ${first + index} "${value}"`, RUN_SCRIPTS),
+      );
+    }
+    return change.removed ? change.value.map((value) => error(name, `missing line "${value}"`, RUN_SCRIPTS)) : [];
+  });
+}
+
+/**
+ * Ports that are open to more than the machine itself. SSH's is the distribution's, PostgreSQL's and the containers' are
+ * declared.
+ */
+function listeners(state: State, inside: Inside): Finding[] {
+  const gateways = state
+    .all("docker:index/network:Network")
+    .flatMap(({ inputs }) => (inputs["ipamConfigs"] as { gateway: string }[]).map(({ gateway }) => `${gateway}:5432`));
+  const published = state
+    .all("docker:index/container:Container")
+    .flatMap(({ inputs }) =>
+      (inputs["ports"] as { external: number; ip: string }[]).map(({ external, ip }) => `${ip}:${external}`),
+    );
+  const declared = ["0.0.0.0:22", "[::]:22", "*:22", ...gateways, ...published];
+  return lines(inside, "listeners").flatMap((line) => {
+    const [, , , address = "", , process = ""] = line.trim().split(/\s+/);
+    if (/^(127\.|\[::1\]|\[::ffff:127\.)/.test(address) || declared.includes(address.replace(/%[^:]*/, ""))) return [];
+    const who = /"([^"]+)"/.exec(process)?.[1] ?? "some process";
+    return [
+      warning(`listeners.${address}`, `${who} listens there, nothing is declared to`, {
+        why: "end it if it is nobody's, or pass it over with --ignore",
+        command: `ss -ltnp 'sport = :${address.split(":").at(-1) ?? ""}'`,
+      }),
+    ];
+  });
+}
+
+interface User {
+  name: string;
+  uid: number;
+  shell: string;
+  password: boolean;
+  groups: string[];
+}
+
+/** Only root logs in, and only by key. */
+function users(inside: Inside): Finding[] {
+  return (json<User[]>(inside, "users") ?? []).flatMap(({ name, uid, shell, password, groups }) => {
+    const path = `users.${name}`;
+    const findings: Finding[] = [];
+    const remove: Repair = {
+      why: "remove it if it is nobody's, or pass it over with --ignore",
+      command: `userdel --remove ${name}`,
+    };
+    if (uid === 0 && name !== "root") {
+      // Not by userdel: to that, root's processes are this one's, too.
+      const strike = { why: "strike it out", command: `sed -i '/^${name}:/d' /etc/passwd /etc/shadow` };
+      findings.push(error(path, "has root's number 0, only root should", strike));
+    }
+    if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(shell)) {
+      findings.push(warning(path, "can log in, only root should", remove));
+    }
+    if (password) {
+      findings.push(
+        warning(`${path}.password`, "has a password, no account should", {
+          why: "lock it",
+          command: `passwd --lock ${name}`,
+        }),
+      );
+    }
+    for (const group of groups) {
+      findings.push(
+        warning(`${path}.groups`, `is a member of ${group}, which is as good as root`, {
+          why: "take it out",
+          command: `gpasswd --delete ${name} ${group}`,
+        }),
+      );
+    }
+    return findings;
+  });
+}
+
+/** The deploy key, and nothing else: operators' keys are in a file of their own, which the scripts keep. */
+function keys(state: State, inside: Inside): Finding[] {
+  const deployKey = String(
+    state.get("tls:index/privateKey:PrivateKey", "convex-deploy-key").outputs["publicKeyOpenssh"],
+  );
+  const body = (key: string) => key.trim().split(/\s+/)[1] ?? "";
+  const findings: Finding[] = [];
+  let admitted = 0;
+  for (const { path, content } of json<{ path: string; content: string }[]>(inside, "authorized_keys") ?? []) {
+    content.split("\n").forEach((line, index) => {
+      if (line.trim() === "" || line.trim().startsWith("#")) return;
+      if (path.startsWith("/root/") && line.includes(body(deployKey)) && line.trim().startsWith("ssh-ed25519 ")) {
+        admitted += 1;
+        return;
+      }
+      findings.push(
+        error(`authorized_keys[${path}]`, `unexpected line ${index + 1} "${shortened(line)}"`, {
+          why: "remove it, or declare it in operatorKeys",
+          command: `sed -i '${index + 1}d' ${path}`,
+        }),
+      );
+    });
+  }
+  if (admitted === 0) {
+    findings.push(
+      warning("authorized_keys[/root/.ssh/authorized_keys]", "the deploy key is not in it, it should be", {
+        why: "put it back; the key is that of pulumi stack output sshPrivateKey",
+      }),
+    );
+  }
+  return findings;
+}
+
+/** Enough of a key to know it by: its type and its comment. */
+function shortened(key: string): string {
+  return key.replace(/([A-Za-z0-9+/]{12})[A-Za-z0-9+/=]{20,}/, "$1…");
+}
+
+/** Files where only this program and the distribution's packages put any. */
+function strays(inside: Inside): Finding[] {
+  const kinds = [
+    {
+      fact: "units.failed",
+      path: "units",
+      find: error,
+      what: "has failed",
+      command: (name: string) => `journalctl -u ${name} -n 50`,
+    },
+    { fact: "units.unowned", path: "units", find: warning, what: UNEXPECTED, command: (name: string) => `cat ${name}` },
+    { fact: "cron", path: "cron", find: warning, what: UNEXPECTED, command: (name: string) => `cat ${name}` },
+    { fact: "sudoers", path: "sudoers", find: warning, what: UNEXPECTED, command: (name: string) => `cat ${name}` },
+    {
+      fact: "sshd.files",
+      path: "sshd.files",
+      find: warning,
+      what: UNEXPECTED,
+      command: (name: string) => `cat ${name}`,
+    },
+    {
+      fact: "postgres.files",
+      path: "postgres.files",
+      find: warning,
+      what: UNEXPECTED,
+      command: (name: string) => `cat ${name}`,
+    },
+  ];
+  return kinds.flatMap(({ fact, path, find, what, command }) =>
+    lines(inside, fact)
+      .map((line) => line.trim())
+      .filter((name) => !CLOUDS_OWN.test(name))
+      .map((name) =>
+        find(`${path}[${name}]`, what, {
+          why: "look at it; mend or remove it, or pass it over with --ignore",
+          command: command(name),
+        }),
+      ),
+  );
+}
+
+const UNEXPECTED = "is neither this program's nor a package's, it should not be here";
+
+/** What cloud-init, DigitalOcean's agents and Ubuntu's snaps write outside of packages. */
+const CLOUDS_OWN =
+  /(^|\/)(90-cloud-init-users|50-cloud-init\.conf|60-cloudimg-settings\.conf|droplet-agent[^/]*|do-agent[^/]*|snap[.-][^/]*|README)$/;
+
+function packages(inside: Inside): Finding[] {
+  return [
+    ...lines(inside, "packages.conffiles").map((file) =>
+      warning(`files[${file}]`, "is not as its package brought it, it should be", {
+        why: "see what was changed, and bring it back",
+        command: `dpkg --verify $(dpkg-query --search ${file} | cut -d : -f 1)`,
+      }),
+    ),
+    ...lines(inside, "packages.held").map((name) =>
+      warning(`packages.${name}`, "is held back, so it gets no security updates", {
+        why: "let it go",
+        command: `apt-mark unhold ${name}`,
+      }),
+    ),
+    ...lines(inside, "packages.broken")
+      .slice(0, 1)
+      .map((line) => error("packages", `dpkg finds some half installed: ${line.trim()}`, RUN_SCRIPTS)),
+  ];
+}
+
+interface NftObject {
+  table?: { family: string; name: string };
+  chain?: { family: string; table: string; name: string; policy?: string };
+  rule?: { family: string; table: string; chain: string; handle: number; expr: Record<string, unknown>[] };
+}
+
+/** Tables of Docker and of iptables' own, by family and name, beside the one of the scripts. */
+const TABLES = /^(inet convex_metadata|(ip|ip6) (filter|nat|mangle|raw))$/;
+
+/** Chains into which Docker writes nothing but a return. */
+const PEOPLES_CHAINS = ["INPUT", "OUTPUT", "DOCKER-USER"];
+
+function packetRules(inside: Inside): Finding[] {
+  const objects = json<{ nftables: NftObject[] }>(inside, "nft")?.nftables ?? [];
+  return objects.flatMap(({ table, rule }) => {
+    if (table !== undefined && !TABLES.test(`${table.family} ${table.name}`)) {
+      return [
+        warning(`nft.${table.family}.${table.name}`, "is a table that nothing declares", {
+          why: "remove it if it is nobody's, or pass it over with --ignore",
+          command: `nft delete table ${table.family} ${table.name}`,
+        }),
+      ];
+    }
+    if (rule?.table !== "filter" || !PEOPLES_CHAINS.includes(rule.chain)) return [];
+    if (rule.expr.every((expression) => "return" in expression || "counter" in expression)) return [];
+    return [
+      warning(`nft.${rule.family}.${rule.table}.${rule.chain}`, `rule ${rule.handle} is declared by nothing`, {
+        why: "remove it if it is nobody's, or pass it over with --ignore",
+        command: `nft delete rule ${rule.family} ${rule.table} ${rule.chain} handle ${rule.handle}`,
+      }),
+    ];
+  });
+}
+
+/** The volume is mounted by a unit; a line of its own here would mount it without the guard, or stop the boot. */
+function fstab(inside: Inside): Finding[] {
+  return lines(inside, "fstab")
+    .filter((line) => !line.trim().startsWith("#"))
+    .filter((line) => !/^(\/|\/boot.*|none|swap|\/dev\/shm|\/proc)$/.test(line.trim().split(/\s+/)[1] ?? ""))
+    .map((line) =>
+      warning("fstab", `unexpected line "${line.trim().replaceAll(/\s+/g, " ")}"`, {
+        why: "remove it: the data volume is mounted by convex-volume.service; or pass it over with --ignore",
+      }),
+    );
+}
+
+const ALMOST_FULL_PERCENT = 90;
+
+function disks(inside: Inside): Finding[] {
+  return lines(inside, "disk").flatMap((line) => {
+    const [place = "", bytes = "0", inodes = "0"] = line.trim().split(/\s+/);
+    const used = Math.max(Number.parseInt(bytes, 10) || 0, Number.parseInt(inodes, 10) || 0);
+    if (used < ALMOST_FULL_PERCENT) return [];
+    const why = place === "/" ? "find what fills it" : "grow it with volumeSizeGb, or find what fills it";
+    return [
+      warning(`disk[${place}]`, `is ${used} % full`, {
+        why,
+        command: `du -xh --max-depth 2 ${place} | sort -h | tail`,
+      }),
+    ];
+  });
+}

@@ -1,0 +1,118 @@
+import { type Finding, inOrder, isDrift, type Repair } from "./finding.ts";
+
+/** What a look at a stack gave. */
+export interface Report {
+  stack: string;
+  findings: Finding[];
+  /** Why a part could not be looked at; with any of these nobody can say that the stack is clean. */
+  unknown: string[];
+}
+
+export type Status = "clean" | "drift" | "unknown";
+
+/** Exit codes: 0 clean, 2 drift, 1 could not tell. */
+export const EXIT_CODES: Record<Status, number> = { clean: 0, unknown: 1, drift: 2 };
+
+/** Drift that was seen is drift, whatever else could not be looked at. */
+export function status({ findings, unknown }: Report): Status {
+  if (isDrift(findings)) return "drift";
+  return unknown.length > 0 ? "unknown" : "clean";
+}
+
+/** For a person at a terminal. */
+export function asText(report: Report): string {
+  const findings = inOrder(report.findings);
+  const lines = findings.flatMap(({ path, severity, message, repair }) => [
+    `${severity.padEnd(8)} ${path}: ${message}`,
+    `         ${repairText(report.stack, repair)}`,
+  ]);
+  lines.push(...report.unknown.map((reason) => `unknown  ${reason}`), headline(report));
+  const repairs = upCommand(report.stack, findings);
+  if (repairs !== undefined) lines.push(`Repair with: ${repairs}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** For programs; the schema is in docs/drift.md. */
+export function asJson(report: Report): string {
+  const findings = inOrder(report.findings).map(({ repair, ...finding }) => ({
+    ...finding,
+    repair: repairText(report.stack, repair),
+  }));
+  return `${JSON.stringify({ stack: report.stack, status: status(report), findings, unknown: report.unknown }, undefined, 2)}\n`;
+}
+
+/** Workflow commands of GitHub Actions, one annotation a finding. */
+export function asAnnotations(report: Report): string {
+  const lines = inOrder(report.findings).map(
+    ({ path, severity, message, repair }) =>
+      `::${severity} title=${property(`Drift in ${report.stack}`)}::${data(`${path}: ${message}\n${repairText(report.stack, repair)}`)}`,
+  );
+  lines.push(
+    ...report.unknown.map((reason) => `::error title=${property(`Drift in ${report.stack}`)}::${data(reason)}`),
+  );
+  return `${[...lines, headline(report)].join("\n")}\n`;
+}
+
+/** A job's summary, in Markdown. */
+export function asSummary(report: Report): string {
+  const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
+  const rows = inOrder(report.findings).map(
+    ({ path, severity, message, repair }) =>
+      `| ${severity} | \`${cell(path)}\` | ${cell(message)} | ${cell(repairText(report.stack, repair))} |`,
+  );
+  const table =
+    rows.length === 0 ? [] : ["", "| Severity | Where | What | Repair |", "| --- | --- | --- | --- |", ...rows];
+  const unknown = report.unknown.map((reason) => `- could not tell: ${reason}`);
+  return `${[`### Drift of stack ${report.stack}`, "", headline(report), ...unknown, ...table].join("\n")}\n`;
+}
+
+function headline(report: Report): string {
+  const count = (severity: string) => report.findings.filter((finding) => finding.severity === severity).length;
+  const numbers = [
+    [count("error"), "error"],
+    [count("warning"), "warning"],
+    [count("notice"), "notice"],
+  ] as const;
+  const counted = numbers
+    .filter(([number]) => number > 0)
+    .map(([number, noun]) => `${number} ${noun}${number > 1 ? "s" : ""}`);
+  const sentence = {
+    clean: "is as declared, in the cloud and inside the droplet",
+    drift: "has drifted",
+    unknown: "could not be compared",
+  }[status(report)];
+  return `Stack ${report.stack} ${sentence}${counted.length > 0 ? `: ${counted.join(", ")}` : ""}.`;
+}
+
+/** One command for all that an `up` repairs; undefined where nothing is. */
+function upCommand(stack: string, findings: Finding[]): string | undefined {
+  const ups = findings
+    .filter(({ severity }) => severity !== "notice")
+    .flatMap(({ repair }) => ("up" in repair ? [repair.up] : []));
+  return ups.length === 0 ? undefined : up(stack, [...new Set(ups.flat())].toSorted());
+}
+
+function repairText(stack: string, repair: Repair): string {
+  if ("up" in repair) return `repair: ${up(stack, repair.up)}`;
+  const command = repair.command === undefined ? "" : `: npm run ssh -- --stack ${stack} ${quoted(repair.command)}`;
+  return `${repair.why}${command}`;
+}
+
+/** Replacing a command resource runs its script again; refreshing lets the engine see what providers can read. */
+function up(stack: string, names: string[]): string {
+  const replacements = names.map((name) => ` --replace '**${name}'`).join("");
+  return `pulumi up --stack ${stack} --refresh --run-program${replacements}`;
+}
+
+function quoted(command: string): string {
+  return `'${command.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Escaping as GitHub's own toolkit does it. */
+function data(text: string): string {
+  return text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+}
+
+function property(text: string): string {
+  return data(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
+}

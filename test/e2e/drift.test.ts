@@ -1,0 +1,145 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { projectFolder } from "../../sandbox/project.ts";
+import { eventually, type Run, run, TestCloud } from "./harness.ts";
+import { TAMPERINGS } from "./tampering.ts";
+
+const STACK = "drift";
+const CLI = path.resolve("operations/drift/cli.ts");
+
+interface Report {
+  status: string;
+  findings: { path: string; severity: string; message: string; repair: string }[];
+  unknown: string[];
+}
+
+let cloud: TestCloud;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
+  expect(await cloud.up(STACK)).toMatchObject({ exitCode: 0 });
+});
+
+afterAll(() => cloud[Symbol.asyncDispose]());
+
+function drift(...args: string[]): Promise<Run> {
+  return run("node", [CLI, "--stack", STACK, ...args], projectFolder(cloud.home), { env: cloud.env });
+}
+
+/** What a look finds, a sorted line each, and its exit code. */
+async function look(): Promise<{ exitCode: number; found: string[]; unknown: string[] }> {
+  const { exitCode, stdout, all } = await drift("--format", "json");
+  if (stdout === "") throw new Error(all);
+  const { findings, unknown } = JSON.parse(stdout) as Report;
+  const line = ({ severity, path: where, message }: Report["findings"][number]) => `${severity} ${where}: ${message}`;
+  return { exitCode, found: findings.map(line).toSorted(), unknown };
+}
+
+const CLEAN = { exitCode: 0, found: [], unknown: [] };
+
+/** A hash of every file below a folder. */
+async function hashes(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  const hash = async (file: string) =>
+    createHash("sha256")
+      .update(await readFile(file))
+      .digest("hex");
+  return Promise.all(files.toSorted().map(async (file) => `${file} ${await hash(file)}`));
+}
+
+// One stack; each test leaves it clean.
+describe("a stack", () => {
+  it("is clean after its up, and looking at it changes neither state nor machine", async () => {
+    const state = path.join(cloud.home.root, "state");
+    const machine = () =>
+      cloud.onDroplet(
+        STACK,
+        "find /etc /usr/local /var/lib/dpkg /mnt/convex/data/credentials -type f -printf '%p %T@ %m %u ' -exec md5sum {} + | sort | md5sum; ls /run /tmp",
+      );
+    const before = [await hashes(state), (await machine()).stdout];
+    expect(await look()).toEqual(CLEAN);
+    expect([await hashes(state), (await machine()).stdout]).toEqual(before);
+  });
+
+  it("is clean after a reboot", async () => {
+    const boot = () => cloud.onDroplet(STACK, "stat -c %Y /proc/1");
+    const before = await boot();
+    await cloud.onDroplet(STACK, "systemctl reboot");
+    await eventually("a clean look after another boot", 180, async () => {
+      const now = await boot();
+      if (now.exitCode !== 0 || now.stdout === before.stdout) throw new Error("not yet");
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
+  it("shows each change that is made inside the droplet, and no other, and is clean after the repairs", async () => {
+    const script = TAMPERINGS.map(({ change }) => `( ${change}\n) > /dev/null`).join("\n");
+    const changed = await cloud.onDroplet(STACK, "bash -e -s", script);
+    expect(changed).toMatchObject({ exitCode: 0 });
+
+    const seen = await look();
+    const expected = TAMPERINGS.flatMap(({ finds }) => finds);
+    expect(seen.found.map((line) => line.replace(/rule \d+ is/, "rule … is"))).toEqual(expected.toSorted());
+    expect(seen).toMatchObject({ exitCode: 2, unknown: [] });
+
+    const undo = TAMPERINGS.flatMap((tampering) =>
+      tampering.undo === undefined ? [] : [`( ${tampering.undo}\n) > /dev/null`],
+    );
+    expect(await cloud.onDroplet(STACK, "bash -e -s", undo.join("\n"))).toMatchObject({ exitCode: 0 });
+    await repair();
+    expect(await look()).toEqual(CLEAN);
+  });
+
+  it("shows each change that is made in the cloud, and is clean after the repair", async () => {
+    const [firewall] = ((await (await cloud.cloud("GET", "/v2/firewalls")).json()) as { firewalls: { id: string }[] })
+      .firewalls;
+    const rule = { protocol: "tcp", ports: "5432", sources: { addresses: ["0.0.0.0/0"] } };
+    await cloud.cloud("POST", `/v2/firewalls/${firewall?.id ?? ""}/rules`, { inbound_rules: [rule] });
+    const { projects } = (await (await cloud.cloud("GET", "/v2/projects")).json()) as {
+      projects: { id: string; name: string }[];
+    };
+    const project = projects.find(({ name }) => name === `convex-${STACK}`);
+    await cloud.cloud("PATCH", `/v2/projects/${project?.id ?? ""}`, { description: "changed" });
+    const [key] = ((await (await cloud.cloud("GET", "/v2/account/keys")).json()) as { ssh_keys: { id: number }[] })
+      .ssh_keys;
+    await cloud.cloud("DELETE", `/v2/account/keys/${key?.id ?? ""}`);
+
+    expect(await look()).toEqual({
+      exitCode: 2,
+      unknown: [],
+      found: [
+        'error cloud.convex-firewall.inboundRules[3]: unexpected {"portRange":"5432","protocol":"tcp","sourceAddresses":["0.0.0.0/0"]}',
+        "error cloud.convex-project.description: is changed, it should be Self-hosted Convex",
+        "error cloud.convex-ssh-key: is not there, it should be",
+      ],
+    });
+    await repair();
+    expect(await look()).toEqual(CLEAN);
+  });
+
+  it("is told from one that could not be looked at", async () => {
+    const missing = await run("node", [CLI, "--stack", "nobody"], projectFolder(cloud.home), { env: cloud.env });
+    expect(missing.exitCode).toBe(1);
+    const refused = await run("node", [CLI, "--stack", STACK], projectFolder(cloud.home), {
+      env: { ...cloud.env, DIGITALOCEAN_TOKEN: "wrong" },
+    });
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stdout).toContain("unknown  the cloud cannot be asked");
+  });
+});
+
+/** Runs the one command that drift names. */
+async function repair(): Promise<void> {
+  const { stdout } = await drift();
+  const command = /^Repair with: pulumi (.*)$/m.exec(stdout)?.[1] ?? "";
+  const words = command.replaceAll("'", "").split(" ");
+  const up = await cloud.pulumi([...words, "--yes", "--skip-preview"]);
+  expect(up.all).not.toContain("error:");
+  expect(up.exitCode).toBe(0);
+}
