@@ -72,6 +72,13 @@ export class TestCloud implements AsyncDisposable {
     if (run.exitCode !== 0) throw new Error(run.all);
   }
 
+  /** Sets one value below a setting as a secret, as a user pipes it in. */
+  async configureSecretly(stack: string, key: string, value: string): Promise<void> {
+    const words = ["config", "set", "--stack", stack, "--path", "--secret", key];
+    const { exitCode, all } = await run("pulumi", words, projectFolder(this.home), { env: this.env, input: value });
+    if (exitCode !== 0) throw new Error(all);
+  }
+
   up(stack: string, ...args: string[]): Promise<Run> {
     return this.pulumi(["up", "--yes", "--skip-preview", "--stack", stack, ...args]);
   }

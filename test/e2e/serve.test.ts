@@ -35,6 +35,25 @@ async function planned(): Promise<Record<string, string>> {
   );
 }
 
+/** One call of the backend's API with a key, by default the full one. */
+async function asAdmin(route: string, key: string | undefined, body?: unknown): Promise<Response> {
+  const { backendUrl = "", adminKey = "" } = await cloud.outputs(STACK);
+  return fetch(`${backendUrl}/api/${route}`, {
+    headers: { authorization: `Convex ${key ?? adminKey}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+  });
+}
+
+/** What functions read with `process.env`. */
+async function variables(key?: string): Promise<Record<string, string>> {
+  const listed = await (await asAdmin("list_environment_variables", key)).json();
+  return (listed as { environmentVariables: Record<string, string> }).environmentVariables;
+}
+
+function changeVariables(changes: { name: string; value: string | null }[], key?: string): Promise<Response> {
+  return asAdmin("update_environment_variables", key, { changes });
+}
+
 // One life of one stack; each test goes on where the one before ended.
 describe("a stack, from an empty account on", () => {
   it("serves after the first up", async () => {
@@ -92,7 +111,27 @@ describe("a stack, from an empty account on", () => {
     await cloud.configure(STACK, "volumeSizeGb", "120");
   });
 
-  it("keeps data, secret and key when its droplet is replaced", async () => {
+  it("gives functions the environment that its settings name, beside what was set by hand", async () => {
+    await changeVariables([{ name: "BY_HAND", value: "mine" }]);
+    await cloud.configure(STACK, "authKeys", "true");
+    await cloud.configureSecretly(STACK, "functionEnvironment.GREETING", "two\nlines of a s3cret");
+    expect(await planned()).toEqual({
+      convex: "create",
+      "convex-auth-key": "create",
+      "convex-function-environment": "create",
+    });
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    expect(await variables()).toEqual({
+      BY_HAND: "mine",
+      GREETING: "two\nlines of a s3cret",
+      JWKS: expect.stringContaining('"alg":"RS256"') as unknown,
+      JWT_PRIVATE_KEY: expect.stringMatching(/^-----BEGIN PRIVATE KEY----- /) as unknown,
+    });
+    expect((await cloud.up(STACK, "--expect-no-changes")).exitCode).toBe(0);
+  });
+
+  it("keeps data, secret, keys and variables when its droplet is replaced", async () => {
+    const set = await variables();
     const before = await cloud.outputs(STACK);
     const up = await cloud.up(STACK, "--replace", "**convex-droplet");
     expect(up.all).not.toContain("digitalocean:index:Volume");
@@ -100,20 +139,23 @@ describe("a stack, from an empty account on", () => {
     const after = await cloud.outputs(STACK);
     expect(after["adminKey"]).toBe(before["adminKey"]);
     expect(await readRow(after["backendUrl"] ?? "", "first")).toBe("first");
+    expect(await variables()).toEqual(set);
     await probe(cloud, STACK, "third");
     expect((await cloud.pulumi(["preview", "--expect-no-changes", "--stack", STACK])).exitCode).toBe(0);
   });
 
   it("has shown no secret to anybody", async () => {
-    const secrets = await secretsOf(cloud, STACK);
+    const secrets = { ...(await secretsOf(cloud, STACK)), variable: "lines of a s3cret" };
     expect(Object.keys(secrets)).toEqual(
       expect.arrayContaining([
         "convex-admin-password.result",
+        "convex-auth-key.privateKeyPemPkcs8",
         "convex-deploy-key.privateKeyOpenssh",
         "convex-host-key.privateKeyOpenssh",
         "convex-instance-secret.result",
         "convex-password.result",
         "convex-droplet-serve.adminKey",
+        "convex-droplet-serve.readOnlyAdminKey",
         "passphrase",
         "token",
       ]),
@@ -141,6 +183,19 @@ describe("a stack, from an empty account on", () => {
       ...(await leaksInFiles(cloud.home.root, secrets)),
     ]).toEqual([]);
     expect(files.stdout).toBe("");
+  });
+
+  it("takes its variables back when nothing is to be set any more, and leaves those set by hand", async () => {
+    await cloud.configure(STACK, "authKeys", "false");
+    await cloud.pulumi(["config", "rm", "--stack", STACK, "--path", "functionEnvironment.GREETING"]);
+    expect((await cloud.up(STACK)).all).toContain("3 deleted");
+    expect(await variables()).toEqual({ BY_HAND: "mine" });
+  });
+
+  it("has a read-only key, which lists them and cannot change them", async () => {
+    const { readOnlyAdminKey } = await cloud.outputs(STACK);
+    expect(await variables(readOnlyAdminKey)).toEqual({ BY_HAND: "mine" });
+    expect((await changeVariables([{ name: "BY_HAND", value: null }], readOnlyAdminKey)).status).toBe(403);
   });
 
   it("is destroyed to the last resource, without help", async () => {
