@@ -547,7 +547,7 @@ describe("Container", () => {
     const farewell = (word: string) => [
       "sh",
       "-c",
-      `trap 'touch /data/${word}; exit' TERM; touch /data/up-${word}; while true; do sleep 0.1; done`,
+      `trap 'sleep 2; touch /data/${word}; exit' TERM; touch /data/up-${word}; while true; do sleep 0.1; done`,
     ];
     const up = (word: string) =>
       expect.poll(() => readFile(path.join(folder, `up-${word}`), "utf8").catch(() => "no")).toBe("");
