@@ -31,7 +31,8 @@ export async function layOutProject(home: SandboxHome, defaults: Record<string, 
 
 /**
  * Gives a stack its file: the checkout's, where that has one, and a tunnel port of its own. The port that the program
- * would derive from the stack's name alone would be the same in every sandbox of this computer.
+ * would derive from the stack's name alone would be the same in every sandbox of this computer. It lies below the ports
+ * that Linux gives to outgoing connections, of which one could otherwise hold it, and beside those of the program.
  */
 export async function layOutStack(home: SandboxHome, stack: string): Promise<void> {
   const name = `Pulumi.${stack}.yaml`;
@@ -39,6 +40,6 @@ export async function layOutStack(home: SandboxHome, stack: string): Promise<voi
   const source = [file, path.join(CHECKOUT, name)].find((candidate) => existsSync(candidate));
   const document = parseDocument(source === undefined ? "config: {}\n" : await readFile(source, "utf8"));
   const hash = createHash("sha256").update(`${home.id}/${stack}`).digest().readUInt32BE();
-  document.setIn(["config", "convex-droplet:tunnelPort"], 30_000 + (hash % 10_000));
+  document.setIn(["config", "convex-droplet:tunnelPort"], 10_000 + (hash % 10_000));
   await writeFile(file, document.toString());
 }

@@ -63,9 +63,12 @@ export class ProcessWatch implements AsyncDisposable {
     this.#loop = this.#watch();
   }
 
-  /** Every command line seen so far, one a line. */
+  /**
+   * Every command line seen so far, one a line, but for the backend's own: its start script gives it its secret and its
+   * database's URL as arguments, which only root sees on the droplet.
+   */
   get commandLines(): string {
-    return [...this.#seen].join("\n");
+    return [...this.#seen].filter((line) => !line.includes("--instance-secret")).join("\n");
   }
 
   async #watch(): Promise<void> {
