@@ -1,7 +1,7 @@
 import type { Inside } from "./inside.ts";
 
 /** Gives a fact's JSON; undefined where the command that tells it failed, which is a finding of its own. */
-// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows what the command tells
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows what the command tells
 export function json<T>({ facts }: Inside, name: string): T | undefined {
   const fact = facts.get(name);
   if (fact?.exitCode !== 0 || fact.text.trim() === "") return undefined;

@@ -112,6 +112,7 @@ async function compile(output: string, onProgress: OnProgress): Promise<void> {
     const why = complaints.slice(-10).join("\n") || error.shortMessage;
     throw new Error(
       `Pulumi CLI ${PULUMI_VERSION}: its build from Go modules failed. Correct this and try again:\n${why}`,
+      { cause: error },
     );
   } finally {
     clearInterval(ticker);

@@ -19,7 +19,7 @@ describe("the README", () => {
     const section = readme.slice(readme.indexOf("## Outputs"), readme.indexOf("## Cost"));
     const rows = section.split("\n").filter((line) => line.startsWith("| `"));
     const listed = rows.flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`(\w+)`/g)].map(([, name]) => name));
-    expect(listed.sort()).toEqual(exported.sort());
+    expect(new Set(listed)).toEqual(new Set(exported));
   });
 
   it("quotes only npm scripts that exist", () => {

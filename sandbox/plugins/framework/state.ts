@@ -66,7 +66,7 @@ export function inputsAfterRead(
     const old = oldInputs[key];
     if (old !== undefined && equal(property, value, withoutDefaults(reveal(old)), options)) continue;
     drifted.push(key);
-    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- a plain record of properties
+    // oxlint-disable-next-line typescript/no-dynamic-delete -- a plain record of properties
     if (value === undefined) delete inputs[key];
     else inputs[key] = property.secret ? conceal(value) : concealLike(old, value);
   }

@@ -3,7 +3,16 @@ import type { JavaScriptValue, Struct } from "google-protobuf/google/protobuf/st
 
 /** A value of a property as the engine sends it: JSON, and what Pulumi knows besides. */
 export type Value =
-  null | boolean | number | string | Value[] | { [key: string]: Value } | typeof UNKNOWN | Secret | Asset | Archive;
+  | null
+  | boolean
+  | number
+  | string
+  | Value[]
+  | { [key: string]: Value }
+  | typeof UNKNOWN
+  | Secret
+  | Asset
+  | Archive;
 
 /** The properties of a resource, a provider or a function call. */
 export type PropertyBag = Record<string, Value>;
