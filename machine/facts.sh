@@ -11,6 +11,7 @@
 #   postgres.login            user and database, by the password of `role-url` at the gateway's address
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
+#   backend.symptoms          of a backend that does not answer: what its log says, as symptoms.sh explains it
 #   backend.canonical_urls    JSON: the answer to the read-only key
 #   backend.environment       JSON: of each variable of functions the SHA-256 of its value
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
@@ -97,6 +98,7 @@ backend_facts() {
   fact backend.dashboard ask "http://127.0.0.1:$3/"
   fact backend.admin_key key_check "$api" "$4"
   fact backend.read_only_key key_check "$api" "$5"
+  fact backend.symptoms symptoms "$api"
   fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$5" --fail
   fact backend.environment environment "$api" "$5"
 }
@@ -105,6 +107,11 @@ key_check() {
   local answer
   answer=$(ask "$1/api/check_admin_key" "$2" --write-out '\n%{http_code}') || return
   printf '%s\n%s\n' "${answer##*$'\n'}" "${answer%$'\n'*}"
+}
+
+# Of the backend's last life and the end of the one before: one that just begins has said nothing yet.
+symptoms() {
+  ask "$1/version" --fail > /dev/null 2>&1 || timeout 10 docker logs --tail 60 convex-backend 2>&1 | explain_symptoms
 }
 
 environment() {

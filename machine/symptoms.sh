@@ -7,13 +7,16 @@ explain_symptoms() {
   log=$(cat)
   symptom "$log" "cluster url already contains db name" \
     "POSTGRES_URL names a database; the backend derives it from the instance name" \
-    "remove POSTGRES_URL from backendEnvironment, this program builds it"
+    "let this program make the container, it builds the URL: pulumi up --refresh --run-program --replace '**convex-backend'"
   symptom "$log" "invalid peer certificate|server does not support TLS" \
     "the backend wants TLS that the server does not offer, or does not trust its certificate" \
-    "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment, this program sets both together"
+    "let this program make the container, it sets sslmode and DO_NOT_REQUIRE_SSL together: pulumi up --refresh --run-program --replace '**convex-backend'"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
     "restore its backup if it held data; an empty one is made by pulumi up --refresh --run-program --replace '**convex-privacy'"
+  symptom "$log" "failed to lookup address|Temporary failure in name resolution|Name or service not known" \
+    "the container does not know host.docker.internal: somebody made it without that name, or took it off its network" \
+    "let this program make the container: pulumi up --refresh --run-program --replace '**convex-backend'"
   symptom "$log" "[Cc]onnection refused" \
     "PostgreSQL does not listen where the container looks for it" \
     "run pulumi up --replace '**convex-server', which starts it again; to see where it listens: ss -ltn 'sport = :5432'"

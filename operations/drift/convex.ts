@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 
+import { declaredBackend } from "./expected.ts";
 import { json } from "./facts.ts";
 import { error, type Finding, should } from "./finding.ts";
 import type { Fact, Inside } from "./inside.ts";
@@ -7,10 +8,8 @@ import type { State } from "./state.ts";
 
 /** The backend as it answers, against what is declared: who it says it is, whom it lets in, where it says it is. */
 export function compareConvex(state: State, inside: Inside): Finding[] {
-  const backend = state.get("docker:index/container:Container", "convex-backend");
-  const declared = new Map(
-    (backend.inputs["envs"] as string[]).map((entry) => [entry.split("=", 1)[0], entry.slice(entry.indexOf("=") + 1)]),
-  );
+  const declared = declaredBackend(state)?.variables;
+  if (declared === undefined) return [];
   const repair = { up: ["convex-backend"] };
   const { facts } = inside;
   const version = facts.get("backend.version");

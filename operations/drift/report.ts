@@ -24,7 +24,7 @@ export function asText(report: Report): string {
   const findings = inOrder(report.findings);
   const lines = findings.flatMap(({ path, severity, message, repair }) => [
     `${severity.padEnd(8)} ${path}: ${message}`,
-    `         ${repairText(report.stack, repair)}`,
+    `         ${advice(report.stack, repair)}`,
   ]);
   lines.push(...report.unknown.map((reason) => `unknown  ${reason}`), headline(report));
   const repairs = upCommand(report.stack, findings);
@@ -45,7 +45,7 @@ export function asJson(report: Report): string {
 export function asAnnotations(report: Report): string {
   const lines = inOrder(report.findings).map(
     ({ path, severity, message, repair }) =>
-      `::${severity} title=${property(`Drift in ${report.stack}`)}::${data(`${path}: ${message}\n${repairText(report.stack, repair)}`)}`,
+      `::${severity} title=${property(`Drift in ${report.stack}`)}::${data(`${path}: ${message}\n${advice(report.stack, repair)}`)}`,
   );
   lines.push(
     ...report.unknown.map((reason) => `::error title=${property(`Drift in ${report.stack}`)}::${data(reason)}`),
@@ -64,6 +64,11 @@ export function asSummary(report: Report): string {
     rows.length === 0 ? [] : ["", "| Severity | Where | What | Repair |", "| --- | --- | --- | --- |", ...rows];
   const unknown = report.unknown.map((reason) => `- could not tell: ${reason}`);
   return `${[`### Drift of stack ${report.stack}`, "", headline(report), ...unknown, ...table].join("\n")}\n`;
+}
+
+/** As a sentence of its own. */
+function advice(stack: string, repair: Repair): string {
+  return `${"up" in repair ? "repair: " : ""}${repairText(stack, repair)}`;
 }
 
 function headline(report: Report): string {
@@ -85,15 +90,16 @@ function headline(report: Report): string {
 }
 
 /** One command for all that an `up` repairs; undefined where nothing is. */
-function upCommand(stack: string, findings: Finding[]): string | undefined {
+export function upCommand(stack: string, findings: Finding[]): string | undefined {
   const ups = findings
     .filter(({ severity }) => severity !== "notice")
     .flatMap(({ repair }) => ("up" in repair ? [repair.up] : []));
   return ups.length === 0 ? undefined : up(stack, [...new Set(ups.flat())].toSorted());
 }
 
-function repairText(stack: string, repair: Repair): string {
-  if ("up" in repair) return `repair: ${up(stack, repair.up)}`;
+/** A command, or what a person decides and the command for that. */
+export function repairText(stack: string, repair: Repair): string {
+  if ("up" in repair) return up(stack, repair.up);
   const command = repair.command === undefined ? "" : `: npm run ssh -- --stack ${stack} ${quoted(repair.command)}`;
   return `${repair.why}${command}`;
 }

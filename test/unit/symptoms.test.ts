@@ -6,22 +6,27 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   [
     "Error: cluster url already contains db name: /convex_self_hosted",
     "POSTGRES_URL names a database",
-    "remove POSTGRES_URL from backendEnvironment",
+    "--replace '**convex-backend'",
   ],
   [
     "Error: error performing TLS handshake: invalid peer certificate: UnknownIssuer",
     "the backend wants TLS that the server does not offer, or does not trust its certificate",
-    "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment",
+    "--replace '**convex-backend'",
   ],
   [
     "Error: error performing TLS handshake: server does not support TLS",
     "the backend wants TLS that the server does not offer",
-    "remove sslmode and DO_NOT_REQUIRE_SSL from backendEnvironment",
+    "--replace '**convex-backend'",
   ],
   [
     'Error: db error: FATAL: database "convex_self_hosted" does not exist',
     "the database named after the instance is missing",
     "pulumi up --refresh --run-program --replace '**convex-privacy'",
+  ],
+  [
+    "Error: failed to lookup address information: Name or service not known",
+    "the container does not know host.docker.internal",
+    "--replace '**convex-backend'",
   ],
   [
     "Error: error connecting to server: Connection refused (os error 111)",

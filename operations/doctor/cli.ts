@@ -1,0 +1,80 @@
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+import { type Examination, examine } from "./examine.ts";
+
+const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FORMAT]
+
+Where something does not work: examines the way from the droplet to a call of a function, says what ails, why, and what
+cures it. Changes nothing.
+
+  --app      an app's folder: whether the Convex CLI in it would reach this stack and be let in
+  --format   text (default) or json
+
+Exit code: 0 all is well, 2 something ails, 1 it could not be found out.
+`;
+
+const FORMATS: Record<string, (examination: Examination) => string> = { text: asText, json: asJson };
+
+/** @returns the process's exit code */
+async function main(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      stack: { type: "string", short: "s" },
+      app: { type: "string" },
+      format: { type: "string", default: "text" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (values.stack === undefined) throw new Error("no stack given. Name one: npm run doctor -- --stack dev");
+  const format = FORMATS[values.format];
+  if (format === undefined) {
+    throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
+  }
+  // npm says where it was called from.
+  const app = values.app === undefined ? undefined : path.resolve(process.env["INIT_CWD"] ?? "", values.app);
+  const examination = await examine(values.stack, app);
+  process.stdout.write(format(examination));
+  const { stations } = examination;
+  if (stations.some(({ status }) => status === "ill")) return 2;
+  return stations.some(({ status }) => status === "unknown") ? 1 : 0;
+}
+
+function asText({ stack, stations, elsewhere }: Examination): string {
+  const lines = stations.flatMap(({ name, status, said, ailments }) => [
+    `${status.padEnd(8)} ${name}${said === "" ? "" : `: ${said}`}`,
+    ...ailments.flatMap(({ symptom, cause, cure }) => [
+      `         symptom  ${symptom}`,
+      ...(cause === undefined ? [] : [`         cause    ${cause}`]),
+      `         cure     ${cure}`,
+    ]),
+  ]);
+  const first = stations.find(({ status }) => status === "ill");
+  if (elsewhere > 0) {
+    const differences = elsewhere === 1 ? "1 more thing is" : `${elsewhere} more things are`;
+    lines.push(`${differences} not as declared, in nobody's way: npm run drift -- --stack ${stack}`);
+  }
+  lines.push(
+    first?.ailments[0] === undefined
+      ? `Nothing ails stack ${stack}.`
+      : `Begin with ${first.name}: ${first.ailments[0].cure}`,
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+function asJson(examination: Examination): string {
+  return `${JSON.stringify(examination, undefined, 2)}\n`;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => (process.exitCode = code),
+  (error: unknown) => {
+    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  },
+);

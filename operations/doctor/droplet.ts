@@ -1,0 +1,30 @@
+import type { Inside } from "../drift/inside.ts";
+import type { State } from "../drift/state.ts";
+import { dropletStatus } from "../droplet-status.ts";
+import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+
+/** Whether the droplet runs and lets this computer in. */
+export async function examineDroplet(state: State, inside: Inside | Error): Promise<Station> {
+  const name = "droplet";
+  if (!(inside instanceof Error)) return well(name, "runs, and lets this computer in over SSH");
+  const droplet = state.find("digitalocean:index/droplet:Droplet", "convex-droplet");
+  if (droplet === undefined) return unknown(name, `is not deployed yet: pulumi up --stack ${state.stack}`);
+  return ill(name, [explain(state.stack, String(droplet.outputs["id"]), await dropletStatus(state), inside)]);
+}
+
+function explain(stack: string, id: string, status: string | undefined, { message }: Error): Ailment {
+  if (status === "gone") {
+    return {
+      symptom: `DigitalOcean has no droplet ${id}`,
+      cause: "somebody deleted it; the volume with the data is a resource of its own",
+      cure: `pulumi up --stack ${stack} --refresh --run-program`,
+    };
+  }
+  if (status !== undefined && status !== "active") {
+    return {
+      symptom: `is ${status}, it should be active`,
+      cure: `switch it on in DigitalOcean's control panel, or with: doctl compute droplet-action power-on ${id}`,
+    };
+  }
+  return { symptom: message, cure: `look at the console of droplet ${id} in DigitalOcean's control panel` };
+}
