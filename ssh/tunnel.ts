@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { pipeline } from "node:stream";
@@ -21,8 +21,8 @@ const STAND_BY_MS = 100;
  * connection is made when the first client comes and not before: a run that has nothing to ask costs no round trip.
  * Where it cannot be made, the client is let go at once and the reason is told.
  *
- * It never keeps the process alive, and leaves nothing behind when the process is killed but a dead socket file, which
- * the next run replaces. If another run on this computer serves the same near ends now, its tunnel serves both, and this
+ * It never keeps the process alive, and leaves nothing behind but, where the process is killed, a dead socket file in its
+ * folder, which the next run replaces. If another run on this computer serves the same near ends now, its tunnel serves both, and this
  * one takes over when that run ends.
  *
  * @param tell  called with the reason each time the machine cannot be reached
@@ -103,7 +103,14 @@ async function listen({ from, to }: Forward, connect: () => Promise<Client>): Pr
     });
   });
   server.unref();
-  if ("socket" in from) rmSync(from.socket, { force: true });
+  if ("socket" in from) {
+    // The run before may have taken it with it.
+    makePrivateFolder(from.socket);
+    rmSync(from.socket, { force: true });
+    process.once("exit", () => {
+      removeNearEnd(server, from.socket);
+    });
+  }
   await new Promise<void>((resolve, reject) => {
     server.once("listening", resolve).once("error", (error: NodeJS.ErrnoException) => {
       const end = "socket" in from ? from.socket : `port ${from.port}`;
@@ -144,6 +151,16 @@ function isServed(socket: string): Promise<boolean> {
       resolve(false);
     });
   });
+}
+
+/** Before the server is closed its socket is there, and the folder stays while another's is. */
+function removeNearEnd(server: net.Server, socket: string): void {
+  server.close();
+  try {
+    rmdirSync(path.dirname(socket));
+  } catch {
+    // In use.
+  }
 }
 
 /** The folder is the lock on the door: whoever may enter it commands the machine's Docker engine. */

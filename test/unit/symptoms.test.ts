@@ -86,7 +86,7 @@ describe("a backend's log", () => {
 
   it("has each of its troubles explained once, however often it tells them", async () => {
     const log = [...SYMPTOMS, ...SYMPTOMS].map(([line]) => line).join("\n");
-    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(11);
+    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(12);
   });
 
   it("is left without a word where it tells of no trouble", async () => {
