@@ -1,8 +1,9 @@
+import { dropletStatus } from "../droplet-status.ts";
 import { compareCloud } from "./cloud.ts";
 import { compareContainers } from "./containers.ts";
 import { compareConvex } from "./convex.ts";
 import { COMMAND, expected } from "./expected.ts";
-import type { Finding } from "./finding.ts";
+import { error, type Finding, should } from "./finding.ts";
 import { type Inside, lookInside } from "./inside.ts";
 import { compareMachine } from "./machine.ts";
 import { compareNetworks } from "./networks.ts";
@@ -17,9 +18,10 @@ import { State } from "./state.ts";
  * @throws Error when the stack's state cannot be read
  */
 export async function look(stack: string): Promise<Report> {
-  const cloud = settle(compareCloud(stack));
-  const inside = settle(compareInside(stack));
-  const parts = await Promise.all([cloud, inside]);
+  const asked = settle(compareCloud(stack));
+  const state = await State.read(stack);
+  const inside = await settle(compareInside(state));
+  const parts = [await asked, inside, inside instanceof Error ? await switchedOff(state) : []];
   return {
     stack,
     findings: parts.flatMap((part) => (part instanceof Error ? [] : part)),
@@ -32,11 +34,18 @@ function settle<T>(promise: Promise<T>): Promise<T | Error> {
   return promise.catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
 }
 
-async function compareInside(stack: string): Promise<Finding[]> {
-  const state = await State.read(stack);
+async function compareInside(state: State): Promise<Finding[]> {
   // The last thing of an up. What was never deployed to its end cannot have drifted.
   state.get(COMMAND, "convex-acceptance");
   return compare(state, await inspect(state));
+}
+
+/** Of a droplet that lets nobody in. A refresh shows one that is gone, and no status. */
+async function switchedOff(state: State): Promise<Finding[]> {
+  const status = await dropletStatus(state);
+  if (status === undefined || status === "active" || status === "gone") return [];
+  const why = "switch it on in DigitalOcean's control panel, or with: doctl compute droplet-action power-on";
+  return [error("cloud.convex-droplet.status", should(status, "active"), { why })];
 }
 
 /**

@@ -132,6 +132,18 @@ describe("a stack", () => {
     expect(refused.exitCode).toBe(1);
     expect(refused.stdout).toContain("unknown  the cloud cannot be asked");
   });
+
+  it("that is switched off has drifted, whatever else nobody can tell", async () => {
+    const { droplets } = (await (await cloud.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
+    await cloud.cloud("POST", `/v2/droplets/${droplets[0]?.id ?? 0}/actions`, { type: "power_off" });
+    await eventually("a look at a droplet that is off", 60, async () => {
+      expect(await look()).toMatchObject({
+        exitCode: 2,
+        found: ["error cloud.convex-droplet.status: is off, it should be active"],
+        unknown: [expect.stringContaining("cannot be reached over SSH")],
+      });
+    });
+  });
 });
 
 /** Runs the one command that drift names. */
