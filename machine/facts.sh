@@ -8,7 +8,8 @@
 #   postgres.loaded           when the server read its configuration, and when its files last changed: seconds since 1970
 #   postgres.role_settings    settings that are bound to a role or a database
 #   postgres.grants           what in the backend's database belongs to others than its role, or may be used by them
-#   postgres.login            user and database, by the password of `role-url` at the gateway's address
+#   postgres.login            user and database, by the password of `role-url` at the gateway's address; nothing while the backend's
+#                             container, from where that is tried, does not run
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
 #   backend.symptoms          of a backend that does not answer: what its log says, as symptoms.sh explains it
@@ -82,7 +83,8 @@ postgres_facts() {
 # log_in URL_FILE GATEWAY DATABASE: from where the backend does. The machine itself has another address in its own network.
 log_in() {
   local user rest pid passfile=$TMPDIR/passfile
-  pid=$(docker inspect --format '{{.State.Pid}}' convex-backend) || return
+  pid=$(docker inspect --format '{{.State.Pid}}' convex-backend 2> /dev/null) || return 0
+  ((pid > 0)) || return 0
   IFS=: read -r user rest < <(sed 's|^postgresql://||' "$1")
   (umask 077 && printf '*:*:*:%s:%s\n' "$user" "${rest%%@*}" > "$passfile")
   PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 timeout 10 nsenter --target "$pid" --net \

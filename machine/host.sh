@@ -164,7 +164,11 @@ configure_docker() {
 
 log_driver_declared() { sed -n 's/.*"log-driver": "\([a-z-]*\)".*/\1/p' "$here/files/docker-daemon.json"; }
 
-# An engine that cannot be asked is another matter, and told as such.
-log_driver_in_force() { docker info --format '{{.LoggingDriver}}' 2> /dev/null || log_driver_declared; }
+# An engine that cannot be asked is another matter, and told as such; its own tool then says nothing, not always as a failure.
+log_driver_in_force() {
+  local driver
+  driver=$(docker info --format '{{.LoggingDriver}}' 2> /dev/null) || true
+  echo "${driver:-$(log_driver_declared)}"
+}
 
 main "$@"

@@ -10,7 +10,7 @@ export async function dropletStatus(state: State): Promise<string | undefined> {
   if (droplet === undefined || token === "") return undefined;
   const api = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com";
   try {
-    const response = await fetch(`${api}/v2/droplets/${String(droplet.outputs["id"])}`, {
+    const response = await fetch(`${api}/v2/droplets/${droplet.id}`, {
       headers: { authorization: `Bearer ${token}` },
       signal: AbortSignal.timeout(10_000),
     });

@@ -15,11 +15,14 @@ export interface Target {
   hostKey: string;
 }
 
+/** A machine that does not answer, or is another one. */
+export class UnreachableError extends Error {}
+
 /**
  * Connects as root.
  *
  * @param background  whether the connection lets the process end while it is open
- * @throws Error when the machine cannot be reached, or is not the one that the host key belongs to
+ * @throws UnreachableError when the machine cannot be reached, or is not the one that the host key belongs to
  */
 export async function dial({ host, port = 22, privateKey, hostKey }: Target, background = false): Promise<Client> {
   const client = new Client();
@@ -29,7 +32,7 @@ export async function dial({ host, port = 22, privateKey, hostKey }: Target, bac
   await new Promise<void>((resolve, reject) => {
     client.once("ready", resolve).once("error", (error: Error) => {
       reject(
-        new Error(
+        new UnreachableError(
           stranger
             ? `${host}: answers with another host key than this stack's, so nothing was sent to it. Whoever is there now, it is not the droplet that this program made.`
             : `${host}: cannot be reached over SSH (${error.message}). See that adminCidrs holds this computer's address, and that the droplet runs.`,

@@ -1,15 +1,20 @@
+import { UnreachableError } from "../../ssh/connect.ts";
 import type { Inside } from "../drift/inside.ts";
 import type { State } from "../drift/state.ts";
 import { dropletStatus } from "../droplet-status.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 
-/** Whether the droplet runs and lets this computer in. */
+/**
+ * Whether the droplet runs and lets this computer in.
+ *
+ * @param inside  what looking inside it gave
+ */
 export async function examineDroplet(state: State, inside: Inside | Error): Promise<Station> {
   const name = "droplet";
-  if (!(inside instanceof Error)) return well(name, "runs, and lets this computer in over SSH");
   const droplet = state.find("digitalocean:index/droplet:Droplet", "convex-droplet");
   if (droplet === undefined) return unknown(name, `is not deployed yet: pulumi up --stack ${state.stack}`);
-  return ill(name, [explain(state.stack, String(droplet.outputs["id"]), await dropletStatus(state), inside)]);
+  if (!(inside instanceof UnreachableError)) return well(name, "runs, and lets this computer in over SSH");
+  return ill(name, [explain(state.stack, droplet.id, await dropletStatus(state), inside)]);
 }
 
 function explain(stack: string, id: string, status: string | undefined, { message }: Error): Ailment {

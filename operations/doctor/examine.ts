@@ -1,3 +1,4 @@
+import { UnreachableError } from "../../ssh/connect.ts";
 import { declaredBackend } from "../drift/expected.ts";
 import { type Finding, inOrder } from "../drift/finding.ts";
 import type { Inside } from "../drift/inside.ts";
@@ -34,7 +35,7 @@ export async function examine(stack: string, app?: string): Promise<Examination>
   const findings = seen === undefined ? [] : compare(state, seen);
   const stations = [
     await examineDroplet(state, inside),
-    ...(seen === undefined ? notLookedAt() : examineInside(state, seen, findings)),
+    ...(inside instanceof Error ? notLookedAt(inside) : examineInside(state, inside, findings)),
     answers,
     ...(app === undefined ? [] : [await examineApp(app, state, seen)]),
   ];
@@ -54,16 +55,21 @@ interface Inner {
 const INNER: Inner[] = [
   { name: "volume", well: "mounted, with room left", paths: /^(disk|mounts|volume|folders)/ },
   { name: "PostgreSQL", well: "answers, and lets the backend's role in", paths: /^postgres/ },
-  { name: "containers", well: "run as declared, on their network", paths: /^(docker|containers|networks)/ },
+  {
+    name: "containers",
+    well: "run as declared, on their network",
+    paths: /^(docker|networks|containers(?!\..*\.(state|health)$))/,
+  },
   {
     name: "backend",
     well: "serves, with the stack's secret, and takes its keys",
-    paths: /^(backend|dashboard|functions)/,
+    paths: /^(backend|dashboard|functions|containers\..*\.(state|health)$)/,
   },
 ];
 
-function notLookedAt(): Station[] {
-  return INNER.map(({ name }) => unknown(name, "could not be looked at"));
+function notLookedAt(error: Error): Station[] {
+  const why = error instanceof UnreachableError ? "could not be looked at" : error.message;
+  return INNER.map(({ name }) => unknown(name, why));
 }
 
 /** What drift finds, where it stands in the way of the backend; the rest is drift's to tell. */

@@ -41,7 +41,8 @@ const INSPECT = [
  * those on the machine, which are among what is looked at.
  *
  * @param expected  files for `expected/` beside the scripts: what is declared, as inspect.sh wants it
- * @throws Error when the machine cannot be reached, or the look does not come to its end
+ * @throws UnreachableError when the machine cannot be reached
+ * @throws Error when the look does not come to its end
  */
 export async function lookInside(target: Target, expected: Record<string, string>): Promise<Inside> {
   const client = await dial(target);

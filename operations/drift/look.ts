@@ -51,7 +51,8 @@ async function switchedOff(state: State): Promise<Finding[]> {
 /**
  * Looks inside a stack's droplet. Where the stack was not deployed to its end, only at what has been.
  *
- * @throws Error when there is no droplet yet, it cannot be reached, or the look does not come to its end
+ * @throws UnreachableError when the droplet cannot be reached
+ * @throws Error when there is none yet, or the look does not come to its end
  */
 export async function inspect(state: State): Promise<Inside> {
   const droplet = state.get("digitalocean:index/droplet:Droplet", "convex-droplet");
@@ -73,9 +74,14 @@ export async function inspect(state: State): Promise<Inside> {
 
 /** All that is seen inside, against all that is declared. Pure. */
 export function compare(state: State, inside: Inside): Finding[] {
+  const postgres = comparePostgres(state, inside);
+  // Of a setting that is overridden the server tells where, and the scripts only that.
+  const machine = compareMachine(state, inside).filter(
+    ({ path }) => !postgres.some((finding) => finding.path === path),
+  );
   return [
-    ...compareMachine(state, inside),
-    ...comparePostgres(state, inside),
+    ...machine,
+    ...postgres,
     ...compareContainers(state, inside),
     ...compareNetworks(state, inside),
     ...compareConvex(state, inside),

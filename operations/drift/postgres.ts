@@ -71,7 +71,12 @@ function settings(inside: Inside): Finding[] {
           why: "remove the line, then run the scripts again",
           command: `sed -i '${setting.sourceline ?? 0}d' ${setting.sourcefile}`,
         };
-    return [warning(path, `is ${setting.setting} by ${place}, it should not be set there`, repair)];
+    const declared = inside.differences.find((difference) => difference.path === path)?.expected;
+    return [
+      declared === undefined
+        ? warning(path, `is ${setting.setting} by ${place}, it should not be set there`, repair)
+        : error(path, `${should(setting.setting, declared)}: it is set by ${place}`, repair),
+    ];
   });
   for (const line of lines(inside, "postgres.role_settings")) {
     findings.push(

@@ -6,6 +6,8 @@ export interface Resource {
   type: string;
   /** Logical name. */
   name: string;
+  /** The provider's; empty where the resource is a component. */
+  id: string;
   inputs: Record<string, unknown>;
   outputs: Record<string, unknown>;
 }
@@ -64,14 +66,16 @@ export class State {
 interface RawResource {
   urn: string;
   type: string;
+  id?: string;
   delete?: boolean;
   inputs?: Record<string, unknown>;
   outputs?: Record<string, unknown>;
 }
 
-function parse({ urn, type, inputs = {}, outputs = {} }: RawResource): Resource {
+function parse({ urn, type, id = "", inputs = {}, outputs = {} }: RawResource): Resource {
   return {
     type,
+    id,
     name: urn.slice(urn.lastIndexOf("::") + 2),
     inputs: reveal(inputs) as Record<string, unknown>,
     outputs: reveal(outputs) as Record<string, unknown>,
