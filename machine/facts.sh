@@ -130,7 +130,8 @@ ask() {
 
 secret_hash() {
   local secret
-  secret=$(< "$1") && printf %s "$secret" | sha256sum | cut -d ' ' -f 1
+  # Not by a redirection: where there is no such file, that would end the shell.
+  secret=$(cat "$1") && printf %s "$secret" | sha256sum | cut -d ' ' -f 1
 }
 
 # inspect_all KIND OPTION...

@@ -1,23 +1,36 @@
 import { parseArgs } from "node:util";
 
+import { runDoctor } from "./doctor/command.ts";
+import { runDrift } from "./drift/command.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { type Outputs, readOutputs } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
-       npm run env -- --stack STACK [OPTION ...]
+       npm run env|drift|doctor -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   brings the dashboard, the API and the HTTP actions to this computer until Ctrl-C
-  env      gives an app the stack's URLs and admin key; see: npm run env -- --help
+  env      gives an app the stack's URLs and admin key
+  drift    compares the cloud and the inside of the droplet with what was deployed
+  doctor   finds out why something does not work
 
-All take what they need from the stack's outputs, so they need its state and passphrase and nothing else.
+The last three tell their options with --help. All take what they need from the stack's state, so they need that and its
+passphrase; drift and doctor ask DigitalOcean, too.
 `;
+
+/** Those that read their arguments themselves. */
+const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  env: writeEnvironment,
+  drift: runDrift,
+  doctor: runDoctor,
+};
 
 /** @returns the process's exit code */
 async function main(args: string[]): Promise<number> {
-  if (args[0] === "env") return writeEnvironment(args.slice(1));
+  const own = COMMANDS[args[0] ?? ""];
+  if (own !== undefined) return own(args.slice(1));
   const { values, positionals, command } = parse(args);
   const [verb, ...rest] = positionals;
   if (values.help === true) {

@@ -14,14 +14,16 @@ const HELP = `Usage: npm run sandbox [-- COMMAND]
 
 The whole cloud on this computer: a DigitalOcean of its own, and on it a Convex deployed by the real Pulumi engine.
 
-  up                 prepares what is missing, then deploys (the default)
-  status             what runs, and where
-  ssh [COMMAND ...]  a shell on the droplet, or one command there
-  logs [NAME]        the last 50 lines of backend (the default), dashboard, postgres or cloud
-  tunnel             brings the dashboard to this computer until Ctrl-C
-  env [OPTION ...]   gives an app its URLs and admin key; see: npm run env -- --help
-  pulumi ARGS ...    any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
-  down [--force]     destroys all of it; --force also where the engine cannot any more
+  up                   prepares what is missing, then deploys (the default)
+  status               what runs, and where
+  ssh [COMMAND ...]    a shell on the droplet, or one command there
+  logs [NAME]          the last 50 lines of backend (the default), dashboard, postgres or cloud
+  tunnel               brings the dashboard to this computer until Ctrl-C
+  env [OPTION ...]     gives an app its URLs and admin key; see: npm run env -- --help
+  drift [OPTION ...]   what is not as it was deployed; see: npm run drift -- --help
+  doctor [OPTION ...]  why something does not work; see: npm run doctor -- --help
+  pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
+  down [--force]       destroys all of it; --force also where the engine cannot any more
 `;
 
 const LOGS: Record<string, string[]> = {
@@ -44,6 +46,8 @@ async function main([command = "up", ...rest]: string[]): Promise<number> {
     case "ssh":
     case "tunnel":
     case "env":
+    case "drift":
+    case "doctor":
       requireSandbox(home);
       return operate(home, command, rest);
     case "logs":
@@ -94,6 +98,7 @@ async function summary(home: SandboxHome): Promise<number> {
     ["admin key", "npm run --silent sandbox -- pulumi stack output adminKey --show-secrets"],
     ["status", "npm run sandbox -- status"],
     ["backend's log", "npm run sandbox -- logs"],
+    ["what ails it", "npm run sandbox -- doctor"],
     ["remove all", "npm run sandbox -- down"],
   ];
   process.stdout.write(`\nConvex instance ${outputs["instanceName"] ?? ""} on stack ${STACK}:\n${table(rows)}\n`);

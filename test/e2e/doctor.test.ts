@@ -9,7 +9,7 @@ import { projectFolder } from "../../sandbox/project.ts";
 import { eventually, run, TestCloud } from "./harness.ts";
 
 const STACK = "doctor";
-const CLI = path.resolve("operations/doctor/cli.ts");
+const COMMAND = [path.resolve("operations/cli.ts"), "doctor"];
 
 let cloud: TestCloud;
 let app: string;
@@ -31,7 +31,7 @@ afterAll(async () => {
 
 /** What the doctor says of the stack, and with `--app` of the app. */
 async function examine(...args: string[]): Promise<Examination & { exitCode: number }> {
-  const words = [CLI, "--stack", STACK, "--format", "json", ...args];
+  const words = [...COMMAND, "--stack", STACK, "--format", "json", ...args];
   const { exitCode, stdout, all } = await run("node", words, projectFolder(cloud.home), { env: cloud.env });
   if (stdout === "") throw new Error(all);
   return { ...(JSON.parse(stdout) as Examination), exitCode };

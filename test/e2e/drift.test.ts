@@ -9,7 +9,7 @@ import { eventually, type Run, run, TestCloud } from "./harness.ts";
 import { TAMPERINGS } from "./tampering.ts";
 
 const STACK = "drift";
-const CLI = path.resolve("operations/drift/cli.ts");
+const COMMAND = [path.resolve("operations/cli.ts"), "drift"];
 
 interface Report {
   status: string;
@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => cloud[Symbol.asyncDispose]());
 
 function drift(...args: string[]): Promise<Run> {
-  return run("node", [CLI, "--stack", STACK, ...args], projectFolder(cloud.home), { env: cloud.env });
+  return run("node", [...COMMAND, "--stack", STACK, ...args], projectFolder(cloud.home), { env: cloud.env });
 }
 
 /** What a look finds, a sorted line each, and its exit code. */
@@ -39,6 +39,19 @@ async function look(): Promise<{ exitCode: number; found: string[]; unknown: str
   const line = ({ severity, path: where, message }: Report["findings"][number]) => `${severity} ${where}: ${message}`;
   return { exitCode, found: findings.map(line).toSorted(), unknown };
 }
+
+/** Packages as they come, but for a higher version: their own scripts restart what they bring. */
+const UPDATE = `
+  cd "$(mktemp -d)" && chmod 0755 .
+  for package in openssh-server postgresql-17 docker.io nftables; do
+    apt-get -qq download "$package"
+    dpkg-deb --raw-extract "$package"_*.deb "$package"
+    sed -i 's/^Version: .*/&+update1/' "$package/DEBIAN/control"
+    dpkg-deb --build "$package" "$package.deb"
+  done
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=60 install -y ./*.deb
+  dpkg-query -W -f '\${Version}\n' openssh-server | grep -F +update1
+  rm -r "$PWD"`;
 
 const CLEAN = { exitCode: 0, found: [], unknown: [] };
 
@@ -76,6 +89,14 @@ describe("a stack", () => {
       if (now.exitCode !== 0 || now.stdout === before.stdout) throw new Error("not yet");
       expect(await look()).toEqual(CLEAN);
     });
+  });
+
+  it("is clean after an unattended update of packages that bring its services, and on every look", async () => {
+    expect(await cloud.onDroplet(STACK, "bash -e -s", UPDATE)).toMatchObject({ exitCode: 0 });
+    await eventually("a clean look after the update", 120, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+    for (let looks = 0; looks < 3; looks++) expect(await look()).toEqual(CLEAN);
   });
 
   it("shows each change that is made inside the droplet, and no other, and is clean after the repairs", async () => {
@@ -124,9 +145,9 @@ describe("a stack", () => {
   });
 
   it("is told from one that could not be looked at", async () => {
-    const missing = await run("node", [CLI, "--stack", "nobody"], projectFolder(cloud.home), { env: cloud.env });
+    const missing = await run("node", [...COMMAND, "--stack", "nobody"], projectFolder(cloud.home), { env: cloud.env });
     expect(missing.exitCode).toBe(1);
-    const refused = await run("node", [CLI, "--stack", STACK], projectFolder(cloud.home), {
+    const refused = await run("node", [...COMMAND, "--stack", STACK], projectFolder(cloud.home), {
       env: { ...cloud.env, DIGITALOCEAN_TOKEN: "wrong" },
     });
     expect(refused.exitCode).toBe(1);

@@ -16,8 +16,13 @@ Exit code: 0 all is well, 2 something ails, 1 it could not be found out.
 
 const FORMATS: Record<string, (examination: Examination) => string> = { text: asText, json: asJson };
 
-/** @returns the process's exit code */
-async function main(args: string[]): Promise<number> {
+/**
+ * The command `doctor`.
+ *
+ * @returns the process's exit code
+ * @throws Error where nothing can be found out; then the exit code is 1, too
+ */
+export async function runDoctor(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
@@ -31,7 +36,7 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  if (values.stack === undefined) throw new Error("no stack given. Name one: npm run doctor -- --stack dev");
+  if (values.stack === undefined) throw new Error("doctor: no stack given. Name one: npm run doctor -- --stack dev");
   const format = FORMATS[values.format];
   if (format === undefined) {
     throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
@@ -70,11 +75,3 @@ function asText({ stack, stations, elsewhere }: Examination): string {
 function asJson(examination: Examination): string {
   return `${JSON.stringify(examination, undefined, 2)}\n`;
 }
-
-main(process.argv.slice(2)).then(
-  (code) => (process.exitCode = code),
-  (error: unknown) => {
-    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  },
-);

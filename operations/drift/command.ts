@@ -18,8 +18,13 @@ Exit code: 0 clean, 2 drift, 1 could not tell. What the findings mean is in docs
 
 const FORMATS: Record<string, (report: Report) => string> = { text: asText, json: asJson, github: asAnnotations };
 
-/** @returns the process's exit code */
-async function main(args: string[]): Promise<number> {
+/**
+ * The command `drift`.
+ *
+ * @returns the process's exit code
+ * @throws Error where nothing can be told; then the exit code is 1, too
+ */
+export async function runDrift(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
@@ -34,7 +39,7 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  if (values.stack === undefined) throw new Error("no stack given. Name one: npm run drift -- --stack dev");
+  if (values.stack === undefined) throw new Error("drift: no stack given. Name one: npm run drift -- --stack dev");
   const format = FORMATS[values.format];
   if (format === undefined) {
     throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
@@ -50,11 +55,3 @@ async function main(args: string[]): Promise<number> {
   if (values.format === "github" && summary !== undefined) await appendFile(summary, asSummary(report));
   return EXIT_CODES[status(report)];
 }
-
-main(process.argv.slice(2)).then(
-  (code) => (process.exitCode = code),
-  (error: unknown) => {
-    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = EXIT_CODES.unknown;
-  },
-);
