@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Runs a drift check as a step of a workflow. Arguments: the stack, and the file to leave the report in. The report becomes
-# the step's summary too. Sets the output `status` to clean or drift and succeeds; fails where it could not be told.
+# Runs a drift check as a step of a workflow. Arguments: the stack, the file to leave the report in, and patterns of findings to
+# pass over, in a line each. The report becomes the step's summary too. Sets the output `status` to clean or drift and
+# succeeds; fails where it could not be told.
 set -euo pipefail
 
 main() {
-  local stack=$1 report=$2 code=0
+  local stack=$1 report=$2 ignore=${3:-} code=0
   : > "$report"
-  GITHUB_STEP_SUMMARY=$report npm run drift -- --stack "$stack" --format github || code=$?
+  GITHUB_STEP_SUMMARY=$report npm run drift -- --stack "$stack" --format github --ignore "$ignore" || code=$?
   cat "$report" >> "$GITHUB_STEP_SUMMARY"
   if [ "$code" = 0 ]; then
     echo status=clean >> "$GITHUB_OUTPUT"

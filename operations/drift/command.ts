@@ -11,7 +11,8 @@ Compares the cloud and the inside of the droplet with what the stack was last de
 
   --format   text (default), json, or github: annotations, and a summary where GITHUB_STEP_SUMMARY names a file
   --output   writes the JSON report to a file, too
-  --ignore   passes over findings whose path matches; * stands for any text, for example 'containers.swarm-platform*'
+  --ignore   passes over findings whose path matches; * stands for any text, for example 'containers.swarm-platform*';
+             several in lines of their own
 
 Exit code: 0 clean, 2 drift, 1 could not tell. What the findings mean is in docs/drift.md.
 `;
@@ -44,10 +45,11 @@ export async function runDrift(args: string[]): Promise<number> {
   if (format === undefined) {
     throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
   }
+  const ignored = values.ignore.flatMap((given) => given.split("\n")).filter((pattern) => pattern.trim() !== "");
   const seen = await look(values.stack);
   const report = {
     ...seen,
-    findings: seen.findings.filter(({ path }) => !values.ignore.some((pattern) => matches(path, pattern))),
+    findings: seen.findings.filter(({ path }) => !ignored.some((pattern) => matches(path, pattern.trim()))),
   };
   process.stdout.write(format(report));
   if (values.output !== undefined) await writeFile(values.output, asJson(report));

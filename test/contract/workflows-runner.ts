@@ -10,7 +10,7 @@ export const WORKFLOWS = path.join(CHECKOUT, ".github/workflows");
 
 /** What is read of a workflow file. */
 export interface Workflow {
-  on: Record<string, unknown>;
+  on: { workflow_call?: { inputs?: Record<string, { default?: string }> } } & Record<string, unknown>;
   permissions: Record<string, string>;
   jobs: Record<string, Job>;
 }
@@ -77,7 +77,7 @@ export async function runJob(
   env: Record<string, string | undefined>,
   only?: string[],
 ): Promise<JobResult> {
-  const { jobs } = await readWorkflow(workflow);
+  const { on, jobs } = await readWorkflow(workflow);
   const [job, ...others] = Object.values(jobs);
   if (job === undefined || others.length > 0) throw new Error(`${workflow}: has not exactly one job`);
   const temporary = env["RUNNER_TEMP"] ?? (await mkdtemp(path.join(tmpdir(), "convex-droplet-runner-")));
@@ -92,7 +92,7 @@ export async function runJob(
         GITHUB_STEP_SUMMARY: path.join(temporary, "summary"),
       };
       for (const file of Object.values(files)) await writeFile(file, "");
-      const values = { ...contexts, steps: outputs };
+      const values = { ...contexts, inputs: { ...defaults(on), ...contexts.inputs }, steps: outputs };
       const { exitCode, all } = await execa("bash", ["-e", "-c", step.run], {
         cwd: folder,
         env: {
@@ -114,6 +114,14 @@ export async function runJob(
   } finally {
     if (env["RUNNER_TEMP"] === undefined) await rm(temporary, { recursive: true, force: true });
   }
+}
+
+function defaults(on: Workflow["on"]): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(on.workflow_call?.inputs ?? {}).flatMap(([name, input]) =>
+      input.default === undefined ? [] : [[name, input.default]],
+    ),
+  );
 }
 
 function runsAfterFailure({ name, if: condition }: Step): boolean {

@@ -140,6 +140,8 @@ describe("a stack", () => {
         "error cloud.convex-ssh-key: is not there, it should be",
       ],
     });
+    const passedOver = await drift("--ignore", "cloud.convex-firewall.*\ncloud.*.description", "--ignore", "*ssh-key");
+    expect(passedOver).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("is as declared") as unknown });
     await repair();
     expect(await look()).toEqual(CLEAN);
   });
