@@ -53,10 +53,11 @@ export async function runDoctor(args: string[]): Promise<number> {
 function asText({ stack, stations, elsewhere }: Examination): string {
   const lines = stations.flatMap(({ name, status, said, ailments }) => [
     `${status.padEnd(8)} ${name}${said === "" ? "" : `: ${said}`}`,
-    ...ailments.flatMap(({ symptom, cause, cure }) => [
+    ...ailments.flatMap(({ symptom, cause, cure }, index) => [
       `         symptom  ${symptom}`,
       ...(cause === undefined ? [] : [`         cause    ${cause}`]),
-      `         cure     ${cure}`,
+      // Many differences in one thing have one cure.
+      ...(cure === ailments[index + 1]?.cure ? [] : [`         cure     ${cure}`]),
     ]),
   ]);
   const first = stations.find(({ status }) => status === "ill");

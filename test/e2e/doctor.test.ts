@@ -141,7 +141,7 @@ const CASES: { symptom: string; cause: string; ill: string[]; says: RegExp; undo
     symptom: "another instance's name",
     cause: remake({ environment: "s|^INSTANCE_NAME=.*|INSTANCE_NAME=other|" }),
     ill: ["containers", "backend", "from here"],
-    says: /INSTANCE_NAME: has another value[^]*the database named after the instance is missing/,
+    says: /INSTANCE_NAME: has another value[^]*host rules do not admit the container's address, role or database/,
   },
 ];
 
