@@ -29,21 +29,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
   if (!answered(facts.get("backend.dashboard"))) {
     findings.push(error("dashboard", "does not answer on its port, it should", { up: ["convex-dashboard"] }));
   }
-  for (const key of ["admin_key", "read_only_key"]) {
-    const fact = facts.get(`backend.${key}`);
-    const [code = ""] = fact?.text.split("\n") ?? [];
-    if (fact?.exitCode !== 0 || code.trim() !== "200") {
-      findings.push(
-        error(
-          `backend.${key}`,
-          `is answered with ${code.trim() || "nothing"}, it should be accepted: the backend runs with another secret or name`,
-          {
-            up: ["convex-backend", "convex-acceptance"],
-          },
-        ),
-      );
-    }
-  }
+  findings.push(...keys(inside));
   const urls = json<{ convexCloudUrl?: string; convexSiteUrl?: string }>(inside, "backend.canonical_urls");
   if (urls !== undefined) {
     const pairs = [
@@ -65,6 +51,22 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
     ...functionEnvironment(state, inside),
     ...secretFile(declared.get("INSTANCE_SECRET") ?? "", facts.get("backend.instance_secret")),
   ];
+}
+
+/** Both are let in, and only one of them may change anything. */
+function keys({ facts }: Inside): Finding[] {
+  const repair = { up: ["convex-backend", "convex-acceptance"] };
+  return ["admin_key", "read_only_key"].flatMap((key) => {
+    const path = `backend.${key}`;
+    const [code = "", answer = ""] = facts.get(path)?.text.split("\n") ?? [];
+    if (code !== "200") {
+      const what = `is answered with ${code || "nothing"}, it should be accepted`;
+      return [error(path, `${what}: the backend runs with another secret or name`, repair)];
+    }
+    const isReadOnly = /"isReadOnly":\s*true/.test(answer);
+    if (isReadOnly === (key === "read_only_key")) return [];
+    return [error(path, `${isReadOnly ? "may only read" : "may change things"}, it should not`, repair)];
+  });
 }
 
 /** By name and hash: values are secrets. Variables that the stack does not declare are people's own. */

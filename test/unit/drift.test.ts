@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 
 import { fromStep } from "../../operations/drift/cloud.ts";
 import { error, type Finding, matches, notice, REFRESH, RUN_SCRIPTS, warning } from "../../operations/drift/finding.ts";
-import { parse } from "../../operations/drift/inside.ts";
+import { compareConvex } from "../../operations/drift/convex.ts";
+import { type Inside, parse } from "../../operations/drift/inside.ts";
+import { State } from "../../operations/drift/state.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "../../operations/drift/report.ts";
 
 const report = (findings: Finding[], unknown: string[] = []) => ({ stack: "dev", findings, unknown });
@@ -89,6 +91,46 @@ describe("a step of the engine's preview", () => {
   it("tells of what is gone, and says nothing of what is the same", () => {
     expect(fromStep({ op: "delete", urn }).map(({ message }) => message)).toEqual(["is not there, it should be"]);
     expect(fromStep({ op: "refresh", urn, detailedDiff: null })).toEqual([]);
+  });
+});
+
+describe("a backend that serves", () => {
+  const envs = ["INSTANCE_NAME=convex-self-hosted", "INSTANCE_SECRET=s"];
+  const backend = {
+    type: "docker:index/container:Container",
+    name: "convex-backend",
+    id: "1",
+    inputs: { envs },
+    outputs: {},
+  };
+  const answers = (keys: Record<string, string>): Inside => {
+    const well = {
+      "backend.version": "unknown",
+      "backend.instance_name": "convex-self-hosted",
+      "backend.site": "",
+      "backend.dashboard": "",
+      "backend.instance_secret": "043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89",
+    };
+    const facts = Object.entries({ ...well, ...keys }).map(([name, text]) => [name, { exitCode: 0, text }] as const);
+    return { differences: [], facts: new Map(facts) };
+  };
+  const full = '200\n{"success":true,"allowedOps":[],"isReadOnly":false}\n';
+  const reader = '200\n{"success":true,"allowedOps":["ViewData"],"isReadOnly":true}\n';
+
+  it.each([
+    ["both keys are what they should be", full, reader, []],
+    ["the key to read with may do more", full, full, ["backend.read_only_key: may change things, it should not"]],
+    ["the admin key may do less", reader, reader, ["backend.admin_key: may only read, it should not"]],
+    [
+      "a key is refused",
+      '401\n{"code":"BadAdminKey"}\n',
+      reader,
+      ["backend.admin_key: is answered with 401, it should be accepted: the backend runs with another secret or name"],
+    ],
+  ])("%s", (_, admin, readOnly, expected) => {
+    const inside = answers({ "backend.admin_key": admin, "backend.read_only_key": readOnly });
+    const findings = compareConvex(new State("dev", [backend]), inside);
+    expect(findings.map(({ path, message }) => `${path}: ${message}`)).toEqual(expected);
   });
 });
 
