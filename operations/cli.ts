@@ -1,10 +1,13 @@
 import { parseArgs } from "node:util";
 
+import type { Target } from "../ssh/connect.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
+import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
-import { type Outputs, readOutputs } from "./outputs.ts";
+import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
+import { State } from "./state.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
@@ -44,8 +47,9 @@ async function main(args: string[]): Promise<number> {
   if (values.stack === undefined) {
     throw new Error(`${verb}: no stack given. Name one: npm run ${verb} -- --stack dev`);
   }
-  const outputs = await readOutputs(values.stack);
-  return verb === "ssh" ? runSsh(outputs, [], command) : tunnel(outputs);
+  const state = await State.read(values.stack);
+  const target = dropletTarget(state);
+  return verb === "ssh" ? runSsh(target, [], command) : tunnel(target, outputsOf(state));
 }
 
 /** All behind the stack's name belongs to the command, its options too. */
@@ -61,12 +65,12 @@ function parse(args: string[]) {
   return { ...parseArgs({ ...config, args: args.slice(0, end) }), command: command.slice(command[0] === "--" ? 1 : 0) };
 }
 
-async function tunnel(outputs: Outputs): Promise<number> {
+async function tunnel(target: Target, outputs: Outputs): Promise<number> {
   const { dashboardUrl, backendUrl, siteUrl } = outputs;
   // The far ends are where the containers are bound; public ones answer on loopback too. Behind another name is somebody
   // else's port, a proxy's, and not one of the droplet.
   const near = [dashboardUrl, backendUrl, siteUrl].filter((url) =>
-    ["127.0.0.1", outputs.publicIp].includes(new URL(url).hostname),
+    ["127.0.0.1", target.host].includes(new URL(url).hostname),
   );
   const at = (url: string) => `${url}${near.includes(url) ? "" : " (under its own name, not through this tunnel)"}`;
   process.stderr.write(
@@ -78,7 +82,7 @@ async function tunnel(outputs: Outputs): Promise<number> {
   const forwards = near
     .map((url) => new URL(url).port)
     .flatMap((port) => ["-L", `127.0.0.1:${port}:127.0.0.1:${port}`]);
-  const code = await runSsh(outputs, ["-N", "-o", "ExitOnForwardFailure=yes", ...forwards], []);
+  const code = await runSsh(target, ["-N", "-o", "ExitOnForwardFailure=yes", ...forwards], []);
   return code === INTERRUPTED ? 0 : code;
 }
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { constants, tmpdir } from "node:os";
 import path from "node:path";
 
-import type { Outputs } from "./outputs.ts";
+import type { Target } from "../ssh/connect.ts";
 
 /** What Ctrl-C gives. */
 export const INTERRUPTED = 128 + constants.signals.SIGINT;
@@ -16,7 +16,7 @@ export const INTERRUPTED = 128 + constants.signals.SIGINT;
  * @param command  what to run there; empty for a shell
  * @returns ssh's exit code, which is the command's; 128 and its number where a signal ended it
  */
-export async function runSsh(outputs: Outputs, options: string[], command: string[]): Promise<number> {
+export async function runSsh(target: Target, options: string[], command: string[]): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), "convex-droplet-ssh-"));
   const key = path.join(folder, "key");
   const knownHosts = path.join(folder, "known_hosts");
@@ -24,8 +24,8 @@ export async function runSsh(outputs: Outputs, options: string[], command: strin
     rmSync(folder, { recursive: true, force: true });
   };
   process.once("exit", remove);
-  writeFileSync(key, `${outputs.sshPrivateKey.trim()}\n`, { mode: 0o600 });
-  writeFileSync(knownHosts, `${outputs.publicIp} ${outputs.sshHostKey}\n`);
+  writeFileSync(key, `${target.privateKey.trim()}\n`, { mode: 0o600 });
+  writeFileSync(knownHosts, `${target.host} ${target.hostKey}\n`);
   const pinned = [
     `UserKnownHostsFile=${knownHosts}`,
     "StrictHostKeyChecking=yes",
@@ -34,7 +34,7 @@ export async function runSsh(outputs: Outputs, options: string[], command: strin
   ];
   const ssh = spawn(
     "ssh",
-    ["-i", key, ...pinned.flatMap((option) => ["-o", option]), ...options, `root@${outputs.publicIp}`, ...command],
+    ["-i", key, ...pinned.flatMap((option) => ["-o", option]), ...options, `root@${target.host}`, ...command],
     { stdio: "inherit" },
   );
   // This process ends when ssh has, so that the key does not outlive it.

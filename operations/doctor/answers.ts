@@ -1,5 +1,5 @@
 import { declaredBackend } from "../drift/expected.ts";
-import type { State } from "../drift/state.ts";
+import type { State } from "../state.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 
 /** Whether API and HTTP actions answer this computer, under the URLs that apps are given. */

@@ -9,7 +9,7 @@ import { parse } from "dotenv";
 import { declaredBackend } from "../drift/expected.ts";
 import { json } from "../drift/facts.ts";
 import type { Inside } from "../drift/inside.ts";
-import type { State } from "../drift/state.ts";
+import type { State } from "../state.ts";
 import { type Ailment, ill, type Station, well } from "./station.ts";
 
 /** What an app looks at by itself before each deploy; the example's is every app's. */

@@ -1,7 +1,7 @@
 import { UnreachableError } from "../../ssh/connect.ts";
 import type { Inside } from "../drift/inside.ts";
-import type { State } from "../drift/state.ts";
-import { dropletStatus } from "../droplet-status.ts";
+import type { State } from "../state.ts";
+import { dropletStatus } from "../droplet.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 
 /**

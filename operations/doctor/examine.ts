@@ -4,7 +4,7 @@ import { type Finding, inOrder } from "../drift/finding.ts";
 import type { Inside } from "../drift/inside.ts";
 import { compare, inspect } from "../drift/look.ts";
 import { repairText, upCommand } from "../drift/report.ts";
-import { State } from "../drift/state.ts";
+import { State } from "../state.ts";
 import { examineApp } from "./app.ts";
 import { examineDroplet } from "./droplet.ts";
 import { examineAnswers } from "./answers.ts";

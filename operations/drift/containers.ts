@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { json } from "./facts.ts";
 import { error, type Finding, type Repair, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
-import type { Resource, State } from "./state.ts";
+import type { Resource, State } from "../state.ts";
 
 /** What `docker inspect` says of a container, as far as anything is declared of it. */
 export interface Container {

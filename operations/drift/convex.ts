@@ -4,7 +4,7 @@ import { declaredBackend } from "./expected.ts";
 import { json } from "./facts.ts";
 import { error, type Finding, should } from "./finding.ts";
 import type { Fact, Inside } from "./inside.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state.ts";
 
 /** The backend as it answers, against what is declared: who it says it is, whom it lets in, where it says it is. */
 export function compareConvex(state: State, inside: Inside): Finding[] {

@@ -1,6 +1,6 @@
 import { mintAdminKey } from "../../components/admin-key.ts";
 import { fingerprint, SCRIPTS } from "../../components/scripts.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state.ts";
 
 /** Type of the resources that run scripts on the machine. */
 export const COMMAND = "command:remote:Command";

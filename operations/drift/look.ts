@@ -1,4 +1,4 @@
-import { dropletStatus } from "../droplet-status.ts";
+import { dropletStatus, dropletTarget } from "../droplet.ts";
 import { compareCloud } from "./cloud.ts";
 import { compareContainers } from "./containers.ts";
 import { compareConvex } from "./convex.ts";
@@ -9,7 +9,7 @@ import { compareMachine } from "./machine.ts";
 import { compareNetworks } from "./networks.ts";
 import { comparePostgres } from "./postgres.ts";
 import type { Report } from "./report.ts";
-import { State } from "./state.ts";
+import { State } from "../state.ts";
 
 /**
  * Looks at a stack's cloud, through the engine, and at its droplet, over one SSH connection, at the same time; changes
@@ -55,13 +55,7 @@ async function switchedOff(state: State): Promise<Finding[]> {
  * @throws Error when there is none yet, or the look does not come to its end
  */
 export async function inspect(state: State): Promise<Inside> {
-  const droplet = state.get("digitalocean:index/droplet:Droplet", "convex-droplet");
-  const target = {
-    host: String(droplet.outputs["ipv4Address"]),
-    privateKey: String(key(state, "convex-deploy-key")["privateKeyOpenssh"]),
-    hostKey: String(key(state, "convex-host-key")["publicKeyOpenssh"]).trim(),
-  };
-  const inside = await lookInside(target, expected(state));
+  const inside = await lookInside(dropletTarget(state), expected(state));
   for (const script of ["setup", "server", "scripts"]) {
     const { exitCode, text } = inside.facts.get(`check.${script}`) ?? { exitCode: 0, text: "" };
     if (exitCode !== 0)
@@ -86,8 +80,4 @@ export function compare(state: State, inside: Inside): Finding[] {
     ...compareNetworks(state, inside),
     ...compareConvex(state, inside),
   ];
-}
-
-function key(state: State, name: string): Record<string, unknown> {
-  return state.get("tls:index/privateKey:PrivateKey", name).outputs;
 }

@@ -3,7 +3,7 @@ import { diffArrays } from "diff";
 import { json, lines } from "./facts.ts";
 import { error, type Finding, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
 import type { Difference, Inside } from "./inside.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state.ts";
 
 /** What the machine's own scripts would change, and what is on it that nobody declared. */
 export function compareMachine(state: State, inside: Inside): Finding[] {

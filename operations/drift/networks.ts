@@ -1,7 +1,7 @@
 import { json } from "./facts.ts";
 import { error, type Finding, REFRESH, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state.ts";
 
 interface Network {
   Name: string;

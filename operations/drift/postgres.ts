@@ -1,7 +1,7 @@
 import { json, lines } from "./facts.ts";
 import { error, type Finding, REFRESH, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
-import type { State } from "./state.ts";
+import type { State } from "../state.ts";
 
 interface Setting {
   name: string;

@@ -6,7 +6,8 @@ import { writeEnvironmentFile, type Written } from "./file.ts";
 import { detectFramework, FRAMEWORKS, type Manifest } from "./frameworks.ts";
 import { writeGithubEnvironment } from "./github.ts";
 import { refuseRivals } from "./rivals.ts";
-import { readOutputs } from "../outputs.ts";
+import { outputsOf } from "../outputs.ts";
+import { State } from "../state.ts";
 
 const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAME]
        npm run env -- --stack STACK --ci github [--framework NAME]
@@ -45,7 +46,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   if (values.ci !== undefined && (values.ci !== "github" || values.file !== undefined)) {
     throw new Error("env: --ci should be github, without --file. See: npm run env -- --help");
   }
-  const outputs = await readOutputs(values.stack);
+  const outputs = outputsOf(await State.read(values.stack));
   const app = await findApp(values.file);
   const framework = values.framework ?? app.framework;
   const { prefix, file } = FRAMEWORKS[framework] ?? refuseFramework(framework);

@@ -41,24 +41,17 @@ beforeAll(async () => {
   env = { ...pulumiEnvironment(lab.home), TMPDIR: path.join(folder, "tmp") };
   const url = (port: number) => `http://127.0.0.1:${port}`;
   const outputs = {
-    publicIp: droplet.publicAddress,
-    sshPrivateKey: lab.keys.privateKey,
-    sshHostKey: lab.keys.hostKey,
     dashboardUrl: url(ports[0]),
     backendUrl: url(ports[1]),
     siteUrl: url(ports[2]),
     adminKey: "convex-self-hosted|01",
   };
-  await makeStack("dev", outputs);
-  await makeStack("named", {
-    ...outputs,
-    backendUrl: "https://api.example.com",
-    siteUrl: "https://site.example.com:8443",
-  });
-  await makeStack("impostor", {
-    ...outputs,
-    sshHostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA",
-  });
+  await makeStack("dev", outputs, lab.keys.hostKey);
+  const elsewhere = { backendUrl: "https://api.example.com", siteUrl: "https://site.example.com:8443" };
+  await makeStack("named", { ...outputs, ...elsewhere }, lab.keys.hostKey);
+  const impostor = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA";
+  await makeStack("impostor", outputs, impostor);
+  await makeStack("half", {}, lab.keys.hostKey);
   await makeStack("empty", {});
 }, 300_000);
 
@@ -72,12 +65,30 @@ beforeEach(async () => {
 });
 
 /** A stack as a deployment leaves it, as far as these commands look. */
-async function makeStack(name: string, outputs: Record<string, string>): Promise<void> {
-  const urn = `urn:pulumi:${name}::convex-droplet::pulumi:pulumi:Stack::convex-droplet-${name}`;
+async function makeStack(name: string, outputs: Record<string, string>, hostKey?: string): Promise<void> {
   const time = new Date().toISOString();
-  const stack = { urn, custom: false, type: "pulumi:pulumi:Stack", outputs, created: time, modified: time };
+  const made = (type: string, logical: string, id: string, properties: object) => ({
+    urn: `urn:pulumi:${name}::convex-droplet::${type}::${logical}`,
+    custom: id !== "",
+    type,
+    outputs: properties,
+    created: time,
+    modified: time,
+    ...(id === "" ? {} : { id }),
+  });
+  const key = "tls:index/privateKey:PrivateKey";
+  const resources = [
+    made("pulumi:pulumi:Stack", `convex-droplet-${name}`, "", outputs),
+    ...(hostKey === undefined
+      ? []
+      : [
+          made(key, "convex-deploy-key", "1", { privateKeyOpenssh: lab.keys.privateKey }),
+          made(key, "convex-host-key", "2", { publicKeyOpenssh: `${hostKey}\n` }),
+          made("digitalocean:index/droplet:Droplet", "convex-droplet", "3", { ipv4Address: droplet.publicAddress }),
+        ]),
+  ];
   const manifest = { time, magic: "", version: "" };
-  const input = JSON.stringify({ version: 3, deployment: { manifest, resources: [stack] } });
+  const input = JSON.stringify({ version: 3, deployment: { manifest, resources } });
   await execa("pulumi", ["stack", "init", name], { cwd: folder, env });
   await execa("pulumi", ["stack", "import", "--stack", name], { cwd: folder, env, input });
 }
@@ -110,11 +121,15 @@ describe("without a stack to work on", () => {
     [["ssh", "--stacks", "dev"], "error: Unknown option '--stacks'"],
     [
       ["ssh", "--stack", "nowhere"],
-      "error: stack nowhere: its outputs cannot be read. error: no stack named 'nowhere' found",
+      "error: stack nowhere: its state cannot be read. error: no stack named 'nowhere' found",
     ],
     [
       ["ssh", "--stack", "empty"],
-      "error: stack empty: has no publicIp, sshPrivateKey, sshHostKey, backendUrl, siteUrl, dashboardUrl, adminKey, it should be deployed. Deploy it with: pulumi up --stack empty",
+      "error: stack empty: has no convex-droplet, it should be deployed. Deploy it with: pulumi up --stack empty",
+    ],
+    [
+      ["tunnel", "--stack", "half"],
+      "error: stack half: has no backendUrl, siteUrl, dashboardUrl, adminKey, it should be deployed. Deploy it with: pulumi up --stack half",
     ],
   ])("%j: %s", async (words, message) => {
     const { exitCode, stderr } = await start(...words);
@@ -133,6 +148,10 @@ describe("ssh", () => {
     expect(await start("ssh", "--stack", "dev", ...command)).toMatchObject({ stdout, stderr, exitCode });
     expect(await start("ssh", "--stack=dev", ...command)).toMatchObject({ stdout, stderr, exitCode });
     expect(await start("ssh", "-sdev", ...command)).toMatchObject({ stdout, stderr, exitCode });
+  });
+
+  it("leads to the droplet of a stack whose first up failed half-way", async () => {
+    expect(await start("ssh", "--stack", "half", "echo in")).toMatchObject({ stdout: "in", exitCode: 0 });
   });
 
   it("refuses a machine with another host key", async () => {

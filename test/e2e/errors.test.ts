@@ -1,6 +1,9 @@
+import path from "node:path";
+
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { eventually, ssh, TestCloud } from "./harness.ts";
+import { projectFolder } from "../../sandbox/project.ts";
+import { eventually, run, ssh, TestCloud } from "./harness.ts";
 
 const STACK = "errors";
 const SCRIPTS = "/usr/local/lib/convex-droplet";
@@ -99,6 +102,12 @@ describe("a cloud that fails now and then", () => {
     expect(await droplets()).toHaveLength(1);
     expect(await volumes()).toHaveLength(1);
     expect(await list("/v2/firewalls")).toHaveLength(1);
+
+    // What a stack that was never deployed to its end needs most.
+    const words = [path.resolve("operations/cli.ts"), "doctor", "--stack", STACK];
+    const doctor = await run("node", words, projectFolder(cloud.home), { env: cloud.env });
+    expect(doctor.all).toMatch(/^ill {6}droplet\n.*: cannot be reached over SSH[^]*^unknown {2}backend/m);
+    expect(doctor.exitCode).toBe(2);
   });
 
   it("has its droplet used by the next up, once that has been switched on", async () => {

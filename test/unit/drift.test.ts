@@ -4,7 +4,7 @@ import { fromStep } from "../../operations/drift/cloud.ts";
 import { error, type Finding, matches, notice, REFRESH, RUN_SCRIPTS, warning } from "../../operations/drift/finding.ts";
 import { compareConvex } from "../../operations/drift/convex.ts";
 import { type Inside, parse } from "../../operations/drift/inside.ts";
-import { State } from "../../operations/drift/state.ts";
+import { State } from "../../operations/state.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "../../operations/drift/report.ts";
 
 const report = (findings: Finding[], unknown: string[] = []) => ({ stack: "dev", findings, unknown });

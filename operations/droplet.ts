@@ -1,11 +1,28 @@
-import type { State } from "./drift/state.ts";
+import type { Target } from "../ssh/connect.ts";
+import type { State } from "./state.ts";
+
+const DROPLET = ["digitalocean:index/droplet:Droplet", "convex-droplet"] as const;
+
+/**
+ * The way to a stack's droplet, which there is as soon as the droplet is: where the first `up` failed half-way, too.
+ *
+ * @throws Error when the stack has none
+ */
+export function dropletTarget(state: State): Target {
+  const key = (name: string) => state.get("tls:index/privateKey:PrivateKey", name).outputs;
+  return {
+    host: String(state.get(...DROPLET).outputs["ipv4Address"]),
+    privateKey: String(key("convex-deploy-key")["privateKeyOpenssh"]),
+    hostKey: String(key("convex-host-key")["publicKeyOpenssh"]).trim(),
+  };
+}
 
 /**
  * What DigitalOcean says of a stack's droplet: `active`, `off`, `new`, `archive`, or `gone` where it has none of its id.
  * Undefined where the stack has no droplet, or DigitalOcean cannot be asked: with DIGITALOCEAN_TOKEN, as the provider does.
  */
 export async function dropletStatus(state: State): Promise<string | undefined> {
-  const droplet = state.find("digitalocean:index/droplet:Droplet", "convex-droplet");
+  const droplet = state.find(...DROPLET);
   const token = process.env["DIGITALOCEAN_TOKEN"] ?? "";
   if (droplet === undefined || token === "") return undefined;
   const api = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com";
