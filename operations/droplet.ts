@@ -19,12 +19,14 @@ export function dropletTarget(state: State): Target {
 
 /**
  * What DigitalOcean says of a stack's droplet: `active`, `off`, `new`, `archive`, or `gone` where it has none of its id.
- * Undefined where the stack has no droplet, or DigitalOcean cannot be asked: with DIGITALOCEAN_TOKEN, as the provider does.
+ * Undefined where the stack has no droplet, or DigitalOcean cannot be asked: with DIGITALOCEAN_TOKEN, or with the token
+ * that the stack was deployed with.
  */
 export async function dropletStatus(state: State): Promise<string | undefined> {
   const droplet = state.find(...DROPLET);
-  const token = process.env["DIGITALOCEAN_TOKEN"] ?? "";
-  if (droplet === undefined || token === "") return undefined;
+  const [provider] = state.all("pulumi:providers:digitalocean");
+  const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
+  if (droplet === undefined || token === undefined) return undefined;
   const api = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com";
   try {
     const response = await fetch(`${api}/v2/droplets/${droplet.id}`, {

@@ -45,9 +45,9 @@ export async function runDoctor(args: string[]): Promise<number> {
   const app = values.app === undefined ? undefined : path.resolve(process.env["INIT_CWD"] ?? "", values.app);
   const examination = await examine(values.stack, app);
   process.stdout.write(format(examination));
-  const { stations } = examination;
-  if (stations.some(({ status }) => status === "ill")) return 2;
-  return stations.some(({ status }) => status === "unknown") ? 1 : 0;
+  const found = examination.stations.map(({ status }) => status);
+  if (found.includes("ill")) return 2;
+  return found.includes("unknown") ? 1 : 0;
 }
 
 function asText({ stack, stations, elsewhere }: Examination): string {
@@ -65,11 +65,9 @@ function asText({ stack, stations, elsewhere }: Examination): string {
     const differences = elsewhere === 1 ? "1 more thing is" : `${elsewhere} more things are`;
     lines.push(`${differences} not as declared, in nobody's way: npm run drift -- --stack ${stack}`);
   }
-  lines.push(
-    first?.ailments[0] === undefined
-      ? `Nothing ails stack ${stack}.`
-      : `Begin with ${first.name}: ${first.ailments[0].cure}`,
-  );
+  if (first?.ailments[0] !== undefined) lines.push(`Begin with ${first.name}: ${first.ailments[0].cure}`);
+  else if (stations.every(({ status }) => status === "well")) lines.push(`Nothing ails stack ${stack}.`);
+  else lines.push(`Nothing is known to ail stack ${stack}, but not all could be looked at.`);
   return `${lines.join("\n")}\n`;
 }
 

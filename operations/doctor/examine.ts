@@ -5,9 +5,9 @@ import type { Inside } from "../drift/inside.ts";
 import { compare, inspect } from "../drift/look.ts";
 import { repairText, upCommand } from "../drift/report.ts";
 import { State } from "../state.ts";
+import { examineAnswers } from "./answers.ts";
 import { examineApp } from "./app.ts";
 import { examineDroplet } from "./droplet.ts";
-import { examineAnswers } from "./answers.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 
 /** What an examination gave. */
@@ -53,12 +53,12 @@ interface Inner {
 }
 
 const INNER: Inner[] = [
-  { name: "volume", well: "mounted, with room left", paths: /^(disk|mounts|volume|folders)/ },
-  { name: "PostgreSQL", well: "answers, and lets the backend's role in", paths: /^postgres/ },
+  { name: "volume", well: "mounted, with room left", paths: /^(disk|mounts|volume|folders|units\.convex-volume)/ },
+  { name: "PostgreSQL", well: "answers, and lets the backend's role in", paths: /^(postgres|units\.postgresql)/ },
   {
     name: "containers",
     well: "run as declared, on their network",
-    paths: /^(docker|networks|containers(?!\..*\.(state|health)$))/,
+    paths: /^(docker|units\.docker|networks|containers(?!\..*\.(state|health)$))/,
   },
   {
     name: "backend",
