@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 
@@ -82,6 +84,17 @@ describe("a backend's log", () => {
     expect(mended).toMatch(/^ {2}fix: /);
     expect(mended).toContain(fix);
     expect(more).toEqual([]);
+  });
+
+  it("is in the list that people search for their message", async () => {
+    const page = await readFile("docs/troubleshooting.md", "utf8");
+    const messages = [...page.matchAll(/`([^`]+)`/g)].map(([, message = ""]) => message.split("…"));
+    for (const [line] of SYMPTOMS) {
+      expect(
+        messages.some((parts) => parts.every((part) => line.includes(part.trim()))),
+        line,
+      ).toBe(true);
+    }
   });
 
   it("has each of its troubles explained once, however often it tells them", async () => {
