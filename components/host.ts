@@ -3,6 +3,7 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
+import { deleteLostFromCloud } from "../recovery/cloud.ts";
 import { deleteLostDroplet } from "../recovery/droplet.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
@@ -68,10 +69,11 @@ export class Host extends pulumi.ComponentResource {
 
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
+    const unique = { ...child, hooks: { onError: [deleteLostFromCloud(name)] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,
       { name: args.label, publicKey: deployKey.publicKeyOpenssh.apply(trim) },
-      child,
+      unique,
     );
 
     const volume = new digitalocean.Volume(
@@ -82,7 +84,7 @@ export class Host extends pulumi.ComponentResource {
         size: args.volumeSizeGb,
         description: "PostgreSQL data and Convex files",
       },
-      { ...child, protect: args.protectData, retainOnDelete: args.protectData },
+      { ...unique, protect: args.protectData, retainOnDelete: args.protectData },
     );
 
     const droplet = new digitalocean.Droplet(
@@ -126,7 +128,7 @@ export class Host extends pulumi.ComponentResource {
           destinationAddresses: EVERYWHERE,
         })),
       },
-      child,
+      unique,
     );
 
     new digitalocean.Project(
@@ -137,7 +139,7 @@ export class Host extends pulumi.ComponentResource {
         description: "Self-hosted Convex",
         resources: [droplet.dropletUrn, volume.volumeUrn],
       },
-      child,
+      unique,
     );
 
     const connection = pulumi.secret({

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { apiToken } from "../settings.ts";
+import { api } from "./api.ts";
 
 /** How long DigitalOcean may take to finish a droplet that is being made, and then to take it away. */
 const PATIENCE_SECONDS = 180;
@@ -51,21 +51,6 @@ async function holderOf(volumeId: string): Promise<Droplet | undefined> {
   const [dropletId] = volume.droplet_ids;
   if (dropletId === undefined) return undefined;
   return (await api<{ droplet: Droplet }>("GET", `/v2/droplets/${dropletId}`)).droplet;
-}
-
-/** The provider can only read droplets for a program, not delete one. */
-async function api<T>(method: string, route: string): Promise<T> {
-  const root =
-    new pulumi.Config("digitalocean").get("apiEndpoint") ??
-    process.env["DIGITALOCEAN_API_URL"] ??
-    "https://api.digitalocean.com";
-  const response = await fetch(new URL(route, root), {
-    method,
-    headers: { authorization: `Bearer ${apiToken()}` },
-    signal: AbortSignal.timeout(30_000),
-  });
-  if (!response.ok) throw new Error(`DigitalOcean: answered ${response.status} to ${method} ${route}`);
-  return (response.status === 204 ? undefined : await response.json()) as T;
 }
 
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {

@@ -35,8 +35,9 @@ async function endedUp(
   how: "Ctrl-C" | "kill",
   moment: string,
   isTime: (printed: string) => boolean | Promise<boolean>,
+  stack = STACK,
 ): Promise<Run> {
-  const up = execa("pulumi", ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", STACK], {
+  const up = execa("pulumi", ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack], {
     cwd: projectFolder(cloud.home),
     env: cloud.env,
     stdin: "ignore",
@@ -117,5 +118,51 @@ describe("an up that is ended", () => {
     const up = await cloud.up(STACK, "--expect-no-changes");
     expect(up.exitCode, up.all).toBe(0);
     expect(up.all).not.toContain("warning");
+  });
+});
+
+describe("an up that is killed in the instant between the cloud's answer and the state's writing", () => {
+  const LOST = "lost";
+
+  /** Answers so late that the CLI is dead by then; what was asked for is made all the same. */
+  async function killWhile(path: string, creating: string, made: () => Promise<number>): Promise<void> {
+    const before = await made();
+    await cloud.fault({ kind: "request", method: "POST", path, delay_ms: 3000 });
+    await endedUp("kill", `${creating} to be asked for`, (text) => text.includes(`${creating} creating`), LOST);
+    await eventually(`${creating} to be made`, 30, async () => {
+      expect(await made()).toBe(before + 1);
+    });
+    expect(await cloud.pulumi(["cancel", "--yes", "--stack", LOST])).toMatchObject({ exitCode: 0 });
+  }
+
+  const kinds = [
+    ["convex-ssh-key", "/v2/account/keys", "ssh_keys"],
+    ["convex-firewall", "/v2/firewalls", "firewalls"],
+    ["convex-project", "/v2/projects", "projects"],
+  ] as const;
+
+  it("is gone on from by the next one, which finds what no state knows", async () => {
+    await cloud.createStack(LOST);
+    const before = await Promise.all(kinds.map(([, route, kind]) => count(route, kind)));
+    for (const [name, route, kind] of kinds) await killWhile(`^${route}$`, name, () => count(route, kind));
+
+    const targets = kinds.flatMap(([name]) => ["--target", `**${name}`]);
+    const up = await cloud.up(LOST, ...targets);
+    expect(up.exitCode, up.all).toBe(0);
+    expect(up.all).toContain("project convex-lost is in the account but not in the stack's state");
+    const after = await Promise.all(kinds.map(([, route, kind]) => count(route, kind)));
+    expect(after).toEqual(before.map((number) => number + 1));
+  });
+
+  it("tells of a volume that no state knows, and leaves it alone", async () => {
+    const volume = { name: "convex-told-data", region: "fra1", size_gigabytes: 100 };
+    const { volume: found } = (await (await cloud.cloud("POST", "/v2/volumes", volume)).json()) as {
+      volume: { id: string };
+    };
+    await cloud.createStack("told");
+    const up = await cloud.up("told", "--target", "**convex-volume");
+    expect(up.exitCode).not.toBe(0);
+    expect(up.all).toContain(`doctl compute volume delete ${found.id}`);
+    expect((await cloud.cloud("GET", `/v2/volumes/${found.id}`)).status).toBe(200);
   });
 });

@@ -1,0 +1,101 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { deleteLostFromCloud } from "../../recovery/cloud.ts";
+import { configure, mockEngine } from "./program.ts";
+
+const TAKEN = 'Error creating: POST https://api.digitalocean.com/v2/…: 409 (request "1") duplicate name';
+const OWN = { name: "convex-dev", dropletIds: [7], publicKey: "ssh-ed25519 AAAA", resources: ["do:droplet:7"] };
+
+let account: Record<string, unknown>;
+let changes: string[];
+
+beforeEach(async () => {
+  configure();
+  await mockEngine();
+  changes = [];
+  account = {
+    "/v2/account/keys": { ssh_keys: [{ id: 3, name: "convex-dev", public_key: "ssh-ed25519 AAAA\n" }] },
+    "/v2/firewalls": { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7] }] },
+    "/v2/projects": { projects: [{ id: "p", name: "convex-dev", is_default: false }] },
+    "/v2/projects/p/resources": { resources: [{ urn: "do:droplet:7" }] },
+    "/v2/volumes": { volumes: [{ id: "v" }] },
+  };
+  vi.stubEnv("DIGITALOCEAN_API_URL", undefined);
+  vi.stubGlobal("fetch", (url: URL, { method = "", body }: RequestInit) => {
+    if (method === "GET") return Promise.resolve(Response.json(account[url.pathname]));
+    changes.push(`${method} ${url.pathname}${typeof body === "string" ? ` ${body}` : ""}`);
+    return Promise.resolve(method === "DELETE" ? new Response(null, { status: 204 }) : Response.json({}));
+  });
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.unstubAllEnvs();
+});
+
+/** @returns whether the engine is told to try again */
+async function afterFailure(type: string, failedOperation = "create", error = TAKEN): Promise<boolean> {
+  return await deleteLostFromCloud("convex").callback({
+    urn: `urn:pulumi:dev::convex-droplet::${type}::x`,
+    id: "",
+    name: "x",
+    type,
+    newInputs: OWN,
+    failedOperation,
+    errors: [error],
+  });
+}
+
+const KEY = "digitalocean:index/sshKey:SshKey";
+const FIREWALL = "digitalocean:index/firewall:Firewall";
+const PROJECT = "digitalocean:index/project:Project";
+const VOLUME = "digitalocean:index/volume:Volume";
+
+describe("what is in the account already", () => {
+  it.each([
+    ["the stack's own key", KEY, ["DELETE /v2/account/keys/3"]],
+    ["a firewall of the stack's droplet", FIREWALL, ["DELETE /v2/firewalls/f"]],
+    [
+      "a project with the stack's droplet",
+      PROJECT,
+      ['POST /v2/projects/default/resources {"resources":["do:droplet:7"]}', "DELETE /v2/projects/p"],
+    ],
+  ])("is deleted to be made again: %s", async (_, type, expected) => {
+    expect(await afterFailure(type)).toBe(true);
+    expect(changes).toEqual(expected);
+  });
+
+  it.each([
+    [
+      "another key",
+      KEY,
+      "/v2/account/keys",
+      { ssh_keys: [{ id: 3, name: "convex-dev", public_key: "ssh-ed25519 B" }] },
+    ],
+    [
+      "a firewall of others",
+      FIREWALL,
+      "/v2/firewalls",
+      { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7, 8] }] },
+    ],
+    ["a project with more in it", PROJECT, "/v2/projects/p/resources", { resources: [{ urn: "do:space:x" }] }],
+    ["the default project", PROJECT, "/v2/projects", { projects: [{ id: "p", name: "convex-dev", is_default: true }] }],
+  ])("is left alone: %s", async (_, type, route, found) => {
+    account[route] = found;
+    expect(await afterFailure(type)).toBe(false);
+    expect(changes).toEqual([]);
+  });
+
+  it("is left alone where it may hold data", async () => {
+    expect(await afterFailure(VOLUME)).toBe(false);
+    expect(changes).toEqual([]);
+  });
+
+  it.each([
+    ["update", TAKEN],
+    ["create", "Error creating: POST https://api.digitalocean.com/v2/…: 500 server error"],
+  ])("is left alone where nothing was refused for it: %s, %s", async (operation, error) => {
+    for (const type of [KEY, FIREWALL, PROJECT]) expect(await afterFailure(type, operation, error)).toBe(false);
+    expect(changes).toEqual([]);
+  });
+});
