@@ -45,18 +45,24 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     }
   });
 
-  api.addHook("onRequest", async (request, reply) => {
+  api.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-request-id", request.id);
     const path = pathOf(request);
-    if (path === HEALTH_PATH) return;
-    if (request.headers.authorization !== `Bearer ${token}`) throw unauthorized();
-    if (!path.startsWith("/v2/")) return;
+    if (path !== HEALTH_PATH && request.headers.authorization !== `Bearer ${token}`) {
+      done(unauthorized());
+    } else if (path.startsWith("/v2/")) {
+      const { admitted, headers } = limiter.take(Date.now() / 1000);
+      void reply.headers(headers);
+      done(admitted ? undefined : tooManyRequests());
+    } else {
+      done();
+    }
+  });
 
-    const { admitted, headers } = limiter.take(Date.now() / 1000);
-    void reply.headers(headers);
-    if (!admitted) throw tooManyRequests();
-
-    const fault = cloud.faults.takeRequest(request.method, path);
+  // Once the whole request is here: one that is served late is served even if who asked has gone by then.
+  api.addHook("preHandler", async (request, reply) => {
+    const path = pathOf(request);
+    const fault = path.startsWith("/v2/") ? cloud.faults.takeRequest(request.method, path) : undefined;
     if (!fault) return;
     await sleep(fault.delayMilliseconds);
     if (fault.retryAfterSeconds !== undefined) void reply.header("retry-after", String(fault.retryAfterSeconds));
