@@ -71,7 +71,7 @@ export function compare(state: State, inside: Inside): Finding[] {
   const postgres = comparePostgres(state, inside);
   // Of a setting that is overridden the server tells where, and the scripts only that.
   const machine = compareMachine(state, inside).filter(
-    ({ path }) => !postgres.some((finding) => finding.path === path),
+    ({ path }) => !path.startsWith("postgres.settings.") || !postgres.some((finding) => finding.path === path),
   );
   return [
     ...machine,
