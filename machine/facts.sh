@@ -18,7 +18,6 @@
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
 #   listeners                 as ss tells them, with processes
 #   nft                       JSON: the whole ruleset
-#   mounts                    JSON, as findmnt tells them
 #   fstab                     without comments
 #   disk                      of / and the volume: folder, used, inodes used; in percent
 #   users                     JSON: name, uid, shell, whether it has a password, groups that are as good as root
@@ -30,7 +29,6 @@
 #   packages.conffiles        packages' configuration files that were changed or removed after the first boot
 #   packages.broken           what dpkg --audit tells
 #   run                       `at work` while a script of a run is, otherwise `none`
-#   boot                      the boot's id
 
 # collect_facts EXPECTED: starts to find them all out.
 collect_facts() {
@@ -54,7 +52,6 @@ collect_facts() {
   fact docker.info timeout 10 docker info --format '{{json .}}'
   fact listeners ss -Hltnp
   fact nft nft --json list ruleset
-  fact mounts timeout 10 findmnt --json --real --output TARGET,SOURCE,FSTYPE,OPTIONS
   fact fstab sed '/^[[:space:]]*\(#\|$\)/d' /etc/fstab
   fact disk free_space "$mountpoint"
   fact users users
@@ -68,7 +65,6 @@ collect_facts() {
   fact packages.conffiles changed_conffiles
   fact packages.broken dpkg --audit
   fact run at_work
-  fact boot cat /proc/sys/kernel/random/boot_id
 }
 
 # postgres_facts MOUNTPOINT DATABASE ROLE

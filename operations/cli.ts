@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 
 import type { Target } from "../ssh/connect.ts";
+import { requireStack } from "./arguments.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
 import { dropletTarget } from "./droplet.ts";
@@ -44,10 +45,7 @@ async function main(args: string[]): Promise<number> {
     process.stderr.write(HELP);
     return 2;
   }
-  if (values.stack === undefined) {
-    throw new Error(`${verb}: no stack given. Name one: npm run ${verb} -- --stack dev`);
-  }
-  const state = await State.read(values.stack);
+  const state = await State.read(requireStack(verb, values.stack));
   const target = dropletTarget(state);
   return verb === "ssh" ? runSsh(target, [], command) : tunnel(target, outputsOf(state));
 }

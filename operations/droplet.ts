@@ -1,7 +1,12 @@
 import type { Target } from "../ssh/connect.ts";
-import type { State } from "./state.ts";
+import type { Resource, State } from "./state.ts";
 
 const DROPLET = ["digitalocean:index/droplet:Droplet", "convex-droplet"] as const;
+
+/** Undefined where the stack was not deployed that far. */
+export function findDroplet(state: State): Resource | undefined {
+  return state.find(...DROPLET);
+}
 
 /**
  * The way to a stack's droplet, which there is as soon as the droplet is: where the first `up` failed half-way, too.
@@ -23,7 +28,7 @@ export function dropletTarget(state: State): Target {
  * that the stack was deployed with.
  */
 export async function dropletStatus(state: State): Promise<string | undefined> {
-  const droplet = state.find(...DROPLET);
+  const droplet = findDroplet(state);
   const [provider] = state.all("pulumi:providers:digitalocean");
   const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
   if (droplet === undefined || token === undefined) return undefined;

@@ -22,8 +22,8 @@ const STAND_BY_MS = 100;
  * Where it cannot be made, the client is let go at once and the reason is told.
  *
  * It never keeps the process alive, and leaves nothing behind but, where the process is killed, a dead socket file in its
- * folder, which the next run replaces. If another run on this computer serves the same near ends now, its tunnel serves both, and this
- * one takes over when that run ends.
+ * folder, which the next run replaces. If another run on this computer serves the same near ends now, its tunnel serves
+ * both, and this one takes over when that run ends.
  *
  * @param tell  called with the reason each time the machine cannot be reached
  * @throws Error when a socket's folder belongs to somebody else, or a port is taken

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import { chooseFormat, requireStack } from "../arguments.ts";
 import { type Examination, examine } from "./examine.ts";
 
 const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FORMAT]
@@ -36,14 +37,11 @@ export async function runDoctor(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  if (values.stack === undefined) throw new Error("doctor: no stack given. Name one: npm run doctor -- --stack dev");
-  const format = FORMATS[values.format];
-  if (format === undefined) {
-    throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
-  }
+  const stack = requireStack("doctor", values.stack);
+  const format = chooseFormat(FORMATS, values.format);
   // npm says where it was called from.
   const app = values.app === undefined ? undefined : path.resolve(process.env["INIT_CWD"] ?? "", values.app);
-  const examination = await examine(values.stack, app);
+  const examination = await examine(stack, app);
   process.stdout.write(format(examination));
   const found = examination.stations.map(({ status }) => status);
   if (found.includes("ill")) return 2;

@@ -1,7 +1,7 @@
 import { UnreachableError } from "../../ssh/connect.ts";
 import type { Inside } from "../drift/inside.ts";
+import { dropletStatus, findDroplet } from "../droplet.ts";
 import type { State } from "../state.ts";
-import { dropletStatus } from "../droplet.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 
 /**
@@ -11,7 +11,7 @@ import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
  */
 export async function examineDroplet(state: State, inside: Inside | Error): Promise<Station> {
   const name = "droplet";
-  const droplet = state.find("digitalocean:index/droplet:Droplet", "convex-droplet");
+  const droplet = findDroplet(state);
   if (droplet === undefined) return unknown(name, `is not deployed yet: pulumi up --stack ${state.stack}`);
   if (!(inside instanceof UnreachableError)) return well(name, "runs, and lets this computer in over SSH");
   return ill(name, [explain(state.stack, droplet.id, await dropletStatus(state), inside)]);

@@ -53,7 +53,7 @@ interface Inner {
 }
 
 const INNER: Inner[] = [
-  { name: "volume", well: "mounted, with room left", paths: /^(disk|mounts|volume|folders|units\.convex-volume)/ },
+  { name: "volume", well: "mounted, with room left", paths: /^(disk|volume|folders|units\.convex-volume)/ },
   { name: "PostgreSQL", well: "answers, and lets the backend's role in", paths: /^(postgres|units\.postgresql)/ },
   {
     name: "containers",

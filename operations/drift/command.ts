@@ -1,6 +1,7 @@
 import { appendFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { chooseFormat, requireStack } from "../arguments.ts";
 import { matches } from "./finding.ts";
 import { look } from "./look.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, type Report, status } from "./report.ts";
@@ -40,16 +41,15 @@ export async function runDrift(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  if (values.stack === undefined) throw new Error("drift: no stack given. Name one: npm run drift -- --stack dev");
-  const format = FORMATS[values.format];
-  if (format === undefined) {
-    throw new Error(`--format: ${values.format} is not known, it should be ${Object.keys(FORMATS).join(", ")}.`);
-  }
-  const ignored = values.ignore.flatMap((given) => given.split("\n")).filter((pattern) => pattern.trim() !== "");
-  const seen = await look(values.stack);
+  const stack = requireStack("drift", values.stack);
+  const format = chooseFormat(FORMATS, values.format);
+  const ignored = values.ignore
+    .flatMap((given) => given.split("\n").map((pattern) => pattern.trim()))
+    .filter((pattern) => pattern !== "");
+  const seen = await look(stack);
   const report = {
     ...seen,
-    findings: seen.findings.filter(({ path }) => !ignored.some((pattern) => matches(path, pattern.trim()))),
+    findings: seen.findings.filter(({ path }) => !ignored.some((pattern) => matches(path, pattern))),
   };
   process.stdout.write(format(report));
   if (values.output !== undefined) await writeFile(values.output, asJson(report));

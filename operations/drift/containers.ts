@@ -1,19 +1,17 @@
-import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 
-import { json } from "./facts.ts";
+import type { Resource, State } from "../state.ts";
+import { json, sha256, variables } from "./facts.ts";
 import { error, type Finding, type Repair, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
-import type { Resource, State } from "../state.ts";
 
 /** What `docker inspect` says of a container, as far as anything is declared of it. */
 export interface Container {
   Name: string;
   Image: string;
   RestartCount: number;
-  State: { Status: string; Running: boolean; Restarting: boolean; OOMKilled: boolean; Health?: { Status: string } };
+  State: { Status: string; Running: boolean; Restarting: boolean; Health?: { Status: string } };
   Config: {
-    Image: string;
     Env: string[] | null;
     User: string;
     Cmd: string[] | null;
@@ -24,7 +22,6 @@ export interface Container {
   };
   HostConfig: {
     Binds: string[] | null;
-    NetworkMode: string;
     PortBindings: Record<string, { HostIp: string; HostPort: string }[]> | null;
     RestartPolicy: { Name: string };
     LogConfig: { Type: string; Config: Record<string, string> };
@@ -35,7 +32,7 @@ export interface Container {
     PidMode: string;
     ExtraHosts: string[] | null;
   };
-  NetworkSettings: { Networks: Record<string, { Aliases: string[] | null }> };
+  NetworkSettings: { Networks: Record<string, unknown> };
 }
 
 export interface Image {
@@ -59,7 +56,7 @@ interface Declared {
   ports: { internal: number; external: number; ip: string }[];
   hosts?: { host: string; ip: string }[];
   volumes?: { hostPath: string; containerPath: string }[];
-  networksAdvanced: { name: string; aliases: string[] }[];
+  networksAdvanced: { name: string }[];
   healthcheck?: { tests: string[]; interval: string; timeout: string; retries: number; startPeriod: string };
 }
 
@@ -224,12 +221,8 @@ function environment(
   return findings;
 }
 
-function variables(entries: string[]): Map<string, string> {
-  return new Map(entries.map((entry) => [entry.split("=", 1)[0] ?? "", entry.slice(entry.indexOf("=") + 1)]));
-}
-
 function hash(value: string): string {
-  return `sha256 ${createHash("sha256").update(value).digest("hex").slice(0, 8)}…`;
+  return `sha256 ${sha256(value).slice(0, 8)}…`;
 }
 
 /** Docker's durations such as `10s`, in its own unit. */

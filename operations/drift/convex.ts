@@ -1,7 +1,5 @@
-import { createHash } from "node:crypto";
-
 import { declaredBackend } from "./expected.ts";
-import { json } from "./facts.ts";
+import { json, sha256 } from "./facts.ts";
 import { error, type Finding, should } from "./finding.ts";
 import type { Fact, Inside } from "./inside.ts";
 import type { State } from "../state.ts";
@@ -76,7 +74,7 @@ function functionEnvironment(state: State, inside: Inside): Finding[] {
   const { variables } = JSON.parse(resource.inputs["stdin"] as string) as { variables: Record<string, string> };
   const found = json<Record<string, string>>(inside, "backend.environment") ?? {};
   return Object.entries(variables).flatMap(([name, value]) => {
-    if (found[name] === createHash("sha256").update(value).digest("hex")) return [];
+    if (found[name] === sha256(value)) return [];
     const what = found[name] === undefined ? "is not set, it should be" : "has another value than it should";
     return [error(`functions.environment.${name}`, what, { up: [resource.name] })];
   });
@@ -88,7 +86,7 @@ function answered(fact: Fact | undefined): boolean {
 
 /** The backend writes its secret to the volume at each start; without the state's, keys made elsewhere would die with it. */
 function secretFile(secret: string, fact: Fact | undefined): Finding[] {
-  const expected = createHash("sha256").update(secret).digest("hex");
+  const expected = sha256(secret);
   const found = fact?.text.trim().split(/\s+/)[0] ?? "";
   if (found === expected) return [];
   const what = found === "" ? "is not on the volume, it should be" : "on the volume is another one than the stack's";

@@ -1,6 +1,7 @@
 import { mintAdminKey } from "../../components/admin-key.ts";
 import { fingerprint, SCRIPTS } from "../../components/scripts.ts";
 import type { State } from "../state.ts";
+import { variables } from "./facts.ts";
 
 /** Type of the resources that run scripts on the machine. */
 export const COMMAND = "command:remote:Command";
@@ -41,9 +42,7 @@ export function declaredBackend(state: State): DeclaredBackend | undefined {
     (inputs) => (inputs?.["ports"] ?? []) as { internal: number; external: number }[],
   );
   return {
-    variables: new Map(
-      (backend["envs"] as string[]).map((entry) => [entry.split("=", 1)[0] ?? "", entry.slice(entry.indexOf("=") + 1)]),
-    ),
+    variables: variables(backend["envs"] as string[]),
     port: (wanted) => ports.find(({ internal }) => internal === wanted)?.external,
   };
 }

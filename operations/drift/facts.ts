@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import type { Inside } from "./inside.ts";
 
 /** Gives a fact's JSON; undefined where the command that tells it failed, which is a finding of its own. */
@@ -12,4 +14,14 @@ export function json<T>({ facts }: Inside, name: string): T | undefined {
 export function lines({ facts }: Inside, name: string): string[] {
   const fact = facts.get(name);
   return fact?.exitCode === 0 ? fact.text.split("\n").filter((line) => line.trim() !== "") : [];
+}
+
+/** Variables as Docker lists them, `NAME=value` each, by name. */
+export function variables(entries: string[]): Map<string, string> {
+  return new Map(entries.map((entry) => [entry.split("=", 1)[0] ?? "", entry.slice(entry.indexOf("=") + 1)]));
+}
+
+/** As the machine tells of a secret, in hexadecimal. */
+export function sha256(secret: string): string {
+  return createHash("sha256").update(secret).digest("hex");
 }

@@ -1,3 +1,4 @@
+import { quote } from "../../components/scripts.ts";
 import { type Finding, inOrder, isDrift, type Repair } from "./finding.ts";
 
 /** What a look at a stack gave. */
@@ -100,7 +101,7 @@ export function upCommand(stack: string, findings: Finding[]): string | undefine
 /** A command, or what a person decides and the command for that. */
 export function repairText(stack: string, repair: Repair): string {
   if ("up" in repair) return up(stack, repair.up);
-  const command = repair.command === undefined ? "" : `: npm run ssh -- --stack ${stack} ${quoted(repair.command)}`;
+  const command = repair.command === undefined ? "" : `: npm run ssh -- --stack ${stack} ${quote(repair.command)}`;
   return `${repair.why}${command}`;
 }
 
@@ -108,10 +109,6 @@ export function repairText(stack: string, repair: Repair): string {
 function up(stack: string, names: string[]): string {
   const replacements = names.map((name) => ` --replace '**${name}'`).join("");
   return `pulumi up --stack ${stack} --refresh --run-program${replacements}`;
-}
-
-function quoted(command: string): string {
-  return `'${command.replaceAll("'", `'\\''`)}'`;
 }
 
 /** Escaping as GitHub's own toolkit does it. */

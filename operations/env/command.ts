@@ -2,12 +2,13 @@ import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import { requireStack } from "../arguments.ts";
+import { outputsOf } from "../outputs.ts";
+import { State } from "../state.ts";
 import { writeEnvironmentFile, type Written } from "./file.ts";
 import { detectFramework, FRAMEWORKS, type Manifest } from "./frameworks.ts";
 import { writeGithubEnvironment } from "./github.ts";
 import { refuseRivals } from "./rivals.ts";
-import { outputsOf } from "../outputs.ts";
-import { State } from "../state.ts";
 
 const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAME]
        npm run env -- --stack STACK --ci github [--framework NAME]
@@ -42,11 +43,11 @@ export async function writeEnvironment(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  if (values.stack === undefined) throw new Error("env: no stack given. Name one: npm run env -- --stack dev");
+  const stack = requireStack("env", values.stack);
   if (values.ci !== undefined && (values.ci !== "github" || values.file !== undefined)) {
     throw new Error("env: --ci should be github, without --file. See: npm run env -- --help");
   }
-  const outputs = outputsOf(await State.read(values.stack));
+  const outputs = outputsOf(await State.read(stack));
   const app = await findApp(values.file);
   const framework = values.framework ?? app.framework;
   const { prefix, file } = FRAMEWORKS[framework] ?? refuseFramework(framework);
@@ -58,9 +59,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   };
   if (values.ci === undefined) {
     if (values.file === undefined && app.folder === PROJECT) {
-      throw new Error(
-        `env: this folder is no app's. Name one: npm run env -- --stack ${values.stack} --file ../my-app`,
-      );
+      throw new Error(`env: this folder is no app's. Name one: npm run env -- --stack ${stack} --file ../my-app`);
     }
     const target = app.file ?? path.join(app.folder, file);
     say(target, await writeEnvironmentFile(target, variables));
@@ -75,7 +74,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
     tell(`${Object.keys(publicUrls).join(" and ")} are compiled into the app: build it anew when they change.`);
   }
   if (new URL(outputs.backendUrl).hostname === "127.0.0.1") {
-    tell(`The URLs lead there while the tunnel is open: npm run tunnel -- --stack ${values.stack}`);
+    tell(`The URLs lead there while the tunnel is open: npm run tunnel -- --stack ${stack}`);
   }
   return 0;
 }
