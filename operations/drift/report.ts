@@ -1,4 +1,5 @@
 import { quote } from "../../components/scripts.ts";
+import { workflowCommand } from "../workflow-command.ts";
 import { type Finding, inOrder, isDrift, type Repair } from "./finding.ts";
 
 /** What a look at a stack gave. */
@@ -44,13 +45,11 @@ export function asJson(report: Report): string {
 
 /** Workflow commands of GitHub Actions, one annotation a finding. */
 export function asAnnotations(report: Report): string {
-  const lines = inOrder(report.findings).map(
-    ({ path, severity, message, repair }) =>
-      `::${severity} title=${property(`Drift in ${report.stack}`)}::${data(`${path}: ${message}\n${advice(report.stack, repair)}`)}`,
+  const title = `Drift in ${report.stack}`;
+  const lines = inOrder(report.findings).map(({ path, severity, message, repair }) =>
+    workflowCommand(severity, `${path}: ${message}\n${advice(report.stack, repair)}`, title),
   );
-  lines.push(
-    ...report.unknown.map((reason) => `::error title=${property(`Drift in ${report.stack}`)}::${data(reason)}`),
-  );
+  lines.push(...report.unknown.map((reason) => workflowCommand("error", reason, title)));
   return `${[...lines, headline(report)].join("\n")}\n`;
 }
 
@@ -109,13 +108,4 @@ export function repairText(stack: string, repair: Repair): string {
 function up(stack: string, names: string[]): string {
   const replacements = names.map((name) => ` --replace '**${name}'`).join("");
   return `pulumi up --stack ${stack} --refresh --run-program${replacements}`;
-}
-
-/** Escaping as GitHub's own toolkit does it. */
-function data(text: string): string {
-  return text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
-}
-
-function property(text: string): string {
-  return data(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
 }

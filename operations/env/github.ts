@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { appendFile } from "node:fs/promises";
 
+import { workflowCommand } from "../workflow-command.ts";
+
 /**
  * Sets variables for the later steps of a GitHub Actions job. The secret is masked in all of the job's logs first: the line
  * that does this is a command to the runner, which does not show it.
@@ -13,7 +15,7 @@ export async function writeGithubEnvironment(
   secret: string,
   file: string,
 ): Promise<void> {
-  process.stdout.write(`::add-mask::${escapeCommand(secret)}\n`);
+  process.stdout.write(`${workflowCommand("add-mask", secret)}\n`);
   await appendFile(
     file,
     Object.entries(variables)
@@ -26,8 +28,4 @@ export async function writeGithubEnvironment(
 function assignment(name: string, value: string): string {
   const end = `end-${randomUUID()}`;
   return `${name}<<${end}\n${value}\n${end}\n`;
-}
-
-function escapeCommand(value: string): string {
-  return value.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 }

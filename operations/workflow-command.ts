@@ -1,0 +1,14 @@
+/**
+ * A line by which a step of GitHub Actions tells its runner something, escaped as GitHub's own toolkit does it.
+ *
+ * @param name   `error`, `warning`, `notice` or `add-mask`
+ * @param title  of an annotation
+ */
+export function workflowCommand(name: string, text: string, title?: string): string {
+  const property = title === undefined ? "" : ` title=${escaped(title).replaceAll(":", "%3A").replaceAll(",", "%2C")}`;
+  return `::${name}${property}::${escaped(text)}`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+}
