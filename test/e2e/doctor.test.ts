@@ -5,11 +5,9 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { Examination } from "../../operations/doctor/examine.ts";
-import { projectFolder } from "../../sandbox/project.ts";
-import { eventually, run, TestCloud } from "./harness.ts";
+import { eventually, TestCloud } from "./harness.ts";
 
 const STACK = "doctor";
-const COMMAND = [path.resolve("operations/cli.ts"), "doctor"];
 
 let cloud: TestCloud;
 let app: string;
@@ -31,8 +29,7 @@ afterAll(async () => {
 
 /** What the doctor says of the stack, and with `--app` of the app. */
 async function examine(...args: string[]): Promise<Examination & { exitCode: number }> {
-  const words = [...COMMAND, "--stack", STACK, "--format", "json", ...args];
-  const { exitCode, stdout, all } = await run("node", words, projectFolder(cloud.home), { env: cloud.env });
+  const { exitCode, stdout, all } = await cloud.operate("doctor", STACK, ["--format", "json", ...args]);
   if (stdout === "") throw new Error(all);
   return { ...(JSON.parse(stdout) as Examination), exitCode };
 }
@@ -167,16 +164,11 @@ describe("the doctor", () => {
   });
 
   it("tells a droplet that is off from one that does not let this computer in", async () => {
-    const { droplets } = (await (await cloud.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
-    const route = `/v2/droplets/${droplets[0]?.id ?? 0}`;
-    await cloud.cloud("POST", `${route}/actions`, { type: "power_off" });
-    await eventually("the droplet to be off", 60, async () => {
-      expect(await (await cloud.cloud("GET", route)).json()).toMatchObject({ droplet: { status: "off" } });
-    });
+    await cloud.switchDroplet("off");
     const examination = await examine();
     expect(illIn(examination)).toEqual(["droplet", "from here"]);
     expect(said(examination)).toMatch(/is off, it should be active[^]*power-on \d+/);
-    await cloud.cloud("POST", `${route}/actions`, { type: "power_on" });
+    await cloud.switchDroplet("on");
     await eventually("the backend", 120, async () => {
       expect((await examine()).exitCode).toBe(0);
     });

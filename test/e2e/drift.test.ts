@@ -4,12 +4,10 @@ import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { projectFolder } from "../../sandbox/project.ts";
-import { eventually, type Run, run, TestCloud } from "./harness.ts";
+import { eventually, type Run, TestCloud } from "./harness.ts";
 import { TAMPERINGS } from "./tampering.ts";
 
 const STACK = "drift";
-const COMMAND = [path.resolve("operations/cli.ts"), "drift"];
 
 interface Report {
   status: string;
@@ -28,7 +26,7 @@ beforeAll(async () => {
 afterAll(() => cloud[Symbol.asyncDispose]());
 
 function drift(...args: string[]): Promise<Run> {
-  return run("node", [...COMMAND, "--stack", STACK, ...args], projectFolder(cloud.home), { env: cloud.env });
+  return cloud.operate("drift", STACK, args);
 }
 
 /** What a look finds, a sorted line each, and its exit code. */
@@ -149,18 +147,15 @@ describe("a stack", () => {
   });
 
   it("is told from one that could not be looked at", async () => {
-    const missing = await run("node", [...COMMAND, "--stack", "nobody"], projectFolder(cloud.home), { env: cloud.env });
+    const missing = await cloud.operate("drift", "nobody");
     expect(missing.exitCode).toBe(1);
-    const refused = await run("node", [...COMMAND, "--stack", STACK], projectFolder(cloud.home), {
-      env: { ...cloud.env, DIGITALOCEAN_TOKEN: "wrong" },
-    });
+    const refused = await cloud.operate("drift", STACK, [], { DIGITALOCEAN_TOKEN: "wrong" });
     expect(refused.exitCode).toBe(1);
     expect(refused.stdout).toContain("unknown  the cloud cannot be asked");
   });
 
   it("that is switched off has drifted, whatever else nobody can tell", async () => {
-    const { droplets } = (await (await cloud.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
-    await cloud.cloud("POST", `/v2/droplets/${droplets[0]?.id ?? 0}/actions`, { type: "power_off" });
+    await cloud.switchDroplet("off");
     await eventually("a look at a droplet that is off", 60, async () => {
       expect(await look()).toMatchObject({
         exitCode: 2,

@@ -1,9 +1,6 @@
-import path from "node:path";
-
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { projectFolder } from "../../sandbox/project.ts";
-import { eventually, run, ssh, TestCloud } from "./harness.ts";
+import { eventually, ssh, TestCloud } from "./harness.ts";
 
 const STACK = "errors";
 const SCRIPTS = "/usr/local/lib/convex-droplet";
@@ -94,18 +91,14 @@ describe("a cloud that fails now and then", () => {
       `error: the droplet convex-${STACK} did not let this computer in over SSH within 30 s. ` +
         "See that adminCidrs (0.0.0.0/0, ::/0) holds this computer's address, and look at the droplet's console",
     );
-    const { faults: left } = (await (await cloud.cloud("GET", "/_control/faults")).json()) as {
-      faults: { remaining: number }[];
-    };
-    expect(left.map(({ remaining }) => remaining)).toEqual([0, 0, 0, 0, 0]);
+    expect(await cloud.faultsLeft()).toEqual([0, 0, 0, 0, 0]);
     // What was tried again was made once.
     expect(await droplets()).toHaveLength(1);
     expect(await volumes()).toHaveLength(1);
     expect(await list("/v2/firewalls")).toHaveLength(1);
 
     // What a stack that was never deployed to its end needs most.
-    const words = [path.resolve("operations/cli.ts"), "doctor", "--stack", STACK];
-    const doctor = await run("node", words, projectFolder(cloud.home), { env: cloud.env });
+    const doctor = await cloud.operate("doctor", STACK);
     expect(doctor.all).toMatch(/^ill {6}droplet\n.*: cannot be reached over SSH[^]*^unknown {2}backend/m);
     expect(doctor.exitCode).toBe(2);
   });

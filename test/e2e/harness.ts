@@ -94,6 +94,32 @@ export class TestCloud implements AsyncDisposable {
     return ssh({ host: publicIp, key: sshPrivateKey, hostKey: sshHostKey }, command, input);
   }
 
+  /** Runs one of the commands beside `up`, such as `drift`, as a user would who has this cloud in the environment. */
+  operate(verb: string, stack: string, args: string[] = [], env: Record<string, string> = {}): Promise<Run> {
+    const words = [path.resolve("operations/cli.ts"), verb, "--stack", stack, ...args];
+    return run("node", words, projectFolder(this.home), { env: { ...this.env, ...env } });
+  }
+
+  /** Switches the cloud's first droplet, and returns once the cloud says that it is so. */
+  async switchDroplet(to: "on" | "off"): Promise<void> {
+    const { droplets } = (await (await this.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
+    const route = `/v2/droplets/${droplets[0]?.id ?? "none"}`;
+    await this.cloud("POST", `${route}/actions`, { type: `power_${to}` });
+    const wanted = to === "on" ? "active" : "off";
+    await eventually(`the droplet to be ${wanted}`, 60, async () => {
+      const { droplet } = (await (await this.cloud("GET", route)).json()) as { droplet?: { status: string } };
+      if (droplet?.status !== wanted) throw new Error(`it is ${droplet?.status ?? "not there"}`);
+    });
+  }
+
+  /** How often each fault will strike yet, in the order they were set. */
+  async faultsLeft(): Promise<number[]> {
+    const { faults } = (await (await this.cloud("GET", "/_control/faults")).json()) as {
+      faults: { remaining: number }[];
+    };
+    return faults.map(({ remaining }) => remaining);
+  }
+
   /** Tells the cloud to fail; see sandbox/cloud/faults.ts for what it can be told. */
   async fault(fault: Record<string, unknown>): Promise<void> {
     const response = await this.cloud("POST", "/_control/faults", fault);

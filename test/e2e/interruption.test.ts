@@ -135,12 +135,7 @@ describe("an up that is killed in the instant between the cloud's answer and the
     for (const route of Object.values(routes)) {
       await cloud.fault({ kind: "request", method: "POST", path: `^${route}$`, delay_ms: 3000 });
     }
-    const areAskedFor = async () => {
-      const { faults } = (await (await cloud.cloud("GET", "/_control/faults")).json()) as {
-        faults: { remaining: number }[];
-      };
-      return faults.every(({ remaining }) => remaining === 0);
-    };
+    const areAskedFor = async () => (await cloud.faultsLeft()).every((left) => left === 0);
     await endedUp("kill", `${Object.keys(routes).join(" and ")} to be asked for`, areAskedFor, LOST);
     await eventually("them to be made", 30, async () => {
       expect(await counts(routes)).toEqual(oneMore(before));

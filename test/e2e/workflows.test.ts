@@ -117,17 +117,9 @@ describe("a stack in the hands of its workflows", () => {
   });
 
   it("is previewed without a way to the droplet", async () => {
-    const perform = async (type: string, status: string) => {
-      const list = (await (await cloud.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
-      const route = `/v2/droplets/${list.droplets[0]?.id ?? "none"}`;
-      await cloud.cloud("POST", `${route}/actions`, { type });
-      await eventually(`the droplet to be ${status}`, 60, async () => {
-        expect(await (await cloud.cloud("GET", route)).json()).toMatchObject({ droplet: { status } });
-      });
-    };
-    await perform("power_off", "off");
+    await cloud.switchDroplet("off");
     expectAllWell(await run("preview.yml"), PREVIEW);
-    await perform("power_on", "active");
+    await cloud.switchDroplet("on");
     await eventually("the backend", 90, async () => {
       const { backendUrl = "" } = await cloud.outputs(STACK);
       expect((await fetch(`${backendUrl}/version`)).status).toBe(200);
