@@ -6,6 +6,7 @@ import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { containerNetwork, databaseName, endpoints, label, loadSettings } from "./settings.ts";
+import { openEmptyAgent } from "./ssh/agent.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
 
 // The SDK takes a stack trace at every step and maps each to its TypeScript sources, which is a third of a run's work.
@@ -20,6 +21,7 @@ const host = new Host("convex", {
   ...settings,
   label: label(stack),
   publicPorts: [settings.apiPort, settings.sitePort],
+  sshAgent: openEmptyAgent,
 });
 
 const tunnel = openRunTunnel(settings.tunnelPort, {

@@ -93,6 +93,8 @@ export class Convex extends pulumi.ComponentResource {
       ...child,
       ...args.onMachine,
       provider: engine,
+      // Names and ports can be held once: a forced replacement, too, has to delete before it creates.
+      deleteBeforeReplace: true,
       hooks: { onError: [removeLostFromEngine(name, args.dockerHost)] },
     };
     // The engine is there once the machine is set up, which only the data folder's path tells.

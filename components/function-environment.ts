@@ -48,7 +48,13 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
         stdin: pulumi.secret(pulumi.jsonStringify({ adminKey: args.adminKey, variables: sorted(variables) })),
         addPreviousOutputInEnv: false,
       },
-      { ...child, ...args.onMachine, customTimeouts: { create: "10m", update: "10m", delete: "10m" } },
+      {
+        ...child,
+        ...args.onMachine,
+        // Otherwise a forced replacement would remove what it has just set.
+        deleteBeforeReplace: true,
+        customTimeouts: { create: "10m", update: "10m", delete: "10m" },
+      },
     );
     this.registerOutputs({});
   }

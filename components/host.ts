@@ -30,6 +30,8 @@ export interface HostArgs {
   allowedCidrs: string[];
   /** How long a new droplet may take until it answers SSH, in seconds. */
   bootTimeoutSeconds: number;
+  /** Opens an SSH agent on this computer for the machine with this host key, and gives back its socket's path. */
+  sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
 
 /** When a resource is replaced, and when its deletion can be left out because its place goes too. */
@@ -69,7 +71,8 @@ export class Host extends pulumi.ComponentResource {
 
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
-    const unique = { ...child, hooks: { onError: [deleteLostFromCloud(name)] } };
+    // Their names can be held once: a forced replacement, too, has to delete before it creates.
+    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name)] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,
       { name: args.label, publicKey: deployKey.publicKeyOpenssh.apply(trim) },
@@ -142,11 +145,13 @@ export class Host extends pulumi.ComponentResource {
       unique,
     );
 
+    const publicHostKey = hostKey.publicKeyOpenssh.apply(trim);
     const connection = pulumi.secret({
       host: droplet.ipv4Address,
       user: "root",
       privateKey: deployKey.privateKeyOpenssh,
-      hostKey: hostKey.publicKeyOpenssh.apply(trim),
+      hostKey: publicHostKey,
+      agentSocketPath: args.sshAgent(publicHostKey),
       perDialTimeout: 10,
     });
 
@@ -167,8 +172,14 @@ export class Host extends pulumi.ComponentResource {
       `${name}-setup`,
       {
         connection,
-        // The size as the provider gives it back: after it has grown the volume, this grows the file system.
-        create: runScript("host.sh", volume.name, volume.size, MOUNTPOINT),
+        // The size as it is declared, once the provider is done with it: an update that failed is recorded as done, and the
+        // machine tells what its device really is.
+        create: runScript(
+          "host.sh",
+          volume.name,
+          volume.size.apply(() => args.volumeSizeGb),
+          MOUNTPOINT,
+        ),
         stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
         addPreviousOutputInEnv: false,
       },
@@ -186,7 +197,7 @@ export class Host extends pulumi.ComponentResource {
     this.mountpoint = ready.apply(() => MOUNTPOINT);
     this.dataDirectory = ready.apply(() => `${MOUNTPOINT}/data`);
     this.deployKey = deployKey.privateKeyOpenssh;
-    this.hostKey = hostKey.publicKeyOpenssh.apply(trim);
+    this.hostKey = publicHostKey;
     this.registerOutputs({
       publicIp: this.publicIp,
       connection: this.connection,

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 
 import * as pulumi from "@pulumi/pulumi";
 
+import { socketFor } from "./near-end.ts";
 import { openTunnel } from "./tunnel.ts";
 
 /** The near ends of the tunnel, as the providers of a run see them; known once it is open, the same on every computer. */
@@ -27,11 +28,9 @@ export function openRunTunnel(
 ): RunTunnel {
   const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
   const dockerHost = target.hostKey.apply(async (hostKey) => {
-    // Runs that meet at a socket share it, and Docker asks nobody's name: so a socket is called after the machine it leads
-    // to, which two stacks never have in common, even where they share their name or their port.
-    const socket = `/tmp/convex-droplet-${fingerprint(hostKey)}/needs-PULUMI_RUN_PROGRAM=true.sock`;
+    const socket = socketFor(hostKey, "needs-PULUMI_RUN_PROGRAM=true.sock");
     const forwards = [
-      { from: { socket }, to: "/var/run/docker.sock" },
+      { from: { socket }, to: "/var/run/docker.sock", docker: true },
       { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
     ];
     // The providers can only say that their connection was closed.
@@ -46,10 +45,6 @@ export function openRunTunnel(
 
 function portOf(stack: string): number {
   return 20000 + (createHash("sha256").update(stack).digest().readUInt32BE() % 10000);
-}
-
-function fingerprint(hostKey: string): string {
-  return createHash("sha256").update(hostKey).digest("hex").slice(0, 16);
 }
 
 /**

@@ -45,6 +45,7 @@ const HOST: HostArgs = {
   publicPorts: [3210, 3211],
   allowedCidrs: ["198.51.100.0/24"],
   bootTimeoutSeconds: 300,
+  sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
 };
 
 /** Waits until the program has nothing left to register; gives back a look at a resource's inputs by its name. */
@@ -171,6 +172,8 @@ describe("Host", () => {
         host: "192.0.2.1",
         hostKey: "ssh-ed25519 convex-host-key",
         privateKey: "PRIVATE convex-deploy-key",
+        // Never whatever SSH_AUTH_SOCK names: the provider fails where that is not there.
+        agentSocketPath: "/tmp/agent of ssh-ed25519 convex-host-key",
       });
     }
   });

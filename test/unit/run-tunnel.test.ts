@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import http from "node:http";
+import { createServer } from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 
@@ -47,17 +48,26 @@ describe("the tunnel of a run", () => {
     expect(await open("there", await freePort())).not.toBe(first);
   });
 
-  it("lets whoever asks through it go at once while a preview does not know the droplet", async () => {
+  it("answers a ping without the droplet, and anything else with the reason, while a preview does not know it", async () => {
     const address = await open("future", port, pulumi.output(pulumi.unknown) as unknown as pulumi.Output<string>);
-    const client = connect(address.replace("unix://", ""));
-    client.end("GET /version HTTP/1.1\r\n\r\n");
-    expect(await text(client)).toBe("");
+    expect(await ask(address, "/v1.44/_ping")).toMatchObject({ status: 200, body: "OK" });
+    const { status, body } = await ask(address, "/v1.44/version");
+    expect(status).toBe(502);
+    expect((JSON.parse(body) as { message: string }).message).toMatch(/^the droplet is still to be made or replaced/);
   });
 
   it("says in its address what a run without the program lacks", async () => {
     expect(await open("hint")).toMatch(/\/needs-PULUMI_RUN_PROGRAM=true\.sock$/);
   });
 });
+
+/** What a client of the Docker engine would be answered. */
+async function ask(address: string, route: string): Promise<{ status: number | undefined; body: string }> {
+  const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    http.get({ socketPath: address.replace("unix://", ""), path: route }, resolve).on("error", reject);
+  });
+  return { status: answer.statusCode, body: await text(answer) };
+}
 
 function never<T>(): Promise<T> {
   return new Promise(() => undefined);

@@ -1,0 +1,121 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+
+import Docker from "dockerode";
+import { execa } from "execa";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+
+import { openTunnel } from "../../ssh/tunnel.ts";
+import { Sshd } from "./plugin-sshd.ts";
+
+const ENGINE = "/var/run/docker.sock";
+
+let sshd: Sshd;
+let folder: string;
+let socket: string;
+/** Keeps its connection, as the provider's client does. */
+let client: http.Agent;
+const told: string[] = [];
+
+beforeAll(async () => {
+  sshd = await Sshd.start();
+});
+afterAll(() => sshd[Symbol.asyncDispose]());
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "tunnel-docker-"));
+  socket = path.join(folder, "near", "docker.sock");
+  client = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  told.length = 0;
+});
+afterEach(async () => {
+  client.destroy();
+  await rm(folder, { recursive: true });
+});
+
+function open(to = ENGINE, port = sshd.port): Promise<void> {
+  const target = Promise.resolve({ host: "127.0.0.1", port, privateKey: sshd.privateKey, hostKey: sshd.hostKey });
+  return openTunnel(target, [{ from: { socket }, to, docker: true }], (reason) => told.push(reason));
+}
+
+interface Answer {
+  status: number | undefined;
+  headers: http.IncomingHttpHeaders;
+  body: string;
+}
+
+async function ask(route: string, method = "GET"): Promise<Answer> {
+  const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    const request = http.request({ agent: client, socketPath: socket, path: route, method }, resolve);
+    request.on("error", reject).end();
+  });
+  return { status: answer.statusCode, headers: answer.headers, body: await text(answer) };
+}
+
+/** What a client shows of a refusal. */
+function messageOf(body: string): string {
+  return (JSON.parse(body) as { message: string }).message;
+}
+
+describe("the near end of a Docker engine", () => {
+  it.each(["/_ping", "/v1.51/_ping"])("answers %s without the machine, as HEAD too", async (route) => {
+    const before = sshd.logins();
+    await open("/nowhere.sock");
+    expect(await ask(route)).toMatchObject({ status: 200, body: "OK", headers: { "api-version": "1.44" } });
+    expect(await ask(route, "HEAD")).toMatchObject({ status: 200, body: "", headers: { "api-version": "1.44" } });
+    expect(sshd.logins()).toBe(before);
+    expect(told).toEqual([]);
+  });
+
+  it("passes on what comes after a ping on the same connection, all of it over one login", async () => {
+    const before = sshd.logins();
+    await open();
+    await ask("/_ping");
+    for (const route of ["/version", "/info"]) expect((await ask(route)).status).toBe(200);
+    expect(Object.values(client.sockets).length + Object.values(client.freeSockets).length).toBe(1);
+    expect(sshd.logins()).toBe(before + 1);
+  });
+
+  it("passes on what is sent, and what streams back", async () => {
+    await open();
+    const far = new Docker({ socketPath: socket });
+    const image = "convex-droplet-tunnel-test:latest";
+    const imported = await execa("docker", ["import", "-", image], { input: Buffer.alloc(1024) });
+    expect(imported.stdout).toMatch(/^sha256:/);
+    try {
+      expect((await far.getImage(image).inspect()).RepoTags).toEqual([image]);
+      expect(await text(await far.getImage(image).get())).toContain("manifest.json");
+      await far.createVolume({ Name: "convex-droplet-tunnel-test" });
+      await far.getVolume("convex-droplet-tunnel-test").remove();
+    } finally {
+      await far.getImage(image).remove();
+    }
+  });
+
+  it("gives the engine's own refusals", async () => {
+    await open();
+    const { status, body } = await ask("/containers/convex-droplet-nobody/json");
+    expect(status).toBe(404);
+    expect(body).toContain("No such container");
+  });
+
+  it("says why, as the engine would, where the machine cannot be reached, and once to the run", async () => {
+    await open(ENGINE, 1);
+    const { status, body } = await ask("/version");
+    expect(status).toBe(502);
+    expect(messageOf(body)).toMatch(
+      /^127\.0\.0\.1: cannot be reached over SSH \(.*ECONNREFUSED.*\)\. See that adminCidrs/,
+    );
+    expect(told).toHaveLength(1);
+  });
+
+  it("says so where the machine has no engine", async () => {
+    await open("/nowhere.sock");
+    const { status, body } = await ask("/version");
+    expect(status).toBe(502);
+    expect(messageOf(body)).toContain("/nowhere.sock on the droplet: cannot be reached");
+  });
+});
