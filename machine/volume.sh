@@ -17,7 +17,9 @@ main() {
   wait_until 90 "volume $volume at $link; is it attached to this droplet?" test -b "$link"
   device=$(readlink -f "$link")
   rests_on volume.size "$size_gb GB" "$(either "$size_gb GB" less has_size "$device" "$size_gb")"
-  wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb"
+  wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb" \
+    || fail "volume $volume: is $(($(blockdev --getsize64 "$device") / 1024 ** 3)) GB, it should be $size_gb GB." \
+      "An earlier run could not grow it. Grow it with: pulumi up --refresh --run-program"
   [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
   rests_on volume.mount.source "$device" "$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")"
   if findmnt --mountpoint "$mountpoint" > /dev/null; then
