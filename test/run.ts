@@ -1,6 +1,7 @@
 import { execa } from "execa";
 
-import { cachedCliPath, ensureBuiltCli, isExecutable } from "../sandbox/engine/cli.ts";
+import { cachedCliPath, ensureBuiltCli, isExecutable, officialDownloadReachable } from "../sandbox/engine/cli.ts";
+import { describeEngine } from "../sandbox/engine/pulumi-home.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "../sandbox/prerequisites.ts";
 import { step } from "../sandbox/progress.ts";
 
@@ -9,6 +10,8 @@ import { step } from "../sandbox/progress.ts";
 checkComputer(!(await isExecutable(cachedCliPath())));
 await step("Debian packages and Docker engine", (progress) => prepareComputer(progress, "tests"));
 await step("Pulumi CLI", ensureBuiltCli);
+const engine = (await officialDownloadReachable()) ? "official" : "stand-in";
+process.stderr.write(`End-to-end tests run on: ${describeEngine(engine)}\n`);
 const vitest = await execa("vitest", ["run", ...process.argv.slice(2)], {
   stdio: "inherit",
   reject: false,

@@ -1,5 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { chmod, copyFile, link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  link,
+  mkdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import path from "node:path";
 
 import { execa } from "execa";
@@ -8,6 +20,7 @@ import type { SandboxHome } from "../home.ts";
 import { ensureBuiltCli, isExecutable, officialDownloadReachable, PULUMI_VERSION } from "./cli.ts";
 import type { OnProgress } from "./cli.ts";
 import { npmVersion } from "./npm-version.ts";
+import { originalLanguageHost, originalPlugin } from "./originals.ts";
 
 /** What runs in a sandbox: the official CLI, language host and plugins, or the CLI built from source with stand-ins. */
 export type Engine = "official" | "stand-in";
@@ -95,13 +108,29 @@ async function installStandIns(home: SandboxHome, onProgress: OnProgress): Promi
   const built = await ensureBuiltCli(onProgress);
   await mkdir(files.bin, { recursive: true });
   if (!(await isSameProgram(cli, built))) await placeProgram(built, cli);
+  const place = async (file: string, original: string | undefined, standIn: string) => {
+    if (original === undefined) await placeScript(file, nodeWrapper(standIn, files.compileCache));
+    else await placeLink(file, original);
+  };
   // The engine finds a language host that lies beside its own executable.
   const languageHost = path.join(files.bin, "pulumi-language-nodejs");
-  await placeWrapper(languageHost, path.join(import.meta.dirname, "language-host.ts"), files.compileCache);
+  await place(languageHost, originalLanguageHost(), path.join(import.meta.dirname, "language-host.ts"));
   for (const name of PROVIDERS) {
-    const main = path.join(REPOSITORY, "sandbox", "plugins", name, "main.ts");
-    await placeWrapper(path.join(files.plugin(name), `pulumi-resource-${name}`), main, files.compileCache);
+    const standIn = path.join(REPOSITORY, "sandbox", "plugins", name, "main.ts");
+    await place(path.join(files.plugin(name), `pulumi-resource-${name}`), originalPlugin(name), standIn);
   }
+}
+
+/** For a person: which parts of the engine are the official ones, and which are stand-ins. */
+export function describeEngine(engine: Engine): string {
+  const parts: [string, string | undefined][] = [
+    ["language host", originalLanguageHost()],
+    ...PROVIDERS.map((name): [string, string | undefined] => [name, originalPlugin(name)]),
+  ];
+  const official = parts.filter(([, original]) => engine === "official" || original !== undefined);
+  const standIns = parts.filter((part) => !official.includes(part));
+  const list = (which: typeof parts) => which.map(([name]) => name).join(", ") || "none";
+  return `official ${list(official)}; stand-ins: ${list(standIns)}`;
 }
 
 async function installOfficialEngine(home: SandboxHome, onProgress: OnProgress): Promise<void> {
@@ -133,11 +162,23 @@ async function generatePassphrase(file: string): Promise<void> {
   }
 }
 
-async function placeWrapper(file: string, main: string, compileCache: string): Promise<void> {
-  const text = nodeWrapper(main, compileCache);
-  if ((await readFileIfThere(file)) === text && (await isExecutable(file))) return;
+async function placeScript(file: string, text: string): Promise<void> {
+  const isLink = (await linkTarget(file)) !== undefined;
+  if (!isLink && (await readFileIfThere(file)) === text && (await isExecutable(file))) return;
   await mkdir(path.dirname(file), { recursive: true });
   await writeFileAtomically(file, text, 0o755);
+}
+
+async function placeLink(file: string, target: string): Promise<void> {
+  if ((await linkTarget(file)) === target) return;
+  await mkdir(path.dirname(file), { recursive: true });
+  const temporary = `${file}.${randomBytes(6).toString("hex")}`;
+  await symlink(target, temporary);
+  await rename(temporary, file);
+}
+
+async function linkTarget(file: string): Promise<string | undefined> {
+  return readlink(file).catch(() => undefined);
 }
 
 /** A hard link where the file system allows one, since the program is large; a copy elsewhere. */

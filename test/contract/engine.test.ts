@@ -8,7 +8,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vite
 
 import { removeDeadLocks } from "../../sandbox/engine/dead-locks.ts";
 import { npmVersion } from "../../sandbox/engine/npm-version.ts";
-import { layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
+import { describeEngine, layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
 import { processesOf } from "../processes.ts";
@@ -395,6 +395,35 @@ describe("the sandbox's Pulumi home", () => {
     await layOut();
     await expect(readFile(marker, "utf8")).resolves.toBe("stand-in\n");
     await expect(stat(foreign)).rejects.toThrow("ENOENT");
+  });
+
+  it("has official plugins, one or all, while a folder with them is named, and stand-ins again when it is not", async () => {
+    const plugin = (name: string) => {
+      const folder = `resource-${name}-v${npmVersion(`@pulumi/${name}`)}`;
+      return path.join(folder, `pulumi-resource-${name}`);
+    };
+    const installed = (name: string) => readFile(path.join(home.root, "pulumi/plugins", plugin(name)), "utf8");
+    const originals = await mkdtemp(path.join(tmpdir(), "convex-droplet-originals-"));
+    const official = "#!/bin/sh\nexit 1\n";
+    await mkdir(path.join(originals, path.dirname(plugin("tls"))));
+    await writeFile(path.join(originals, plugin("tls")), official, { mode: 0o755 });
+    vi.stubEnv("CONVEX_DROPLET_ORIGINALS", originals);
+    try {
+      await layOut();
+      expect(await installed("tls")).toBe(official);
+      expect(await installed("random")).toContain("sandbox/plugins/random/main.ts");
+      expect(describeEngine("stand-in")).toBe(
+        "official tls; stand-ins: language host, digitalocean, docker, command, postgresql, random",
+      );
+      vi.stubEnv("CONVEX_DROPLET_ORIGINALS", "");
+      await layOut();
+      expect(await installed("tls")).toContain("sandbox/plugins/tls/main.ts");
+      expect(await readFile(path.join(originals, plugin("tls")), "utf8")).toBe(official);
+    } finally {
+      vi.unstubAllEnvs();
+      await rm(originals, { recursive: true });
+      await layOut();
+    }
   });
 
   it("is repaired where something is missing or broken, and keeps its passphrase", async () => {
