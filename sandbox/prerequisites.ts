@@ -23,12 +23,15 @@ const PACKAGES: Record<string, string> = {
   ip: "iproute2",
 };
 
+/** Those that the static checks use. */
+const CHECK_PACKAGES: Record<string, string> = { shellcheck: "shellcheck" };
+
 /** And those that only the tests use. */
 const TEST_PACKAGES: Record<string, string> = {
+  ...CHECK_PACKAGES,
   pg_ctlcluster: "postgresql",
   sshd: "openssh-server",
   busybox: "busybox-static",
-  shellcheck: "shellcheck",
   python3: "python3-venv",
 };
 
@@ -81,22 +84,28 @@ export function checkComputer(needsGo: boolean): void {
  * other one stops that engine.
  */
 export async function prepareComputer(progress: Progress, purpose: "sandbox" | "tests" = "sandbox"): Promise<void> {
-  const missing = missingPackages(purpose === "tests" ? { ...PACKAGES, ...TEST_PACKAGES } : PACKAGES);
-  if (missing.length > 0) {
-    progress(`installing ${missing.join(", ")}`);
-    const environment = { DEBIAN_FRONTEND: "noninteractive" };
-    await execa("apt-get", ["-qq", "update"], { env: environment });
-    // policy-rc.d: a package's own service must not start here, where the sandbox runs its own.
-    await execa("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...missing], {
-      env: { ...environment, RUNLEVEL: "1" },
-    });
-  }
+  await installPackages(purpose === "tests" ? { ...PACKAGES, ...TEST_PACKAGES } : PACKAGES, progress);
   mkdirSync(ENGINE_USERS, { recursive: true, mode: 0o700 });
   writeFileSync(path.join(ENGINE_USERS, String(process.pid)), "");
   if (!(await engineAnswers())) {
     progress("starting the Docker engine");
     await startEngine();
   }
+}
+
+/**
+ * Installs what the static checks need and this computer lacks.
+ *
+ * @throws Error naming what is missing where it cannot be installed here
+ */
+export async function prepareChecks(progress: Progress): Promise<void> {
+  const missing = missingPackages(CHECK_PACKAGES).join(" ");
+  if (missing !== "" && (process.getuid?.() !== 0 || !has("apt-get"))) {
+    throw new Error(
+      `${missing}: not found, the checks need it. Install it, for example: sudo apt-get install ${missing}`,
+    );
+  }
+  await installPackages(CHECK_PACKAGES, progress);
 }
 
 /** Stops the engine that the sandbox started, unless somebody uses it. */
@@ -112,6 +121,18 @@ export async function releaseEngine(): Promise<void> {
   process.kill(pid, "SIGTERM");
   await until(30_000, "the Docker engine to end", () => Promise.resolve(!isEngine(pid)));
   rmSync(ENGINE_FOLDER, { recursive: true, force: true });
+}
+
+async function installPackages(packages: Record<string, string>, progress: Progress): Promise<void> {
+  const missing = missingPackages(packages);
+  if (missing.length === 0) return;
+  progress(`installing ${missing.join(", ")}`);
+  const environment = { DEBIAN_FRONTEND: "noninteractive" };
+  await execa("apt-get", ["-qq", "update"], { env: environment });
+  // policy-rc.d: a package's own service must not start here, where the sandbox runs its own.
+  await execa("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...missing], {
+    env: { ...environment, RUNLEVEL: "1" },
+  });
 }
 
 function missingPackages(packages: Record<string, string>): string[] {

@@ -2,6 +2,8 @@ import { availableParallelism } from "node:os";
 
 import { execa } from "execa";
 
+import { prepareChecks } from "../sandbox/prerequisites.ts";
+
 const SCRIPTS = "machine/*.sh .github/scripts/*.sh sandbox/bootstrap .ci/run";
 
 /** What can be said of the sources without running anything outside this process: `npm run check`. */
@@ -25,6 +27,7 @@ async function check(command: string): Promise<boolean> {
   return exitCode === 0;
 }
 
+await prepareChecks((text) => process.stderr.write(`${text}\n`));
 const waiting = [...CHECKS];
 const results: boolean[] = [];
 const worker = async () => {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -63,3 +63,59 @@ describe("a computer that lacks something", () => {
     expect(said).toContain("  failed to start daemon: no room");
   });
 });
+
+describe("the checks of a fresh computer", () => {
+  it("pass with what the README asks for, and bring the rest", { timeout: 300_000 }, async () => {
+    const bin = path.join(folder, "bin");
+    await mkdir(bin);
+    for (const command of [...(await essentialCommands()), ...["node", "npm", "go"].map(which)]) {
+      await symlink(command, path.join(bin, path.basename(command))).catch(() => undefined);
+    }
+    // In place of apt-get: "installs" by a link to what this computer has.
+    const installer = `#!/bin/sh
+echo "$@" >> ${folder}/installed
+for package; do [ "$package" != shellcheck ] || ln -sf ${which("shellcheck")} ${bin}/; done
+`;
+    await rm(path.join(bin, "apt-get"), { force: true });
+    await writeFile(path.join(bin, "apt-get"), installer, { mode: 0o755 });
+    const check = await execa("npm", ["run", "check"], {
+      env: { PATH: bin, HOME: process.env["HOME"] },
+      extendEnv: false,
+      all: true,
+      reject: false,
+    });
+    expect(check.all).toContain("ok      shellcheck");
+    expect(check.exitCode, check.all).toBe(0);
+    const installed = await readFile(path.join(folder, "installed"), "utf8");
+    expect(installed).toContain("install -y --no-install-recommends shellcheck");
+  });
+
+  it("name what is missing to whoever may not install it", async () => {
+    const check = await execa(process.execPath, ["test/check.ts"], {
+      env: { PATH: folder },
+      extendEnv: false,
+      uid: 65534,
+      gid: 65534,
+      all: true,
+      reject: false,
+    });
+    expect(check.exitCode).toBe(1);
+    expect(check.all).toContain(
+      "shellcheck: not found, the checks need it. Install it, for example: sudo apt-get install shellcheck",
+    );
+  });
+});
+
+function which(command: string): string {
+  const folders = (process.env["PATH"] ?? "").split(":");
+  const found = folders.map((name) => path.join(name, command)).find(existsSync);
+  if (found === undefined) throw new Error(`${command}: is not on PATH`);
+  return found;
+}
+
+/** The commands that every Debian has. */
+async function essentialCommands(): Promise<string[]> {
+  const script = "dpkg-query -L $(dpkg-query -W -f '${Essential} ${Package}\\n' | sed -n 's/^yes //p')";
+  const { stdout } = await execa("sh", ["-c", script]);
+  return stdout.split("\n").filter((file) => /^(\/usr)?\/s?bin\/[^/]+$/.test(file));
+}

@@ -23,6 +23,10 @@ beforeAll(async () => {
   await mkdir(path.join(repository, ".git"));
   for (const [name, text] of Object.entries(await callers())) await addWorkflow(name, text);
 
+  // Built beforehand: what Go says while it downloads is nothing that the linter found.
+  const tool = "github.com/rhysd/actionlint/cmd/actionlint";
+  await execa("go", ["build", "-C", path.join(LINTERS, "actionlint"), "-o", path.join(folder, "actionlint"), tool]);
+
   const venv = path.join(folder, "venv");
   await execa("python3", ["-m", "venv", venv]);
   const requirements = path.join(LINTERS, "zizmor/requirements.txt");
@@ -45,8 +49,7 @@ async function callers(): Promise<Record<string, string>> {
 /** @returns the exit code, and what the linter printed */
 async function actionlint(...names: string[]): Promise<{ exitCode: number; all: string }> {
   const files = names.map((name) => path.join(repository, ".github/workflows", name));
-  const tool = ["-C", path.join(LINTERS, "actionlint"), "tool", "actionlint"];
-  const { exitCode, all } = await execa("go", [...tool, ...files], { all: true, reject: false });
+  const { exitCode, all } = await execa(path.join(folder, "actionlint"), files, { all: true, reject: false });
   return { exitCode: exitCode ?? 1, all };
 }
 
