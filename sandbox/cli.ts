@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 
 import { execa } from "execa";
 
-import { type SandboxHome, sandboxHome } from "./home.ts";
+import { folderOf, type SandboxHome, sandboxHome } from "./home.ts";
 import { cloudLog, deploy, environment, prepare, pulumi, showPulumi, STACK, tearDown } from "./sandbox.ts";
 import { projectFolder } from "./project.ts";
 
@@ -34,7 +34,7 @@ const LOGS: Record<string, string[]> = {
 
 /** @returns the exit code */
 async function main([command = "up", ...rest]: string[]): Promise<number> {
-  const home = sandboxHome(process.env["CONVEX_DROPLET_SANDBOX"] ?? path.join(CHECKOUT, ".sandbox"));
+  const home = sandboxHome(folderOf(process.env));
   switch (command) {
     case "up":
       await prepare(home);

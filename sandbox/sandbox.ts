@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 
 import { execa } from "execa";
@@ -11,7 +11,7 @@ import { removeEverything } from "./droplet/remove.ts";
 import { cachedCliPath, isExecutable, officialDownloadReachable } from "./engine/cli.ts";
 import { removeDeadLocks } from "./engine/dead-locks.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "./engine/pulumi-home.ts";
-import type { SandboxHome } from "./home.ts";
+import { claimFolder, requireClaimed, type SandboxHome } from "./home.ts";
 import { officialImagesReachable, publishImages } from "./images/build.ts";
 import { startRegistry, stopRegistry } from "./images/registry.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "./prerequisites.ts";
@@ -28,7 +28,7 @@ export const STACK = "sandbox";
 export async function prepare(home: SandboxHome): Promise<void> {
   const needsGo = !(await isExecutable(cachedCliPath())) && !(await officialDownloadReachable());
   checkComputer(needsGo);
-  await mkdir(home.root, { recursive: true, mode: 0o700 });
+  claimFolder(home);
   await step("Debian packages and Docker engine", prepareComputer);
   await step("Pulumi CLI and plugins", (progress) => layOutPulumiHome(home, progress));
   await step("Droplet image", ensureDropletImage);
@@ -82,6 +82,7 @@ export async function selectStack(home: SandboxHome, stack: string): Promise<voi
  */
 export async function tearDown(home: SandboxHome, force = false): Promise<void> {
   if (!existsSync(home.root)) return;
+  requireClaimed(home);
   if (!force && existsSync(projectFolder(home))) await destroyStacks(home);
   await step("Removing the cloud", async () => {
     await stopCloud(home);

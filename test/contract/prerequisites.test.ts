@@ -31,6 +31,26 @@ async function sandbox(env: Record<string, string>, options: Options = {}) {
   return { exitCode, said: String(all), begun: existsSync(root) };
 }
 
+describe("a folder that is not a sandbox's", () => {
+  it("is neither taken nor removed, with all that is in it", async () => {
+    const root = path.join(folder, "sandbox");
+    const precious = path.join(root, "precious");
+    await mkdir(root);
+    await writeFile(precious, "mine");
+    const removed = await execa(process.execPath, ["sandbox/cli.ts", "down", "--force"], {
+      env: { CONVEX_DROPLET_SANDBOX: root },
+      all: true,
+      reject: false,
+    });
+    expect(removed.all).toContain(`${root}: is not known as a sandbox's, nothing was removed.`);
+    expect(removed.exitCode).toBe(1);
+    const taken = await sandbox({});
+    expect(taken.said).toContain(`${root}: has files and is not a sandbox's, it should be empty or new.`);
+    expect(taken.exitCode).toBe(1);
+    expect(await readFile(precious, "utf8")).toBe("mine");
+  });
+});
+
 describe("a computer that lacks something", () => {
   it("is told what, and how to get it, with nothing begun", async () => {
     const { exitCode, said, begun } = await sandbox({ PATH: folder }, { uid: 65534, gid: 65534 });

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { execa } from "execa";
 
-import { sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
+import { claimFolder, sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
 import { projectFolder } from "../../sandbox/project.ts";
 import { environment, prepare, selectStack, tearDown } from "../../sandbox/sandbox.ts";
 
@@ -37,6 +37,7 @@ export class TestCloud implements AsyncDisposable {
     await removeAbandoned();
     const home = sandboxHome(await mkdtemp(path.join(tmpdir(), PREFIX)));
     try {
+      claimFolder(home);
       await writeFile(path.join(home.root, OWNER), String(process.pid));
       await prepare(home);
       return new TestCloud(home, await environment(home));

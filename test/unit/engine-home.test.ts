@@ -7,7 +7,16 @@ import { describe, expect, it } from "vitest";
 import { cachedCliPath, officialDownloadReachable } from "../../sandbox/engine/cli.ts";
 import { npmVersion } from "../../sandbox/engine/npm-version.ts";
 import { nodeWrapper, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
-import { sandboxHome } from "../../sandbox/home.ts";
+import { folderOf, sandboxHome } from "../../sandbox/home.ts";
+
+describe("the sandbox's folder", () => {
+  it("is the checkout's own, unless another is named", () => {
+    for (const unnamed of [{}, { CONVEX_DROPLET_SANDBOX: "" }]) {
+      expect(folderOf(unnamed)).toBe(path.resolve(".sandbox"));
+    }
+    expect(folderOf({ CONVEX_DROPLET_SANDBOX: "/elsewhere" })).toBe("/elsewhere");
+  });
+});
 
 describe("the engine's files", () => {
   it("are scripts that become Node, whatever the folders are called", () => {
