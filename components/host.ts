@@ -4,7 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
 import { deleteLostFromCloud } from "../recovery/cloud.ts";
-import { deleteLostDroplet } from "../recovery/droplet.ts";
+import { deleteLostDroplet, switchOffDeafDroplet } from "../recovery/droplet.ts";
+import { tellOfGone } from "../recovery/gone.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {
@@ -72,7 +73,8 @@ export class Host extends pulumi.ComponentResource {
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
     // Their names can be held once: a forced replacement, too, has to delete before it creates.
-    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name)] } };
+    const gone = tellOfGone(name);
+    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), gone] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,
       { name: args.label, publicKey: deployKey.publicKeyOpenssh.apply(trim) },
@@ -116,7 +118,7 @@ export class Host extends pulumi.ComponentResource {
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
         ignoreChanges: ["image", "userData", "sshKeys"],
-        hooks: { onError: [deleteLostDroplet(name)] },
+        hooks: { onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), gone] },
       },
     );
     const firewall = new digitalocean.Firewall(

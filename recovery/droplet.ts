@@ -39,6 +39,26 @@ export function deleteLostDroplet(name: string): pulumi.ErrorHook {
   });
 }
 
+/**
+ * For the `onError` of a droplet that is shut down before it is deleted. One that does not listen any more, hung or without a
+ * working system, would block its deletion and its replacement for ever. This switches it off, and the deletion, which
+ * takes a droplet that is off for shut down, is tried again.
+ */
+export function switchOffDeafDroplet(name: string): pulumi.ErrorHook {
+  return new pulumi.ErrorHook(`${name}-deaf-droplet`, async ({ failedOperation, id, errors }) => {
+    if (failedOperation !== "delete" || !/to become off: timeout/.test(errors[0] ?? "")) return false;
+    await pulumi.log.warn(
+      `droplet ${id} does not shut down in order. Switching it off; what it did not write is lost.`,
+    );
+    await api("POST", `/v2/droplets/${id}/actions`, { type: "power_off" });
+    await until(`droplet ${id} to be off`, async () => {
+      const { droplet } = await api<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`);
+      return droplet.status === "off";
+    });
+    return true;
+  });
+}
+
 interface Droplet {
   id: number;
   name: string;

@@ -17,8 +17,7 @@ export interface RunTunnel {
  * Opens the way from the providers of this run to the droplet's Docker engine and PostgreSQL server, for as long as the
  * run lasts: the engine keeps a program alive until its last step, deletes included.
  *
- * `pulumi refresh` and `pulumi destroy` run no program unless told to, and then nobody opens the way. The Docker provider
- * names the address that it could not reach, so the address says what is missing.
+ * `pulumi refresh` and `pulumi destroy` run no program unless told to, and then nobody opens the way.
  *
  * @param port  0 derives one from project and stack, from 20000 to 29999
  */
@@ -28,12 +27,12 @@ export function openRunTunnel(
 ): RunTunnel {
   const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
   const dockerHost = target.hostKey.apply(async (hostKey) => {
-    const socket = socketFor(hostKey, "needs-PULUMI_RUN_PROGRAM=true.sock");
+    const socket = socketFor(hostKey, "docker.sock");
     const forwards = [
       { from: { socket }, to: "/var/run/docker.sock", docker: true },
       { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
     ];
-    // The providers can only say that their connection was closed.
+    // PostgreSQL's provider can only say that its connection was closed.
     const tell = (reason: string) => void pulumi.log.warn(reason);
     await openTunnel(known(target), forwards, tell).catch((error: unknown) => {
       throw new pulumi.RunError(error instanceof Error ? error.message : String(error));
@@ -48,7 +47,7 @@ function portOf(stack: string): number {
 }
 
 /**
- * Resolves once all values are known. In the preview of a droplet that is still to be made they never are, and then it
+ * Resolves once all values are known. Where there is no droplet, in a preview or for a refresh, they never are, and then it
  * fails: whoever asks through the tunnel would wait for ever.
  */
 async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T): Promise<{ [K in keyof T]: string }> {
@@ -58,7 +57,7 @@ async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T
   };
   if (!(await all.isKnown)) {
     throw new Error(
-      "the droplet is still to be made or replaced, so what is on it cannot be looked at in this preview. Preview without --refresh.",
+      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. It is made by pulumi up, without --refresh.",
     );
   }
   return all.promise();

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { promisify } from "node:util";
+import { isDeepStrictEqual, promisify } from "node:util";
 
 import { error, type Finding, REFRESH, should } from "./finding.ts";
 
@@ -16,6 +16,7 @@ export interface Step {
 
 interface Found {
   inputs?: Record<string, unknown>;
+  outputs?: Record<string, unknown>;
 }
 
 /** All that DigitalOcean keeps for the stack, asked of the engine's own provider; Docker and PostgreSQL are seen inside. */
@@ -40,16 +41,41 @@ export async function compareCloud(stack: string): Promise<Finding[]> {
 export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): Finding[] {
   const path = `cloud.${urn.slice(urn.lastIndexOf("::") + 2)}`;
   if (op === "delete") return [error(path, "is not there, it should be", REFRESH)];
-  return Object.keys(detailedDiff ?? {}).map((property) => {
-    const [found, expected] = [at(newState?.inputs, property), at(oldState?.inputs, property)];
-    const message =
-      expected === undefined
-        ? `unexpected ${JSON.stringify(found)}`
-        : found === undefined
-          ? `missing ${JSON.stringify(expected)}`
-          : should(found, expected);
+  return Object.entries(detailedDiff ?? {}).map(([property, { kind }]) => {
+    const message = kind.startsWith("add")
+      ? `unexpected ${JSON.stringify(only(property, newState, oldState))}`
+      : kind.startsWith("delete")
+        ? `missing ${JSON.stringify(only(property, oldState, newState))}`
+        : should(valueAt(property, newState), valueAt(property, oldState));
     return error(`${path}.${property}`, message, REFRESH);
   });
+}
+
+/** The value at a path that one state has and the other has not. In a list that is a set the places do not tell which. */
+function only(property: string, one: Found | undefined, other: Found | undefined): unknown {
+  const value = valueAt(property, one);
+  const list = property.replace(/\[\d+\]$/, "");
+  const [items, others] = [at(one?.outputs, list), at(other?.outputs, list)];
+  if (list === property || !Array.isArray(items) || !Array.isArray(others)) return value;
+  const known = new Set(others.map((item) => JSON.stringify(item)));
+  const alone = items.filter((item) => !known.has(JSON.stringify(item))).map(bare);
+  return alone.find((item) => isDeepStrictEqual(item, value)) ?? alone[0] ?? value;
+}
+
+/**
+ * The value at a path as a program would declare it. A provider keeps a list of inputs as long as it was, so what somebody
+ * has added is among the outputs only.
+ */
+function valueAt(property: string, state: Found | undefined): unknown {
+  return at(state?.inputs, property) ?? bare(at(state?.outputs, property));
+}
+
+/** Without the lists and texts that are empty, which a program leaves out. */
+function bare(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).filter(([, member]) => member !== "" && !(Array.isArray(member) && member.length === 0)),
+  );
 }
 
 /** The value at a path such as `inboundRules[3].portRange`. */

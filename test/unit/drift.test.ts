@@ -88,6 +88,29 @@ describe("a step of the engine's preview", () => {
     ]);
   });
 
+  it("finds in the outputs what was added: a provider keeps a list of inputs as long as it was, and a set has no order", () => {
+    const rule = { port: "22", from: ["a", "b"], tags: [] };
+    const step = {
+      op: "update",
+      urn,
+      oldState: { inputs: { rules: [{ port: "22", from: ["a", "b"] }] }, outputs: { rules: [rule] } },
+      newState: {
+        inputs: { rules: [{ port: "22", from: ["a", "c"] }] },
+        outputs: {
+          rules: [
+            { ...rule, from: ["a", "c", "b"] },
+            { port: "5432", from: ["d"], tags: [] },
+          ],
+        },
+      },
+      detailedDiff: { "rules[0].from[1]": { kind: "add" }, "rules[1]": { kind: "add" } },
+    };
+    expect(fromStep(step).map(({ path, message }) => `${path}: ${message}`)).toEqual([
+      'cloud.convex-firewall.rules[0].from[1]: unexpected "c"',
+      'cloud.convex-firewall.rules[1]: unexpected {"port":"5432","from":["d"]}',
+    ]);
+  });
+
   it("tells of what is gone, and says nothing of what is the same", () => {
     expect(fromStep({ op: "delete", urn }).map(({ message }) => message)).toEqual(["is not there, it should be"]);
     expect(fromStep({ op: "refresh", urn, detailedDiff: null })).toEqual([]);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { deleteLostDroplet } from "../../recovery/droplet.ts";
+import { deleteLostDroplet, switchOffDeafDroplet } from "../../recovery/droplet.ts";
 import { configure, mockEngine } from "./program.ts";
 
 const REFUSED = "Error creating droplet: POST …/v2/droplets: 422 Invalid volume allocations";
@@ -46,6 +46,37 @@ async function afterFailure(failedOperation: string, error: string): Promise<boo
 function deletions(): string[] {
   return calls.filter((call) => call.startsWith("DELETE"));
 }
+
+describe("a droplet that cannot be deleted", () => {
+  const afterDeletion = async (error: string, failedOperation = "delete") =>
+    await switchOffDeafDroplet("convex").callback({
+      urn: "urn:pulumi:dev::convex-droplet::digitalocean:index/droplet:Droplet::convex-droplet",
+      id: "7",
+      name: "convex-droplet",
+      type: "digitalocean:index/droplet:Droplet",
+      failedOperation,
+      errors: [error],
+    });
+  const DEAF =
+    "Error waiting for droplet (7) to become off: timeout while waiting for state to become 'off' (last state: 'active', timeout: 1m0s)";
+
+  it("is tried again once it is switched off, where it does not shut down", async () => {
+    holder = { id: 7, name: "convex-dev", status: "off", locked: false };
+    expect(await afterDeletion(DEAF)).toBe(true);
+    expect(calls).toEqual([
+      "POST https://api.digitalocean.com/v2/droplets/7/actions",
+      "GET https://api.digitalocean.com/v2/droplets/7",
+    ]);
+  });
+
+  it.each([
+    ["delete", "Error deleting droplet: 500"],
+    ["create", DEAF],
+  ])("is left alone otherwise: %s, %s", async (operation, error) => {
+    expect(await afterDeletion(error, operation)).toBe(false);
+    expect(calls).toEqual([]);
+  });
+});
 
 describe("a droplet that cannot be made", () => {
   it("is tried again once the lost one that holds its volume is deleted", async () => {
