@@ -1,0 +1,119 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { eventually, type Run, TestCloud } from "./harness.ts";
+import { readRow, writeRow } from "./probe.ts";
+
+const STACK = "dead";
+
+let cloud: TestCloud;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
+  // As in a terminal that outlived the login it was opened in.
+  const words = ["up", "--yes", "--skip-preview", "--stack", STACK];
+  const up = await cloud.pulumi(words, { SSH_AUTH_SOCK: "/nowhere/agent.sock" });
+  expect(up.exitCode, up.all).toBe(0);
+  await writeRow((await cloud.outputs(STACK))["backendUrl"] ?? "", "kept", "through it all");
+});
+
+afterAll(() => cloud[Symbol.asyncDispose]());
+
+const replace = () => cloud.up(STACK, "--replace", "**convex-droplet");
+
+/** A preview ends in seconds or it waits for a machine that does not answer. */
+async function preview(...args: string[]): Promise<Run> {
+  const started = Date.now();
+  const run = await cloud.pulumi(["preview", "--stack", STACK, ...args]);
+  expect(run.exitCode, run.all).toBe(0);
+  expect(Date.now() - started).toBeLessThan(60_000);
+  return run;
+}
+
+async function expectServing(): Promise<void> {
+  const { backendUrl = "" } = await cloud.outputs(STACK);
+  await eventually("the backend to serve what it was given before", 60, async () => {
+    expect(await readRow(backendUrl, "kept")).toBe("through it all");
+  });
+}
+
+async function only(kind: string, route: string): Promise<string> {
+  const { [kind]: found = [] } = (await (await cloud.cloud("GET", route)).json()) as Record<
+    string,
+    { id: string | number }[]
+  >;
+  expect(found).toHaveLength(1);
+  return `${route}/${found[0]?.id ?? ""}`;
+}
+
+// Each test goes on where the one before ended.
+describe("a droplet that is off", () => {
+  it("keeps nobody from a preview, nor from an up that changes nothing", async () => {
+    await cloud.switchDroplet("off");
+    expect((await preview("--expect-no-changes")).all).toContain("28 unchanged");
+    const up = await cloud.up(STACK, "--expect-no-changes");
+    expect(up.exitCode, up.all).toBe(0);
+  });
+
+  it("is replaced, and its data is kept", async () => {
+    expect((await preview("--replace", "**convex-droplet")).all).toContain("to replace");
+    const up = await replace();
+    expect(up.exitCode, up.all).toBe(0);
+    await expectServing();
+  });
+});
+
+it("a droplet that lets nobody in over SSH keeps nobody from a preview", async () => {
+  const route = await only("firewalls", "/v2/firewalls");
+  const { firewall } = (await (await cloud.cloud("GET", route)).json()) as {
+    firewall: { inbound_rules: { ports: string }[] };
+  };
+  const closed = firewall.inbound_rules.filter(({ ports }) => ports !== "22");
+  await cloud.cloud("PUT", route, { ...firewall, inbound_rules: closed });
+  expect((await preview("--expect-no-changes")).all).toContain("28 unchanged");
+  await cloud.cloud("PUT", route, firewall);
+});
+
+it("a droplet that does not listen to its shutdown is switched off and replaced", async () => {
+  await cloud.fault({ kind: "action", action: "shutdown" });
+  const up = await replace();
+  expect(up.exitCode, up.all).toBe(0);
+  expect(up.all).toContain("does not shut down in order. Switching it off");
+  await expectServing();
+});
+
+it("a droplet that somebody destroyed is made again by one up that refreshes", async () => {
+  await cloud.cloud("DELETE", await only("droplets", "/v2/droplets"));
+  await eventually("the droplet to be gone", 60, async () => {
+    expect(await (await cloud.cloud("GET", "/v2/droplets")).json()).toMatchObject({ droplets: [] });
+  });
+  await preview();
+  const up = await cloud.up(STACK, "--refresh", "--run-program");
+  expect(up.exitCode, up.all).toBe(0);
+  await expectServing();
+});
+
+describe("a stack of which somebody deleted parts", () => {
+  it("is destroyed, its droplet off, by the commands that the failure names", async () => {
+    await cloud.switchDroplet("off");
+    for (const [kind, route] of [
+      ["firewalls", "/v2/firewalls"],
+      ["ssh_keys", "/v2/account/keys"],
+    ] as const) {
+      await cloud.cloud("DELETE", await only(kind, route));
+    }
+    const destroy = () => cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]);
+    const failed = await destroy();
+    expect(failed.exitCode).not.toBe(0);
+    const [, target] = /convex-firewall: is gone .*: pulumi refresh --target '([^']+)'/.exec(failed.all) ?? [];
+    expect(target, failed.all).toBeDefined();
+    const refresh = await cloud.pulumi([
+      ...["refresh", "--yes", "--skip-preview", "--stack", STACK],
+      ...["--target", target ?? ""],
+    ]);
+    expect(refresh.exitCode, refresh.all).toBe(0);
+    const destroyed = await destroy();
+    expect(destroyed.exitCode, destroyed.all).toBe(0);
+    expect(await (await cloud.cloud("GET", "/v2/volumes")).json()).toMatchObject({ volumes: [] });
+  });
+});
