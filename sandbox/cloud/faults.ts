@@ -2,7 +2,7 @@ import { once, EventEmitter } from "node:events";
 
 import type { FastifyInstance } from "fastify";
 
-import { ApiError, notFound, unprocessable } from "./errors.ts";
+import { notFound, unprocessable } from "./errors.ts";
 import { Fields } from "./fields.ts";
 
 /** A request to the API that fails or is late. */
@@ -98,12 +98,6 @@ export class Faults {
     if (fault) fault.remaining--;
     return fault;
   }
-}
-
-/** The error that a fault answers a request with. */
-export function faultError(status: number, message = "The sandbox was told to fail this request."): ApiError {
-  const id = { 429: "too_many_requests", 503: "service_unavailable" }[status] ?? "server_error";
-  return new ApiError(status, id, message);
 }
 
 export function faultRoutes(api: FastifyInstance, faults: Faults): void {

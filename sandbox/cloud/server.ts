@@ -8,8 +8,8 @@ import { accountRoutes } from "./account.ts";
 import { actionRoutes } from "./actions.ts";
 import type { Cloud } from "./cloud.ts";
 import { dropletRoutes } from "./droplets.ts";
-import { ApiError, notFound, notSimulated, tooManyRequests, unauthorized, unprocessable } from "./errors.ts";
-import { faultError, faultRoutes } from "./faults.ts";
+import { ApiError, badRequest, notFound, notSimulated, tooManyRequests, unauthorized, unprocessable } from "./errors.ts";
+import { faultRoutes } from "./faults.ts";
 import { firewallRoutes } from "./firewalls.ts";
 import { imageRoutes } from "./images.ts";
 import { keyRoutes } from "./keys.ts";
@@ -41,7 +41,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     try {
       done(null, text === "" ? undefined : JSON.parse(String(text)));
     } catch {
-      done(unprocessable("The request body: not JSON."));
+      done(badRequest("Your request body was malformed."));
     }
   });
 
@@ -66,7 +66,8 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     if (!fault) return;
     await sleep(fault.delayMilliseconds);
     if (fault.retryAfterSeconds !== undefined) void reply.header("retry-after", String(fault.retryAfterSeconds));
-    if (fault.status !== undefined) throw faultError(fault.status, fault.message);
+    if (fault.status === undefined) return;
+    throw new ApiError(fault.status, fault.message ?? "The sandbox was told to fail this request.");
   });
 
   api.addHook("onResponse", (request, reply, done) => {
@@ -77,7 +78,13 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   api.setErrorHandler((error, request, reply) => {
     const answer = asApiError(error);
     if (answer.status === 500) cloud.log(`request ${request.id}: ${String(error)}`);
-    void reply.code(answer.status).send({ id: answer.id, message: answer.message, request_id: request.id });
+    const { id, status, message } = answer;
+    // All errors have the common form, by the API reference's introduction; this one is described in another as well.
+    const ofTags = status === 400 && request.routeOptions.url === "/v2/tags";
+    void reply.code(status).send({
+      ...{ id, message, request_id: request.id },
+      ...(ofTags && { error: message, messages: null, root_causes: [message] }),
+    });
   });
 
   api.setNotFoundHandler((request) => {
@@ -109,5 +116,5 @@ function asApiError(error: unknown): ApiError {
   // The framework's own complaints about a request, such as an unknown content type.
   const { statusCode, message } = error as { statusCode?: number; message?: string };
   if (statusCode !== undefined && statusCode < 500) return unprocessable(message ?? "The request cannot be read.");
-  return new ApiError(500, "server_error", "Unexpected server-side error");
+  return new ApiError(500, "Unexpected server-side error");
 }

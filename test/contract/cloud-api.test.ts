@@ -152,6 +152,37 @@ describe("access", () => {
     expect(refusal(await post("/v2/tags", { name: 5 }))).toEqual(unprocessable("name must be a string."));
     expect(refusal(await post("/v2/tags", { name: null }))).toEqual(unprocessable("name must be present."));
   });
+
+  it.each([
+    ["POST", "/v2/account/keys"],
+    ["POST", "/v2/droplets"],
+    ["POST", "/v2/droplets/1/actions"],
+    ["POST", "/v2/firewalls"],
+    ["PUT", "/v2/firewalls/1"],
+    ["DELETE", "/v2/firewalls/1/rules"],
+    ["PATCH", "/v2/projects/default"],
+    ["POST", "/v2/tags"],
+    ["POST", "/v2/tags/web/resources"],
+    ["POST", "/v2/volumes"],
+    ["POST", "/v2/volumes/1/actions"],
+  ])("answers broken JSON with 400: %s %s", async (method, path) => {
+    const headers = { authorization: `Bearer ${cloud.token}`, "content-type": "application/json" };
+    const answer = await fetch(cloud.url + path, { method, headers, body: '{"name": "web",' });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      { id: "bad_request", message: "Your request body was malformed.", request_id: expect.stringMatching(UUID) as string },
+    ]);
+  });
+
+  it("gives the 400 of a new tag in the form that is described for it, too", async () => {
+    const headers = { authorization: `Bearer ${cloud.token}`, "content-type": "application/json" };
+    const answer = await fetch(`${cloud.url}/v2/tags`, { method: "POST", headers, body: "{" });
+    expect(await answer.json()).toMatchObject({
+      error: "Your request body was malformed.",
+      messages: null,
+      root_causes: ["Your request body was malformed."],
+    });
+  });
 });
 
 describe("lists", () => {
@@ -810,6 +841,24 @@ describe("faults", () => {
     await fault({ kind: "request", path: "account", status: 429, retry_after: 7 });
     const limited = await get("/v2/account");
     expect([limited.status, limited.headers.get("retry-after")]).toEqual([429, "7"]);
+  });
+
+  it.each([
+    [400, "bad_request"],
+    [401, "unauthorized"],
+    [403, "forbidden"],
+    [404, "not_found"],
+    [409, "conflict"],
+    [412, "precondition_failed"],
+    [422, "unprocessable_entity"],
+    [429, "too_many_requests"],
+    [500, "server_error"],
+    [502, "bad_gateway"],
+    [503, "service_unavailable"],
+    [504, "gateway_timeout"],
+  ])("have the short name of their status: %i is %s", async (status, id) => {
+    await fault({ kind: "request", path: "account", status });
+    expect(refusal(await get("/v2/account"))).toEqual([status, id, "The sandbox was told to fail this request."]);
   });
 
   it("delay a request", async () => {
