@@ -69,10 +69,11 @@ export function readDropletWork(droplet: DropletRecord, status: DropletRecord["s
     case "power_off":
       if (status === "off") throw unprocessable("Droplet is already powered off");
       return { kind, ...target };
-    case "shutdown":
     case "reboot":
       if (status === "off") throw unprocessable("Droplet is powered off");
       return { kind, ...target };
+    // Not refused for one that is off: the official provider sends it before each graceful delete and relies on that.
+    case "shutdown":
     case "power_cycle":
     case "enable_ipv6":
       return { kind, ...target };

@@ -394,6 +394,8 @@ describe("droplets", () => {
     expect(refusal(await post(`/v2/droplets/${id}/actions`, { type: "power_off" }))).toEqual(
       unprocessable("Droplet is already powered off"),
     );
+    expect(await act(id, { type: "shutdown" })).toMatchObject({ status: "completed", type: "shutdown" });
+    expect(await unlocked(id)).toMatchObject({ status: "off" });
     await act(id, { type: "power_on" });
     expect(await unlocked(id)).toMatchObject({ status: "active" });
     const machine = cloud.hypervisor.machines.get(id);
