@@ -90,6 +90,7 @@ export function readDropletWork(droplet: DropletRecord, status: DropletRecord["s
       return { kind, ...target, policy: readBackupPolicy(body) };
     case "change_backup_policy":
       if (!droplet.backup_policy) throw unprocessable("Backups are not enabled on this Droplet");
+      body.needing("backup_policy").object("backup_policy")?.needing("plan");
       return { kind, ...target, policy: readBackupPolicy(body) };
     default:
       if (NOT_SIMULATED.includes(kind)) throw notSimulated(`Droplet action ${kind}`);
@@ -110,10 +111,10 @@ function readResize(droplet: DropletRecord, status: DropletRecord["status"], bod
   return { kind: "resize", droplet_id: droplet.id, size: size.slug, disk };
 }
 
-/** The `backup_policy` of a request; weekly, on Sunday, at midnight where it does not say. */
+/** The `backup_policy` of a request; daily by the API reference, on Sunday if weekly, at midnight, where it does not say. */
 export function readBackupPolicy(body: Fields): BackupPolicy {
   const policy = body.object("backup_policy");
-  const plan = policy?.optionalText("plan") ?? "weekly";
+  const plan = policy?.optionalText("plan") ?? "daily";
   const weekday = policy?.optionalText("weekday") ?? "SUN";
   const hour = policy?.optionalInteger("hour") ?? 0;
   if (plan !== "daily" && plan !== "weekly") throw unprocessable("backup_policy.plan must be daily or weekly.");

@@ -87,6 +87,12 @@ export class Fields {
     return this.#list(name).map((item, index) => new Fields(item, `${this.#path}${name}[${index}].`));
   }
 
+  /** Refuses a body that has none of these fields. */
+  needing(...names: string[]): this {
+    if (!names.some((name) => this.has(name))) throw this.#wrong(names.join(" or "), "present");
+    return this;
+  }
+
   has(name: string): boolean {
     return (this.#values[name] ?? undefined) !== undefined;
   }

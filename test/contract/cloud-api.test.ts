@@ -444,6 +444,24 @@ describe("droplets", () => {
     expect((await post(`/v2/droplets/${id}/actions`, { type: "dance" })).status).toBe(422);
   });
 
+  it("are backed up daily unless told, and change their policy only to another", async () => {
+    const id = await createDroplet({ backups: true });
+    const policy = async () => (await get(`/v2/droplets/${id}/backups/policy`)).body.policy?.backup_policy;
+    const daily = { plan: "daily", hour: 0, window_length_hours: 4, retention_period_days: 7 };
+    expect(await policy()).toEqual(daily);
+    const change = (body: object) => post(`/v2/droplets/${id}/actions`, { type: "change_backup_policy", ...body });
+    expect(refusal(await change({}))).toEqual(unprocessable("backup_policy must be present."));
+    expect(refusal(await change({ backup_policy: {} }))).toEqual(unprocessable("backup_policy.plan must be present."));
+    await finished(await change({ backup_policy: { plan: "weekly", weekday: "MON", hour: 20 } }));
+    expect(await policy()).toMatchObject({ plan: "weekly", weekday: "MON", hour: 20, retention_period_days: 28 });
+    await act(id, { type: "disable_backups" });
+    expect(refusal(await change({ backup_policy: { plan: "daily" } }))).toEqual(
+      unprocessable("Backups are not enabled on this Droplet"),
+    );
+    await act(id, { type: "enable_backups" });
+    expect(await policy()).toEqual(daily);
+  });
+
   it("are listed by name and tag, and acted on and deleted by tag", async () => {
     const web = await createDroplet({ name: "web", tags: ["Front"] });
     await createDroplet({ name: "db" });
