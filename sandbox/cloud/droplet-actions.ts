@@ -23,6 +23,12 @@ const NOT_SIMULATED = [
   ],
 ];
 
+/** What may be done to all droplets of a tag at once; a sub-set, by the API reference. */
+const BY_TAG = [
+  ...["power_cycle", "power_on", "power_off", "shutdown"],
+  ...["enable_ipv6", "enable_backups", "disable_backups", "snapshot"],
+];
+
 const WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
@@ -52,7 +58,9 @@ export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
   api.post("/v2/droplets/actions", async (request, reply) => {
     const tag = queryParameter(request, "tag_name");
     if (tag === undefined) throw unprocessable("tag_name: is absent, must name the droplets to act on.");
-    const actions = await begin(taggedDroplets(store.state, tag), new Fields(request.body));
+    const body = new Fields(request.body);
+    if (!BY_TAG.includes(body.text("type"))) throw unprocessable("Unsupported action type");
+    const actions = await begin(taggedDroplets(store.state, tag), body);
     void reply.code(201);
     return { actions };
   });

@@ -151,10 +151,10 @@ export function dropletRoutes(api: FastifyInstance, cloud: Cloud): void {
   const { store } = cloud;
 
   api.get("/v2/droplets", async (request) => {
-    const name = queryParameter(request, "name");
+    const name = queryParameter(request, "name")?.toLowerCase();
     const tag = queryParameter(request, "tag_name");
     const found = queryParameter(request, "type") === "gpus" ? [] : taggedDroplets(store.state, tag);
-    const named = found.filter((droplet) => name === undefined || droplet.name === name);
+    const named = found.filter((droplet) => name === undefined || droplet.name.toLowerCase() === name);
     const page = paginate(request, "droplets", named);
     return { ...page, droplets: await views(cloud, page.droplets) };
   });

@@ -469,12 +469,31 @@ describe("droplets", () => {
       ((await get(`/v2/droplets?${query}`)).body.droplets as unknown as { id: number }[]).map(({ id }) => id);
     expect(await ids("tag_name=front")).toEqual([web]);
     expect(await ids("name=web")).toEqual([web]);
+    expect(await ids("name=WEB")).toEqual([web]);
+    expect(await ids("name=we")).toEqual([]);
     expect(await ids("")).toHaveLength(2);
     const actions = await post("/v2/droplets/actions?tag_name=front", { type: "power_off" });
     expect([actions.status, actions.body.actions]).toMatchObject([201, [{ type: "power_off", resource_id: web }]]);
     await unlocked(web);
     expect((await remove("/v2/droplets?tag_name=front")).status).toBe(204);
     await eventually("one is left", async () => (await ids("")).length === 1);
+  });
+
+  it.each([
+    ["power_cycle", 201],
+    ["power_on", 422],
+    ["power_off", 201],
+    ["shutdown", 201],
+    ["enable_ipv6", 201],
+    ["enable_backups", 201],
+    ["disable_backups", 201],
+    ["snapshot", 501],
+    ...["reboot", "rename", "resize", "rebuild", "restore", "password_reset", "change_kernel"].map((type) => [type, 422]),
+    ...["change_backup_policy", "enable_private_networking", "dance"].map((type) => [type, 422]),
+  ])("are acted on by tag in eight ways only: %s is answered %i", async (type, status) => {
+    await createDroplet({ tags: ["web"] });
+    const details = { name: "db", size: "s-4vcpu-8gb", backup_policy: { plan: "daily" } };
+    expect((await post("/v2/droplets/actions?tag_name=web", { type, ...details })).status).toBe(status);
   });
 
   it("are created several at once", async () => {
