@@ -94,7 +94,6 @@ export async function currentStatus(cloud: Cloud, droplet: DropletRecord): Promi
 export async function dropletView(cloud: Cloud, droplet: DropletRecord) {
   const { state } = cloud.store;
   const size = sizeOf(droplet.size);
-  const prefix = cloud.home.addressPrefix;
   return {
     id: droplet.id,
     name: droplet.name,
@@ -114,28 +113,34 @@ export async function dropletView(cloud: Cloud, droplet: DropletRecord) {
     volume_ids: volumesOf(state, droplet.id),
     size,
     size_slug: size.slug,
-    networks: {
-      v4: [
-        {
-          ip_address: privateAddress(droplet.host),
-          netmask: "255.255.240.0",
-          gateway: privateAddress(0),
-          type: "private",
-        },
-        {
-          ip_address: droplet.public_address,
-          netmask: "255.255.255.0",
-          gateway: publicAddress(prefix, 0),
-          type: "public",
-        },
-      ],
-      v6: droplet.features.includes("ipv6")
-        ? [{ ip_address: v6Address(droplet.host), netmask: 64, gateway: v6Address(0), type: "public" }]
-        : [],
-    },
+    networks: networksOf(droplet, cloud.home.addressPrefix),
     region: regionOf(droplet.region),
     tags: droplet.tags,
     vpc_uuid: droplet.vpc_uuid,
+  };
+}
+
+/** The addresses as clients see them: a droplet has none until it is active, which is what the official provider waits for. */
+function networksOf(droplet: DropletRecord, prefix: string) {
+  if (droplet.status === "new") return { v4: [], v6: [] };
+  return {
+    v4: [
+      {
+        ip_address: privateAddress(droplet.host),
+        netmask: "255.255.240.0",
+        gateway: privateAddress(0),
+        type: "private",
+      },
+      {
+        ip_address: droplet.public_address,
+        netmask: "255.255.255.0",
+        gateway: publicAddress(prefix, 0),
+        type: "public",
+      },
+    ],
+    v6: droplet.features.includes("ipv6")
+      ? [{ ip_address: v6Address(droplet.host), netmask: 64, gateway: v6Address(0), type: "public" }]
+      : [],
   };
 }
 

@@ -284,7 +284,7 @@ describe("droplets", () => {
     });
     const droplet = created.body.droplet;
     expect(created.status).toBe(202);
-    expect(droplet).toMatchObject({ status: "new", locked: true });
+    expect(droplet).toMatchObject({ status: "new", locked: true, networks: { v4: [], v6: [] } });
     expect(Number(droplet?.id)).toBeGreaterThan(500_000_000);
     const action = created.body.links?.actions?.[0];
     expect(action).toEqual({
@@ -481,6 +481,7 @@ describe("droplets", () => {
 
   it.each([
     ["power_cycle", 201],
+    // The droplet is on already.
     ["power_on", 422],
     ["power_off", 201],
     ["shutdown", 201],
@@ -925,7 +926,10 @@ describe("faults", () => {
       const { body: listed } = await get("/_control/faults");
       return (listed.faults?.[0]?.remaining as unknown) === 0;
     });
-    expect((await get(`/v2/droplets/${droplet}`)).body.droplet).toMatchObject({ status: "new", locked: true });
+    expect((await get(`/v2/droplets/${droplet}`)).body.droplet).toMatchObject({
+      ...{ status: "new", locked: true },
+      networks: { v4: [], v6: [] },
+    });
     expect(cloud.hypervisor.machines.size).toBe(0);
     expect((await remove(`/_control/faults/${id}`)).status).toBe(204);
     expect(await unlocked(droplet)).toMatchObject({ status: "active" });
