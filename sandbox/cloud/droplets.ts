@@ -15,7 +15,7 @@ import { assignToDefault } from "./projects.ts";
 import { findRegion, regionOf } from "./regions.ts";
 import { findSize, sizeOf } from "./sizes.ts";
 import type { CloudState } from "./state.ts";
-import { ensureTags } from "./tags.ts";
+import { ensureTags, recordedTag } from "./tags.ts";
 import { timestamp } from "./time.ts";
 import { findVolume, MAX_VOLUMES_PER_DROPLET, volumesOf } from "./volumes.ts";
 
@@ -194,7 +194,7 @@ export function dropletRoutes(api: FastifyInstance, cloud: Cloud): void {
     const tag = queryParameter(request, "tag_name");
     if (tag === undefined) throw unprocessable("tag_name: is absent, must name the droplets to delete.");
     const actions = await store.change((draft) =>
-      taggedDroplets(draft, tag).map((droplet) => beginDestroy(draft, droplet)),
+      taggedDroplets(draft, recordedTag(draft, tag)).map((droplet) => beginDestroy(draft, droplet)),
     );
     for (const action of actions) cloud.actions.start(action);
     return reply.code(204).send();

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { notSimulated, unprocessable } from "./errors.ts";
 import type { Fields } from "./fields.ts";
 import type { CloudState } from "./state.ts";
-import { ensureTags } from "./tags.ts";
+import { existingTags } from "./tags.ts";
 
 export interface Rule {
   protocol: "tcp" | "udp" | "icmp";
@@ -33,14 +33,14 @@ export interface RuleSet {
 }
 
 /** The rules of a request, in the form the API shows them. */
-export function readRules(draft: CloudState, body: Fields): RuleSet {
+export function readRules(state: CloudState, body: Fields): RuleSet {
   return {
     inbound_rules: body
       .objects("inbound_rules")
-      .map((rule) => ({ ...readRule(rule), sources: readPeers(draft, rule, "sources") })),
+      .map((rule) => ({ ...readRule(rule), sources: readPeers(state, rule, "sources") })),
     outbound_rules: body
       .objects("outbound_rules")
-      .map((rule) => ({ ...readRule(rule), destinations: readPeers(draft, rule, "destinations") })),
+      .map((rule) => ({ ...readRule(rule), destinations: readPeers(state, rule, "destinations") })),
   };
 }
 
@@ -72,14 +72,14 @@ function readPorts(protocol: string, ports: string | undefined): string {
   return ports;
 }
 
-function readPeers(draft: CloudState, rule: Fields, side: "sources" | "destinations"): Peers {
+function readPeers(state: CloudState, rule: Fields, side: "sources" | "destinations"): Peers {
   const fields = rule.object(side);
   for (const other of ["load_balancer_uids", "kubernetes_ids"]) {
     if (fields && fields.texts(other).length > 0) throw notSimulated(`A firewall rule with ${other}`);
   }
   const addresses = fields?.texts("addresses") ?? [];
   const dropletIds = fields?.integers("droplet_ids") ?? [];
-  const tags = ensureTags(draft, fields?.texts("tags") ?? []);
+  const tags = existingTags(state, fields?.texts("tags") ?? []);
   if (addresses.length + dropletIds.length + tags.length === 0) throw unprocessable(`${side} must not be empty.`);
   if (!addresses.every(isAddressOrNetwork)) throw unprocessable("invalid address");
   return {

@@ -9,7 +9,7 @@ import type { RuleSet } from "./firewall-rules.ts";
 import { readRules, withoutRules } from "./firewall-rules.ts";
 import { paginate } from "./pagination.ts";
 import type { CloudState } from "./state.ts";
-import { ensureTags } from "./tags.ts";
+import { existingTags } from "./tags.ts";
 import { timestamp } from "./time.ts";
 
 export interface FirewallRecord extends RuleSet {
@@ -120,7 +120,7 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 
   part("tags", (firewall, draft, body, add) => {
-    firewall.tags = addOrRemove(firewall.tags, ensureTags(draft, body.texts("tags")), add);
+    firewall.tags = addOrRemove(firewall.tags, existingTags(draft, body.texts("tags")), add);
   });
 
   part("rules", (firewall, draft, body, add) => {
@@ -139,26 +139,26 @@ function addOrRemove<T>(items: T[], named: T[], add: boolean): T[] {
 }
 
 /** The part of a firewall that its owner says. */
-function readFirewall(draft: CloudState, body: Fields) {
+function readFirewall(state: CloudState, body: Fields) {
   return {
     name: body.text("name"),
-    ...readRules(draft, body),
+    ...readRules(state, body),
     droplet_ids: body.integers("droplet_ids"),
-    tags: ensureTags(draft, body.texts("tags")),
+    tags: existingTags(state, body.texts("tags")),
   };
 }
 
-function checkFirewall(draft: CloudState, firewall: FirewallRecord): void {
-  if (!/^[a-zA-Z0-9][a-zA-Z0-9.-]{0,254}$/.test(firewall.name)) {
-    throw unprocessable("name must be letters, digits, dots and dashes only, the first a letter or digit");
+function checkFirewall(state: CloudState, firewall: FirewallRecord): void {
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9.-]{1,254}$/.test(firewall.name)) {
+    throw unprocessable("name must be two or more letters, digits, dots and dashes, the first a letter or digit");
   }
-  if (draft.firewalls.some((other) => other.id !== firewall.id && other.name === firewall.name)) {
+  if (state.firewalls.some((other) => other.id !== firewall.id && other.name === firewall.name)) {
     throw conflict("duplicate name");
   }
   if (firewall.inbound_rules.length + firewall.outbound_rules.length === 0) {
     throw unprocessable("must provide at least one inbound or outbound rule");
   }
   for (const id of firewall.droplet_ids) {
-    if (!draft.droplets.some((droplet) => droplet.id === id)) throw unprocessable(`droplet ${id} not found`);
+    if (!state.droplets.some((droplet) => droplet.id === id)) throw unprocessable(`droplet ${id} not found`);
   }
 }

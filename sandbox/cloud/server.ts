@@ -8,7 +8,15 @@ import { accountRoutes } from "./account.ts";
 import { actionRoutes } from "./actions.ts";
 import type { Cloud } from "./cloud.ts";
 import { dropletRoutes } from "./droplets.ts";
-import { ApiError, badRequest, notFound, notSimulated, tooManyRequests, unauthorized, unprocessable } from "./errors.ts";
+import {
+  ApiError,
+  badRequest,
+  notFound,
+  notSimulated,
+  tooManyRequests,
+  unauthorized,
+  unprocessable,
+} from "./errors.ts";
 import { faultRoutes } from "./faults.ts";
 import { firewallRoutes } from "./firewalls.ts";
 import { imageRoutes } from "./images.ts";

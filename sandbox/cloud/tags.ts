@@ -12,8 +12,8 @@ import { recordedVolume } from "./volumes.ts";
 const NOT_SIMULATED = ["image", "volume_snapshot", "database", "load_balancer"];
 
 /**
- * The account's own spelling of the tags named, each once; tags that are new are made, as the API does wherever a
- * request names one. Tags are the same whatever the case of their letters.
+ * The account's own spelling of the tags named, each once; tags that are new are made, as the API does where a request
+ * names one to put it on a droplet or a volume. Tags are the same whatever the case of their letters.
  */
 export function ensureTags(draft: CloudState, names: string[]): string[] {
   const tags = names.map((name) => {
@@ -28,11 +28,21 @@ export function ensureTags(draft: CloudState, names: string[]): string[] {
   return [...new Set(tags)];
 }
 
+/** The account's own spelling of the tags that a firewall names, each once: "must exist in order to be referenced". */
+export function existingTags(state: CloudState, names: string[]): string[] {
+  const tags = names.map((name) => {
+    const tag = findTag(state, name);
+    if (tag === undefined) throw unprocessable(`tag ${name} not found`);
+    return tag;
+  });
+  return [...new Set(tags)];
+}
+
 function findTag(state: CloudState, name: string): string | undefined {
   return state.tags.find((tag) => tag.toLowerCase() === name.toLowerCase());
 }
 
-function recordedTag(state: CloudState, name: string): string {
+export function recordedTag(state: CloudState, name: string): string {
   const tag = findTag(state, name);
   if (tag === undefined) throw notFound();
   return tag;

@@ -7,6 +7,7 @@ import { unprocessable } from "./errors.ts";
 import { Fields } from "./fields.ts";
 import { paginate } from "./pagination.ts";
 import type { CloudState } from "./state.ts";
+import { ensureTags } from "./tags.ts";
 import type { VolumeRecord } from "./volumes.ts";
 import { MAX_VOLUME_GIGABYTES, MAX_VOLUMES_PER_DROPLET, recordedVolume, volumeByName, volumesOf } from "./volumes.ts";
 
@@ -20,7 +21,11 @@ export function volumeActionRoutes(api: FastifyInstance, cloud: Cloud): void {
   const begin = async (find: (state: CloudState) => VolumeRecord, body: Fields) => {
     const action = await store.change((draft) => {
       const volume = find(draft);
-      return beginAction(draft, volume.region, readVolumeWork(draft, volume, body));
+      const work = readVolumeWork(draft, volume, body);
+      // Only an attachment may name tags, and they are the volume's.
+      if (work.kind === "attach_volume")
+        volume.tags = [...new Set([...volume.tags, ...ensureTags(draft, body.texts("tags"))])];
+      return beginAction(draft, volume.region, work);
     });
     cloud.actions.start(action);
     return { action: actionView(action) };

@@ -170,7 +170,11 @@ describe("access", () => {
     const answer = await fetch(cloud.url + path, { method, headers, body: '{"name": "web",' });
     expect([answer.status, await answer.json()]).toMatchObject([
       400,
-      { id: "bad_request", message: "Your request body was malformed.", request_id: expect.stringMatching(UUID) as string },
+      {
+        id: "bad_request",
+        message: "Your request body was malformed.",
+        request_id: expect.stringMatching(UUID) as string,
+      },
     ]);
   });
 
@@ -489,7 +493,10 @@ describe("droplets", () => {
     ["enable_backups", 201],
     ["disable_backups", 201],
     ["snapshot", 501],
-    ...["reboot", "rename", "resize", "rebuild", "restore", "password_reset", "change_kernel"].map((type) => [type, 422]),
+    ...["reboot", "rename", "resize", "rebuild", "restore", "password_reset", "change_kernel"].map((type) => [
+      type,
+      422,
+    ]),
     ...["change_backup_policy", "enable_private_networking", "dance"].map((type) => [type, 422]),
   ])("are acted on by tag in eight ways only: %s is answered %i", async (type, status) => {
     await createDroplet({ tags: ["web"] });
@@ -677,6 +684,7 @@ describe("volumes", () => {
 
 describe("firewalls", () => {
   it("hold for their droplets and those of their tags, now and later", async () => {
+    for (const name of ["web", "db"]) await post("/v2/tags", { name });
     const one = await createDroplet();
     const created = await post("/v2/firewalls", {
       name: "edge",
@@ -732,6 +740,7 @@ describe("firewalls", () => {
 
   it("change whole, and by their droplets, tags and rules", async () => {
     const id = await createDroplet();
+    await post("/v2/tags", { name: "web" });
     const created = await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
     const path = `/v2/firewalls/${textOf(created.body.firewall?.id)}`;
     const web = { protocol: "tcp", ports: "443", sources: ANYWHERE };
@@ -751,6 +760,27 @@ describe("firewalls", () => {
     expect(replaced.body.firewall).toMatchObject({ name: "edge-2", inbound_rules: [SSH_RULE], tags: [] });
     expect((await remove(path)).status).toBe(204);
     await eventually("none holds", () => cloud.hypervisor.firewalls.length === 0);
+  });
+
+  it("name only tags that are there, and make none", async () => {
+    const unknown = unprocessable("tag web not found");
+    const tagged = { ...SSH_RULE, sources: { tags: ["web"] } };
+    const outbound = { protocol: "tcp", ports: "all", destinations: { tags: ["web"] } };
+    const firewall = { name: "edge", inbound_rules: [SSH_RULE] };
+    expect(refusal(await post("/v2/firewalls", { ...firewall, tags: ["web"] }))).toEqual(unknown);
+    expect(refusal(await post("/v2/firewalls", { ...firewall, inbound_rules: [tagged] }))).toEqual(unknown);
+    expect(refusal(await post("/v2/firewalls", { ...firewall, outbound_rules: [outbound] }))).toEqual(unknown);
+    const created = await post("/v2/firewalls", firewall);
+    const path = `/v2/firewalls/${textOf(created.body.firewall?.id)}`;
+    expect(refusal(await put(path, { ...firewall, tags: ["web"] }))).toEqual(unknown);
+    for (const call of [post, remove]) {
+      expect(refusal(await call(`${path}/tags`, { tags: ["web"] }))).toEqual(unknown);
+      expect(refusal(await call(`${path}/rules`, { inbound_rules: [tagged] }))).toEqual(unknown);
+    }
+    expect((await get("/v2/tags")).body.tags).toEqual([]);
+    await post("/v2/tags", { name: "Web" });
+    expect((await post(`${path}/tags`, { tags: ["web"] })).status).toBe(204);
+    expect((await get(path)).body.firewall?.tags).toEqual(["Web"]);
   });
 
   it("show that the machine room refused them, and recover", async () => {
@@ -775,6 +805,7 @@ describe("firewalls", () => {
       "ports: is 90-80, must be a port, a range such as 8000-9000, or all.",
     ],
     ["droplet", { droplet_ids: [7] }, "droplet 7 not found"],
+    ["name", { name: "e" }, "name must be two or more letters, digits, dots and dashes, the first a letter or digit"],
   ])("refuse wrong %s", async (_what, overrides, message) => {
     const firewall = { name: "edge", inbound_rules: [SSH_RULE], ...overrides };
     expect(refusal(await post("/v2/firewalls", firewall))).toEqual(unprocessable(message));
@@ -811,6 +842,20 @@ describe("tags", () => {
     expect((await remove("/v2/tags/web")).status).toBe(204);
     expect((await get(`/v2/droplets/${droplet}`)).body.droplet?.tags).toEqual([]);
     expect((await get("/v2/tags/web")).status).toBe(404);
+  });
+
+  it("are made by the droplet, the volume or the attachment that names them, and by no removal", async () => {
+    const droplet = await createDroplet({ tags: ["on-droplet"] });
+    const volume = await createVolume({ tags: ["on-volume"] });
+    await actOnVolume(volume, { type: "attach", droplet_id: droplet, tags: ["on-attachment"] });
+    expect((await get(`/v2/volumes/${volume}`)).body.volume?.tags).toEqual(["on-volume", "on-attachment"]);
+    const resources = [{ resource_id: volume, resource_type: "volume" }];
+    for (const call of [post, remove]) {
+      expect((await call("/v2/tags/none/resources", { resources })).status).toBe(404);
+    }
+    expect((await remove("/v2/droplets?tag_name=none")).status).toBe(404);
+    const { tags } = (await get("/v2/tags")).body as unknown as { tags: { name: string }[] };
+    expect(tags.map(({ name }) => name)).toEqual(["on-droplet", "on-volume", "on-attachment"]);
   });
 
   it("are well-formed, and name what is there", async () => {

@@ -412,6 +412,7 @@ describe("Firewall", () => {
     await expect.poll(() => cloud.hypervisor.firewalls).toHaveLength(1);
     expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual([]);
 
+    await cloud.call("POST", "/v2/tags", { name: "convex" });
     const wanted = { name: "other", dropletIds: [], tags: ["convex"], inboundRules: [ssh, web], outboundRules: [] };
     expect(await plugin.diff(made, wanted)).toMatchObject({
       diffs: ["name", "dropletIds", "tags", "inboundRules", "outboundRules"],
