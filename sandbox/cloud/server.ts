@@ -56,14 +56,18 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   api.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-request-id", request.id);
     const path = pathOf(request);
-    if (path !== HEALTH_PATH && request.headers.authorization !== `Bearer ${token}`) {
+    const known = path === HEALTH_PATH || request.headers.authorization === `Bearer ${token}`;
+    const now = Date.now() / 1000;
+    if (!path.startsWith("/v2/")) {
+      done(known ? undefined : unauthorized());
+    } else if (!known) {
+      // The limit is a token's own, so a wrong one takes nothing of it; but every answer tells it.
+      void reply.headers(limiter.headers(now));
       done(unauthorized());
-    } else if (path.startsWith("/v2/")) {
-      const { admitted, headers } = limiter.take(Date.now() / 1000);
+    } else {
+      const { admitted, headers } = limiter.take(now);
       void reply.headers(headers);
       done(admitted ? undefined : tooManyRequests());
-    } else {
-      done();
     }
   });
 
@@ -75,6 +79,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     await sleep(fault.delayMilliseconds);
     if (fault.retryAfterSeconds !== undefined) void reply.header("retry-after", String(fault.retryAfterSeconds));
     if (fault.status === undefined) return;
+    if (fault.status === 429) void reply.header("ratelimit-remaining", "0");
     throw new ApiError(fault.status, fault.message ?? "The sandbox was told to fail this request.");
   });
 

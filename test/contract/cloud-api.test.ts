@@ -109,6 +109,12 @@ describe("access", () => {
     ]);
     const wrong = await fetch(`${cloud.url}/v2/account`, { headers: { authorization: `Bearer ${"x".repeat(71)}` } });
     expect(wrong.status).toBe(401);
+    expect((await get("/v2/account")).headers.get("ratelimit-remaining")).toBe("999999");
+    for (const refused of [none, wrong]) {
+      expect(refused.headers.get("ratelimit-limit")).toBe("1000000");
+      expect(refused.headers.get("ratelimit-remaining")).toBe("1000000");
+      expect(Number(refused.headers.get("ratelimit-reset")) - Date.now() / 1000).toBeGreaterThan(3500);
+    }
     const control = await fetch(`${cloud.url}/_control/faults`);
     expect(control.status).toBe(401);
   });
@@ -136,8 +142,18 @@ describe("access", () => {
     const refused = await limited.call("GET", "/v2/account");
     expect(refusal(refused)).toEqual([429, "too_many_requests", "API Rate limit exceeded."]);
     expect(refused.headers.get("ratelimit-limit")).toBe("5000");
-    expect(refused.headers.get("ratelimit-remaining")).toBe("4997");
+    expect(refused.headers.get("ratelimit-remaining")).toBe("0");
     expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(55);
+  });
+
+  it("answers 429 without retry-after beyond the limit of an hour", async () => {
+    await using other = await temporaryHome();
+    await using limited = await serveTestCloud(other, undefined, { perHour: 2, perMinute: 2 });
+    for (let request = 0; request < 2; request++) expect((await limited.call("GET", "/v2/account")).status).toBe(200);
+    const refused = await limited.call("GET", "/v2/account");
+    expect(refusal(refused)).toEqual([429, "too_many_requests", "API Rate limit exceeded."]);
+    expect(refused.headers.get("ratelimit-remaining")).toBe("0");
+    expect(refused.headers.get("retry-after")).toBeNull();
   });
 
   it("says so of what it does not simulate", async () => {
@@ -926,6 +942,7 @@ describe("faults", () => {
     await fault({ kind: "request", path: "account", status: 429, retry_after: 7 });
     const limited = await get("/v2/account");
     expect([limited.status, limited.headers.get("retry-after")]).toEqual([429, "7"]);
+    expect(limited.headers.get("ratelimit-remaining")).toBe("0");
   });
 
   it.each([
