@@ -60,8 +60,12 @@ export class Fields {
     });
   }
 
+  /** A list of strings; empty when absent. */
   texts(name: string): string[] {
-    return this.scalars(name).map(String);
+    return this.#list(name).map((item) => {
+      if (typeof item === "string") return item;
+      throw this.#wrong(name, "a list of strings");
+    });
   }
 
   integers(name: string): number[] {

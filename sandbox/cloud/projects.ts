@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 
 import type { Cloud } from "./cloud.ts";
-import { notFound, preconditionFailed, unprocessable } from "./errors.ts";
+import { badRequest, notFound, preconditionFailed, unprocessable } from "./errors.ts";
 import { Fields } from "./fields.ts";
 import { apiUrl, paginate } from "./pagination.ts";
 import type { CloudState } from "./state.ts";
@@ -25,6 +25,30 @@ export interface ProjectRecord {
 
 const ENVIRONMENTS = ["Development", "Staging", "Production"];
 const MAX_NAME = 175;
+/** Of purpose and description. */
+const MAX_TEXT = 255;
+
+/** What the reference lists; of any other purpose it says that it is stored as `Other: …`. */
+const PURPOSES = [
+  "Just trying out DigitalOcean",
+  "Class project / Educational purposes",
+  "Website or blog",
+  "Web Application",
+  "Service or API",
+  "Mobile Application",
+  "Machine learning / AI / Data processing",
+  "IoT",
+  "Operational / Developer tooling",
+];
+const OTHER = "Other: ";
+
+/** What a PUT must send, and a PATCH at least one of. */
+const FIELDS = ["name", "description", "purpose", "environment", "is_default"];
+
+/** The types that the reference's pattern of a URN lists, and `app`, which its table of them has as well. */
+const URN = /^do:(app|dbaas|domain|droplet|floatingip|kubernetes|loadbalancer|space|volume|vpc):.+$/;
+/** When a resource was assigned that is in no project: the zero of the API's own clock. */
+const NEVER = "0001-01-01T00:00:00Z";
 
 /** The project every account is born with; resources go there until they are assigned to another. */
 export function newDefaultProject(ownerUuid: string): ProjectRecord {
@@ -73,10 +97,10 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
   api.get("/v2/projects", (request) => paginate(request, "projects", store.state.projects.map(projectView)));
 
   api.post("/v2/projects", async (request, reply) => {
-    const body = new Fields(request.body);
+    const body = new Fields(request.body).needing("name").needing("purpose");
     const project = await store.change((draft) => {
       const added = newProject(draft.account.uuid);
-      update(draft, added, body, body.text("name"), body.text("purpose"));
+      update(draft, added, body);
       draft.projects.push(added);
       return added;
     });
@@ -88,23 +112,24 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
     project: projectView(findProject(store.state, request.params.id)),
   }));
 
-  // A PUT gives every field; a PATCH, or a field left out, keeps what is there.
-  for (const method of ["PUT", "PATCH"] as const) {
-    api.route<Id>({
-      method,
-      url: "/v2/projects/:id",
-      handler: async (request) => {
-        const body = new Fields(request.body);
-        const project = await store.change((draft) => {
-          const found = findProject(draft, request.params.id);
-          const name = body.optionalText("name") ?? found.name;
-          update(draft, found, body, name, body.optionalText("purpose") ?? found.purpose);
-          return found;
-        });
-        return { project: projectView(project) };
-      },
+  const change = async (id: string, body: Fields) => {
+    const project = await store.change((draft) => {
+      const found = findProject(draft, id);
+      update(draft, found, body);
+      return found;
     });
-  }
+    return { project: projectView(project) };
+  };
+
+  api.put<Id>("/v2/projects/:id", (request) => {
+    const body = new Fields(request.body);
+    for (const field of FIELDS) body.needing(field);
+    return change(request.params.id, body);
+  });
+
+  api.patch<Id>("/v2/projects/:id", (request) =>
+    change(request.params.id, new Fields(request.body).needing(...FIELDS)),
+  );
 
   api.delete<Id>("/v2/projects/:id", async (request, reply) => {
     await store.change((draft) => {
@@ -126,20 +151,30 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 
   api.post<Id>("/v2/projects/:id/resources", async (request) => {
-    const urns = new Fields(request.body).texts("resources");
+    const urns = new Fields(request.body).needing("resources").texts("resources");
+    if (!urns.every((urn) => URN.test(urn))) {
+      throw badRequest("resource objects must have an urn in the following format: do:resource_type:resource_id");
+    }
     return store.change((draft) => {
       const project = findProject(draft, request.params.id);
-      const resources = urns.map((urn) => {
-        const known = draft.projects.some((owner) => owner.resources.some((resource) => resource.urn === urn));
-        const already = project.resources.find((resource) => resource.urn === urn);
-        if (already) return resourceView(apiUrl(request), already, "already_assigned");
-        if (!known) return resourceView(apiUrl(request), { urn, assigned_at: "" }, "not_found");
-        assign(draft, project, urn);
-        return resourceView(apiUrl(request), { urn, assigned_at: timestamp() }, "assigned");
-      });
-      return { resources };
+      const statuses = new Map(urns.map((urn) => [urn, statusOf(draft, project, urn)]));
+      for (const [urn, status] of statuses) if (status === "assigned") assign(draft, project, urn);
+      const missing = urns.filter((urn) => statuses.get(urn) === "not_found");
+      const resources = [...project.resources, ...missing.map((urn) => ({ urn, assigned_at: NEVER }))];
+      const url = apiUrl(request);
+      // All resources of the project, "including the ones added in the request", says the reference.
+      return {
+        resources: resources.map((resource) => resourceView(url, resource, statuses.get(resource.urn) ?? "ok")),
+      };
     });
   });
+}
+
+/** What an assignment does to a resource, in the reference's "Resource Status Codes". */
+function statusOf(state: CloudState, project: ProjectRecord, urn: string) {
+  const owner = state.projects.find(({ resources }) => resources.some((resource) => resource.urn === urn));
+  if (!owner) return "not_found";
+  return owner === project ? "already_assigned" : "assigned";
 }
 
 function resourceView(url: string, resource: ProjectRecord["resources"][number], status: string) {
@@ -164,7 +199,9 @@ function newProject(ownerUuid: string): ProjectRecord {
   };
 }
 
-function update(draft: CloudState, project: ProjectRecord, body: Fields, name: string, purpose: string): void {
+/** Takes over what a request says of a project; what it leaves out stays. */
+function update(draft: CloudState, project: ProjectRecord, body: Fields): void {
+  const name = body.optionalText("name") ?? project.name;
   if (name === "" || name.length > MAX_NAME) throw unprocessable(`name must have 1 to ${MAX_NAME} characters`);
   if (draft.projects.some((other) => other.id !== project.id && other.name === name)) {
     throw unprocessable("name is already in use by another project");
@@ -175,12 +212,25 @@ function update(draft: CloudState, project: ProjectRecord, body: Fields, name: s
     throw unprocessable(`environment must be one of ${ENVIRONMENTS.join(", ")}`);
   }
   project.name = name;
-  project.purpose = purpose;
-  project.description = body.optionalText("description") ?? project.description;
   project.environment = proper ?? "";
+  project.description = shortText(body, "description") ?? project.description;
+  const purpose = shortText(body, "purpose");
+  if (purpose !== undefined) project.purpose = storedPurpose(purpose);
   project.updated_at = timestamp();
   if (body.optionalFlag("is_default")) {
     for (const other of draft.projects) other.is_default = false;
     project.is_default = true;
   }
+}
+
+function shortText(body: Fields, name: "description" | "purpose"): string | undefined {
+  const text = body.optionalText(name);
+  if (text !== undefined && text.length > MAX_TEXT)
+    throw unprocessable(`${name} must have ${MAX_TEXT} characters at most`);
+  return text;
+}
+
+function storedPurpose(purpose: string): string {
+  // A client that sends back what it got means the same purpose.
+  return purpose === "" || PURPOSES.includes(purpose) || purpose.startsWith(OTHER) ? purpose : OTHER + purpose;
 }

@@ -901,6 +901,18 @@ describe("projects", () => {
       200,
       [{ urn, status: "assigned" }, { status: "not_found" }],
     ]);
+    const other = `do:volume:${await createVolume()}`;
+    const more = await post(`/v2/projects/${id}/resources`, { resources: [other] });
+    expect(more.body.resources).toMatchObject([
+      { urn, status: "ok" },
+      { urn: other, status: "assigned" },
+    ]);
+    const again = await post(`/v2/projects/${id}/resources`, { resources: [urn] });
+    expect(again.body.resources).toMatchObject([
+      { urn, status: "already_assigned" },
+      { urn: other, status: "ok" },
+    ]);
+    await post("/v2/projects/default/resources", { resources: [other] });
     expect((await get(`/v2/projects/${id}/resources?page=1&per_page=200`)).body).toMatchObject({
       resources: [{ urn, links: { self: `${cloud.url}/v2/droplets/${urn.slice(11)}` } }],
       links: {},
@@ -913,6 +925,55 @@ describe("projects", () => {
     ]);
     await post("/v2/projects/default/resources", { resources: [urn] });
     expect((await remove(`/v2/projects/${id}`)).status).toBe(204);
+  });
+
+  it.each(["", "web", "do:droplet:", "do:spaceship:1", "urn:pulumi:dev::convex::digitalocean:index/app:App::web"])(
+    "take nothing that is no URN of a resource: %j",
+    async (urn) => {
+      const droplet = `do:droplet:${await createDroplet()}`;
+      const { body } = await post("/v2/projects", { name: "convex", purpose: "IoT" });
+      const path = `/v2/projects/${textOf(body.project?.id)}/resources`;
+      expect(refusal(await post(path, { resources: [droplet, urn] }))).toEqual([
+        400,
+        "bad_request",
+        "resource objects must have an urn in the following format: do:resource_type:resource_id",
+      ]);
+      expect((await get(path)).body.resources).toEqual([]);
+      expect((await post(path, { resources: [12] })).status).toBe(422);
+    },
+  );
+
+  it("keep a purpose of one's own as another, and texts of 255 characters at most", async () => {
+    const { body } = await post("/v2/projects", { name: "convex", purpose: "Database" });
+    expect(body.project?.purpose).toBe("Other: Database");
+    const path = `/v2/projects/${textOf(body.project?.id)}`;
+    const patched = async (fields: object) => (await cloud.call("PATCH", path, fields)).body.project;
+    expect((await patched({ description: "d".repeat(255) }))?.purpose).toBe("Other: Database");
+    expect((await patched({ purpose: "Other: Database" }))?.purpose).toBe("Other: Database");
+    expect((await patched({ purpose: "Service or API" }))?.purpose).toBe("Service or API");
+    for (const text of ["purpose", "description"]) {
+      const long = { [text]: "x".repeat(256) };
+      const refused = unprocessable(`${text} must have 255 characters at most`);
+      expect(refusal(await cloud.call("PATCH", path, long))).toEqual(refused);
+      expect(refusal(await post("/v2/projects", { name: "long", purpose: "IoT", ...long }))).toEqual(refused);
+    }
+  });
+
+  it("are put whole and patched in part", async () => {
+    const { body } = await post("/v2/projects", { name: "convex", purpose: "IoT" });
+    const path = `/v2/projects/${textOf(body.project?.id)}`;
+    const whole = { name: "other", description: "ours", purpose: "IoT", environment: "Staging", is_default: false };
+    expect((await put(path, whole)).body.project).toMatchObject(whole);
+    for (const field of Object.keys(whole)) {
+      expect(refusal(await put(path, { ...whole, [field]: null }))).toEqual(unprocessable(`${field} must be present.`));
+    }
+    expect(refusal(await cloud.call("PATCH", path, {}))).toEqual(
+      unprocessable("name or description or purpose or environment or is_default must be present."),
+    );
+    expect((await cloud.call("PATCH", path, { environment: null, name: "third" })).body.project).toMatchObject({
+      ...whole,
+      name: "third",
+    });
   });
 
   it("change, and one is the default", async () => {
