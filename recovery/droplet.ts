@@ -46,7 +46,8 @@ export function deleteLostDroplet(name: string): pulumi.ErrorHook {
  */
 export function switchOffDeafDroplet(name: string): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-deaf-droplet`, async ({ failedOperation, id, errors }) => {
-    if (failedOperation !== "delete" || !/to become off: timeout/.test(errors[0] ?? "")) return false;
+    // Once: what a switch does not end, a second one will not.
+    if (failedOperation !== "delete" || errors.length > 1 || !/to become off: /.test(errors[0] ?? "")) return false;
     await pulumi.log.warn(
       `droplet ${id} does not shut down in order. Switching it off; what it did not write is lost.`,
     );

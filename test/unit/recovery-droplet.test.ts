@@ -48,17 +48,16 @@ function deletions(): string[] {
 }
 
 describe("a droplet that cannot be deleted", () => {
-  const afterDeletion = async (error: string, failedOperation = "delete") =>
+  const afterDeletion = async (error: string, failedOperation = "delete", earlier: string[] = []) =>
     await switchOffDeafDroplet("convex").callback({
       urn: "urn:pulumi:dev::convex-droplet::digitalocean:index/droplet:Droplet::convex-droplet",
       id: "7",
       name: "convex-droplet",
       type: "digitalocean:index/droplet:Droplet",
       failedOperation,
-      errors: [error],
+      errors: [error, ...earlier],
     });
-  const DEAF =
-    "Error waiting for droplet (7) to become off: timeout while waiting for state to become 'off' (last state: 'active', timeout: 1m0s)";
+  const DEAF = "Error waiting for droplet (7) to become off: context deadline exceeded";
 
   it("is tried again once it is switched off, where it does not shut down", async () => {
     holder = { id: 7, name: "convex-dev", status: "off", locked: false };
@@ -67,6 +66,11 @@ describe("a droplet that cannot be deleted", () => {
       "POST https://api.digitalocean.com/v2/droplets/7/actions",
       "GET https://api.digitalocean.com/v2/droplets/7",
     ]);
+  });
+
+  it("is not switched off twice", async () => {
+    expect(await afterDeletion(DEAF, "delete", [DEAF])).toBe(false);
+    expect(calls).toEqual([]);
   });
 
   it.each([
