@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../recovery/docker.ts";
+import { tellOfHalfDone } from "../recovery/half-done.ts";
 import { type AdminKeyRights, mintAdminKey } from "./admin-key.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -95,7 +96,7 @@ export class Convex extends pulumi.ComponentResource {
       provider: engine,
       // Names and ports can be held once: a forced replacement, too, has to delete before it creates.
       deleteBeforeReplace: true,
-      hooks: { onError: [removeLostFromEngine(name, args.dockerHost)] },
+      hooks: { onError: [removeLostFromEngine(name, args.dockerHost), tellOfHalfDone(`${name}-convex`)] },
     };
     // The engine is there once the machine is set up, which only the data folder's path tells.
     const networkName = pulumi.output(args.dataDirectory).apply(() => "convex");

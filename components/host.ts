@@ -6,6 +6,7 @@ import * as tls from "@pulumi/tls";
 import { deleteLostFromCloud } from "../recovery/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../recovery/droplet.ts";
 import { tellOfGone } from "../recovery/gone.ts";
+import { tellOfHalfDone } from "../recovery/half-done.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {
@@ -73,8 +74,8 @@ export class Host extends pulumi.ComponentResource {
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
     // Their names can be held once: a forced replacement, too, has to delete before it creates.
-    const gone = tellOfGone(name);
-    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), gone] } };
+    const tell = [tellOfGone(`${name}-host`), tellOfHalfDone(`${name}-host`)];
+    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), ...tell] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,
       { name: args.label, publicKey: deployKey.publicKeyOpenssh.apply(trim) },
@@ -118,7 +119,7 @@ export class Host extends pulumi.ComponentResource {
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
         ignoreChanges: ["image", "userData", "sshKeys"],
-        hooks: { onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), gone] },
+        hooks: { onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell] },
       },
     );
     const firewall = new digitalocean.Firewall(
@@ -174,14 +175,7 @@ export class Host extends pulumi.ComponentResource {
       `${name}-setup`,
       {
         connection,
-        // The size as it is declared, once the provider is done with it: an update that failed is recorded as done, and the
-        // machine tells what its device really is.
-        create: runScript(
-          "host.sh",
-          volume.name,
-          volume.size.apply(() => args.volumeSizeGb),
-          MOUNTPOINT,
-        ),
+        create: runScript("host.sh", volume.name, grownTo(volume, args.volumeSizeGb), MOUNTPOINT),
         stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
         addPreviousOutputInEnv: false,
       },
@@ -209,6 +203,20 @@ export class Host extends pulumi.ComponentResource {
       hostKey: this.hostKey,
     });
   }
+}
+
+/**
+ * The volume's size, once it has it. A growth that failed is recorded as done: the run after it does nothing and reads the
+ * size that there is, and only a third one would grow the volume.
+ */
+function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<number> {
+  return volume.size.apply((found) => {
+    if (found !== sizeGb) {
+      const what = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run pulumi up again.`;
+      throw new pulumi.ResourceError(what, volume);
+    }
+    return sizeGb;
+  });
 }
 
 const EVERYWHERE = ["0.0.0.0/0", "::/0"];

@@ -3,6 +3,7 @@ import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { tellOfHalfDone } from "../recovery/half-done.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -89,7 +90,12 @@ export class Postgres extends pulumi.ComponentResource {
       },
       child,
     );
-    const inCluster = { ...child, ...args.onVolume, provider };
+    const inCluster = {
+      ...child,
+      ...args.onVolume,
+      provider,
+      hooks: { onError: [tellOfHalfDone(`${name}-postgres`)] },
+    };
 
     const role = new postgresql.Role(
       `${name}-role`,

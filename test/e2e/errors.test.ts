@@ -113,20 +113,38 @@ describe("a cloud that fails now and then", () => {
     expect((await droplets()).map(({ id }) => id)).toEqual([silent?.id]);
   });
 
-  it("tells of an action that ends badly, and the next up does it again", async () => {
+  it("tells of an action that ends badly, and the up that it names does it again", async () => {
     await cloud.fault({ kind: "action", action: "resize" });
     await cloud.configure(STACK, "volumeSizeGb", "110");
     const up = await cloud.up(STACK);
     expect(up.exitCode).toBe(1);
     expect(up.all).toMatch(/error: .*errored/);
-    expect((await volumes()).map((volume) => volume.size_gigabytes)).toEqual([100]);
+    expect(await volumeSizes()).toEqual([100]);
 
-    const again = await cloud.up(STACK);
+    const [, named = ""] = /convex-volume: its change failed.*: pulumi (up .*)/.exec(up.all) ?? [];
+    const again = await cloud.up(STACK, ...named.split(" ").slice(1));
+    expect(named).toBe("up --refresh --run-program");
     expect(again.exitCode, again.all).toBe(0);
-    expect((await volumes()).map((volume) => volume.size_gigabytes)).toEqual([110]);
+    expect(await volumeSizes()).toEqual([110]);
     const size = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -n 1 | tr -dc 0-9");
     expect(Number(size.stdout)).toBeGreaterThan(105);
   });
+
+  it("is never taken for done by an up that does not look", async () => {
+    await cloud.fault({ kind: "action", action: "resize" });
+    await cloud.configure(STACK, "volumeSizeGb", "115");
+    expect((await cloud.up(STACK)).exitCode).toBe(1);
+    const second = await cloud.up(STACK);
+    expect(second.all).toContain(
+      "is 110 GB, it should be 115 GB. An earlier run could not grow it. Run pulumi up again.",
+    );
+    expect(second.exitCode).not.toBe(0);
+    const third = await cloud.up(STACK);
+    expect(third.exitCode, third.all).toBe(0);
+    expect(await volumeSizes()).toEqual([115]);
+  });
+
+  const volumeSizes = async () => (await volumes()).map((volume) => volume.size_gigabytes);
 });
 
 /** The `pulumi` command that a message gives as the fix. */
