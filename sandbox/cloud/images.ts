@@ -19,6 +19,7 @@ function image(id: number, slug: string, distribution: string, name: string, cre
     description: `${distribution} ${name}`,
     tags: [] as string[],
     status: "available",
+    error_message: "",
   };
 }
 

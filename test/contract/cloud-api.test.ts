@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import type { Answer, Json, TestCloud } from "./cloud-harness.ts";
-import { eventually, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+import { eventually, send, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
 
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA3q3IhYxkuyOWe3WdUsJnIGdwrGjbdqO0RjxqDNZxgv someone@example";
 const KEY_MD5 = /^([0-9a-f]{2}:){15}[0-9a-f]{2}$/;
@@ -169,35 +169,10 @@ describe("access", () => {
     expect(refusal(await post("/v2/tags", { name: null }))).toEqual(unprocessable("name must be present."));
   });
 
-  it.each([
-    ["POST", "/v2/account/keys"],
-    ["POST", "/v2/droplets"],
-    ["POST", "/v2/droplets/1/actions"],
-    ["POST", "/v2/firewalls"],
-    ["PUT", "/v2/firewalls/1"],
-    ["DELETE", "/v2/firewalls/1/rules"],
-    ["PATCH", "/v2/projects/default"],
-    ["POST", "/v2/tags"],
-    ["POST", "/v2/tags/web/resources"],
-    ["POST", "/v2/volumes"],
-    ["POST", "/v2/volumes/1/actions"],
-  ])("answers broken JSON with 400: %s %s", async (method, path) => {
-    const headers = { authorization: `Bearer ${cloud.token}`, "content-type": "application/json" };
-    const answer = await fetch(cloud.url + path, { method, headers, body: '{"name": "web",' });
-    expect([answer.status, await answer.json()]).toMatchObject([
-      400,
-      {
-        id: "bad_request",
-        message: "Your request body was malformed.",
-        request_id: expect.stringMatching(UUID) as string,
-      },
-    ]);
-  });
-
   it("gives the 400 of a new tag in the form that is described for it, too", async () => {
-    const headers = { authorization: `Bearer ${cloud.token}`, "content-type": "application/json" };
-    const answer = await fetch(`${cloud.url}/v2/tags`, { method: "POST", headers, body: "{" });
-    expect(await answer.json()).toMatchObject({
+    const answer = await send(cloud.url, cloud.token, "POST", "/v2/tags", "{");
+    expect(answer.body).toMatchObject({
+      id: "bad_request",
       error: "Your request body was malformed.",
       messages: null,
       root_causes: ["Your request body was malformed."],
@@ -256,7 +231,7 @@ describe("catalogue", () => {
     });
     for (const slug of ["debian-13-x64", "debian-12-x64", "ubuntu-24-04-x64"]) {
       const image = (await get(`/v2/images/${slug}`)).body.image;
-      expect(image).toMatchObject({ slug, public: true, status: "available" });
+      expect(image).toMatchObject({ slug, public: true, status: "available", error_message: "" });
       expect((await get(`/v2/images/${textOf(image?.id)}`)).body.image).toEqual(image);
     }
     expect((await get("/v2/images?private=true")).body.images).toEqual([]);

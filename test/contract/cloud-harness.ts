@@ -11,6 +11,7 @@ import { buildServer } from "../../sandbox/cloud/server.ts";
 import { cloudToken } from "../../sandbox/cloud/token.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
+import { checkExchange } from "./openapi.ts";
 
 /** A machine room that only remembers what it was asked, and refuses what a real one could not do. */
 export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
@@ -147,17 +148,22 @@ export interface Answer {
 
 export type Call = (method: string, path: string, body?: unknown) => Promise<Answer>;
 
+/** Sends one request with its body as it stands; what passes is held against the published description. */
+export async function send(url: string, token: string, method: string, path: string, body?: string): Promise<Answer> {
+  const answer = await fetch(url + path, {
+    method,
+    headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
+    ...(body !== undefined && { body }),
+  });
+  const { status, headers } = answer;
+  const text = await answer.text();
+  checkExchange({ method, path, sent: body, status, headers, text });
+  return { status, headers, body: (text === "" ? {} : JSON.parse(text)) as Json };
+}
+
 /** A caller of the API at `url` with a token. */
 export function caller(url: string, token: string): Call {
-  return async (method, path, body) => {
-    const answer = await fetch(url + path, {
-      method,
-      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    const text = await answer.text();
-    return { status: answer.status, headers: answer.headers, body: (text === "" ? {} : JSON.parse(text)) as Json };
-  };
+  return (method, path, body) => send(url, token, method, path, body === undefined ? undefined : JSON.stringify(body));
 }
 
 export interface TestCloud extends AsyncDisposable {

@@ -1,0 +1,218 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+
+import { Ajv } from "ajv";
+import type { AnySchema, ValidateFunction } from "ajv";
+import formats from "ajv-formats";
+
+/** One request to the API and what came of it. */
+export interface Exchange {
+  method: string;
+  /** With its query. */
+  path: string;
+  /** The body that was sent, if one was. */
+  sent: string | undefined;
+  status: number;
+  headers: Headers;
+  text: string;
+}
+
+/** The parts of an OpenAPI description, with its references, that are read here. */
+export interface Description {
+  paths: Record<string, Record<string, Operation>>;
+  components?: Record<string, Record<string, unknown>>;
+}
+
+interface Operation {
+  requestBody?: Reference | Body;
+  responses: Record<string, Reference | Response>;
+}
+
+interface Reference {
+  $ref: string;
+}
+
+interface Body {
+  content?: { "application/json"?: { schema: AnySchema } };
+}
+
+interface Response extends Body {
+  headers?: Record<string, { schema?: { type?: string } }>;
+}
+
+/** What a list of the description leaves out, by a value that it has. */
+const MISSING_FROM_LISTS: Record<string, string> = {
+  nyc3: "atl1",
+  Fedora: "AlmaLinux",
+  // It is among the kinds that the same operation's `discriminator` maps.
+  enable_backups: "change_backup_policy",
+  // A project without an environment; the official provider's own tests send it and get it back.
+  Staging: "",
+};
+
+/** Documented properties that an answer may lack, each with the part of the description that it is in. */
+const MAY_LACK = new Set([
+  // Only sizes with a graphics processor have it; the simulator has none.
+  ...["droplet.gpu_info", "size.gpu_info"],
+  // Says again what `disk` says.
+  "size.disk_info",
+  // A policy for each day has no day of the week, and a droplet without backups no policy.
+  ...["droplet_backup_policy.weekday", "droplet_backup_policy_record.backup_policy"],
+  // There where a list has several pages.
+  "pages_page_links.pages",
+  // There where something was tagged.
+  "tags_metadata.last_tagged_uri",
+  // Misspelt.
+  "tags.imgages",
+  // One of them is enough, and a rule comes back as it was sent.
+  ...["addresses", "droplet_ids", "kubernetes_ids", "load_balancer_uids", "tags"].map(
+    (peers) => `firewall_rule_firewall_rule_target.${peers}`,
+  ),
+]);
+
+/** What the official Go client sends otherwise than described, and the API takes: no ports for ICMP, ids in objects. */
+const MAY_OMIT = new Set(["firewall_rule_firewall_rule_base.ports"]);
+const ALSO_SENT: Record<string, object> = {
+  "droplet_create.volumes": { type: "array", items: { type: "object", required: ["id"] } },
+};
+
+/** Headers that are described and not looked for: an answer without a body has no type. */
+const IGNORED_HEADERS = ["content-type", "x-request-id"];
+
+/** Throws where an exchange is not as the description says; a request that was refused may be anything. */
+export type Check = (exchange: Exchange) => void;
+
+/**
+ * Holds exchanges against DigitalOcean's published description of its API, which is no part of this repository: it is
+ * read from `digitalocean-openapi.json` in the folder that CONVEX_DROPLET_ORIGINALS names. Where there is none, any
+ * exchange passes.
+ */
+export const checkExchange: Check = publishedCheck(process.env["CONVEX_DROPLET_ORIGINALS"]);
+
+function publishedCheck(folder: string | undefined): Check {
+  const file = path.join(folder ?? "", "digitalocean-openapi.json");
+  if (folder === undefined || !existsSync(file)) return () => undefined;
+  return checkAgainst(JSON.parse(readFileSync(file, "utf8")) as Description);
+}
+
+/**
+ * A check against one description. It rarely says of a property that it is required, so an answer has to have every
+ * property it names: that finds what a simulator forgot, which no type does.
+ */
+export function checkAgainst(description: Description): Check {
+  const requests = validators(description, false);
+  const answers = validators(description, true);
+  const find = operations(description);
+
+  return ({ method, path: target, sent, status, headers, text }) => {
+    const [pathname = ""] = target.split("?", 1);
+    if (!pathname.startsWith("/v2/")) return;
+    const fail = (what: string): never => {
+      throw new Error(`${method} ${target}: ${what}`);
+    };
+
+    const operation = find(method, pathname);
+    if (!operation) {
+      if (status !== 501) fail(`is not described, and is answered ${status}.`);
+      return;
+    }
+    const [pointer, { requestBody, responses }] = operation;
+    const code = status in responses || status < 400 ? String(status) : "default";
+    const response = responses[code];
+    if (!response) return fail(`has no answer ${status}.`);
+    const answer = resolve<Response>(description, response, `${pointer}/responses/${code}`);
+
+    for (const [name, { schema }] of Object.entries(answer.value.headers ?? {})) {
+      if (IGNORED_HEADERS.includes(name)) continue;
+      const value = headers.get(name);
+      if (value === null) fail(`${status} lacks the header ${name}.`);
+      else if (schema?.type === "integer" && !/^\d+$/.test(value)) fail(`${name} is ${value}, no integer.`);
+    }
+    if (answer.value.content === undefined) {
+      if (text !== "") fail(`${status} has no body, and got one: ${text}`);
+    } else {
+      if (!/^application\/json\b/.test(headers.get("content-type") ?? "")) fail("the answer is no JSON.");
+      const wrong = answers(`${answer.pointer}/content/application~1json/schema`, JSON.parse(text));
+      if (wrong !== undefined) fail(`answers ${status} otherwise than described: ${wrong}\n${text}`);
+    }
+    if (status < 300 && sent !== undefined) {
+      if (!requestBody) return fail("takes no body, and accepted one.");
+      const body = resolve<Body>(description, requestBody, `${pointer}/requestBody`);
+      // Go clients send null for what they leave out.
+      const given: unknown = JSON.parse(sent, (_key, value: unknown) => value ?? undefined);
+      const wrong = requests(`${body.pointer}/content/application~1json/schema`, given);
+      if (wrong !== undefined) fail(`accepted a body that is not as described: ${wrong}\n${sent}`);
+    }
+  };
+}
+
+/** Finds the operation of a request: a path that is spelled out goes before one with a template in the same place. */
+function operations({ paths }: Description) {
+  const known = Object.entries(paths)
+    .map(([template, methods]) => ({
+      template,
+      methods,
+      pattern: new RegExp(`^${template.replaceAll(/\{\w+\}/g, "[^/]+")}$`),
+      templates: template.split("{").length,
+    }))
+    .toSorted((one, other) => one.templates - other.templates);
+  return (method: string, pathname: string): [string, Operation] | undefined => {
+    const verb = method.toLowerCase();
+    const found = known.find(({ methods, pattern }) => methods[verb] !== undefined && pattern.test(pathname));
+    const operation = found?.methods[verb];
+    return found && operation && [`#/paths/${found.template.replaceAll("/", "~1")}/${verb}`, operation];
+  };
+}
+
+/** What is at a place of the description, and its pointer, with a reference followed. */
+function resolve<T extends object>(description: Description, value: Reference | T, pointer: string) {
+  if (!("$ref" in value)) return { value, pointer };
+  const [, , kind = "", name = ""] = value.$ref.split("/");
+  return { value: description.components?.[kind]?.[name] as T, pointer: value.$ref };
+}
+
+/** Tells what is wrong with a value by the schema at a pointer of the description; undefined when nothing is. */
+function validators(description: Description, complete: boolean) {
+  // The description is no JSON Schema as a whole, and one of its patterns is none with the `u` flag.
+  const ajv = new Ajv({ strict: false, validateSchema: false, unicodeRegExp: false, allErrors: true, logger: false });
+  formats.default(ajv);
+  ajv.addSchema(jsonSchema(description, complete) as AnySchema, "description");
+  const compiled = new Map<string, ValidateFunction>();
+  return (pointer: string, value: unknown): string | undefined => {
+    const validate = compiled.get(pointer) ?? ajv.compile({ $ref: `description${encodeURI(pointer)}` });
+    compiled.set(pointer, validate);
+    return validate(value) ? undefined : ajv.errorsText(validate.errors, { dataVar: "" });
+  };
+}
+
+/** The description with its dialect of schemas put into JSON Schema; `complete` makes every property required. */
+function jsonSchema(node: unknown, complete: boolean, place: readonly string[] = []): unknown {
+  if (Array.isArray(node)) return node.map((item) => jsonSchema(item, complete, place));
+  if (typeof node !== "object" || node === null) return node;
+  const schema: Record<string, unknown> = Object.fromEntries(
+    Object.entries(node).map(([key, value]) => [key, jsonSchema(value, complete, [...place, key])]),
+  );
+  // The keys below `properties` are names, not keywords.
+  if (place.at(-1) === "properties") return schema;
+  if (Array.isArray(schema["enum"])) {
+    const listed = schema["enum"] as string[];
+    schema["enum"] = [...listed, ...listed.flatMap((value) => MISSING_FROM_LISTS[value] ?? [])];
+  }
+  // Its alternatives overlap: an action without fields of its own is one of several kinds at once.
+  if (Array.isArray(schema["oneOf"])) {
+    schema["anyOf"] = schema["oneOf"];
+    delete schema["oneOf"];
+  }
+  const component = place[2] ?? "";
+  const properties = (schema["properties"] ?? {}) as Record<string, unknown>;
+  const required = Array.isArray(schema["required"]) ? (schema["required"] as string[]) : [];
+  const wanted = complete ? [...new Set([...required, ...Object.keys(properties)])] : required;
+  schema["required"] = wanted.filter((name) => !(complete ? MAY_LACK : MAY_OMIT).has(`${component}.${name}`));
+  for (const [name, described] of Object.entries(properties)) {
+    const also = complete ? undefined : ALSO_SENT[`${component}.${name}`];
+    if (also) properties[name] = { anyOf: [described, also] };
+  }
+  if (schema["nullable"] !== true) return schema;
+  delete schema["nullable"];
+  return { anyOf: [{ type: "null" }, schema] };
+}
