@@ -95,9 +95,10 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
     return reply.code(204).send();
   });
 
-  /** A sub-route that adds with POST and removes with DELETE. */
+  /** A sub-route that adds with POST and removes with DELETE what one of the fields names. */
   const part = (
     path: string,
+    fields: string[],
     edit: (firewall: FirewallRecord, draft: CloudState, body: Fields, add: boolean) => void,
   ) => {
     for (const method of ["POST", "DELETE"] as const) {
@@ -105,7 +106,7 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
         method,
         url: `/v2/firewalls/:id/${path}`,
         handler: async (request, reply) => {
-          const body = new Fields(request.body);
+          const body = new Fields(request.body).needing(...fields);
           await change(request.params.id, (firewall, draft) => {
             edit(firewall, draft, body, method === "POST");
           });
@@ -115,15 +116,15 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
     }
   };
 
-  part("droplets", (firewall, _draft, body, add) => {
+  part("droplets", ["droplet_ids"], (firewall, _draft, body, add) => {
     firewall.droplet_ids = addOrRemove(firewall.droplet_ids, body.integers("droplet_ids"), add);
   });
 
-  part("tags", (firewall, draft, body, add) => {
+  part("tags", ["tags"], (firewall, draft, body, add) => {
     firewall.tags = addOrRemove(firewall.tags, existingTags(draft, body.texts("tags")), add);
   });
 
-  part("rules", (firewall, draft, body, add) => {
+  part("rules", ["inbound_rules", "outbound_rules"], (firewall, draft, body, add) => {
     const rules = readRules(draft, body);
     firewall.inbound_rules = add
       ? [...firewall.inbound_rules, ...rules.inbound_rules]

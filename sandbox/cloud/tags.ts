@@ -127,12 +127,15 @@ export function tagRoutes(api: FastifyInstance, { store }: Cloud): void {
 }
 
 function namedResources(draft: CloudState, body: Fields): { tags: string[] }[] {
-  return body.objects("resources").map((resource) => {
-    const id = resource.identifier("resource_id");
-    const type = resource.text("resource_type");
-    if (type === "droplet") return recordedDroplet(draft, Number(id));
-    if (type === "volume") return recordedVolume(draft, id);
-    if (NOT_SIMULATED.includes(type)) throw notSimulated(`Tagging a resource of type ${type}`);
-    throw unprocessable(`resource_type: is ${type}, must be droplet or volume.`);
-  });
+  return body
+    .needing("resources")
+    .objects("resources")
+    .map((resource) => {
+      const id = resource.identifier("resource_id");
+      const type = resource.text("resource_type");
+      if (type === "droplet") return recordedDroplet(draft, Number(id));
+      if (type === "volume") return recordedVolume(draft, id);
+      if (NOT_SIMULATED.includes(type)) throw notSimulated(`Tagging a resource of type ${type}`);
+      throw unprocessable(`resource_type: is ${type}, must be droplet or volume.`);
+    });
 }
