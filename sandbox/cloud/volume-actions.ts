@@ -38,6 +38,8 @@ export function volumeActionRoutes(api: FastifyInstance, cloud: Cloud): void {
 
   api.post("/v2/volumes/actions", (request, reply) => {
     const body = new Fields(request.body);
+    // By the API reference, a volume is grown under its id only.
+    if (body.text("type") === "resize") throw unprocessable("Unsupported action type");
     void reply.code(202);
     return begin((state) => volumeByName(state, body.text("volume_name"), body.text("region")), body);
   });

@@ -611,6 +611,8 @@ describe("volumes", () => {
     const droplet = await createDroplet({ region: "nyc1" });
     const attach = { type: "attach", volume_name: "data", region: "nyc1", droplet_id: droplet };
     await finished(await post("/v2/volumes/actions", attach));
+    const resize = { type: "resize", volume_name: "data", region: "nyc1", size_gigabytes: 200 };
+    expect(refusal(await post("/v2/volumes/actions", resize))).toEqual(unprocessable("Unsupported action type"));
     expect((await get(`/v2/volumes/${other}`)).body.volume?.droplet_ids).toEqual([droplet]);
     expect((await remove("/v2/volumes?name=data&region=fra1")).status).toBe(204);
     expect((await get("/v2/volumes")).body.meta).toEqual({ total: 1 });
