@@ -296,6 +296,14 @@ describe("Droplet", () => {
     expect(cloud.hypervisor.calls).toContain(`stopDroplet ${made.id} graceful`);
   });
 
+  test("is shut down before its delete where it is off already", async () => {
+    const made = await plugin.create(DROPLET, { ...droplet, gracefulShutdown: true });
+    await cloud.call("POST", `/v2/droplets/${made.id}/actions`, { type: "power_off" });
+    await plugin.delete(made);
+    expect(cloud.hypervisor.calls).toContain(`stopDroplet ${made.id} graceful`);
+    expect(cloud.hypervisor.machines.size).toBe(0);
+  });
+
   test("that never boots stays in the state with an error, when its time is over", async () => {
     await fault({ kind: "boot", boot: "never" });
     const error: unknown = await plugin
