@@ -10,6 +10,7 @@ import { ensureDropletImage } from "./droplet/image.ts";
 import { removeEverything } from "./droplet/remove.ts";
 import { cachedCliPath, isExecutable, officialDownloadReachable } from "./engine/cli.ts";
 import { removeDeadLocks } from "./engine/dead-locks.ts";
+import { endProcessesOf } from "./engine/processes.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "./engine/pulumi-home.ts";
 import { claimFolder, requireClaimed, type SandboxHome } from "./home.ts";
 import { officialImagesReachable, publishImages } from "./images/build.ts";
@@ -85,6 +86,7 @@ export async function tearDown(home: SandboxHome, force = false): Promise<void> 
   requireClaimed(home);
   if (!force && existsSync(projectFolder(home))) await destroyStacks(home);
   await step("Removing the cloud", async () => {
+    await endProcessesOf(home);
     await stopCloud(home);
     await stopRegistry(home);
     if (await engineIsThere()) await removeEverything(home);

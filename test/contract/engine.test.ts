@@ -11,7 +11,7 @@ import { npmVersion } from "../../sandbox/engine/npm-version.ts";
 import { describeEngine, layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
-import { processesOf } from "../processes.ts";
+import { endProcessesOf } from "../../sandbox/engine/processes.ts";
 
 /** The first run on a computer builds the CLI. */
 const BUILD_TIMEOUT = 1_200_000;
@@ -61,10 +61,7 @@ beforeEach(async () => {
   await symlink(path.resolve("node_modules"), path.join(project, "node_modules"));
 });
 
-afterEach(async () => {
-  const pids = await processesOf(home);
-  if (pids.length > 0) await execa("kill", ["-KILL", ...pids.map(String)], { reject: false });
-});
+afterEach(() => endProcessesOf(home));
 
 /** These tests are about the project's own language host, so it is used where the official one could be had, too. */
 function layOut(): Promise<string> {
