@@ -13,8 +13,19 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import type * as pb from "@pulumi/pulumi/proto/provider_pb.js";
 import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
-import { marshal, unmarshal } from "../../sandbox/plugins/framework/values.ts";
-import type { PropertyBag } from "../../sandbox/plugins/framework/values.ts";
+import { originalPlugin } from "../../sandbox/engine/originals.ts";
+import {
+  containsSecret,
+  isObject,
+  mapValues,
+  marshal,
+  reveal,
+  Secret,
+  unmarshal,
+} from "../../sandbox/plugins/framework/values.ts";
+import type { PropertyBag, Value } from "../../sandbox/plugins/framework/values.ts";
+import { nameOf, typeOf } from "../../sandbox/plugins/framework/urn.ts";
+import { Housekeeping } from "./plugin-housekeeping.ts";
 
 /** What a program says about a resource; members that are undefined are left out. */
 export type Inputs = Readonly<Record<string, unknown>>;
@@ -56,9 +67,18 @@ export interface CheckOptions {
   autonaming?: { mode: keyof typeof pb.CheckRequest.AutonamingOptions.Mode; proposed?: string };
 }
 
+export interface StartOptions {
+  env?: Record<string, string>;
+  /** What stands in where there is no original; by default `sandbox/plugins/<name>/main.ts`. */
+  standIn?: string;
+}
+
 /**
  * A plugin process, started and spoken to as the engine does, with an engine that records log lines:
  * `await using plugin = await PluginClient.start("random")`, then `configure`, `create`, `diff`…
+ *
+ * It is the official plugin where `CONVEX_DROPLET_ORIGINALS` has one, else the stand-in. What only a plugin itself makes
+ * use of, `__meta` and `__defaults`, is not shown and goes back to it unseen.
  */
 export class PluginClient implements AsyncDisposable {
   readonly logs: LogLine[];
@@ -66,10 +86,23 @@ export class PluginClient implements AsyncDisposable {
   readonly grpc: InstanceType<typeof services.ResourceProviderClient>;
   /** The plugin's process id. */
   readonly pid: number;
+  readonly #name: string;
   readonly #process: ChildProcess;
   readonly #engine: FakeEngine;
+  readonly #housekeeping: Housekeeping;
+  #acceptsSecrets = false;
+  #lastInputs: PropertyBag = {};
 
-  private constructor(process: ChildProcess, pid: number, engine: FakeEngine, port: number) {
+  private constructor(
+    name: string,
+    process: ChildProcess,
+    pid: number,
+    engine: FakeEngine,
+    port: number,
+    housekeeping: Housekeeping,
+  ) {
+    this.#housekeeping = housekeeping;
+    this.#name = name;
     this.#process = process;
     this.pid = pid;
     this.#engine = engine;
@@ -77,25 +110,40 @@ export class PluginClient implements AsyncDisposable {
     this.grpc = new services.ResourceProviderClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
   }
 
-  /** Starts `sandbox/plugins/<name>/main.ts`, or the given entry point, and waits for its port. */
-  static async start(entry: string, options: { env?: Record<string, string> } = {}): Promise<PluginClient> {
+  /** Starts the official plugin where there is one, else its stand-in, and waits for its port. */
+  static start(name: string, options: StartOptions = {}): Promise<PluginClient> {
+    const standIn = options.standIn ?? path.resolve("sandbox/plugins", name, "main.ts");
+    const original = originalPlugin(name);
+    return PluginClient.run(name, original === undefined ? [process.execPath, standIn] : [original], {
+      env: options.env,
+    });
+  }
+
+  /** Starts whatever plugin the words start, and waits for its port; `notes`: show what it writes for itself. */
+  static async run(
+    name: string,
+    words: string[],
+    { env, notes }: { env?: Record<string, string> | undefined; notes?: true },
+  ): Promise<PluginClient> {
     const engine = await FakeEngine.start();
-    const main = entry.endsWith(".ts") ? entry : path.resolve("sandbox/plugins", entry, "main.ts");
-    const child = spawn(process.execPath, [main, engine.address], {
+    const [program = "", ...args] = words;
+    const child = spawn(program, [...args, engine.address], {
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, ...options.env },
+      env: { ...process.env, ...env },
     });
     const firstLine = new Promise<string>((resolve, reject) => {
       createInterface(child.stdout).once("line", resolve);
       child.once("error", reject);
       child.once("exit", (code) => {
-        reject(new Error(`${main}: ended with code ${String(code)} before it printed its port`));
+        reject(new Error(`${words.join(" ")}: ended with code ${String(code)} before it printed its port`));
       });
     });
     try {
       const port = Number(await firstLine);
-      if (child.pid === undefined) throw new Error(`${main}: has no process id`);
-      return new PluginClient(child, child.pid, engine, port);
+      if (child.pid === undefined) throw new Error(`${words.join(" ")}: has no process id`);
+      const client = new PluginClient(name, child, child.pid, engine, port, new Housekeeping(notes));
+      await client.#shakeHands(engine.address);
+      return client;
     } catch (error) {
       engine.stop();
       child.kill("SIGKILL");
@@ -103,30 +151,58 @@ export class PluginClient implements AsyncDisposable {
     }
   }
 
+  /** What it accepts; a plugin that does not know the question answers it with Configure. */
+  async #shakeHands(engineAddress: string): Promise<void> {
+    const request = new messages.ProviderHandshakeRequest();
+    request.setEngineAddress(engineAddress);
+    request.setConfigureWithUrn(true);
+    try {
+      const response = await answer<pb.ProviderHandshakeResponse>((done) => this.grpc.handshake(request, done));
+      this.#acceptsSecrets = response.getAcceptSecrets();
+    } catch (error) {
+      if ((error as ServiceError).code !== grpc.status.UNIMPLEMENTED) throw error;
+    }
+  }
+
   /** CheckConfig and Configure, as for a provider with these settings. */
   async configure(settings: Inputs = {}): Promise<PropertyBag> {
     const inputs = await this.checkConfig(settings);
     const request = new messages.ConfigureRequest();
+    request.setUrn(this.#providerUrn());
+    request.setName("default");
+    request.setType(`pulumi:providers:${this.#name}`);
+    request.setId("provider");
     request.setArgs(marshal(inputs));
+    // The older form of the same, which halves of some plugins still read.
+    for (const [key, value] of Object.entries(reveal(inputs) as PropertyBag)) {
+      const text = typeof value === "string" ? value : JSON.stringify(value);
+      request.getVariablesMap().set(`${this.#name}:config:${key}`, text);
+    }
     request.setAcceptsecrets(true);
     request.setAcceptresources(true);
-    await answer<pb.ConfigureResponse>((done) => this.grpc.configure(request, done));
+    request.setSendsOldInputs(true);
+    request.setSendsOldInputsToDelete(true);
+    const response = await answer<pb.ConfigureResponse>((done) => this.grpc.configure(request, done));
+    this.#acceptsSecrets ||= response.getAcceptsecrets();
     return inputs;
   }
 
   async checkConfig(settings: Inputs): Promise<PropertyBag> {
     const request = new messages.CheckRequest();
-    request.setUrn("urn:pulumi:test::test::pulumi:providers:test::default");
+    request.setUrn(this.#providerUrn());
+    request.setName("default");
+    request.setType(`pulumi:providers:${this.#name}`);
     request.setNews(marshal(settings));
-    return checked(await answer<pb.CheckResponse>((done) => this.grpc.checkConfig(request, done)));
+    const response = await answer<pb.CheckResponse>((done) => this.grpc.checkConfig(request, done));
+    return annotateSecrets(checked(response), settings);
   }
 
   /** The checked inputs; rejects with the reasons, one a line, when there are failures. */
   async check(type: string, inputs: Inputs, options: CheckOptions = {}): Promise<PropertyBag> {
     const request = new messages.CheckRequest();
-    request.setUrn(urnOf(type, options.name));
-    request.setNews(marshal(inputs));
-    request.setOlds(marshal(options.olds ?? {}));
+    this.#address(request, urnOf(type, options.name));
+    request.setNews(this.#sent({ ...inputs } as PropertyBag));
+    request.setOlds(this.#sent(options.olds ?? {}));
     request.setRandomseed(Buffer.from(options.seed ?? "seed"));
     if (options.autonaming) {
       const autonaming = new messages.CheckRequest.AutonamingOptions();
@@ -134,17 +210,18 @@ export class PluginClient implements AsyncDisposable {
       autonaming.setProposedName(options.autonaming.proposed ?? "");
       request.setAutonaming(autonaming);
     }
-    return checked(await answer<pb.CheckResponse>((done) => this.grpc.check(request, done)));
+    const response = await answer<pb.CheckResponse>((done) => this.grpc.check(request, done));
+    return this.#received(checked(response), inputs);
   }
 
   /** What the engine would be told of a change from the resource to these inputs. */
   async diff(made: Made, inputs: Inputs, options: { ignoreChanges?: string[] } = {}): Promise<DiffResult> {
     const request = new messages.DiffRequest();
-    request.setUrn(made.urn);
+    this.#address(request, made.urn);
     request.setId(made.id);
-    request.setOlds(marshal(made.state));
-    request.setOldInputs(marshal(made.inputs));
-    request.setNews(marshal(await this.#recheck(made, inputs)));
+    request.setOlds(this.#sent(made.state));
+    request.setOldInputs(this.#sent(made.inputs));
+    request.setNews(this.#sent(await this.#recheck(made, inputs)));
     request.setIgnorechangesList(options.ignoreChanges ?? []);
     const response = await answer<pb.DiffResponse>((done) => this.grpc.diff(request, done));
     const some = response.getChanges() === messages.DiffResponse.DiffChanges.DIFF_SOME;
@@ -155,8 +232,8 @@ export class PluginClient implements AsyncDisposable {
     if (some !== Object.keys(detailed).length > 0) throw new Error(`${made.urn}: changes and detailedDiff disagree`);
     return {
       detailed,
-      replaces: response.getReplacesList(),
-      diffs: response.getDiffsList(),
+      replaces: [...new Set(response.getReplacesList())],
+      diffs: [...new Set(response.getDiffsList())],
       deleteBeforeReplace: response.getDeletebeforereplace(),
     };
   }
@@ -166,48 +243,61 @@ export class PluginClient implements AsyncDisposable {
     const checkedInputs = await this.check(type, inputs, options);
     const urn = urnOf(type, options.name);
     const request = new messages.CreateRequest();
-    request.setUrn(urn);
-    request.setProperties(marshal(checkedInputs));
+    this.#address(request, urn);
+    this.#lastInputs = checkedInputs;
+    request.setProperties(this.#sent(checkedInputs));
     request.setPreview(options.preview ?? false);
     request.setTimeout(options.timeoutSeconds ?? 0);
     const response = await answer<pb.CreateResponse>((done) => this.grpc.create(request, done));
-    return { type, urn, id: response.getId(), inputs: checkedInputs, state: unmarshal(response.getProperties()) };
+    return {
+      type,
+      urn,
+      id: response.getId(),
+      inputs: checkedInputs,
+      state: this.#received(unmarshal(response.getProperties()), checkedInputs),
+    };
   }
 
   /** Check and Update. */
   async update(made: Made, inputs: Inputs, options: OperationOptions = {}): Promise<Made> {
     const checkedInputs = await this.#recheck(made, inputs);
     const request = new messages.UpdateRequest();
-    request.setUrn(made.urn);
+    this.#address(request, made.urn);
     request.setId(made.id);
-    request.setOlds(marshal(made.state));
-    request.setOldInputs(marshal(made.inputs));
-    request.setNews(marshal(checkedInputs));
+    request.setOlds(this.#sent(made.state));
+    request.setOldInputs(this.#sent(made.inputs));
+    this.#lastInputs = checkedInputs;
+    request.setNews(this.#sent(checkedInputs));
     request.setPreview(options.preview ?? false);
     request.setTimeout(options.timeoutSeconds ?? 0);
     const response = await answer<pb.UpdateResponse>((done) => this.grpc.update(request, done));
-    return { ...made, inputs: checkedInputs, state: unmarshal(response.getProperties()) };
+    return {
+      ...made,
+      inputs: checkedInputs,
+      state: this.#received(unmarshal(response.getProperties()), checkedInputs),
+    };
   }
 
   /** The resource after a refresh; undefined when it is gone. */
   async read(made: Made): Promise<Made | undefined> {
     const request = new messages.ReadRequest();
-    request.setUrn(made.urn);
+    this.#address(request, made.urn);
     request.setId(made.id);
-    request.setProperties(marshal(made.state));
-    request.setInputs(marshal(made.inputs));
+    request.setProperties(this.#sent(made.state));
+    request.setInputs(this.#sent(made.inputs));
     const response = await answer<pb.ReadResponse>((done) => this.grpc.read(request, done));
     if (response.getId() === "") return undefined;
-    const [inputs, state] = [unmarshal(response.getInputs()), unmarshal(response.getProperties())];
+    const inputs = this.#received(unmarshal(response.getInputs()), made.inputs);
+    const state = this.#received(unmarshal(response.getProperties()), made.state);
     return { ...made, id: response.getId(), inputs, state };
   }
 
   async delete(made: Made, options: { timeoutSeconds?: number } = {}): Promise<void> {
     const request = new messages.DeleteRequest();
-    request.setUrn(made.urn);
+    this.#address(request, made.urn);
     request.setId(made.id);
-    request.setProperties(marshal(made.state));
-    request.setOldInputs(marshal(made.inputs));
+    request.setProperties(this.#sent(made.state));
+    request.setOldInputs(this.#sent(made.inputs));
     request.setTimeout(options.timeoutSeconds ?? 0);
     await answer((done) => this.grpc.delete(request, done));
   }
@@ -243,14 +333,54 @@ export class PluginClient implements AsyncDisposable {
     this.#engine.stop();
   }
 
+  /** What the engine keeps of a resource whose operation failed after it existed; undefined for any other error. */
+  initErrorOf(error: unknown): { id: string; state: PropertyBag; reasons: string[] } | undefined {
+    const detail = initErrorOf(error);
+    return detail && { ...detail, state: this.#received(detail.state, this.#lastInputs) };
+  }
+
+  /** What goes to the plugin: with its notes, and without marks of secrets when it has no use for them. */
+  #sent(bag: PropertyBag): ReturnType<typeof marshal> {
+    const whole = this.#housekeeping.restore(bag);
+    return marshal(this.#acceptsSecrets ? whole : (reveal(whole) as PropertyBag));
+  }
+
+  /** What comes from it: without its notes, and what was secret on the way there is so again. */
+  #received(bag: PropertyBag, sent: Inputs): PropertyBag {
+    return this.#housekeeping.remove(this.#acceptsSecrets ? bag : annotateSecrets(bag, sent));
+  }
+
+  #providerUrn(): string {
+    return `urn:pulumi:test::test::pulumi:providers:${this.#name}::default`;
+  }
+
+  /** The engine says name and type once more besides the URN. */
+  #address(
+    request: { setUrn(v: string): void; setName(v: string): void; setType(v: string): void },
+    urn: string,
+  ): void {
+    request.setUrn(urn);
+    request.setName(nameOf(urn));
+    request.setType(typeOf(urn));
+  }
+
   /** Old inputs are kept as defaults, as the engine does for a resource that exists. */
   #recheck(made: Made, inputs: Inputs): Promise<PropertyBag> {
     return this.check(made.type, inputs, { name: made.urn.split("::").at(-1) ?? "", olds: made.inputs });
   }
 }
 
-/** What the engine keeps of a resource whose operation failed after it existed; undefined for any other error. */
-export function initErrorOf(error: unknown): { id: string; state: PropertyBag; reasons: string[] } | undefined {
+/** The engine's way to keep secret what a plugin answers in the clear: a list with one secret item is secret as a whole. */
+function annotateSecrets(bag: PropertyBag, like: Inputs): PropertyBag {
+  return mapValues(bag, (value, key) => {
+    const original = like[key] as Value | undefined;
+    if (original === undefined || value instanceof Secret) return value;
+    if (isObject(value) && isObject(original)) return annotateSecrets(value, original);
+    return containsSecret(original) ? new Secret(value) : value;
+  });
+}
+
+function initErrorOf(error: unknown): { id: string; state: PropertyBag; reasons: string[] } | undefined {
   const [trailer] = (error as ServiceError).metadata.get("grpc-status-details-bin");
   if (!Buffer.isBuffer(trailer)) return undefined;
   const [packed] = statusMessages.Status.deserializeBinary(trailer).getDetailsList();

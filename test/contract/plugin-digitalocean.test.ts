@@ -6,7 +6,7 @@ import { Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
 import { serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
 import type { TestCloud } from "./cloud-harness.ts";
 import { sleepsIn } from "./plugin-clock.ts";
-import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
 
 const DROPLET = "digitalocean:index/droplet:Droplet";
@@ -50,7 +50,8 @@ const sleeps = (): number[] => sleepsIn(path.join(folder, "sleeps"));
 const delays = (): number => sleeps().filter((seconds) => seconds === 10).length;
 
 function start(): Promise<PluginClient> {
-  return PluginClient.start(path.resolve("test/contract/plugin-digitalocean-main.ts"), {
+  return PluginClient.start("digitalocean", {
+    standIn: path.resolve("test/contract/plugin-digitalocean-main.ts"),
     env: { PLUGIN_SLEEPS: path.join(folder, "sleeps"), DIGITALOCEAN_API_URL: "", DIGITALOCEAN_TOKEN: "" },
   });
 }
@@ -309,7 +310,7 @@ describe("Droplet", () => {
     const error: unknown = await plugin
       .create(DROPLET, droplet, { timeoutSeconds: 1 })
       .catch((caught: unknown) => caught);
-    const kept = initErrorOf(error);
+    const kept = plugin.initErrorOf(error);
     expect(kept?.id).toMatch(/^\d+$/);
     expect(kept?.state).toMatchObject({ ...droplet, status: "new" });
     expect(kept?.reasons[0]).toContain(`Error waiting for droplet (${String(kept?.id)}) to become active`);

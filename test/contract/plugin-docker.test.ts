@@ -9,7 +9,7 @@ import { startRegistry, stopRegistry } from "../../sandbox/images/registry.ts";
 import { SANDBOX_LABEL } from "../../sandbox/home.ts";
 import { TestSandbox } from "./images-harness.ts";
 import { sleepsIn } from "./plugin-clock.ts";
-import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
 
 const CONTAINER = "docker:index/container:Container";
@@ -69,7 +69,8 @@ async function publishImage(): Promise<string> {
 }
 
 async function start(env: Record<string, string> = {}): Promise<PluginClient> {
-  return PluginClient.start(path.resolve("test/contract/plugin-docker-main.ts"), {
+  return PluginClient.start("docker", {
+    standIn: path.resolve("test/contract/plugin-docker-main.ts"),
     env: { PLUGIN_SLEEPS: path.join(folder, "sleeps"), DOCKER_HOST: "", ...env },
   });
 }
@@ -485,7 +486,7 @@ describe("Container", () => {
     const [first, ...others] = sleeps();
     expect(first).toBe(1);
     expect(others.length).toBeLessThan(100);
-    const kept = initErrorOf(error);
+    const kept = plugin.initErrorOf(error);
     expect(kept?.reasons).toEqual(["container failed to be in healthy state"]);
     const made = {
       type: CONTAINER,
@@ -504,7 +505,7 @@ describe("Container", () => {
     const error: unknown = await slow
       .create(CONTAINER, { ...container(), command: ["false"] })
       .catch((caught: unknown) => caught);
-    const kept = initErrorOf(error);
+    const kept = plugin.initErrorOf(error);
     expect(kept?.reasons).toEqual(["container exited immediately with code 1"]);
     expect(kept?.state).toMatchObject({ exitCode: 1 });
   });
@@ -514,7 +515,7 @@ describe("Container", () => {
     const made = await plugin.create(CONTAINER, inputs);
     const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
     expect(String(error)).toContain("Unable to create container");
-    expect(initErrorOf(error)).toBeUndefined();
+    expect(plugin.initErrorOf(error)).toBeUndefined();
     await plugin.delete(made);
   });
 

@@ -7,7 +7,7 @@ import type { ProviderHandshakeResponse } from "@pulumi/pulumi/proto/provider_pb
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { reveal, Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
-import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import { PluginClient } from "./plugin-client.ts";
 import type { Inputs } from "./plugin-client.ts";
 
 const THING = "test:index/thing:Thing";
@@ -26,9 +26,8 @@ beforeEach(async () => {
 });
 
 async function start(): Promise<PluginClient> {
-  const started = await PluginClient.start(FIXTURE, {
-    env: { FIXTURE_TOKEN: "", FIXTURE_ACCESS_TOKEN: "from-environment" },
-  });
+  const env = { FIXTURE_TOKEN: "", FIXTURE_ACCESS_TOKEN: "from-environment" };
+  const started = await PluginClient.run("random", [process.execPath, FIXTURE], { env, notes: true });
   await started.configure();
   return started;
 }
@@ -193,7 +192,7 @@ describe("operations", () => {
   test("fail with the plain message", async () => {
     const failing = plugin.create(THING, { size: 1, label: "refused" });
     await expect(failing).rejects.toThrow("the cloud said no");
-    expect(initErrorOf(await failing.catch((error: unknown) => error))).toBeUndefined();
+    expect(plugin.initErrorOf(await failing.catch((error: unknown) => error))).toBeUndefined();
   });
 
   test("that fail on a resource which exists leave it in the state, secrets marked", async () => {
@@ -201,7 +200,7 @@ describe("operations", () => {
       .create(THING, { name: "a", size: 1, label: "unhealthy", token: "t" })
       .catch((reason: unknown) => reason);
     expect(error).toMatchObject({ details: "it is there but does not answer" });
-    expect(initErrorOf(error)).toEqual({
+    expect(plugin.initErrorOf(error)).toEqual({
       id: "a",
       reasons: ["it is there but does not answer"],
       state: {

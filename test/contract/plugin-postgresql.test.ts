@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { reveal, Secret } from "../../sandbox/plugins/framework/values.ts";
-import { initErrorOf, PluginClient } from "./plugin-client.ts";
+import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
 import { LocalPostgres } from "./plugin-postgresql-server.ts";
 
@@ -226,7 +226,7 @@ describe("Role", () => {
     await sql(`CREATE ROLE "test-plain" LOGIN CREATEROLE PASSWORD 'plain'`);
     const user = { username: "test-plain", password: "plain" };
     const error: unknown = await (await configured(user)).create(ROLE, base).catch((caught: unknown) => caught);
-    expect(initErrorOf(error)).toMatchObject({
+    expect(plugin.initErrorOf(error)).toMatchObject({
       id: "test",
       reasons: [
         expect.stringContaining(
