@@ -5,7 +5,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import grpc from "@grpc/grpc-js";
-import type { ServiceError, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
+import type { ClientUnaryCall, ServiceError, ServerUnaryCall, sendUnaryData } from "@grpc/grpc-js";
 import engineServices from "@pulumi/pulumi/proto/engine_grpc_pb.js";
 import type { LogRequest } from "@pulumi/pulumi/proto/engine_pb.js";
 import services from "@pulumi/pulumi/proto/provider_grpc_pb.js";
@@ -90,6 +90,7 @@ export class PluginClient implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #engine: FakeEngine;
   readonly #housekeeping: Housekeeping;
+  readonly #waiting = new Set<ClientUnaryCall>();
   #acceptsSecrets = false;
   #lastInputs: PropertyBag = {};
 
@@ -157,7 +158,7 @@ export class PluginClient implements AsyncDisposable {
     request.setEngineAddress(engineAddress);
     request.setConfigureWithUrn(true);
     try {
-      const response = await answer<pb.ProviderHandshakeResponse>((done) => this.grpc.handshake(request, done));
+      const response = await this.#answer<pb.ProviderHandshakeResponse>((done) => this.grpc.handshake(request, done));
       this.#acceptsSecrets = response.getAcceptSecrets();
     } catch (error) {
       if ((error as ServiceError).code !== grpc.status.UNIMPLEMENTED) throw error;
@@ -182,7 +183,7 @@ export class PluginClient implements AsyncDisposable {
     request.setAcceptresources(true);
     request.setSendsOldInputs(true);
     request.setSendsOldInputsToDelete(true);
-    const response = await answer<pb.ConfigureResponse>((done) => this.grpc.configure(request, done));
+    const response = await this.#answer<pb.ConfigureResponse>((done) => this.grpc.configure(request, done));
     this.#acceptsSecrets ||= response.getAcceptsecrets();
     return inputs;
   }
@@ -193,7 +194,7 @@ export class PluginClient implements AsyncDisposable {
     request.setName("default");
     request.setType(`pulumi:providers:${this.#name}`);
     request.setNews(marshal(settings));
-    const response = await answer<pb.CheckResponse>((done) => this.grpc.checkConfig(request, done));
+    const response = await this.#answer<pb.CheckResponse>((done) => this.grpc.checkConfig(request, done));
     return annotateSecrets(checked(response), settings);
   }
 
@@ -210,7 +211,7 @@ export class PluginClient implements AsyncDisposable {
       autonaming.setProposedName(options.autonaming.proposed ?? "");
       request.setAutonaming(autonaming);
     }
-    const response = await answer<pb.CheckResponse>((done) => this.grpc.check(request, done));
+    const response = await this.#answer<pb.CheckResponse>((done) => this.grpc.check(request, done));
     return this.#received(checked(response), inputs);
   }
 
@@ -223,7 +224,7 @@ export class PluginClient implements AsyncDisposable {
     request.setOldInputs(this.#sent(made.inputs));
     request.setNews(this.#sent(await this.#recheck(made, inputs)));
     request.setIgnorechangesList(options.ignoreChanges ?? []);
-    const response = await answer<pb.DiffResponse>((done) => this.grpc.diff(request, done));
+    const response = await this.#answer<pb.DiffResponse>((done) => this.grpc.diff(request, done));
     const some = response.getChanges() === messages.DiffResponse.DiffChanges.DIFF_SOME;
     const detailed: DiffResult["detailed"] = {};
     response.getDetaileddiffMap().forEach((detail, place) => {
@@ -248,7 +249,7 @@ export class PluginClient implements AsyncDisposable {
     request.setProperties(this.#sent(checkedInputs));
     request.setPreview(options.preview ?? false);
     request.setTimeout(options.timeoutSeconds ?? 0);
-    const response = await answer<pb.CreateResponse>((done) => this.grpc.create(request, done));
+    const response = await this.#answer<pb.CreateResponse>((done) => this.grpc.create(request, done));
     return {
       type,
       urn,
@@ -270,7 +271,7 @@ export class PluginClient implements AsyncDisposable {
     request.setNews(this.#sent(checkedInputs));
     request.setPreview(options.preview ?? false);
     request.setTimeout(options.timeoutSeconds ?? 0);
-    const response = await answer<pb.UpdateResponse>((done) => this.grpc.update(request, done));
+    const response = await this.#answer<pb.UpdateResponse>((done) => this.grpc.update(request, done));
     return {
       ...made,
       inputs: checkedInputs,
@@ -285,7 +286,7 @@ export class PluginClient implements AsyncDisposable {
     request.setId(made.id);
     request.setProperties(this.#sent(made.state));
     request.setInputs(this.#sent(made.inputs));
-    const response = await answer<pb.ReadResponse>((done) => this.grpc.read(request, done));
+    const response = await this.#answer<pb.ReadResponse>((done) => this.grpc.read(request, done));
     if (response.getId() === "") return undefined;
     const inputs = this.#received(unmarshal(response.getInputs()), made.inputs);
     const state = this.#received(unmarshal(response.getProperties()), made.state);
@@ -299,33 +300,49 @@ export class PluginClient implements AsyncDisposable {
     request.setProperties(this.#sent(made.state));
     request.setOldInputs(this.#sent(made.inputs));
     request.setTimeout(options.timeoutSeconds ?? 0);
-    await answer((done) => this.grpc.delete(request, done));
+    await this.#answer((done) => this.grpc.delete(request, done));
   }
 
   async invoke(token: string, args: Inputs): Promise<PropertyBag> {
     const request = new messages.InvokeRequest();
     request.setTok(token);
     request.setArgs(marshal(args));
-    const response = await answer<pb.InvokeResponse>((done) => this.grpc.invoke(request, done));
+    const response = await this.#answer<pb.InvokeResponse>((done) => this.grpc.invoke(request, done));
     refuseFailures(response.getFailuresList());
     return unmarshal(response.getReturn());
   }
 
   /** What the engine sends when the user presses Ctrl-C. */
   async cancel(): Promise<void> {
-    await answer((done) => this.grpc.cancel(new emptyMessages.Empty(), done));
+    await this.#answer((done) => this.grpc.cancel(new emptyMessages.Empty(), done));
   }
 
-  /** Ends the engine, as if it had been killed, and resolves when the plugin has followed. */
-  async killEngine(): Promise<void> {
-    const ended = once(this.#process, "exit");
+  /** Ends the engine, as if it had been killed: it waits for no answer and gives none any more. */
+  killEngine(): void {
+    for (const call of this.#waiting) call.cancel();
     this.#engine.stop();
-    await ended;
+  }
+
+  #answer<Response>(
+    call: (done: (error: ServiceError | null, response: Response) => void) => ClientUnaryCall,
+  ): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      const waiting = call((error, response) => {
+        this.#waiting.delete(waiting);
+        if (error) reject(error);
+        else resolve(response);
+      });
+      this.#waiting.add(waiting);
+    });
+  }
+
+  isAlive(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.grpc.close();
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+    if (this.isAlive()) {
       const ended = once(this.#process, "exit");
       this.#process.kill("SIGKILL");
       await ended;
@@ -441,15 +458,4 @@ function kindOf(detail: pb.PropertyDiff): keyof typeof pb.PropertyDiff.Kind {
   const kinds = Object.entries(messages.PropertyDiff.Kind);
   const name = kinds.find(([, kind]) => kind === detail.getKind())?.[0];
   return name as keyof typeof pb.PropertyDiff.Kind;
-}
-
-function answer<Response>(
-  call: (done: (error: ServiceError | null, response: Response) => void) => unknown,
-): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    call((error, response) => {
-      if (error) reject(error);
-      else resolve(response);
-    });
-  });
 }

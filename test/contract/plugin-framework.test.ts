@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import type { PluginInfo } from "@pulumi/pulumi/proto/plugin_pb.js";
@@ -33,10 +34,33 @@ async function start(): Promise<PluginClient> {
 }
 
 describe("a plugin process", () => {
-  test("is gone as soon as the engine is", async () => {
+  test("outlives an engine that was killed, sees what it does through, and ends once it looks for it", async () => {
     await using own = await start();
-    await own.killEngine();
-    expect(() => process.kill(own.pid, 0)).toThrow("ESRCH");
+    const slow = own.create(THING, { name: "slow", size: 1, label: "slow" });
+    slow.catch(() => undefined);
+    await expect.poll(() => own.logs.length).toBe(1);
+    own.killEngine();
+    // It has looked for the engine by then, and what it does takes a second.
+    await sleep(500);
+    expect(own.isAlive()).toBe(true);
+    await expect.poll(() => own.isAlive()).toBe(false);
+  });
+
+  test("lives on while the engine does, and ends when it is interrupted", async () => {
+    await using own = await start();
+    await sleep(500);
+    expect(own.isAlive()).toBe(true);
+    process.kill(own.pid, "SIGINT");
+    await expect.poll(() => own.isAlive()).toBe(false);
+  });
+
+  test("gives up a wait when its caller is gone", async () => {
+    await using own = await start();
+    const waiting = own.create(THING, { size: 1, label: "endless" });
+    waiting.catch(() => undefined);
+    await expect.poll(() => own.logs.length).toBe(1);
+    own.killEngine();
+    await expect.poll(() => own.isAlive()).toBe(false);
   });
 
   test("shakes hands: secrets, outputs, resources and auto-naming as they are", async () => {
@@ -62,11 +86,11 @@ describe("a plugin process", () => {
 });
 
 describe("provider settings", () => {
-  test("take defaults from the first environment variable that is not empty and from the table", async () => {
-    expect(await plugin.checkConfig({ version: "1.0.0" })).toEqual({
-      version: "1.0.0",
-      token: new Secret("from-environment"),
-      retries: "4",
+  test("take defaults from the first environment variable that is not empty and from the table, unrecorded", async () => {
+    expect(await plugin.checkConfig({ version: "1.0.0" })).toEqual({ version: "1.0.0" });
+    expect((await plugin.create(THING, { size: 1 })).state["settings"]).toEqual({
+      token: "from-environment",
+      retries: 4,
     });
     expect(await plugin.checkConfig({ token: "mine", retries: "5" })).toEqual({
       token: new Secret("mine"),
@@ -191,7 +215,7 @@ describe("operations", () => {
 
   test("fail with the plain message", async () => {
     const failing = plugin.create(THING, { size: 1, label: "refused" });
-    await expect(failing).rejects.toThrow("the cloud said no");
+    await expect(failing).rejects.toThrow("2 UNKNOWN: 1 error occurred:\n\t* the cloud said no\n\n");
     expect(plugin.initErrorOf(await failing.catch((error: unknown) => error))).toBeUndefined();
   });
 
@@ -199,10 +223,11 @@ describe("operations", () => {
     const error: unknown = await plugin
       .create(THING, { name: "a", size: 1, label: "unhealthy", token: "t" })
       .catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ details: "it is there but does not answer" });
+    const reason = `creating urn:pulumi:test::test::${THING}::thing: 1 error occurred:\n\t* it is there but does not answer\n\n`;
+    expect(error).toMatchObject({ details: reason });
     expect(plugin.initErrorOf(error)).toEqual({
       id: "a",
-      reasons: ["it is there but does not answer"],
+      reasons: [reason],
       state: {
         name: "a",
         size: 1,
@@ -217,15 +242,45 @@ describe("operations", () => {
     });
   });
 
-  test("end at once when the user cancels, and when their time is up", async () => {
+  test("of which an update fails leave the planned state, so that the next run finds nothing to change", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1, label: "x" });
+    const wanted = { name: "a", size: 1, label: "refused" };
+    const error: unknown = await plugin.update(made, wanted).catch((reason: unknown) => reason);
+    const kept = plugin.initErrorOf(error);
+    expect(kept).toMatchObject({
+      id: "a",
+      reasons: [expect.stringMatching(/^updating urn:.*: 1 error occurred:\n\t\* the cloud said no\n\n$/) as string],
+    });
+    expect(kept?.state).toEqual({ ...made.state, label: "refused" });
+    expect((await plugin.diff({ ...made, state: kept?.state ?? {} }, wanted)).detailed).toEqual({});
+  });
+
+  test("fail to delete and to read with what was being done to what", async () => {
+    const made = await plugin.create(THING, { name: "a", size: 1, label: "unreadable" });
+    await expect(plugin.read(made)).rejects.toThrow(/refreshing urn:.*: 1 error occurred:\n\t\* the cloud is closed/);
+    await plugin.delete(made);
+    await expect(plugin.delete(made)).rejects.toThrow(/deleting urn:.*: 1 error occurred:\n\t\* the cloud does not/);
+  });
+
+  test("end when their time is up, where the type has a time to change", async () => {
     await expect(plugin.create(THING, { size: 1, label: "endless" }, { timeoutSeconds: 1 })).rejects.toThrow(
-      "timeout: the operation is not done after 1 seconds",
+      "context deadline exceeded",
     );
+    const made = await plugin.create(THING, { name: "a", size: 1 });
+    plugin.logs.length = 0;
+    await plugin.update(made, { name: "a", size: 1, label: "x" }, { timeoutSeconds: 90 });
+    expect(plugin.logs).toMatchObject([
+      { severity: "warning", message: "Resource does not support customTimeouts, ignoring: update=1m30s" },
+    ]);
+  });
+
+  test("go on when the user cancels, as with every bridged plugin", async () => {
     await using own = await start();
-    const endless = own.create(THING, { size: 1, label: "endless" });
-    endless.catch(() => undefined);
+    const slow = own.create(THING, { name: "slow", size: 1, label: "slow" });
+    await expect.poll(() => own.logs.length).toBe(1);
     await own.cancel();
-    await expect(endless).rejects.toThrow("cancelled");
+    expect((await slow).id).toBe("slow");
+    expect((await own.create(THING, { name: "later", size: 1 })).id).toBe("later");
   });
 
   test.each<[string, Inputs]>([
@@ -283,6 +338,28 @@ describe("a refresh", () => {
     const read = await plugin.read(made);
     expect(read?.inputs).toEqual(made.inputs);
     expect((await plugin.diff(read ?? made, { name: "a", size: 1 })).detailed).toEqual({ label: "DELETE" });
+  });
+
+  test("leaves lists as long as they were, and defaults that changed are none any more", async () => {
+    const ports = [{ internal: 1 }, { internal: 2 }];
+    const made = await plugin.create(THING, { name: "a", size: 1, tags: ["one", "two"], ports });
+    const live = [
+      { internal: 1, protocol: "udp" },
+      { internal: 2, protocol: "tcp" },
+      { internal: 3, protocol: "tcp" },
+    ];
+    await plugin.invoke(MEDDLE, { name: "a", tags: ["one", "other", "three"], ports: live });
+    const read = await plugin.read(made);
+    expect(read?.state).toMatchObject({ tags: ["one", "other", "three"], ports: live });
+    expect(read?.inputs).toMatchObject({
+      tags: ["one", "other"],
+      ports: [
+        { internal: 1, protocol: "udp", __defaults: [] },
+        { internal: 2, protocol: "tcp", __defaults: ["protocol"] },
+      ],
+    });
+    await plugin.invoke(MEDDLE, { name: "a", tags: ["two"], ports: live.slice(0, 1) });
+    expect((await plugin.read(made))?.inputs).toMatchObject({ tags: ["two"], ports: [{ internal: 1 }] });
   });
 
   test("keeps a secret input secret", async () => {

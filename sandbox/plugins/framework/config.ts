@@ -1,22 +1,20 @@
 import { checkProperties } from "./check.ts";
 import type { Failure, Properties, Property } from "./definition.ts";
-import { Secret } from "./values.ts";
+import { mapValues, Secret } from "./values.ts";
 import type { PropertyBag, Value } from "./values.ts";
 
 // What the engine itself puts among a provider's settings.
 const ENGINE_SETTINGS = new Set(["version", "pluginDownloadURL", "pluginChecksums", "__internal"]);
 
 /**
- * Checks a provider's settings and fills in their defaults from the environment and the table. SDKs write every setting
- * that is not a string as JSON text; so it is kept.
+ * Checks a provider's settings. They are answered as they came, but for marks on secrets: no default is written down, so
+ * that nothing from the environment gets into a state. SDKs write every setting that is not a string as JSON text; so it
+ * is kept.
  */
 export function checkConfig(table: Properties, news: PropertyBag, owner: string) {
-  const inputs = { ...news };
-  for (const [key, property] of Object.entries(table)) {
-    const value = inputs[key] ?? defaultOf(property);
-    if (value === undefined) continue;
-    inputs[key] = property.secret && !(value instanceof Secret) ? new Secret(value) : value;
-  }
+  const inputs = mapValues(news, (value, key) =>
+    table[key]?.secret && !(value instanceof Secret) ? new Secret(value) : value,
+  );
   const { config, failures } = parseConfig(table, inputs);
   const checked = checkProperties(table, config, {}, { owner, bridged: false });
   return { inputs, failures: [...failures, ...checked.failures] };
@@ -37,16 +35,22 @@ export function parseConfig(table: Properties, settings: PropertyBag): { config:
   return { config, failures };
 }
 
+/** The settings that a provider is configured with: what is absent comes from the environment or the table. */
+export function withDefaults(table: Properties, config: PropertyBag): PropertyBag {
+  const defaults = Object.entries(table).flatMap(([key, property]) => {
+    const value = config[key] === undefined ? defaultOf(property) : undefined;
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return { ...config, ...Object.fromEntries(defaults) };
+}
+
 function parse(property: Property | undefined, value: Value): Value {
   if (value instanceof Secret) return new Secret(parse(property, value.value));
   if (property === undefined || property.type === "string" || typeof value !== "string") return value;
   return JSON.parse(value) as Value;
 }
 
-function defaultOf(property: Property): string | undefined {
+function defaultOf(property: Property): Value | undefined {
   const set = property.env?.map((name) => process.env[name]).find((value) => value !== undefined && value !== "");
-  if (set !== undefined) return set;
-  return typeof property.default === "string" || property.default === undefined
-    ? property.default
-    : JSON.stringify(property.default);
+  return set === undefined ? property.default : parse(property, set);
 }

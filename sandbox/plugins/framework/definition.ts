@@ -14,8 +14,11 @@ export interface Plugin<Client> {
   kind: "bridged" | "native";
   /** The provider's own settings; their values arrive as JSON texts and reach `configure` parsed. */
   config: Properties;
-  /** Makes what resources and functions work with. It must not reach out: official plugins connect at first use. */
-  configure: (config: PropertyBag) => Client | Promise<Client>;
+  /**
+   * Makes what resources and functions work with. `given` are the settings without defaults. It reaches out where the
+   * official plugin does; when it fails, so does the provider.
+   */
+  configure: (config: PropertyBag, given: PropertyBag) => Client | Promise<Client>;
   /** By type token, `random:index/randomPassword:RandomPassword`. */
   resources: Record<string, Resource<Client>>;
   /** By token, `digitalocean:index/getSizes:getSizes`. */
@@ -47,6 +50,8 @@ export type Property = Shape & {
   computed?: true;
   /** Bridged auto-naming: absent, it becomes `<logical name>-` and seven hexadecimal digits. */
   autoname?: { maxLength: number; lowerCase?: true };
+  /** The state has it in another form, of its own: a refresh leaves the input as it was. */
+  rewritten?: true;
   /** An output that an update may change: unknown in the preview of any update. */
   changesOnUpdate?: true;
   /** Whether a value of the state and a new input mean the same, beyond plain equality; never called with unknowns. */
@@ -94,9 +99,12 @@ export interface Context<Client> {
   urn: string;
   /** The logical name in the program. */
   name: string;
-  /** Fires when the user cancels and when the resource's timeout has passed; every wait must end with it. */
+  /**
+   * Fires when time is up, when the engine died, and for a native plugin when the user cancels. It must end what ends with
+   * the context of the official plugin's code, and nothing else: much of that never looks at its context.
+   */
   signal: AbortSignal;
-  /** The user's `customTimeouts` for this operation, in seconds; undefined when not set. */
+  /** How long this operation may take: the user's `customTimeouts`, or what the type declares. */
   timeoutSeconds: number | undefined;
   /** Shows a line on the resource. `status` lines are replaced by the next one and leave no trace. */
   log: (severity: LogSeverity, message: string, options?: { status?: boolean }) => void;
@@ -135,6 +143,10 @@ export interface Resource<Client, Inputs = PropertyBag, State = PropertyBag> {
   outputs: Properties;
   /** Every replacement deletes first, whatever the name. */
   deleteBeforeReplace?: true;
+  /** Seconds of each operation that `customTimeouts` may change (bridged plugins); the others ignore these. */
+  timeouts?: Partial<Record<"create" | "update" | "delete", number>>;
+  /** An update that fails leaves the state as it was, not as it was to become (bridged plugins). */
+  partialUpdates?: true;
   /** Rules beyond the table, asked only when the table is satisfied. Values may be UNKNOWN. */
   check?: (inputs: PropertyBag) => Failure[];
   /** Adds, changes or drops differences that the tables found. Values may be UNKNOWN. */
@@ -153,7 +165,7 @@ export interface Resource<Client, Inputs = PropertyBag, State = PropertyBag> {
     inputs: Inputs,
     changed: ReadonlySet<string>,
   ) => Promise<State>;
-  /** Absent when there is nothing to delete. A resource that is gone already is no error. */
+  /** Absent when there is nothing to delete. Whether it is an error when it is gone already is the official plugin's choice. */
   delete?: (context: Context<Client>, existing: Existing<Inputs, State>) => Promise<void>;
 }
 

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
+import { diffArrays } from "diff";
 import { DEFAULTS, join } from "./check.ts";
 import type { Resource, Change, Properties, Property, Shape } from "./definition.ts";
-import { Archive, Asset, containsUnknown, isObject, mapValues, UNKNOWN } from "./values.ts";
+import { Archive, Asset, containsUnknown, isObject, mapValues, reveal, Secret, UNKNOWN } from "./values.ts";
 import type { PropertyBag, Value } from "./values.ts";
 
 export interface DiffOptions {
@@ -23,11 +24,6 @@ export function diffProperties(
   );
 }
 
-/** Whether two values of a property mean the same. */
-export function equal(property: Property, old: Value | undefined, value: Value | undefined, options: DiffOptions) {
-  return diffProperty(property, old, value, options, "", false).length === 0;
-}
-
 /** Drops the differences the user ignores; a path covers what is below it, `*` any one step. */
 export function withoutIgnored(changes: Change[], ignored: readonly string[]): Change[] {
   const patterns = ignored.map(steps);
@@ -43,7 +39,9 @@ export function deletesFirst(resource: Resource<never>, news: PropertyBag): bool
   const defaults = news[DEFAULTS];
   return (
     Array.isArray(defaults) &&
-    Object.entries(resource.inputs).some(([key, property]) => property.autoname && !defaults.includes(key))
+    Object.entries(resource.inputs).some(
+      ([key, property]) => property.autoname && key in news && !defaults.includes(key),
+    )
   );
 }
 
@@ -80,9 +78,13 @@ function diffValue(
   if (old === undefined) return [{ path, kind: "add", replaces }];
   if (value === undefined) return [{ path, kind: "delete", replaces }];
   if (value === UNKNOWN) return [{ path, kind: "update", replaces }];
+  if (old instanceof Secret || value instanceof Secret) {
+    return isSame(reveal(old), reveal(value)) ? [] : [{ path, kind: "update", replaces }];
+  }
   switch (shape.type) {
     case "list":
       if (!Array.isArray(old) || !Array.isArray(value)) break;
+      if (options.bridged && shape.items.type !== "object") return diffScalars(old, value, path, replaces);
       return Array.from({ length: Math.max(old.length, value.length) }).flatMap((_, index) =>
         diffValue(shape.items, old[index], value[index], options, `${path}[${index}]`, replaces),
       );
@@ -103,19 +105,48 @@ function diffValue(
   return isSame(old, value) ? [] : [{ path, kind: "update", replaces }];
 }
 
-function diffSets(shape: Shape, old: Value[], value: Value[], options: DiffOptions, path: string, replaces: boolean) {
-  const left = [...old.entries()];
-  const changes = new Map<string, Change>();
-  value.forEach((item, index) => {
-    const twin = left.findIndex(([, candidate]) => diffValue(shape, candidate, item, options, "", false).length === 0);
-    if (twin >= 0) left.splice(twin, 1);
-    else changes.set(`${path}[${index}]`, { path: `${path}[${index}]`, kind: "add", replaces });
-  });
-  for (const [index] of left) {
-    const place = `${path}[${index}]`;
-    changes.set(place, { path: place, kind: changes.has(place) ? "update" : "delete", replaces });
+/** The fewest items that came and went. */
+function diffScalars(old: Value[], value: Value[], path: string, replaces: boolean): Change[] {
+  const [gone, come] = [new Set<number>(), new Set<number>()];
+  let [from, to] = [0, 0];
+  for (const { added, removed, count } of diffArrays(old, value, { comparator: isSame })) {
+    for (let item = 0; item < count; item++) {
+      if (removed) gone.add(from);
+      if (added) come.add(to);
+      if (!added) from++;
+      if (!removed) to++;
+    }
   }
-  return [...changes.values()];
+  return changedItems(gone, come).map(({ index, kind }) => ({ path: `${path}[${index}]`, kind, replaces }));
+}
+
+/** What left a set and what joined it; where these have one index, what differs between the two. */
+function diffSets(
+  shape: Shape,
+  old: Value[],
+  value: Value[],
+  options: DiffOptions,
+  path: string,
+  replaces: boolean,
+): Change[] {
+  const gone = new Set(old.keys());
+  const come = new Set<number>();
+  value.forEach((item, index) => {
+    const twin = [...gone].find((other) => diffValue(shape, old[other], item, options, "", false).length === 0);
+    if (twin === undefined) come.add(index);
+    else gone.delete(twin);
+  });
+  return changedItems(gone, come).flatMap(({ index, kind }) => {
+    const place = `${path}[${index}]`;
+    if (kind !== "update") return [{ path: place, kind, replaces }];
+    return diffValue(shape, old[index], value[index], options, place, replaces);
+  });
+}
+
+function changedItems(gone: ReadonlySet<number>, come: ReadonlySet<number>): { index: number; kind: Change["kind"] }[] {
+  return [...new Set([...gone, ...come])]
+    .toSorted((one, other) => one - other)
+    .map((index) => ({ index, kind: !gone.has(index) ? "add" : come.has(index) ? "update" : "delete" }));
 }
 
 function isSame(old: Value, value: Value): boolean {

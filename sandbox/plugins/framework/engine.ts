@@ -1,4 +1,3 @@
-import { connect } from "node:http2";
 import grpc from "@grpc/grpc-js";
 import engineServices from "@pulumi/pulumi/proto/engine_grpc_pb.js";
 import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
@@ -40,9 +39,28 @@ export class Engine {
   }
 }
 
-/** Calls `gone` as soon as the engine at the address cannot be reached any more, however it ended. */
-export function whenEngineGone(address: string, gone: () => void): void {
-  const session = connect(`http://${address}`);
-  session.on("error", gone);
-  session.on("close", gone);
+/** How often official plugins look whether their engine is still there. */
+const HEALTH_CHECK_MS = 5 * 60_000;
+
+/**
+ * Calls `gone` once the engine does not answer any more. As the official plugins do, it asks only now and then, so that a
+ * plugin outlives an engine that was killed by up to the interval.
+ */
+export function watchEngine(address: string, gone: () => void, intervalMs = HEALTH_CHECK_MS): void {
+  const client = new grpc.Client(address, grpc.credentials.createInsecure());
+  const empty = () => Buffer.alloc(0);
+  const timer = setInterval(() => {
+    client.makeUnaryRequest(
+      "/grpc.health.v1.Health/Check",
+      empty,
+      () => undefined,
+      null,
+      (error) => {
+        // An engine that does not know the question is alive.
+        if (error === null || error.code === grpc.status.UNIMPLEMENTED) return;
+        clearInterval(timer);
+        gone();
+      },
+    );
+  }, intervalMs);
 }

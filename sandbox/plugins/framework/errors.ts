@@ -10,6 +10,18 @@ export class InitError extends Error {
   }
 }
 
+/**
+ * Why work ended before it was done, with the code and text of Go's contexts, which are what official plugins answer: the
+ * engine took its call back or cancelled, or time ran out.
+ */
+export class ContextError extends Error {
+  readonly reason: "cancelled" | "expired";
+  constructor(reason: "cancelled" | "expired") {
+    super(reason === "cancelled" ? "context canceled" : "context deadline exceeded");
+    this.reason = reason;
+  }
+}
+
 /** The program asks for something that only the official plugin has. */
 export function unknownToken(kind: string, token: string, known: Record<string, unknown>): Error {
   return new Error(

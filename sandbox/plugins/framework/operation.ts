@@ -1,5 +1,6 @@
-import type { Context } from "./definition.ts";
+import type { Context, Plugin } from "./definition.ts";
 import type { Engine } from "./engine.ts";
+import { ContextError } from "./errors.ts";
 
 /** What the engine asked for. */
 export interface Operation {
@@ -8,46 +9,50 @@ export interface Operation {
   name: string;
   /** 0: no limit. */
   timeoutSeconds: number;
+  /** Fires when the engine is not there any more for the answer. */
+  call: AbortSignal;
 }
 
-/** Runs the work of resources and functions: within its time, cancellable, its log lines delivered before it ends. */
+/** Runs the work of resources and functions: within its time, its log lines delivered before it ends. */
 export class OperationRunner<Client> {
   readonly #engine: Engine | undefined;
+  readonly #cancellable: boolean;
   readonly #cancelled = new AbortController();
-  #client: Promise<Client> | undefined;
+  #client: Client | undefined;
+  #configured = false;
 
-  constructor(engine: Engine | undefined) {
+  /** Work of bridged plugins goes on when the user cancels; that of native ones is told. */
+  constructor(engine: Engine | undefined, kind: Plugin<Client>["kind"]) {
     this.#engine = engine;
+    this.#cancellable = kind === "native";
   }
 
-  /** Sets what all work from now on uses; when making it failed, that work fails. */
-  use(client: Promise<Client>): void {
-    client.catch(() => undefined);
+  /** Sets what all work from now on uses. */
+  use(client: Client): void {
     this.#client = client;
+    this.#configured = true;
   }
 
-  /** Ends all that runs, and all that will be asked for. */
+  /** The user pressed Ctrl-C. */
   cancel(): void {
-    this.#cancelled.abort(new Error("cancelled"));
+    if (this.#cancellable) this.#cancelled.abort(new ContextError("cancelled"));
   }
 
   async run<Result>(operation: Operation, work: (context: Context<Client>) => Promise<Result>): Promise<Result> {
-    if (!this.#client) throw new Error(`${operation.name}: the provider is not configured, Configure must come first.`);
-    const { urn, name, timeoutSeconds } = operation;
+    if (!this.#configured)
+      throw new Error(`${operation.name}: the provider is not configured, Configure must come first.`);
+    const { urn, name, timeoutSeconds, call } = operation;
     const deadline = new AbortController();
     const expire = () => {
-      deadline.abort(new Error(`timeout: the operation is not done after ${timeoutSeconds} seconds`));
+      deadline.abort(new ContextError("expired"));
     };
     const timer = timeoutSeconds > 0 ? setTimeout(expire, timeoutSeconds * 1000) : undefined;
-    const signal = AbortSignal.any([this.#cancelled.signal, deadline.signal]);
     try {
-      const client = await this.#client;
-      signal.throwIfAborted();
       return await work({
-        client,
+        client: this.#client as Client,
         urn,
         name,
-        signal,
+        signal: AbortSignal.any([this.#cancelled.signal, deadline.signal, call]),
         timeoutSeconds: timeoutSeconds > 0 ? timeoutSeconds : undefined,
         log: (severity, message, options) => this.#engine?.log(severity, message, urn, options?.status ?? false),
       });

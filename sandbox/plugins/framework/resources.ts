@@ -4,10 +4,10 @@ import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Empty } from "google-protobuf/google/protobuf/empty_pb.js";
 import { checkProperties } from "./check.ts";
 import type { Naming } from "./check.ts";
-import type { Change, Existing, Plugin, Resource } from "./definition.ts";
+import type { Change, Context, Existing, Plugin, Resource } from "./definition.ts";
 import { deletesFirst, diffProperties, topLevel, withoutIgnored } from "./diff.ts";
-import { InitError, unknownToken } from "./errors.ts";
-import type { Operation, OperationRunner } from "./operation.ts";
+import { InitError, messageOf, unknownToken } from "./errors.ts";
+import type { OperationRunner } from "./operation.ts";
 import { checkResponse, diffResponse } from "./responses.ts";
 import {
   inputsAfterRead,
@@ -46,10 +46,16 @@ export class ResourceServer<Client> {
 
   diff(request: pb.DiffRequest): pb.DiffResponse {
     const { resource } = this.#resource(request.getUrn());
-    const olds = plain(unmarshal(this.#bridged ? request.getOlds() : request.getOldInputs()));
     const news = unmarshal(request.getNews());
-    const changes = this.#changes(resource, olds, plain(news), request.getIgnorechangesList());
+    const changes = this.#changesOf(resource, request, news);
     return diffResponse(changes, deletesFirst(resource, news), !this.#bridged);
+  }
+
+  /** Bridged plugins compare the state with what is wanted; native ones old inputs with new ones, a secret as a whole. */
+  #changesOf(resource: Resource<Client>, request: pb.DiffRequest | pb.UpdateRequest, news: PropertyBag): Change[] {
+    const ignored = request.getIgnorechangesList();
+    if (!this.#bridged) return this.#changes(resource, unmarshal(request.getOldInputs()), news, ignored);
+    return this.#changes(resource, plain(unmarshal(request.getOlds())), plain(news), ignored);
   }
 
   #changes(resource: Resource<Client>, olds: PropertyBag, news: PropertyBag, ignored: readonly string[]): Change[] {
@@ -57,7 +63,7 @@ export class ResourceServer<Client> {
     return withoutIgnored(resource.diff?.(found, olds, news) ?? found, ignored);
   }
 
-  async create(request: pb.CreateRequest): Promise<pb.CreateResponse> {
+  async create(request: pb.CreateRequest, call: AbortSignal): Promise<pb.CreateResponse> {
     const { resource } = this.#resource(request.getUrn());
     const inputs = unmarshal(request.getProperties());
     const response = new messages.CreateResponse();
@@ -65,18 +71,21 @@ export class ResourceServer<Client> {
       response.setProperties(marshal(stateAfter(resource, inputs, unknownAfterCreate(resource, inputs))));
       return response;
     }
-    const created = await this.#runner.run(operationOf(request), (context) =>
-      completing(
-        (found) => stateAfter(resource, inputs, found),
-        () => resource.create(context, plain(inputs)),
-      ),
-    );
+    const created = await this.#run("create", resource, request, call, async (context) => {
+      try {
+        return await resource.create(context, plain(inputs));
+      } catch (error) {
+        if (!(error instanceof InitError)) throw this.#bridged ? new Error(listed(error), { cause: error }) : error;
+        const state = stateAfter(resource, inputs, error.outputs);
+        throw new InitError(error.id, state, this.#reason("creating", request, error), { cause: error });
+      }
+    });
     response.setId(created.id);
     response.setProperties(marshal(stateAfter(resource, inputs, created.outputs)));
     return response;
   }
 
-  async read(request: pb.ReadRequest): Promise<pb.ReadResponse> {
+  async read(request: pb.ReadRequest, call: AbortSignal): Promise<pb.ReadResponse> {
     const { resource } = this.#resource(request.getUrn());
     const state = unmarshal(request.getProperties());
     const inputs = unmarshal(request.getInputs());
@@ -89,16 +98,18 @@ export class ResourceServer<Client> {
       return response;
     }
     const existing = existingOf(request.getId(), state, inputs);
-    const found = await this.#runner.run(operationOf(request), (context) => read(context, existing));
+    const found = await this.#run("read", resource, request, call, (context) =>
+      this.#wording("refreshing", request, () => read(context, existing)),
+    );
     if (!found) return response;
     const live = { ...plain(state), ...found };
     response.setId(request.getId());
-    response.setInputs(marshal(inputsAfterRead(resource, inputs, live, { bridged: this.#bridged })));
+    response.setInputs(marshal(inputsAfterRead(resource, inputs, live)));
     response.setProperties(marshal(stateAfter(resource, state, found)));
     return response;
   }
 
-  async update(request: pb.UpdateRequest): Promise<pb.UpdateResponse> {
+  async update(request: pb.UpdateRequest, call: AbortSignal): Promise<pb.UpdateResponse> {
     const { type, resource } = this.#resource(request.getUrn());
     const state = unmarshal(request.getOlds());
     const oldInputs = unmarshal(request.getOldInputs());
@@ -110,26 +121,69 @@ export class ResourceServer<Client> {
     }
     const update = resource.update;
     if (!update) throw new Error(`${type}: has no property that can change in place, the change must replace it.`);
-    const before = plain(this.#bridged ? state : oldInputs);
-    const changes = this.#changes(resource, before, plain(inputs), request.getIgnorechangesList());
-    const changed = new Set(changes.map(({ path }) => topLevel(path)));
+    const changed = new Set(this.#changesOf(resource, request, inputs).map(({ path }) => topLevel(path)));
     const existing = existingOf(request.getId(), state, oldInputs);
-    const outputs = await this.#runner.run(operationOf(request), (context) =>
-      completing(
-        (found) => stateAfterUpdate(resource, state, inputs, found),
-        () => update(context, existing, plain(inputs), changed),
-      ),
-    );
+    const outputs = await this.#run("update", resource, request, call, async (context) => {
+      try {
+        return await update(context, existing, plain(inputs), changed);
+      } catch (error) {
+        if (!this.#bridged) throw error;
+        // Terraform's SDK keeps the planned state even of an update that failed. The next run finds nothing to change.
+        const planned = resource.partialUpdates ? state : stateAfterUpdate(resource, state, inputs, {});
+        throw new InitError(request.getId(), planned, this.#reason("updating", request, error), { cause: error });
+      }
+    });
     response.setProperties(marshal(stateAfterUpdate(resource, state, inputs, outputs)));
     return response;
   }
 
-  async delete(request: pb.DeleteRequest): Promise<Empty> {
+  async delete(request: pb.DeleteRequest, call: AbortSignal): Promise<Empty> {
     const { resource } = this.#resource(request.getUrn());
     const existing = existingOf(request.getId(), unmarshal(request.getProperties()), unmarshal(request.getOldInputs()));
     const remove = resource.delete;
-    if (remove) await this.#runner.run(operationOf(request), (context) => remove(context, existing));
+    if (remove) {
+      await this.#run("delete", resource, request, call, (context) =>
+        this.#wording("deleting", request, () => remove(context, existing)),
+      );
+    }
     return new emptyMessages.Empty();
+  }
+
+  #run<Result>(
+    kind: "create" | "read" | "update" | "delete",
+    resource: Resource<Client>,
+    request: OperationRequest,
+    call: AbortSignal,
+    work: (context: Context<Client>) => Promise<Result>,
+  ): Promise<Result> {
+    const asked = "getTimeout" in request ? request.getTimeout() : 0;
+    const declared = kind === "read" ? undefined : resource.timeouts?.[kind];
+    const heeded = !this.#bridged || declared !== undefined;
+    const operation = {
+      urn: request.getUrn(),
+      name: nameOf(request.getUrn()),
+      timeoutSeconds: this.#bridged ? (heeded && asked) || (declared ?? BRIDGED_TIMEOUT) : asked,
+      call,
+    };
+    return this.#runner.run(operation, (context) => {
+      if (!heeded && asked > 0) {
+        context.log("warning", `Resource does not support customTimeouts, ignoring: ${kind}=${formatDuration(asked)}`);
+      }
+      return work(context);
+    });
+  }
+
+  async #wording<Result>(doing: string, request: OperationRequest, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#bridged ? new Error(this.#reason(doing, request, error), { cause: error }) : error;
+    }
+  }
+
+  /** A bridged plugin's failures are a list, even of one, behind what was being done to what. */
+  #reason(doing: string, request: OperationRequest, error: unknown): string {
+    return this.#bridged ? `${doing} ${request.getUrn()}: ${listed(error)}` : messageOf(error);
   }
 
   #resource(urn: string): { type: string; resource: Resource<Client> } {
@@ -140,22 +194,18 @@ export class ResourceServer<Client> {
   }
 }
 
-function operationOf(request: pb.CreateRequest | pb.ReadRequest | pb.UpdateRequest | pb.DeleteRequest): Operation {
-  const timeoutSeconds = "getTimeout" in request ? request.getTimeout() : 0;
-  return { urn: request.getUrn(), name: nameOf(request.getUrn()), timeoutSeconds };
+type OperationRequest = pb.CreateRequest | pb.ReadRequest | pb.UpdateRequest | pb.DeleteRequest;
+
+/** Seconds that a bridged plugin's operation may take where its type says nothing. */
+const BRIDGED_TIMEOUT = 20 * 60;
+
+function listed(error: unknown): string {
+  return `1 error occurred:\n\t* ${messageOf(error)}\n\n`;
 }
 
-/** Gives an InitError the rest of the state, which only the framework knows. */
-async function completing<Result>(
-  complete: (outputs: Readonly<Record<string, unknown>>) => PropertyBag,
-  operation: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await operation();
-  } catch (error) {
-    if (!(error instanceof InitError)) throw error;
-    throw new InitError(error.id, complete(error.outputs), error.message, { cause: error });
-  }
+function formatDuration(seconds: number): string {
+  const minutes = Math.floor(seconds / 60);
+  return minutes > 0 ? `${minutes}m${seconds % 60}s` : `${seconds}s`;
 }
 
 function existingOf(id: string, state: PropertyBag, inputs: PropertyBag): Existing {

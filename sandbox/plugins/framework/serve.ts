@@ -2,7 +2,7 @@ import { flushCompileCache } from "node:module";
 import grpc from "@grpc/grpc-js";
 import services from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import type { Plugin } from "./definition.ts";
-import { Engine, whenEngineGone } from "./engine.ts";
+import { Engine, watchEngine } from "./engine.ts";
 import { ProviderServer } from "./server.ts";
 
 /** The engine's own limit for one message. */
@@ -10,18 +10,25 @@ const MAX_MESSAGE_BYTES = 400 * 1024 * 1024;
 
 /**
  * Runs a plugin process: `pulumi-resource-<name> <engine address>` prints its port as the first line and serves on it
- * until the engine ends.
+ * until the engine interrupts it, or is found gone. Either way it first finishes what it does.
+ *
+ * @param healthCheckMs how often to look for the engine; tests do not have the minutes
  */
-export function serve<Client>(plugin: Plugin<Client>): void {
+export function serve<Client>(plugin: Plugin<Client>, healthCheckMs?: number): void {
   const address = process.argv.slice(2).findLast((argument) => !argument.startsWith("-"));
-  if (address !== undefined) whenEngineGone(address, () => process.exit());
-
   const server = new grpc.Server({
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
   });
   const provider = new ProviderServer(plugin, address === undefined ? undefined : new Engine(address));
   server.addService(services.ResourceProviderService, provider.implementation());
+  const stop = () => {
+    server.tryShutdown(() => {
+      void provider.idle().finally(() => process.exit());
+    });
+  };
+  process.once("SIGINT", stop);
+  if (address !== undefined) watchEngine(address, stop, healthCheckMs);
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;
     process.stdout.write(`${port}\n`);

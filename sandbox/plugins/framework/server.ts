@@ -6,11 +6,11 @@ import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Empty } from "google-protobuf/google/protobuf/empty_pb.js";
 import { npmVersion } from "../../engine/npm-version.ts";
 import { checkProperties } from "./check.ts";
-import { checkConfig, parseConfig } from "./config.ts";
+import { checkConfig, parseConfig, withDefaults } from "./config.ts";
 import type { Plugin } from "./definition.ts";
 import { diffProperties, withoutIgnored } from "./diff.ts";
 import type { Engine } from "./engine.ts";
-import { InitError, unknownToken } from "./errors.ts";
+import { ContextError, InitError, unknownToken } from "./errors.ts";
 import { OperationRunner } from "./operation.ts";
 import { ResourceServer } from "./resources.ts";
 import { checkFailure, checkResponse, diffResponse } from "./responses.ts";
@@ -22,15 +22,22 @@ import { containsUnknown, marshal, unmarshal } from "./values.ts";
 export class ProviderServer<Client> {
   readonly #plugin: Plugin<Client>;
   readonly #runner: OperationRunner<Client>;
+  readonly #calls = new Set<Promise<void>>();
 
   constructor(plugin: Plugin<Client>, engine: Engine | undefined) {
     this.#plugin = plugin;
-    this.#runner = new OperationRunner(engine);
+    this.#runner = new OperationRunner(engine, plugin.kind);
+  }
+
+  /** Resolves when nothing is being done any more. */
+  async idle(): Promise<void> {
+    while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
   }
 
   /** The handlers, for `grpc.Server.addService`. Methods that are absent answer UNIMPLEMENTED. */
   implementation(): UntypedServiceImplementation {
     const resources = new ResourceServer(this.#plugin, this.#runner);
+    const unary = this.#unary.bind(this);
     return {
       handshake: unary(() => handshakeResponse()),
       getPluginInfo: unary(() => {
@@ -44,13 +51,13 @@ export class ProviderServer<Client> {
       }),
       diffConfig: unary((request: pb.DiffRequest) => this.#diffConfig(request)),
       configure: unary((request: pb.ConfigureRequest) => this.#configure(request)),
-      invoke: unary((request: pb.InvokeRequest) => this.#invoke(request)),
+      invoke: unary((request: pb.InvokeRequest, call) => this.#invoke(request, call)),
       check: unary((request: pb.CheckRequest) => resources.check(request)),
       diff: unary((request: pb.DiffRequest) => resources.diff(request)),
-      create: unary((request: pb.CreateRequest) => resources.create(request)),
-      read: unary((request: pb.ReadRequest) => resources.read(request)),
-      update: unary((request: pb.UpdateRequest) => resources.update(request)),
-      delete: unary((request: pb.DeleteRequest) => resources.delete(request)),
+      create: unary((request: pb.CreateRequest, call) => resources.create(request, call)),
+      read: unary((request: pb.ReadRequest, call) => resources.read(request, call)),
+      update: unary((request: pb.UpdateRequest, call) => resources.update(request, call)),
+      delete: unary((request: pb.DeleteRequest, call) => resources.delete(request, call)),
       cancel: unary((): Empty => {
         this.#runner.cancel();
         return new emptyMessages.Empty();
@@ -69,12 +76,12 @@ export class ProviderServer<Client> {
     return diffResponse(withoutIgnored(changes, request.getIgnorechangesList()), false, true);
   }
 
-  #configure(request: pb.ConfigureRequest): pb.ConfigureResponse {
+  async #configure(request: pb.ConfigureRequest): Promise<pb.ConfigureResponse> {
     const args = plain(unmarshal(request.getArgs()));
     // With unknown settings, in a preview, the engine calls nothing that needs the client.
     if (!containsUnknown(args)) {
       const { config } = parseConfig(this.#plugin.config, args);
-      this.#runner.use(Promise.resolve(this.#plugin.configure(config)));
+      this.#runner.use(await this.#plugin.configure(withDefaults(this.#plugin.config, config), config));
     }
     const response = new messages.ConfigureResponse();
     response.setAcceptsecrets(true);
@@ -85,7 +92,7 @@ export class ProviderServer<Client> {
     return response;
   }
 
-  async #invoke(request: pb.InvokeRequest): Promise<pb.InvokeResponse> {
+  async #invoke(request: pb.InvokeRequest, call: AbortSignal): Promise<pb.InvokeResponse> {
     const token = request.getTok();
     const functions = this.#plugin.functions ?? {};
     const invokable = functions[token];
@@ -95,10 +102,31 @@ export class ProviderServer<Client> {
     const response = new messages.InvokeResponse();
     response.setFailuresList(failures.map(checkFailure));
     if (failures.length > 0) return response;
-    const operation = { urn: "", name: token, timeoutSeconds: 0 };
+    const operation = { urn: "", name: token, timeoutSeconds: 0, call };
     const result = await this.#runner.run(operation, (context) => invokable.call(context, plain(inputs)));
     response.setReturn(marshal(result));
     return response;
+  }
+
+  /** @param handler gets a signal that fires when the engine takes the call back, which includes that it died */
+  #unary<Request, Response>(
+    handler: (request: Request, call: AbortSignal) => Response | Promise<Response>,
+  ): handleUnaryCall<Request, Response> {
+    return (call: ServerUnaryCall<Request, Response>, reply: sendUnaryData<Response>) => {
+      const takenBack = new AbortController();
+      call.on("cancelled", () => {
+        takenBack.abort(new ContextError("cancelled"));
+      });
+      const work = (async () => {
+        try {
+          reply(null, await handler(call.request, takenBack.signal));
+        } catch (error) {
+          reply(error instanceof InitError ? initErrorStatus(error) : plainErrorStatus(error));
+        }
+      })();
+      this.#calls.add(work);
+      void work.finally(() => this.#calls.delete(work));
+    };
   }
 }
 
@@ -109,18 +137,4 @@ function handshakeResponse(): pb.ProviderHandshakeResponse {
   response.setAcceptOutputs(true);
   response.setSupportsAutonamingConfiguration(true);
   return response;
-}
-
-function unary<Request, Response>(
-  handler: (request: Request) => Response | Promise<Response>,
-): handleUnaryCall<Request, Response> {
-  return (call: ServerUnaryCall<Request, Response>, reply: sendUnaryData<Response>) => {
-    void (async () => {
-      try {
-        reply(null, await handler(call.request));
-      } catch (error) {
-        reply(error instanceof InitError ? initErrorStatus(error) : plainErrorStatus(error));
-      }
-    })();
-  };
 }

@@ -1,7 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import { DEFAULTS } from "./check.ts";
-import type { Resource } from "./definition.ts";
-import { equal } from "./diff.ts";
-import type { DiffOptions } from "./diff.ts";
+import type { Properties, Resource, Shape } from "./definition.ts";
 import { containsSecret, isObject, mapValues, reveal, Secret, UNKNOWN } from "./values.ts";
 import type { PropertyBag, Value } from "./values.ts";
 
@@ -48,31 +47,77 @@ export function unknownAfterUpdate(resource: Resource<never>): PropertyBag {
 }
 
 /**
- * The inputs after a refresh: those there were, with the live values where these differ; such a one is no default any
- * more. Without old inputs (an import) every live input property becomes one.
+ * The inputs after a refresh: those there were, with the live values. A list stays as long as it was, a map keeps its keys
+ * at most: what was added behind one's back is seen in the state only. A default that is no longer what is there is no
+ * default any more. Without old inputs (an import) every live input property becomes one.
  */
-export function inputsAfterRead(
-  resource: Resource<never>,
-  oldInputs: PropertyBag,
-  live: PropertyBag,
-  options: DiffOptions,
-): PropertyBag {
-  const imported = Object.keys(oldInputs).length === 0;
-  const inputs: PropertyBag = imported && options.bridged ? { [DEFAULTS]: [] } : { ...oldInputs };
-  const drifted: Value[] = [];
-  for (const [key, property] of Object.entries(resource.inputs)) {
-    if (!imported && !(key in oldInputs)) continue;
+export function inputsAfterRead(resource: Resource<never>, oldInputs: PropertyBag, live: PropertyBag): PropertyBag {
+  if (Object.keys(oldInputs).length > 0) return extractBag(resource.inputs, oldInputs, live);
+  const found = Object.keys(resource.inputs).flatMap((key) => {
     const value = live[key];
-    const old = oldInputs[key];
-    if (old !== undefined && equal(property, value, withoutDefaults(reveal(old)), options)) continue;
-    drifted.push(key);
-    // oxlint-disable-next-line typescript/no-dynamic-delete -- a plain record of properties
-    if (value === undefined) delete inputs[key];
-    else inputs[key] = property.secret ? conceal(value) : concealLike(old, value);
+    if (value === undefined) return [];
+    return [[key, resource.inputs[key]?.secret ? conceal(value) : value] as [string, Value]];
+  });
+  return { [DEFAULTS]: [], ...Object.fromEntries(found) };
+}
+
+function extractBag(table: Properties, olds: PropertyBag, live: PropertyBag): PropertyBag {
+  const inputs: PropertyBag = {};
+  const changed = new Set<string>();
+  for (const [key, old] of Object.entries(olds)) {
+    const value = live[key];
+    const extracted = key === DEFAULTS || value === undefined ? undefined : extract(table[key], old, value);
+    if (extracted !== undefined) inputs[key] = extracted;
+    if (!isDeepStrictEqual(extracted, old)) changed.add(key);
   }
-  // Kept among the defaults, a live value would be taken for what the program wants.
-  const defaults = inputs[DEFAULTS];
-  return Array.isArray(defaults) ? { ...inputs, [DEFAULTS]: defaults.filter((key) => !drifted.includes(key)) } : inputs;
+  const defaults = olds[DEFAULTS];
+  if (!Array.isArray(defaults)) return inputs;
+  return { ...inputs, [DEFAULTS]: defaults.filter((key) => !changed.has(String(key))) };
+}
+
+function extract(shape: (Shape & { rewritten?: true }) | undefined, old: Value, live: Value): Value {
+  if (old instanceof Secret || live instanceof Secret) {
+    return new Secret(extract(shape, revealOnce(old), revealOnce(live)));
+  }
+  if (Array.isArray(old) && Array.isArray(live)) {
+    const items = shape && "items" in shape ? shape.items : undefined;
+    const byContent = shape?.type === "set" && [...old, ...live].every(isObject);
+    const twins = byContent ? matched(old, live) : old.map((_, index) => index);
+    return old.flatMap((item, index) => {
+      const twin = live[twins[index] ?? -1];
+      return twin === undefined ? [] : [extract(items, item, twin)];
+    });
+  }
+  if (isObject(old) && isObject(live)) {
+    if (shape?.type === "object") return extractBag(shape.properties, old, live);
+    const items = shape && "items" in shape ? shape.items : undefined;
+    const kept = Object.entries(old).flatMap(([key, value]) => {
+      const found = live[key];
+      return found === undefined ? [] : [[key, extract(items, value, found)] as [string, Value]];
+    });
+    return Object.fromEntries(kept);
+  }
+  return shape?.rewritten && typeof old === "string" ? old : live;
+}
+
+/** For each old item of a set the index of the live one that is most like it; pairs most alike come first. */
+function matched(olds: Value[], lives: Value[]): (number | undefined)[] {
+  const pairs = olds.flatMap((old, from) => lives.map((live, to) => ({ from, to, score: likeness(old, live) })));
+  const twins = new Map<number, number>();
+  for (const { from, to } of pairs.toSorted((one, other) => other.score - one.score)) {
+    if (!twins.has(from) && ![...twins.values()].includes(to)) twins.set(from, to);
+  }
+  return olds.map((_, index) => twins.get(index));
+}
+
+function likeness(old: Value, live: Value): number {
+  if (!isObject(old) || !isObject(live)) return 0;
+  const shared = Object.keys(old).filter((key) => key in live);
+  return shared.reduce((score, key) => score + (isDeepStrictEqual(old[key], live[key]) ? 3 : 1), 0);
+}
+
+function revealOnce(value: Value): Value {
+  return value instanceof Secret ? value.value : value;
 }
 
 /** Whether the property is an input which the program left for the cloud to fill in. */

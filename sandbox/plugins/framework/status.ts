@@ -3,13 +3,18 @@ import type { StatusObject } from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
 import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
-import { messageOf } from "./errors.ts";
+import { ContextError, messageOf } from "./errors.ts";
 import type { InitError } from "./errors.ts";
 import { marshal } from "./values.ts";
 
 /** How an error that left no resource behind, or is about none, reaches the engine. */
 export function plainErrorStatus(error: unknown): Partial<StatusObject> {
-  return { code: grpc.status.UNKNOWN, details: messageOf(error) };
+  return { code: codeOf(error), details: messageOf(error) };
+}
+
+function codeOf(error: unknown): grpc.status {
+  if (!(error instanceof ContextError)) return grpc.status.UNKNOWN;
+  return error.reason === "cancelled" ? grpc.status.CANCELLED : grpc.status.DEADLINE_EXCEEDED;
 }
 
 /** How the engine learns of a resource that exists but is not ready: gRPC's rich error, in a trailer of the answer. */
