@@ -23,3 +23,47 @@ export function sleepsIn(file: string): number[] {
   writeFileSync(file, "");
   return lines.filter((line) => line !== "").map(Number);
 }
+
+/**
+ * The waits of an operation, of either kind of plugin: a stand-in on the fast clock wrote them down, an original really
+ * waited.
+ */
+export class Waits {
+  readonly #file: string;
+  readonly #original: boolean;
+  #since = performance.now();
+
+  constructor(file: string, original: boolean) {
+    this.#file = file;
+    this.#original = original;
+  }
+
+  restart(): void {
+    sleepsIn(this.#file);
+    this.#since = performance.now();
+  }
+
+  /** Whether so many waits of so many seconds were among those since the last look. */
+  had(count: number, seconds: number): boolean {
+    const sleeps = sleepsIn(this.#file);
+    const passed = (performance.now() - this.#since) / 1000;
+    this.restart();
+    if (this.#original) return passed >= count * seconds && passed < (count + 1) * seconds;
+    return sleeps.filter((sleep) => sleep === seconds).length === count;
+  }
+
+  /**
+   * Whether these were the waits since the last look, in seconds; `rest` is one of any length at the end. What an original
+   * does besides may take some time.
+   */
+  were(...waits: (number | "rest")[]): boolean {
+    const sleeps = sleepsIn(this.#file);
+    const passed = (performance.now() - this.#since) / 1000;
+    this.restart();
+    const total = waits.reduce<number>((sum, wait) => sum + (wait === "rest" ? 0 : wait), 0);
+    if (this.#original) return passed >= total * 0.98 && passed < total + 10;
+    return (
+      sleeps.length === waits.length && sleeps.every((sleep, index) => ["rest", sleep].includes(waits[index] ?? ""))
+    );
+  }
+}

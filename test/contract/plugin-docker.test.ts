@@ -1,6 +1,9 @@
+import { once } from "node:events";
+import { createServer, request } from "node:http";
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import Docker from "dockerode";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -8,9 +11,10 @@ import { Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
 import { startRegistry, stopRegistry } from "../../sandbox/images/registry.ts";
 import { SANDBOX_LABEL } from "../../sandbox/home.ts";
 import { TestSandbox } from "./images-harness.ts";
-import { sleepsIn } from "./plugin-clock.ts";
+import { Waits } from "./plugin-clock.ts";
 import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
+import { expectSame, isOriginal, standInOnly } from "./plugin-subject.ts";
 
 const CONTAINER = "docker:index/container:Container";
 const NETWORK = "docker:index/network:Network";
@@ -23,12 +27,14 @@ let sandbox: TestSandbox;
 let plugin: PluginClient;
 /** A reference in the registry, by digest. */
 let image: string;
+let waits: Waits;
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "plugin-docker-"));
   sandbox = await TestSandbox.create();
   await startRegistry(sandbox.home);
   image = await publishImage();
+  waits = new Waits(path.join(folder, "sleeps"), isOriginal("docker"));
   plugin = await start();
   await plugin.configure();
 });
@@ -75,9 +81,6 @@ async function start(env: Record<string, string> = {}): Promise<PluginClient> {
   });
 }
 
-/** Seconds of the plugin's sleeps since it was last asked. */
-const sleeps = (): number[] => sleepsIn(path.join(folder, "sleeps"));
-
 let count = 0;
 /** A name of this test run's own. */
 const name = (): string => `plugin-test-${sandbox.home.id}-${++count}`;
@@ -94,32 +97,117 @@ async function refreshed(made: Made): Promise<Made> {
 
 const inspect = (made: Made) => engine.getContainer(made.id).inspect();
 
+const unlessOriginal = standInOnly("docker", "the official plugin has all of it");
+
 describe("the provider", () => {
-  test.each(["ssh://root@192.0.2.1", "tcp://127.0.0.1:2375"])("refuses the host %s", async (host) => {
+  unlessOriginal("refuses hosts that are no Unix sockets", async () => {
     await using client = await start();
+    for (const host of ["ssh://root@192.0.2.1", "tcp://127.0.0.1:2375"]) {
+      await expect(client.configure({ host })).rejects.toThrow(
+        `host: ${host} is not in the sandbox's stand-in, it should be unix:///path/to/docker.sock.`,
+      );
+    }
+  });
+
+  test("asks the engine whether it is there when it is configured, not before, and fails without a reason", async () => {
+    await using client = await start();
+    const host = "unix:///nowhere/docker.sock";
+    expect(await client.checkConfig({ host })).toEqual({ host });
     await expect(client.configure({ host })).rejects.toThrow(
-      `host: ${host} is not in the sandbox's stand-in, it should be unix:///path/to/docker.sock.`,
+      /^2 UNKNOWN: docker native provider returned an unexpected error from Configure: failed to connect to any docker daemon$/,
     );
   });
 
-  test("reaches out at the first operation, not before, and says when no engine answers", async () => {
+  test("waits for the engine's answer as long as that takes", async () => {
+    await using watched = await watch();
     await using client = await start();
-    await client.configure({ host: "unix:///nowhere/docker.sock" });
+    let configured = false;
+    watched.hold();
+    const configuring = client.configure({ host: watched.host }).then(() => (configured = true));
+    await expect.poll(() => watched.requests).toEqual(["HEAD /_ping"]);
+    await sleep(2000);
+    expect(configured).toBe(false);
+    watched.release();
+    await configuring;
+  });
+
+  test("asks it again at its first use, and then speaks the version of the API that it answered", async () => {
+    await using watched = await watch();
+    await using client = await start();
+    await client.configure({ host: watched.host });
+    expect(watched.requests.splice(0)).toEqual(["HEAD /_ping"]);
+    const made = await client.create(IMAGE, { name: image, keepLocally: true });
+    const version = await engine.version();
+    const first = watched.requests.splice(0);
+    expect(first.slice(0, 3)).toEqual(["HEAD /_ping", "HEAD /_ping", `GET /v${version.ApiVersion}/version`]);
+    for (const request of first.slice(3)) expect(request).toContain(` /v${version.ApiVersion}/`);
+    await client.read(made);
+    expect(watched.requests).not.toContain("HEAD /_ping");
+  });
+
+  test("says what it did not reach when the engine is gone by its first use", async () => {
+    const watched = await watch();
+    await using client = await start();
+    await client.configure({ host: watched.host });
+    await watched[Symbol.asyncDispose]();
     await expect(client.create(NETWORK, { name: name() })).rejects.toThrow(
-      "Cannot connect to the Docker daemon at unix:///nowhere/docker.sock. Is the docker daemon running?",
+      `failed to create Docker client: Error pinging Docker server, please make sure that ${watched.host} is reachable and ` +
+        `has a  '_ping' endpoint. Error: Cannot connect to the Docker daemon at ${watched.host}. Is the docker daemon running?`,
     );
   });
 
-  test("takes its host from the environment", async () => {
-    await using client = await start({ DOCKER_HOST: "unix:///elsewhere.sock" });
-    expect(await client.checkConfig({})).toEqual({ host: "unix:///elsewhere.sock" });
-    expect(await plugin.checkConfig({})).toEqual({ host: "unix:///var/run/docker.sock" });
+  test("takes its host from the environment, and does not write it down", async () => {
+    await using client = await start({ DOCKER_HOST: "unix:///nowhere.sock" });
+    expect(await client.checkConfig({})).toEqual({});
+    await expect(client.configure({})).rejects.toThrow("failed to connect to any docker daemon");
   });
 
-  test("refuses what the stand-in does not have", async () => {
+  test("goes on when the user cancels", async () => {
+    await using client = await start();
+    await client.configure();
+    await client.cancel();
+    const made = await client.create(IMAGE, { name: image, keepLocally: true });
+    expect(made.state["repoDigest"]).toBe(image);
+  });
+
+  unlessOriginal("refuses what the stand-in does not have", async () => {
     await expect(plugin.checkConfig({ sshOpts: '["-i", "key"]' })).rejects.toThrow("sshOpts is not implemented");
   });
 });
+
+/** A socket with the engine behind it, and what was asked there. */
+async function watch() {
+  const socket = path.join(folder, `watched-${++count}.sock`);
+  const requests: string[] = [];
+  let gate = Promise.resolve();
+  let release = () => undefined;
+  const server = createServer((asked, answer) => {
+    requests.push(`${asked.method ?? ""} ${asked.url ?? ""}`);
+    void gate.then(() => {
+      const { method, url, headers } = asked;
+      const passed = request({ socketPath: "/var/run/docker.sock", method, path: url, headers }, (real) => {
+        answer.writeHead(real.statusCode ?? 500, real.headers);
+        real.pipe(answer);
+      });
+      asked.pipe(passed);
+    });
+  });
+  server.listen(socket);
+  await once(server, "listening");
+  return {
+    host: `unix://${socket}`,
+    requests,
+    hold: () => {
+      gate = new Promise((resolve) => (release = () => void resolve()));
+    },
+    release: () => release(),
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
 
 describe("Network", () => {
   const network = (): Inputs => ({
@@ -130,9 +218,9 @@ describe("Network", () => {
 
   test("is made, looked at after 2 seconds each time, and removed", async () => {
     const inputs = network();
-    sleeps();
+    waits.restart();
     const made = await plugin.create(NETWORK, inputs);
-    expect(sleeps()).toEqual([2]);
+    expect(waits.were(2)).toBe(true);
     expect(made.state).toMatchObject({
       ...inputs,
       driver: "bridge",
@@ -140,11 +228,11 @@ describe("Network", () => {
       internal: false,
       ipamDriver: "default",
     });
-    expect(await refreshed(made)).toEqual(made);
-    expect(sleeps()).toEqual([2]);
+    expectSame(await refreshed(made), made);
+    expect(waits.were(2)).toBe(true);
     expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
     await plugin.delete(made);
-    expect(sleeps()).toEqual([2]);
+    expect(waits.were(2)).toBe(true);
     expect(await plugin.read(made)).toBeUndefined();
     await plugin.delete(made);
   });
@@ -175,9 +263,9 @@ describe("Network", () => {
   test("waits for those in it to leave, for 30 seconds", async () => {
     const made = await plugin.create(NETWORK, network());
     const inside = await plugin.create(CONTAINER, { ...container(), networksAdvanced: [{ name: made.state["name"] }] });
-    sleeps();
+    waits.restart();
     await expect(plugin.delete(made)).rejects.toThrow("timeout while waiting for state to become 'removed'");
-    expect(sleeps()).toEqual([2, 5, 10, 10, expect.any(Number)]);
+    expect(waits.were(2, 5, 10, 10, "rest")).toBe(true);
     await plugin.delete(inside);
     await plugin.delete(made);
   });
@@ -189,7 +277,7 @@ describe("RemoteImage", () => {
     expect(made.state["imageId"]).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(made.state["repoDigest"]).toBe(image);
     expect(made.id).toBe(`${made.state["imageId"] as string}${image}`);
-    expect(await refreshed(made)).toEqual(made);
+    expectSame(await refreshed(made), made);
     expect((await plugin.diff(made, { name: image })).diffs).toEqual([]);
 
     // What is there is taken without asking any registry.
@@ -210,7 +298,7 @@ describe("RemoteImage", () => {
     const kept = await plugin.update(made, { name: image, keepLocally: true });
     expect(kept.state).toEqual({ ...made.state, keepLocally: true });
     await plugin.delete(kept);
-    expect(await refreshed(kept)).toEqual(kept);
+    expectSame(await refreshed(kept), kept);
   });
 
   test("is replaced, the new one first, for another name or trigger", async () => {
@@ -226,7 +314,10 @@ describe("RemoteImage", () => {
     await expect(plugin.create(IMAGE, { name: missing })).rejects.toThrow(
       new RegExp(`Unable to read Docker image into resource: unable to pull image ${missing}: .*not found`),
     );
-    await expect(plugin.check(IMAGE, { name: missing, platform: "arm64" })).rejects.toThrow(
+  });
+
+  unlessOriginal("refuses what the stand-in does not have", async () => {
+    await expect(plugin.check(IMAGE, { name: image, platform: "arm64" })).rejects.toThrow(
       "platform is not implemented",
     );
   });
@@ -310,7 +401,7 @@ describe("Container", () => {
     });
     expect(made.state["networkDatas"]).toEqual([expect.objectContaining({ networkName: "bridge" })]);
     const found = await refreshed(made);
-    expect(found).toEqual(made);
+    expectSame(found, made);
     expect((await plugin.diff(found, inputs)).diffs).toEqual([]);
     await plugin.delete(made);
   });
@@ -420,7 +511,7 @@ describe("Container", () => {
       user: "1",
       workingDir: "/",
       hostname: "other",
-      labels: [],
+      labels: [{ label: "other", value: "1" }],
       stopSignal: "SIGINT",
       stopTimeout: 1,
       ports: [{ internal: 1 }],
@@ -457,7 +548,7 @@ describe("Container", () => {
       ],
     };
     const found = await refreshed(await plugin.create(CONTAINER, inputs));
-    expect((await plugin.diff(found, inputs)).diffs.sort()).toEqual(["healthcheck", "memorySwap", "ports"]);
+    expect((await plugin.diff(found, inputs)).diffs).toEqual(["healthcheck", "memorySwap"]);
     expect(found.state).toMatchObject({ memorySwap: 128, healthcheck });
     await plugin.delete(found);
   });
@@ -468,7 +559,7 @@ describe("Container", () => {
       command: ["sh", "-c", "sleep 1; touch /ready; sleep 600"],
       healthcheck: { tests: ["CMD", "cat", "/ready"], interval: "50ms", retries: 1 },
       wait: true,
-      waitTimeout: 2000,
+      waitTimeout: 200,
     });
     expect((await inspect(made)).State.Health?.Status).toBe("healthy");
     await plugin.delete(made);
@@ -479,15 +570,11 @@ describe("Container", () => {
       ...container(),
       healthcheck: { tests: ["CMD", "false"], interval: "50ms", retries: 1 },
       wait: true,
-      waitTimeout: 100,
+      waitTimeout: 5,
     };
-    sleeps();
     const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
-    const [first, ...others] = sleeps();
-    expect(first).toBe(1);
-    expect(others.length).toBeLessThan(100);
     const kept = plugin.initErrorOf(error);
-    expect(kept?.reasons).toEqual(["container failed to be in healthy state"]);
+    expect(kept?.reasons).toEqual([expect.stringContaining("* container failed to be in healthy state\n")]);
     const made = {
       type: CONTAINER,
       urn: `urn:pulumi:test::test::${CONTAINER}::thing`,
@@ -499,15 +586,12 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("that ends at once stays with an error", async () => {
-    await using slow = await PluginClient.start("docker");
-    await slow.configure();
-    const error: unknown = await slow
-      .create(CONTAINER, { ...container(), command: ["false"] })
-      .catch((caught: unknown) => caught);
-    const kept = plugin.initErrorOf(error);
-    expect(kept?.reasons).toEqual(["container exited immediately with code 1"]);
-    expect(kept?.state).toMatchObject({ exitCode: 1 });
+  test("that ends at once is no failure, and in the state as one that does not run", async () => {
+    const made = await plugin.create(CONTAINER, { ...container(), command: ["false"] });
+    await engine.getContainer(made.id).wait();
+    const found = await refreshed(made);
+    expect(found.state).toMatchObject({ exitCode: 1, mustRun: false });
+    await plugin.delete(found);
   });
 
   test("whose name is taken leaves nothing in the state", async () => {
@@ -520,17 +604,50 @@ describe("Container", () => {
   });
 
   test("shows after a refresh that it was stopped, and is started by the next update", async () => {
-    const inputs = { ...container(), ports: [{ internal: 80, external: 18081, ip: "127.0.0.1" }] };
+    const inputs = container();
     const made = await plugin.create(CONTAINER, inputs);
-    await engine.getContainer(made.id).kill();
-    await engine.getContainer(made.id).wait();
+    await kill(made);
     const found = await refreshed(made);
     expect(found.state).toMatchObject({ mustRun: false, exitCode: 137 });
-    expect(await plugin.diff(found, inputs)).toMatchObject({ diffs: ["mustRun"], replaces: [] });
+    expect(await plugin.diff(found, inputs)).toMatchObject({ detailed: { mustRun: "UPDATE" }, replaces: [] });
     const started = await plugin.update(found, inputs);
     expect((await inspect(made)).State.Running).toBe(true);
     expect((await plugin.diff(await refreshed(started), inputs)).diffs).toEqual([]);
     await plugin.delete(made);
+  });
+
+  test("seems, when it was stopped, to have lost the ports it publishes, for which it is replaced", async () => {
+    const inputs = { ...container(), ports: [{ internal: 80, external: 18081, ip: "127.0.0.1" }] };
+    const made = await plugin.create(CONTAINER, inputs);
+    await kill(made);
+    const found = await refreshed(made);
+    expect(found.state).toMatchObject({ mustRun: false, ports: [] });
+    expect(found.inputs).toMatchObject({ mustRun: false, ports: [] });
+    const replaced = { detailed: { mustRun: "UPDATE", ports: "ADD_REPLACE" }, deleteBeforeReplace: true };
+    expect(await plugin.diff(found, inputs)).toMatchObject(replaced);
+    // A second refresh does not find them again.
+    expect(await plugin.diff(await refreshed(found), inputs)).toMatchObject(replaced);
+    await plugin.delete(made);
+  });
+
+  async function kill(made: Made): Promise<void> {
+    await engine.getContainer(made.id).kill();
+    await engine.getContainer(made.id).wait();
+  }
+
+  test("whose update fails is in the state as it was to become", async () => {
+    const inputs = container();
+    const made = await plugin.create(CONTAINER, inputs);
+    await engine.getContainer(made.id).remove({ force: true });
+    const wanted = { ...inputs, restart: "always" };
+    const error: unknown = await plugin.update(made, wanted).catch((caught: unknown) => caught);
+    const kept = plugin.initErrorOf(error);
+    expect(kept?.reasons).toEqual([
+      `updating ${made.urn}: 1 error occurred:\n\t* Unable to update a container: Error response from daemon: ` +
+        `No such container: ${made.id}\n\n`,
+    ]);
+    expect(kept?.state).toMatchObject({ restart: "always" });
+    expect((await plugin.diff({ ...made, state: kept?.state ?? {} }, wanted)).detailed).toEqual({});
   });
 
   test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
@@ -582,13 +699,17 @@ describe("Container", () => {
     await kept.remove();
   });
 
-  test("refuses what the stand-in does not have, what nobody has, and a duration that is none", async () => {
+  unlessOriginal("refuses what the stand-in does not have, what nobody has, and a duration that is none", async () => {
     const inputs = container();
     await expect(plugin.check(CONTAINER, { ...inputs, uploads: [] })).rejects.toThrow("uploads is not implemented");
     await expect(plugin.check(CONTAINER, { ...inputs, colour: "red" })).rejects.toThrow("colour is unknown");
     await expect(
       plugin.create(CONTAINER, { ...inputs, healthcheck: { tests: ["CMD", "true"], interval: "1 minute" } }),
     ).rejects.toThrow("healthcheck.interval: 1 minute is no duration, it should be like 30s, 1m30s or 500ms.");
+  });
+
+  test("of an image that is nowhere says so", async () => {
+    const inputs = container();
     await expect(plugin.create(CONTAINER, { ...inputs, image: `${repository()}:missing` })).rejects.toThrow(
       /Unable to create container with image .*:missing: unable to pull image/,
     );

@@ -1,5 +1,8 @@
-import { test } from "vitest";
+import { expect, test } from "vitest";
 import { originalPlugin } from "../../sandbox/engine/originals.ts";
+import { isObject, mapValues, Secret } from "../../sandbox/plugins/framework/values.ts";
+import type { Value } from "../../sandbox/plugins/framework/values.ts";
+import type { Made } from "./plugin-client.ts";
 
 /** Whether the tests of this plugin run on the official one: `CONVEX_DROPLET_ORIGINALS` has it. */
 export function isOriginal(name: string): boolean {
@@ -15,4 +18,30 @@ export function standInOnly(name: string, reason: string): typeof test {
   return ((title: string, ...rest: [never]) => {
     test.skip(`${title} [stand-in only: ${reason}]`, ...rest);
   }) as unknown as typeof test;
+}
+
+/**
+ * That a resource is as it was. Nothing is the same as an empty text or list, zero or false: originals write now the one
+ * and now the other. Numbers of items matter, their order does not, since most lists of theirs are sets.
+ */
+export function expectSame(found: Made, made: Made): void {
+  expect({ ...found, inputs: full(found.inputs), state: full(found.state) }).toEqual({
+    ...made,
+    inputs: full(made.inputs),
+    state: full(made.state),
+  });
+}
+
+function full(value: Value): Value | undefined {
+  if (value instanceof Secret) return new Secret(full(value.value) ?? null);
+  if (Array.isArray(value)) return value.length === 0 ? undefined : inOrder(value.map((item) => full(item) ?? null));
+  if (isObject(value)) {
+    const members = mapValues(value, full);
+    return Object.values(members).some((member) => member !== undefined) ? (members as Value) : undefined;
+  }
+  return value === null || value === "" || value === 0 || value === false ? undefined : value;
+}
+
+function inOrder(items: Value[]): Value[] {
+  return items.toSorted((one, other) => JSON.stringify(one).localeCompare(JSON.stringify(other)));
 }

@@ -53,12 +53,13 @@ export class Api {
   }
 
   /**
-   * Sends one request. 429, 5xx and connection errors are tried again up to `httpRetryMax` times.
+   * Sends one request. 429, 5xx and connection errors are tried again up to `httpRetryMax` times. Nothing ends that early:
+   * the official client is given no context to heed.
    *
    * @param path below the endpoint's root, `/v2/…`; a path in the endpoint is ignored, as the official client does
    * @throws {ApiError} for any other answer outside 2xx, or when the tries are used up
    */
-  async request<T>(method: Method, path: string, signal: AbortSignal, body?: unknown): Promise<T> {
+  async request<T>(method: Method, path: string, body?: unknown): Promise<T> {
     const url = new URL(path, this.#settings.apiEndpoint);
     for (let attempt = 0; ; attempt++) {
       const last = attempt >= this.#settings.httpRetryMax;
@@ -66,13 +67,12 @@ export class Api {
       try {
         response = await fetch(url, {
           method,
-          signal,
           headers: { authorization: `Bearer ${this.#settings.token ?? ""}`, "content-type": "application/json" },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         });
       } catch (error) {
-        if (last || signal.aborted) throw connectionError(method, url, error);
-        await this.#clock.sleep(this.#backoff(attempt), signal);
+        if (last) throw connectionError(method, url, error);
+        await this.#clock.sleep(this.#backoff(attempt));
         continue;
       }
       const answer = await readJson(response);
@@ -80,7 +80,7 @@ export class Api {
       if (last || !isRetried(response.status)) {
         throw new ApiError(method, url, response.status, answer, attempt + 1);
       }
-      await this.#clock.sleep(retryAfter(response) ?? this.#backoff(attempt), signal);
+      await this.#clock.sleep(retryAfter(response) ?? this.#backoff(attempt));
     }
   }
 
@@ -110,7 +110,11 @@ async function readJson(response: Response): Promise<unknown> {
   }
 }
 
+/** In the words of Go's client. */
 function connectionError(method: Method, url: URL, error: unknown): Error {
-  const reason = error instanceof Error ? (error.cause instanceof Error ? error.cause : error).message : String(error);
-  return new Error(`${method} ${url.href}: ${reason}`, { cause: error });
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error);
+  const refused = (cause as NodeJS.ErrnoException).code === "ECONNREFUSED";
+  const reason = refused ? `dial tcp ${url.host}: connect: connection refused` : cause.message;
+  const verb = method.charAt(0) + method.slice(1).toLowerCase();
+  return new Error(`${verb} "${url.href}": ${reason}`, { cause: error });
 }

@@ -16,8 +16,8 @@ export interface Action {
 /** The waits of the official plugin around an API that takes its time; seconds. */
 export const WAIT = { delay: 10, minTimeout: 3, timeout: 3600 } as const;
 
-/** Waits until an action of a droplet or volume is done. */
-export async function waitForAction({ api, clock }: Client, action: Action, signal: AbortSignal): Promise<void> {
+/** Waits until an action of a droplet or volume is done, whatever happens to the operation meanwhile. */
+export async function waitForAction({ api, clock }: Client, action: Action): Promise<void> {
   await waitForState(
     {
       ...WAIT,
@@ -25,17 +25,17 @@ export async function waitForAction({ api, clock }: Client, action: Action, sign
       target: "completed",
       notFoundChecks: 60,
       refresh: async () => {
-        const { action: now } = await api.request<{ action: Action }>("GET", `/v2/actions/${action.id}`, signal);
+        const { action: now } = await api.request<{ action: Action }>("GET", `/v2/actions/${action.id}`);
         return now.status === "errored" ? "errored" : now.completed_at === null ? "in-progress" : "completed";
       },
     },
     clock,
-    signal,
   );
 }
 
 export function isNotFound(error: unknown): boolean {
-  return error instanceof ApiError && error.status === 404;
+  const answer = error instanceof Error && !(error instanceof ApiError) ? error.cause : error;
+  return answer instanceof ApiError && answer.status === 404;
 }
 
 /** The answer, or undefined for 404. */

@@ -1,7 +1,7 @@
 import type { Context } from "../framework/definition.ts";
 import { failed, messageOf } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
-import { type Action, type Client, WAIT, waitForAction } from "./client.ts";
+import { type Action, type Client, orGone, WAIT, waitForAction } from "./client.ts";
 
 /** A droplet as the API gives it. */
 export interface Droplet {
@@ -34,9 +34,11 @@ export const status = (droplet: Droplet): string => droplet.status;
 export class DropletApi {
   readonly #client: Client;
   readonly #signal: AbortSignal;
+  readonly #timeoutSeconds: number | undefined;
   readonly #id: string;
 
-  constructor({ client, signal }: Context<Client>, id: string) {
+  constructor({ client, signal, timeoutSeconds }: Context<Client>, id: string) {
+    this.#timeoutSeconds = timeoutSeconds;
     this.#client = client;
     this.#signal = signal;
     this.#id = id;
@@ -44,7 +46,7 @@ export class DropletApi {
 
   async get(): Promise<Droplet> {
     const { droplet } = await this.#client.api
-      .request<{ droplet: Droplet }>("GET", `/v2/droplets/${this.#id}`, this.#signal)
+      .request<{ droplet: Droplet }>("GET", `/v2/droplets/${this.#id}`)
       .catch(failed("Error retrieving droplet"));
     return droplet;
   }
@@ -52,13 +54,13 @@ export class DropletApi {
   /** Asks for an action and does not wait for it. */
   async start(type: string, parameters: Record<string, unknown> = {}): Promise<Action> {
     const { action } = await this.#client.api
-      .request<{ action: Action }>("POST", `/v2/droplets/${this.#id}/actions`, this.#signal, { type, ...parameters })
+      .request<{ action: Action }>("POST", `/v2/droplets/${this.#id}/actions`, { type, ...parameters })
       .catch(failed(`Error with action ${type} of droplet (${this.#id})`));
     return action;
   }
 
   async run(type: string, parameters?: Record<string, unknown>): Promise<void> {
-    await waitForAction(this.#client, await this.start(type, parameters), this.#signal).catch(
+    await waitForAction(this.#client, await this.start(type, parameters)).catch(
       failed(`Error waiting for action ${type} of droplet (${this.#id})`),
     );
   }
@@ -67,33 +69,38 @@ export class DropletApi {
     const doing = `Error with ${type} of volume "${volumeId}", droplet (${this.#id})`;
     const body = { type, droplet_id: Number(this.#id) };
     const { action } = await this.#client.api
-      .request<{ action: Action }>("POST", `/v2/volumes/${volumeId}/actions`, this.#signal, body)
+      .request<{ action: Action }>("POST", `/v2/volumes/${volumeId}/actions`, body)
       .catch(failed(doing));
-    await waitForAction(this.#client, action, this.#signal).catch(failed(doing));
+    await waitForAction(this.#client, action).catch(failed(doing));
   }
 
-  /** Waits until the droplet is unlocked and what `look` sees is `target`. */
+  /**
+   * Waits until the droplet is unlocked and what `look` sees is `target`. One that is not there yet may still come when it
+   * is being created; it is an error in an update; to a delete it looks like one in the state `Not Found`.
+   */
   async waitFor(
     target: string,
     pending: string[],
     look: (droplet: Droplet) => string,
-    timeout: number = WAIT.timeout,
+    during: "create" | "update" | "delete" = "update",
   ): Promise<void> {
     await waitForState(
       {
         ...WAIT,
-        timeout,
+        timeout: this.#timeoutSeconds ?? WAIT.timeout,
         target,
         pending,
         notFoundChecks: 120,
         refresh: async () => {
-          const droplet = await this.get();
-          return droplet.locked ? undefined : look(droplet);
+          const droplet = await orGone(this.get());
+          if (droplet !== undefined) return droplet.locked ? undefined : look(droplet);
+          if (during === "update") throw new Error(`droplet (${this.#id}) not found during update`);
+          return during === "delete" ? "Not Found" : undefined;
         },
       },
       this.#client.clock,
       this.#signal,
-    ).catch(failed(`Error waiting for droplet (${this.#id}) to become ${target}`));
+    );
   }
 
   /** Powers the droplet off, resizes it, and powers it on again, also when the resize failed. */
@@ -101,7 +108,9 @@ export class DropletApi {
     await this.start("power_off").catch((error: unknown) => {
       if (!messageOf(error).includes("Droplet is already powered off")) throw error;
     });
-    await this.waitFor("off", ["active"], status);
+    await this.waitFor("off", ["active"], status).catch(
+      failed(`Error waiting for droplet (${this.#id}) to become powered off`),
+    );
     try {
       await this.run("resize", { size, disk });
     } finally {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { resource, unsupported, type ValuesOf } from "../framework/definition.ts";
 import { failed, initializing } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
-import { type Client, ignoringCase, orGone, WAIT } from "./client.ts";
+import { type Client, ignoringCase, isNotFound, orGone, WAIT } from "./client.ts";
 import { DropletApi, status, type Droplet } from "./droplet-api.ts";
 import { updateTags } from "./tags.ts";
 
@@ -13,12 +13,17 @@ const strings = { type: "set", items: string } as const;
 
 const inputs = {
   image: { type: "string", required: true, replaces: true },
-  size: { type: "string", required: true },
+  size: { type: "string", required: true, same: ignoringCase, rewritten: true },
   name: { type: "string", autoname: { maxLength: 255 } },
-  region: { type: "string", replaces: true, computed: true, same: ignoringCase },
+  region: { type: "string", replaces: true, computed: true, same: ignoringCase, rewritten: true },
   sshKeys: { ...strings, replaces: true },
   // The state has only a hash: user-data is long and may hold secrets.
-  userData: { type: "string", replaces: true, same: (state: unknown, input: unknown) => sha1(input) === state },
+  userData: {
+    type: "string",
+    replaces: true,
+    same: (state: unknown, input: unknown) => sha1(input) === state,
+    rewritten: true,
+  },
   monitoring: { type: "boolean", default: false, replaces: true },
   dropletAgent: { type: "boolean", replaces: true },
   vpcUuid: { type: "string", replaces: true, computed: true },
@@ -93,6 +98,8 @@ export const droplet = resource<Client>()({
     vcpus: { ...number, changesOnUpdate: true },
   },
 
+  timeouts: { create: WAIT.timeout, update: WAIT.timeout, delete: DELETE_TIMEOUT },
+
   check: ({ backups, backupPolicy }) =>
     backupPolicy !== undefined && backups === false
       ? [{ property: "backupPolicy", reason: "backup_policy can only be set when backups are enabled" }]
@@ -107,9 +114,8 @@ export const droplet = resource<Client>()({
     ),
 
   create: async (context, properties) => {
-    const { client, signal } = context;
-    const { droplet: created } = await client.api
-      .request<{ droplet: Droplet }>("POST", "/v2/droplets", signal, {
+    const { droplet: created } = await context.client.api
+      .request<{ droplet: Droplet }>("POST", "/v2/droplets", {
         name: properties.name,
         region: properties.region?.toLowerCase(),
         size: properties.size,
@@ -130,7 +136,9 @@ export const droplet = resource<Client>()({
     const known = properties.userData === undefined ? {} : { userData: sha1(properties.userData) };
     const api = new DropletApi(context, id);
     const outputs = await initializing(id, { ...stateOf(created), ...known }, async () => {
-      await api.waitFor("active", ["new"], status);
+      await api
+        .waitFor("active", ["new"], status, "create")
+        .catch(failed(`Error waiting for droplet (${id}) to become ready`));
       return { ...stateOf(await api.get()), ...known };
     });
     return { id, outputs };
@@ -138,8 +146,10 @@ export const droplet = resource<Client>()({
 
   read: async (context, { id }) => {
     const found = await orGone(
-      context.client.api.request<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`, context.signal),
-    ).catch(failed("Error retrieving droplet"));
+      context.client.api
+        .request<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`)
+        .catch(failed("Error retrieving droplet")),
+    );
     return found && stateOf(found.droplet);
   },
 
@@ -148,21 +158,21 @@ export const droplet = resource<Client>()({
     if (changed.has("size")) await api.resize(properties.size, properties.resizeDisk);
     if (changed.has("name")) {
       await api.start("rename", { name: properties.name });
-      await api.waitFor(properties.name, ["", state.name ?? ""], ({ name }) => name);
+      await api
+        .waitFor(properties.name, ["", state.name ?? ""], ({ name }) => name)
+        .catch(failed(`Error waiting for rename droplet (${id}) to finish`));
     }
     await setBackups(api, properties, changed);
     if (changed.has("ipv6") && properties.ipv6) {
       await api.start("enable_ipv6");
-      await api.waitFor("true", ["false"], ({ features }) => String(features.includes("ipv6")));
+      await api
+        .waitFor("true", ["", "false"], ({ features }) => String(features.includes("ipv6")))
+        .catch(failed(`Error waiting for ipv6 to be turned on for droplet (${id})`));
     }
     if (changed.has("tags")) {
-      await updateTags(
-        context.client.api,
-        { type: "droplet", id },
-        state.tags ?? [],
-        properties.tags ?? [],
-        context.signal,
-      ).catch(failed("Error updating tags"));
+      await updateTags(context.client.api, { type: "droplet", id }, state.tags ?? [], properties.tags ?? []).catch(
+        failed("Error updating tags"),
+      );
     }
     if (changed.has("volumeIds")) {
       const [old, wanted] = [state.volumeIds ?? [], properties.volumeIds ?? []];
@@ -176,25 +186,30 @@ export const droplet = resource<Client>()({
   delete: async (context, { id, state }) => {
     const { client, signal } = context;
     const api = new DropletApi(context, id);
-    // A droplet that was deleted behind one's back fails here, as with the official plugin: refresh first.
-    await api.waitFor("false", ["true"], ({ locked }) => String(locked), DELETE_TIMEOUT);
+    // One that was deleted behind one's back fails here: refresh first.
+    await api
+      .waitFor("false", ["", "true"], ({ locked }) => String(locked), "delete")
+      .catch(failed(`Error waiting for droplet to be unlocked for destroy (${id})`));
     if (state.gracefulShutdown === true) {
       await api.start("shutdown");
-      await api.waitFor("off", ["active"], status, DELETE_TIMEOUT);
+      await api
+        .waitFor("off", ["active"], status, "delete")
+        .catch(failed(`Error waiting for droplet (${id}) to become off`));
     }
     const { volume_ids: attached } = await api.get();
     for (const volume of attached) await api.attachOrDetach("detach", volume);
-    await orGone(client.api.request("DELETE", `/v2/droplets/${id}`, signal)).catch(failed("Error deleting droplet"));
+    const asked = await client.api.request("DELETE", `/v2/droplets/${id}`).then(
+      () => true,
+      (error: unknown) => !isNotFound(error),
+    );
+    if (!asked) return;
     await waitForState(
       {
         ...WAIT,
         timeout: DELETE_TIMEOUT,
-        pending: ["active", "off", "new"],
-        target: "archive",
-        refresh: async () => {
-          const answer = await orGone(client.api.request<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`, signal));
-          return answer === undefined ? "archive" : answer.droplet.status;
-        },
+        pending: ["active", "off"],
+        target: "Not Found",
+        refresh: async () => (await orGone(api.get()))?.status ?? "Not Found",
       },
       client.clock,
       signal,

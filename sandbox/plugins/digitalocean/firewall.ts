@@ -1,6 +1,6 @@
-import { resource, type Failure, type ValuesOf } from "../framework/definition.ts";
-import { failed } from "../framework/errors.ts";
-import type { Value } from "../framework/values.ts";
+import { resource, type ValuesOf } from "../framework/definition.ts";
+import { failed, initializing } from "../framework/errors.ts";
+import type { PropertyBag, Value } from "../framework/values.ts";
 import { type Client, orGone } from "./client.ts";
 
 /** Networks and other things that a rule admits from, or lets out to. */
@@ -143,19 +143,26 @@ function portRange({ protocol, ports }: Rule): string | undefined {
 /** An empty list is what an absent one reads back as. */
 const filled = <T>(list: T[] | undefined): T[] | undefined => (list?.length ? list : undefined);
 
-function missingPorts(rules: Value | undefined, property: string): Failure[] {
-  if (!Array.isArray(rules)) return [];
-  return rules.flatMap((value, index) => {
-    const { protocol, portRange } = value as { protocol?: Value; portRange?: Value };
-    return (protocol === "tcp" || protocol === "udp") && portRange === undefined
-      ? [
-          {
-            property: `${property}[${index}].portRange`,
-            reason: "`port_range` is required if protocol is `tcp` or `udp`",
-          },
-        ]
-      : [];
-  });
+function checkRules(news: PropertyBag): void {
+  const rules = { inbound: news["inboundRules"], outbound: news["outboundRules"] };
+  if (Object.values(rules).every((list) => list === undefined || (Array.isArray(list) && list.length === 0))) {
+    throw new Error("At least one rule must be specified");
+  }
+  for (const [direction, list] of Object.entries(rules)) {
+    if (!Array.isArray(list)) continue;
+    for (const value of list) {
+      const { protocol, portRange } = value as { protocol?: Value; portRange?: Value };
+      if (protocol === "icmp" || (portRange !== undefined && portRange !== "")) continue;
+      throw new Error(`\`port_range\` of ${direction} rules is required if protocol is \`tcp\` or \`udp\``);
+    }
+  }
+}
+
+async function read({ api }: Client, id: string) {
+  const answer = await orGone(
+    api.request<{ firewall: Firewall }>("GET", `/v2/firewalls/${id}`).catch(failed("Error retrieving firewall")),
+  );
+  return answer && outputs(answer.firewall);
 }
 
 export const firewall = resource<Client>()({
@@ -173,40 +180,24 @@ export const firewall = resource<Client>()({
     },
   },
 
-  check: (news) => {
-    const none = ["inboundRules", "outboundRules"].every((key) => {
-      const rules = news[key];
-      return rules === undefined || (Array.isArray(rules) && rules.length === 0);
-    });
-    if (none) return [{ property: "inboundRules", reason: "At least one rule must be specified" }];
-    return [
-      ...missingPorts(news["inboundRules"], "inboundRules"),
-      ...missingPorts(news["outboundRules"], "outboundRules"),
-    ];
-  },
+  plan: checkRules,
 
-  create: async ({ client, signal }, properties) => {
+  create: async ({ client }, properties) => {
     const { firewall: created } = await client.api
-      .request<{ firewall: Firewall }>("POST", "/v2/firewalls", signal, body(properties))
+      .request<{ firewall: Firewall }>("POST", "/v2/firewalls", body(properties))
       .catch(failed("Error creating firewall"));
-    return { id: created.id, outputs: outputs(created) };
+    const { id } = created;
+    return { id, outputs: (await initializing(id, {}, () => read(client, id))) ?? {} };
   },
 
-  read: async ({ client, signal }, { id }) => {
-    const answer = await orGone(client.api.request<{ firewall: Firewall }>("GET", `/v2/firewalls/${id}`, signal)).catch(
-      failed("Error retrieving firewall"),
-    );
-    return answer && outputs(answer.firewall);
+  read: ({ client }, { id }) => read(client, id),
+
+  update: async ({ client }, { id }, properties) => {
+    await client.api.request("PUT", `/v2/firewalls/${id}`, body(properties)).catch(failed("Error updating firewall"));
+    return (await read(client, id)) ?? {};
   },
 
-  update: async ({ client, signal }, { id }, properties) => {
-    const { firewall: updated } = await client.api
-      .request<{ firewall: Firewall }>("PUT", `/v2/firewalls/${id}`, signal, body(properties))
-      .catch(failed("Error updating firewall"));
-    return outputs(updated);
-  },
-
-  delete: async ({ client, signal }, { id }) => {
-    await orGone(client.api.request("DELETE", `/v2/firewalls/${id}`, signal)).catch(failed("Error deleting firewall"));
+  delete: async ({ client }, { id }) => {
+    await client.api.request("DELETE", `/v2/firewalls/${id}`).catch(failed("Error deleting firewall"));
   },
 });

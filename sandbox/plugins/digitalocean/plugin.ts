@@ -19,11 +19,12 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
     name: "digitalocean",
     kind: "bridged",
     config: {
-      token: { type: "string", secret: true, env: ["DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"] },
+      // No secret by itself: it is the SDK, or the stack's configuration, that marks it.
+      token: { type: "string", env: ["DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"] },
       apiEndpoint: { type: "string", env: ["DIGITALOCEAN_API_URL"], default: "https://api.digitalocean.com" },
-      httpRetryMax: { type: "integer", default: 4 },
-      httpRetryWaitMin: { type: "number", default: 1 },
-      httpRetryWaitMax: { type: "number", default: 30 },
+      httpRetryMax: { type: "integer", env: ["DIGITALOCEAN_HTTP_RETRY_MAX"], default: 4 },
+      httpRetryWaitMin: { type: "number", env: ["DIGITALOCEAN_HTTP_RETRY_WAIT_MIN"], default: 1 },
+      httpRetryWaitMax: { type: "number", env: ["DIGITALOCEAN_HTTP_RETRY_WAIT_MAX"], default: 30 },
       ...unsupported("requestsPerSecond", "spacesAccessId", "spacesEndpoint", "spacesSecretKey"),
     },
     configure: (settings) => ({ api: new Api(settings as unknown as ApiSettings, clock), clock }),

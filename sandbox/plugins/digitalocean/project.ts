@@ -1,5 +1,5 @@
 import { resource, type ValuesOf } from "../framework/definition.ts";
-import { failed, initializing } from "../framework/errors.ts";
+import { failed, initializing, messageOf } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
 import { ApiError } from "./api.ts";
 import { type Client, ignoringCase, orGone } from "./client.ts";
@@ -38,13 +38,12 @@ const body = (project: ValuesOf<typeof inputs>) => ({
 const path = (id: string): string => `/v2/projects/${id}`;
 
 /** URNs of all that is in the project, over all pages. */
-async function listResources({ api }: Client, id: string, signal: AbortSignal): Promise<string[]> {
+async function listResources({ api }: Client, id: string): Promise<string[]> {
   const urns: string[] = [];
   for (let page = 1; ; page++) {
     const { resources, meta } = await api.request<{ resources: { urn: string }[]; meta: { total: number } }>(
       "GET",
       `${path(id)}/resources?page=${page}&per_page=200`,
-      signal,
     );
     urns.push(...resources.map(({ urn }) => urn));
     if (resources.length === 0 || urns.length >= meta.total) return urns;
@@ -52,25 +51,28 @@ async function listResources({ api }: Client, id: string, signal: AbortSignal): 
 }
 
 /** Every resource is in one project: assigning it takes it out of the one it was in. `default` names the default project. */
-async function assign({ api }: Client, id: string, urns: string[], signal: AbortSignal): Promise<void> {
-  if (urns.length > 0) await api.request("POST", `${path(id)}/resources`, signal, { resources: urns });
+async function assign({ api }: Client, id: string, urns: string[]): Promise<void> {
+  if (urns.length > 0) await api.request("POST", `${path(id)}/resources`, { resources: urns });
 }
 
-async function read(client: Client, id: string, signal: AbortSignal) {
-  const { project } = await client.api.request<{ project: Project }>("GET", path(id), signal);
+async function read(client: Client, id: string) {
+  const { project } = await client.api.request<{ project: Project }>("GET", path(id));
   return {
     name: project.name,
     description: project.description,
     purpose: project.purpose.replace(/^Other: /, ""),
     environment: project.environment,
     isDefault: project.is_default,
-    resources: await listResources(client, id, signal),
+    resources: await listResources(client, id),
     ownerUuid: project.owner_uuid,
     ownerId: project.owner_id,
     createdAt: project.created_at,
     updatedAt: project.updated_at,
   };
 }
+
+/** Seconds in which a project must have become empty. */
+const DELETE_TIMEOUT = 180;
 
 export const project = resource<Client>()({
   inputs,
@@ -81,64 +83,76 @@ export const project = resource<Client>()({
     updatedAt: { type: "string", changesOnUpdate: true },
   },
 
+  timeouts: { delete: DELETE_TIMEOUT },
+  partialUpdates: true,
+
   check: ({ environment }) =>
     typeof environment === "string" && !/^(development|staging|production)$/i.test(environment)
-      ? [{ property: "environment", reason: `expected environment to be one of Development, Staging, Production` }]
+      ? [
+          {
+            property: "environment",
+            reason: `expected environment to be one of ["development" "staging" "production"], got ${environment}`,
+          },
+        ]
       : [],
 
-  create: async ({ client, signal }, properties) => {
+  create: async ({ client }, properties) => {
     const { is_default: isDefault, ...request } = body(properties);
     const { project: created } = await client.api
-      .request<{ project: Project }>("POST", "/v2/projects", signal, request)
+      .request<{ project: Project }>("POST", "/v2/projects", request)
       .catch(failed("Error creating Project"));
-    const outputs = await initializing(created.id, {}, async () => {
-      if (isDefault) await client.api.request("PATCH", path(created.id), signal, { is_default: true });
-      await assign(client, created.id, properties.resources ?? [], signal);
-      return read(client, created.id, signal);
+    const { id } = created;
+    await assign(client, id, properties.resources ?? []).catch(async (error: unknown) => {
+      // Without its resources it is not wanted, and not kept.
+      await client.api.request("DELETE", path(id)).catch(() => undefined);
+      failed("Error creating Project")(error);
     });
-    return { id: created.id, outputs };
+    // What fails here leaves a project that no state knows.
+    if (isDefault) {
+      await client.api
+        .request("PATCH", path(id), { ...request, is_default: true })
+        .catch(failed("Error setting project as default"));
+    }
+    return { id, outputs: await initializing(id, {}, () => read(client, id)) };
   },
 
-  read: ({ client, signal }, { id }) => orGone(read(client, id, signal)).catch(failed("Error reading Project")),
+  read: ({ client }, { id }) => orGone(read(client, id).catch(failed("Error reading Project"))),
 
-  update: async ({ client, signal }, { id, state }, properties, changed) => {
-    if ([...changed].some((key) => key !== "resources")) {
-      await client.api.request("PATCH", path(id), signal, body(properties)).catch(failed("Error updating Project"));
-    }
+  update: async ({ client }, { id, state }, properties, changed) => {
+    await client.api.request("PATCH", path(id), body(properties)).catch(failed("Error updating Project"));
     if (changed.has("resources")) {
       const [old, wanted] = [state.resources ?? [], properties.resources ?? []];
       const removed = old.filter((urn) => !wanted.includes(urn));
       const added = wanted.filter((urn) => !old.includes(urn));
-      await assign(client, "default", removed, signal).catch(failed("Error assigning resources to default project"));
-      await assign(client, id, added, signal).catch(failed("Error assigning resources"));
+      await assign(client, "default", removed).catch(failed("Error assigning resources to default project"));
+      await assign(client, id, added).catch(failed("Error Updating project"));
     }
-    return read(client, id, signal);
+    return read(client, id);
   },
 
-  delete: async ({ client, signal }, { id, state }) => {
-    await assign(client, "default", state.resources ?? [], signal).catch(
-      failed("Error assigning resources to default project"),
-    );
+  delete: async ({ client, signal, timeoutSeconds }, { id, state }) => {
+    await assign(client, "default", state.resources ?? []).catch(failed("Error assigning resource to default project"));
     await waitForState(
       {
         pending: ["occupied"],
         target: "gone",
         delay: 0,
         minTimeout: 0.5,
-        timeout: 180,
+        timeout: timeoutSeconds ?? DELETE_TIMEOUT,
         refresh: async () => {
           try {
-            await orGone(client.api.request("DELETE", path(id), signal));
+            await client.api.request("DELETE", path(id));
             return "gone";
           } catch (error) {
             // What was moved away a moment ago may still count as being here.
-            if (error instanceof ApiError && error.status === 412) return "occupied";
+            const occupied = messageOf(error).includes("cannot delete a project with resources");
+            if (error instanceof ApiError && error.status === 412 && occupied) return "occupied";
             throw error;
           }
         },
       },
       client.clock,
       signal,
-    ).catch(failed("Error deleting Project"));
+    ).catch(failed(`Error deleting project (${id})`));
   },
 });

@@ -14,13 +14,12 @@ interface Size {
 }
 
 /** All sizes that the API lists, over all pages. */
-async function listSizes({ api }: Client, signal: AbortSignal): Promise<Size[]> {
+async function listSizes({ api }: Client): Promise<Size[]> {
   const sizes: Size[] = [];
   for (let page = 1; ; page++) {
     const answer = await api.request<{ sizes: Size[]; meta: { total: number } }>(
       "GET",
       `/v2/sizes?page=${page}&per_page=200`,
-      signal,
     );
     sizes.push(...answer.sizes);
     if (answer.sizes.length === 0 || sizes.length >= answer.meta.total) return sizes;
@@ -29,9 +28,9 @@ async function listSizes({ api }: Client, signal: AbortSignal): Promise<Size[]> 
 
 export const getSizes = invokable<Client>()({
   inputs: unsupported("filters", "sorts"),
-  call: async ({ client, signal }) => ({
+  call: async ({ client }) => ({
     id: "sizes",
-    sizes: (await listSizes(client, signal)).map((size) => ({
+    sizes: (await listSizes(client)).map((size) => ({
       slug: size.slug,
       available: size.available,
       transfer: size.transfer,

@@ -1,5 +1,6 @@
 import { resource } from "../framework/definition.ts";
-import { failed } from "../framework/errors.ts";
+import { failed, initializing } from "../framework/errors.ts";
+import { waitForState } from "../framework/state-change.ts";
 import { type Client, orGone } from "./client.ts";
 
 interface SshKey {
@@ -15,6 +16,16 @@ const outputs = (key: SshKey) => ({
   fingerprint: key.fingerprint,
 });
 
+async function read({ api }: Client, id: string) {
+  const answer = await orGone(
+    api.request<{ ssh_key: SshKey }>("GET", `/v2/account/keys/${id}`).catch(failed("Error retrieving SSH key")),
+  );
+  return answer && outputs(answer.ssh_key);
+}
+
+/** Seconds in which a key that was made must be found. */
+const CREATE_TIMEOUT = 120;
+
 export const sshKey = resource<Client>()({
   inputs: {
     name: { type: "string", autoname: { maxLength: 255 } },
@@ -27,28 +38,39 @@ export const sshKey = resource<Client>()({
   },
   outputs: { fingerprint: { type: "string" } },
 
-  create: async ({ client, signal }, { name, publicKey }) => {
+  timeouts: { create: CREATE_TIMEOUT },
+
+  create: async ({ client, signal, timeoutSeconds }, { name, publicKey }) => {
     const { ssh_key: key } = await client.api
-      .request<{ ssh_key: SshKey }>("POST", "/v2/account/keys", signal, { name, public_key: publicKey })
+      .request<{ ssh_key: SshKey }>("POST", "/v2/account/keys", { name, public_key: publicKey })
       .catch(failed("Error creating SSH Key"));
-    return { id: String(key.id), outputs: outputs(key) };
+    const id = String(key.id);
+    const found = await initializing(id, {}, async () => {
+      await waitForState(
+        {
+          delay: 0,
+          minTimeout: 0.5,
+          timeout: timeoutSeconds ?? CREATE_TIMEOUT,
+          pending: ["missing"],
+          target: "found",
+          refresh: async () => ((await read(client, id)) === undefined ? "missing" : "found"),
+        },
+        client.clock,
+        signal,
+      );
+      return read(client, id);
+    });
+    return { id, outputs: found ?? {} };
   },
 
-  read: async ({ client, signal }, { id }) => {
-    const answer = await orGone(client.api.request<{ ssh_key: SshKey }>("GET", `/v2/account/keys/${id}`, signal));
-    return answer && outputs(answer.ssh_key);
+  read: ({ client }, { id }) => read(client, id),
+
+  update: async ({ client }, { id }, { name }) => {
+    await client.api.request("PUT", `/v2/account/keys/${id}`, { name }).catch(failed("Failed to update SSH key"));
+    return (await read(client, id)) ?? {};
   },
 
-  update: async ({ client, signal }, { id }, { name }) => {
-    const { ssh_key: key } = await client.api
-      .request<{ ssh_key: SshKey }>("PUT", `/v2/account/keys/${id}`, signal, { name })
-      .catch(failed("Failed to update SSH key"));
-    return outputs(key);
-  },
-
-  delete: async ({ client, signal }, { id }) => {
-    await orGone(client.api.request("DELETE", `/v2/account/keys/${id}`, signal)).catch(
-      failed("Error deleting SSH key"),
-    );
+  delete: async ({ client }, { id }) => {
+    await client.api.request("DELETE", `/v2/account/keys/${id}`).catch(failed("Error deleting SSH key"));
   },
 });

@@ -6,14 +6,13 @@ export async function updateTags(
   resource: { type: "droplet" | "volume"; id: string },
   old: readonly string[],
   wanted: readonly string[],
-  signal: AbortSignal,
 ): Promise<void> {
   const body = { resources: [{ resource_id: resource.id, resource_type: resource.type }] };
   for (const tag of old.filter((name) => !wanted.includes(name))) {
-    await api.request("DELETE", `/v2/tags/${encodeURIComponent(tag)}/resources`, signal, body);
+    await api.request("DELETE", `/v2/tags/${encodeURIComponent(tag)}/resources`, body);
   }
   for (const tag of wanted.filter((name) => !old.includes(name))) {
-    await api.request("POST", "/v2/tags", signal, { name: tag });
-    await api.request("POST", `/v2/tags/${encodeURIComponent(tag)}/resources`, signal, body);
+    await api.request("POST", "/v2/tags", { name: tag });
+    await api.request("POST", `/v2/tags/${encodeURIComponent(tag)}/resources`, body);
   }
 }

@@ -1,5 +1,5 @@
 import { resource } from "../framework/definition.ts";
-import { failed } from "../framework/errors.ts";
+import { failed, initializing } from "../framework/errors.ts";
 import { type Action, type Client, ignoringCase, orGone, waitForAction } from "./client.ts";
 import { updateTags } from "./tags.ts";
 
@@ -28,14 +28,16 @@ const outputs = (volume: Volume) => ({
   volumeUrn: `do:volume:${volume.id}`,
 });
 
-async function get({ api }: Client, id: string, signal: AbortSignal) {
-  const { volume } = await api.request<{ volume: Volume }>("GET", `/v2/volumes/${id}`, signal);
+async function get({ api }: Client, id: string) {
+  const { volume } = await api
+    .request<{ volume: Volume }>("GET", `/v2/volumes/${id}`)
+    .catch(failed("Error retrieving volume"));
   return outputs(volume);
 }
 
 export const volume = resource<Client>()({
   inputs: {
-    region: { type: "string", required: true, replaces: true, same: ignoringCase },
+    region: { type: "string", required: true, replaces: true, same: ignoringCase, rewritten: true },
     size: { type: "integer", required: true },
     name: { type: "string", replaces: true, autoname: { maxLength: 64, lowerCase: true } },
     description: { type: "string", replaces: true },
@@ -58,9 +60,9 @@ export const volume = resource<Client>()({
     return changes;
   },
 
-  create: async ({ client, signal }, inputs) => {
+  create: async ({ client }, inputs) => {
     const { volume: created } = await client.api
-      .request<{ volume: Volume }>("POST", "/v2/volumes", signal, {
+      .request<{ volume: Volume }>("POST", "/v2/volumes", {
         region: inputs.region.toLowerCase(),
         name: inputs.name,
         description: inputs.description ?? "",
@@ -71,31 +73,32 @@ export const volume = resource<Client>()({
         tags: inputs.tags ?? [],
       })
       .catch(failed("Error creating Volume"));
-    return { id: created.id, outputs: outputs(created) };
+    const { id } = created;
+    return { id, outputs: await initializing(id, {}, () => get(client, id)) };
   },
 
-  read: ({ client, signal }, { id }) => orGone(get(client, id, signal)).catch(failed("Error retrieving volume")),
+  read: ({ client }, { id }) => orGone(get(client, id)),
 
-  update: async ({ client, signal }, { id, state }, inputs, changed) => {
+  update: async ({ client }, { id, state }, inputs, changed) => {
     if (changed.has("size")) {
       const { action } = await client.api
-        .request<{ action: Action }>("POST", `/v2/volumes/${id}/actions`, signal, {
+        .request<{ action: Action }>("POST", `/v2/volumes/${id}/actions`, {
           type: "resize",
           size_gigabytes: inputs.size,
           region: inputs.region.toLowerCase(),
         })
         .catch(failed(`Error resizing volume (${id})`));
-      await waitForAction(client, action, signal).catch(failed(`Error resizing volume (${id})`));
+      await waitForAction(client, action).catch(failed(`Error waiting for resize volume (${id}) to finish`));
     }
     if (changed.has("tags")) {
-      await updateTags(client.api, { type: "volume", id }, state.tags ?? [], inputs.tags ?? [], signal).catch(
+      await updateTags(client.api, { type: "volume", id }, state.tags ?? [], inputs.tags ?? []).catch(
         failed("Error updating tags"),
       );
     }
-    return get(client, id, signal);
+    return get(client, id);
   },
 
-  delete: async ({ client, signal }, { id }) => {
-    await orGone(client.api.request("DELETE", `/v2/volumes/${id}`, signal)).catch(failed("Error deleting volume"));
+  delete: async ({ client }, { id }) => {
+    await client.api.request("DELETE", `/v2/volumes/${id}`).catch(failed("Error deleting volume"));
   },
 });

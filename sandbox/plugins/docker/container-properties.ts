@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import { unsupported, type ValuesOf } from "../framework/definition.ts";
+import type { Value } from "../framework/values.ts";
 
 const string = { type: "string" } as const;
 const strings = { type: "list", items: string } as const;
@@ -9,6 +11,14 @@ const boolean = { type: "boolean" } as const;
 const replaces = true as const;
 const computed = true as const;
 const duration = { type: "string", default: "0s" } as const;
+
+/** Ports by number; where the engine chose the outer one, it is not compared. */
+function inOrder(ports: Value): unknown {
+  const list = ports as { internal: number; external?: number; ip: string; protocol: string }[];
+  return list
+    .map(({ internal, external, ip, protocol }) => [internal, external, ip, protocol])
+    .toSorted((one, other) => Number(one[0]) - Number(other[0]));
+}
 
 /**
  * What a container may be given. Sizes are mebibytes, times seconds, durations as Go writes them.
@@ -61,6 +71,8 @@ export const containerInputs = {
       },
     },
     replaces,
+    // The state has them in the order of the ports.
+    same: (state: Value, input: Value) => isDeepStrictEqual(inOrder(state), inOrder(input)),
   },
   networksAdvanced: {
     type: "set",

@@ -42,7 +42,7 @@ export function createOptions(container: ContainerProperties): Docker.ContainerC
       ...defined("SecurityOpt", container.securityOpts),
       ...defined("GroupAdd", container.groupAdds),
       ...defined("Privileged", container.privileged),
-      ...defined("Init", container.init),
+      Init: container.init ?? false,
       ...defined("ShmSize", container.shmSize && container.shmSize * MEBIBYTE),
       LogConfig: { Type: container.logDriver ?? "", Config: container.logOpts ?? {} },
       AutoRemove: container.rm,

@@ -14,9 +14,13 @@ export type Inspected = Docker.ContainerInspectInfo & {
  * What the engine says about a container, in the resource's words. Environment, labels, volumes and networks are left out:
  * the engine mixes the image's own into them, so they cannot be told apart from the resource's.
  */
-export function readState(container: Inspected): StateOf<typeof containerInputs, typeof containerOutputs> {
+export function readState(
+  container: Inspected,
+  known: Pick<StateOf<typeof containerInputs, typeof containerOutputs>, "ports" | "mustRun">,
+): StateOf<typeof containerInputs, typeof containerOutputs> {
   const { Config: config, HostConfig: host, NetworkSettings: network } = container;
   const { Healthcheck: check } = config;
+  const running = container.State.Running;
   const memorySwap = host.MemorySwap ?? 0;
   return {
     name: container.Name.replace(/^\//, ""),
@@ -29,22 +33,24 @@ export function readState(container: Inspected): StateOf<typeof containerInputs,
     hostname: config.Hostname,
     stopSignal: config.StopSignal,
     stopTimeout: config.StopTimeout,
-    healthcheck: check && {
-      tests: check.Test ?? [],
-      interval: formatDuration(check.Interval ?? 0),
-      timeout: formatDuration(check.Timeout ?? 0),
-      startPeriod: formatDuration(check.StartPeriod ?? 0),
-      startInterval: formatDuration((check as { StartInterval?: number }).StartInterval ?? 0),
-      retries: check.Retries ?? 0,
-    },
-    // A stopped container has no live ports, so those it will have again are read.
-    ports: readPorts(container.State.Running ? network.Ports : (host.PortBindings as PortMap)),
+    ...(check && {
+      healthcheck: {
+        tests: check.Test ?? [],
+        interval: formatDuration(check.Interval ?? 0),
+        timeout: formatDuration(check.Timeout ?? 0),
+        startPeriod: formatDuration(check.StartPeriod ?? 0),
+        startInterval: formatDuration((check as { StartInterval?: number }).StartInterval ?? 0),
+        retries: check.Retries ?? 0,
+      },
+    }),
+    // A stopped container has no live ports, so it seems to have lost those it was given: a reason to replace it.
+    ...(known.ports?.length && (running || known.mustRun === true) ? { ports: readPorts(network.Ports) } : {}),
     networkMode: host.NetworkMode ?? "",
     hosts: (host.ExtraHosts as string[] | undefined)?.map(readHost),
     dns: host.Dns as string[] | undefined,
     tmpfs: host.Tmpfs,
     readOnly: host.ReadonlyRootfs ?? false,
-    capabilities: readCapabilities(host),
+    ...readCapabilities(host),
     securityOpts: host.SecurityOpt as string[] | undefined,
     groupAdds: host.GroupAdd,
     privileged: host.Privileged,
@@ -61,7 +67,8 @@ export function readState(container: Inspected): StateOf<typeof containerInputs,
     logOpts: host.LogConfig?.Config as Record<string, string> | undefined,
     rm: host.AutoRemove ?? false,
     bridge: network.Bridge,
-    exitCode: container.State.Running ? undefined : container.State.ExitCode,
+    ...(running ? {} : { exitCode: container.State.ExitCode }),
+    ...(!running && known.mustRun === true ? { mustRun: false } : {}),
     networkDatas: Object.entries(network.Networks).map(([name, data]) => ({
       networkName: name,
       ipAddress: data.IPAddress,
@@ -82,7 +89,8 @@ function readHost(entry: string): { host: string; ip: string } {
 }
 
 function readCapabilities(host: { CapAdd?: string[] | null; CapDrop?: string[] | null }) {
-  return host.CapAdd || host.CapDrop ? { adds: host.CapAdd ?? [], drops: host.CapDrop ?? [] } : undefined;
+  if (!host.CapAdd?.length && !host.CapDrop?.length) return {};
+  return { capabilities: { adds: host.CapAdd ?? [], drops: host.CapDrop ?? [] } };
 }
 
 type PortMap = Record<string, { HostIp: string; HostPort: string }[] | null>;

@@ -1,11 +1,11 @@
 import type Docker from "dockerode";
-import { resource, type Context } from "../framework/definition.ts";
-import { failed, InitError, messageOf } from "../framework/errors.ts";
+import { resource } from "../framework/definition.ts";
+import { InitError, messageOf } from "../framework/errors.ts";
 import type { Clock } from "../framework/state-change.ts";
 import { containerInputs, containerOutputs, type ContainerProperties } from "./container-properties.ts";
 import { createOptions, resourceOptions } from "./container-spec.ts";
 import { readState, type Inspected } from "./container-state.ts";
-import { type Client, isNotFound } from "./daemon.ts";
+import { type Client, failed, isNotFound } from "./daemon.ts";
 import { findOrPullImage } from "./image.ts";
 
 /** What an update applies; anything else it is shown and leaves as it is. */
@@ -26,7 +26,8 @@ export const container = resource<Client>()({
       await connectNetworks(docker, created, properties);
       if (properties.start) {
         await created.start().catch(failed("Unable to start container"));
-        await waitUntilUp(context, created, properties);
+        const { clock } = context.client;
+        if (properties.wait) await waitUntilHealthy(created, properties.waitTimeout, clock, context.signal);
       }
       return { id: created.id, outputs: await stateOf(docker, created, properties) };
     } catch (error) {
@@ -38,9 +39,7 @@ export const container = resource<Client>()({
   read: async ({ client }, { id, state }) => {
     const docker = await client.daemon.client();
     try {
-      const found = await stateOf(docker, docker.getContainer(id), state);
-      const stopped = found.exitCode !== undefined && state.mustRun === true;
-      return { ...found, ...(stopped ? { mustRun: false } : {}) };
+      return await stateOf(docker, docker.getContainer(id), state);
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -50,29 +49,35 @@ export const container = resource<Client>()({
   update: async ({ client }, { id, state }, properties, changed) => {
     const docker = await client.daemon.client();
     const existing = docker.getContainer(id);
+    if (properties.mustRun && state.mustRun === false && properties.start) {
+      await existing.start().catch(failed("Unable to start container"));
+    }
     if (APPLIED.some((name) => changed.has(name))) {
       await existing.update(resourceOptions(properties)).catch(failed("Unable to update a container"));
     }
-    if (properties.mustRun && state.mustRun === false) {
-      await existing.start().catch(failed("Unable to start container"));
-    }
-    const live = await stateOf(docker, existing, properties);
-    return Object.fromEntries(Object.entries(live).filter(([name]) => !(name in properties)));
+    // Nothing is read afterwards: what was wanted counts as what is.
+    return {};
   },
 
   delete: async ({ client, signal }, { id, state }) => {
-    // The engine removes it by itself.
-    if (state.rm === true) return;
     const docker = await client.daemon.client();
     const existing = docker.getContainer(id);
-    try {
-      await stop(existing, state.destroyGraceSeconds ?? 0, signal);
-      await existing.remove({ v: state.removeVolumes ?? true, force: true });
-    } catch (error) {
-      if (!isNotFound(error)) failed(`Error deleting container ${id}`)(error);
-    }
+    await stop(existing, state.destroyGraceSeconds ?? 0, signal).catch(unlessGone(`Error stopping container ${id}`));
+    await existing
+      .remove({ v: state.removeVolumes ?? true, force: true })
+      .catch(unlessGone(`Error deleting container ${id}`));
+    await existing.wait({ condition: state.rm === true ? "removed" : "not-running" }).catch((error: unknown) => {
+      unlessGone(`Error waiting for container removal '${id}'`)(error);
+    });
   },
 });
+
+/** One that is gone, or about to be, is as good as deleted. */
+function unlessGone(doing: string): (error: unknown) => void {
+  return (error) => {
+    if (!isNotFound(error) && !messageOf(error).includes("is already in progress")) failed(doing)(error);
+  };
+}
 
 /**
  * An engine on a computer without the means to limit memory drops the limits it is given, and says so. What was asked for
@@ -81,11 +86,11 @@ export const container = resource<Client>()({
 async function stateOf(
   docker: Docker,
   container: Docker.Container,
-  { memory, memorySwap }: Partial<Pick<ContainerProperties, "memory" | "memorySwap">>,
+  known: Partial<Pick<ContainerProperties, "memory" | "memorySwap" | "ports" | "mustRun">>,
 ) {
   const [found, engine] = await Promise.all([inspect(container), docker.info() as Promise<{ MemoryLimit: boolean }>]);
-  const state = readState(found);
-  return engine.MemoryLimit ? state : { ...state, memory, memorySwap };
+  const state = readState(found, known);
+  return engine.MemoryLimit ? state : { ...state, memory: known.memory, memorySwap: known.memorySwap };
 }
 
 /** The declarations call it a promise of anything. */
@@ -97,13 +102,16 @@ async function inspect(container: Docker.Container): Promise<Inspected> {
 async function connectNetworks(
   docker: Docker,
   created: Docker.Container,
-  { networksAdvanced, networkMode }: ContainerProperties,
+  { networksAdvanced }: ContainerProperties,
 ): Promise<void> {
   if (!networksAdvanced?.length) return;
   await docker
-    .getNetwork(networkMode)
+    .getNetwork("bridge")
     .disconnect({ Container: created.id })
-    .catch(failed("Unable to disconnect the default network"));
+    .catch((error: unknown) => {
+      if (messageOf(error).includes("is not connected to the network bridge")) return;
+      failed("Unable to disconnect the default network")(error);
+    });
   for (const { name, aliases, ipv4Address } of networksAdvanced) {
     await docker
       .getNetwork(name)
@@ -118,21 +126,6 @@ async function connectNetworks(
   }
 }
 
-/** Waits until the container is healthy when that is asked for, else looks whether it ended at once. */
-async function waitUntilUp(
-  { client: { clock }, signal }: Context<Client>,
-  created: Docker.Container,
-  { wait, waitTimeout, mustRun }: ContainerProperties,
-): Promise<void> {
-  if (wait) {
-    await waitUntilHealthy(created, waitTimeout, clock, signal);
-    return;
-  }
-  await clock.sleep(100, signal);
-  const { State: state } = await inspect(created);
-  if (mustRun && !state.Running) throw new Error(`container exited immediately with code ${state.ExitCode}`);
-}
-
 /** Looks each second until `seconds` have passed, also at one that is unhealthy: it may recover. */
 async function waitUntilHealthy(
   created: Docker.Container,
@@ -145,7 +138,10 @@ async function waitUntilHealthy(
     const { State: state } = await inspect(created);
     if (state.Health?.Status === "healthy") return;
     if (state.Health === undefined) {
-      throw new Error("container failed to be in healthy state: wait needs a healthcheck, the container has none");
+      throw new Error(
+        "you have supplied a 'wait' argument, but the container does not have a healthcheck defined. " +
+          "Please remove the 'wait' argument or add a 'healthcheck' attribute",
+      );
     }
     const left = deadline - clock.now();
     if (left <= 0) throw new Error("container failed to be in healthy state");

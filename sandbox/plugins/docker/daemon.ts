@@ -1,4 +1,8 @@
+import { request } from "node:http";
+import { homedir } from "node:os";
+import path from "node:path";
 import Docker from "dockerode";
+import { messageOf } from "../framework/errors.ts";
 import type { Clock } from "../framework/state-change.ts";
 
 /** What the resources work with. */
@@ -7,22 +11,40 @@ export interface Client {
   clock: Clock;
 }
 
-/** The Docker engine behind a `host` of the provider; asked whether it is there at the first operation, not before. */
+const SCHEME = "unix://";
+const DEFAULT_HOST = "unix:///var/run/docker.sock";
+
+/** Of a server that does not say which version it speaks. */
+const OLDEST_VERSION = "1.24";
+
+/** The Docker engine behind a `host` of the provider. */
 export class Daemon {
   readonly #host: string;
   #client: Promise<Docker> | undefined;
 
-  /** @param host `unix:///path/to/docker.sock` */
-  constructor(host: string) {
-    if (!host.startsWith("unix://")) {
-      throw new Error(
-        `host: ${host} is not in the sandbox's stand-in, it should be unix:///path/to/docker.sock. ` +
-          "Forward the remote engine's socket with `ssh -L /path/to/docker.sock:/var/run/docker.sock`.",
-      );
-    }
+  private constructor(host: string) {
     this.#host = host;
   }
 
+  /**
+   * Finds the engine as the official plugin does when it is configured: it asks once, waits as long as the answer takes, and
+   * does not say why it failed. Only where no host was given does it look at a second and a third place.
+   *
+   * @param host `unix:///path/to/docker.sock`
+   */
+  static async find(host: string | undefined): Promise<Daemon> {
+    const sockets = [".docker/run/docker.sock", ".docker/desktop/docker.sock"];
+    const others = host === undefined ? sockets.map((file) => `${SCHEME}${path.join(homedir(), file)}`) : [];
+    for (const candidate of [host ?? DEFAULT_HOST, ...others]) {
+      checkScheme(candidate);
+      if (await ping(candidate).then(Boolean, () => false)) return new Daemon(candidate);
+    }
+    throw new Error(
+      "docker native provider returned an unexpected error from Configure: failed to connect to any docker daemon",
+    );
+  }
+
+  /** The client, whose first use looks for the engine once more and settles the version of the API. */
   client(): Promise<Docker> {
     this.#client ??= this.#connect().catch((error: unknown) => {
       this.#client = undefined;
@@ -32,15 +54,19 @@ export class Daemon {
   }
 
   async #connect(): Promise<Docker> {
-    const docker = new Docker({ socketPath: this.#host.slice("unix://".length) });
     try {
-      await docker.ping();
+      await ping(this.#host);
     } catch (error) {
       throw new Error(
-        `error pinging Docker server: Cannot connect to the Docker daemon at ${this.#host}. Is the docker daemon running?`,
+        `failed to create Docker client: Error pinging Docker server, please make sure that ${this.#host} is reachable ` +
+          `and has a  '_ping' endpoint. Error: ${messageOf(error)}`,
         { cause: error },
       );
     }
+    // Asked again by the official plugin, whose client settles the version with its first real request.
+    const version = await ping(this.#host).catch(() => OLDEST_VERSION);
+    const docker = new Docker({ socketPath: socketOf(this.#host), version: `v${version}` });
+    await docker.version().catch(() => undefined);
     return docker;
   }
 }
@@ -48,4 +74,50 @@ export class Daemon {
 /** Whether the engine answered that what was asked about is not there. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof Error && (error as { statusCode?: number }).statusCode === 404;
+}
+
+/** Puts what was being done in front of the engine's own words. */
+export function failed(doing: string): (error: unknown) => never {
+  return (error) => {
+    const { json, code, address } = error as { json?: { message?: string }; code?: string; address?: string };
+    const said = json?.message;
+    const reason =
+      said === undefined
+        ? code !== undefined && address !== undefined
+          ? unreachable(`${SCHEME}${address}`)
+          : messageOf(error)
+        : `Error response from daemon: ${said.trim()}`;
+    throw new Error(`${doing}: ${reason}`, { cause: error });
+  };
+}
+
+function unreachable(host: string): string {
+  return `Cannot connect to the Docker daemon at ${host}. Is the docker daemon running?`;
+}
+
+/** The version of the API that the engine speaks. */
+function ping(host: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath: socketOf(host), method: "HEAD", path: "/_ping" }, (answer) => {
+      answer.resume();
+      const version = answer.headers["api-version"];
+      resolve(typeof version === "string" ? version : OLDEST_VERSION);
+    });
+    asking.on("error", () => {
+      reject(new Error(unreachable(host)));
+    });
+    asking.end();
+  });
+}
+
+function socketOf(host: string): string {
+  return host.slice(SCHEME.length);
+}
+
+function checkScheme(host: string): void {
+  if (host.startsWith(SCHEME)) return;
+  throw new Error(
+    `host: ${host} is not in the sandbox's stand-in, it should be unix:///path/to/docker.sock. ` +
+      "Forward the remote engine's socket with `ssh -L /path/to/docker.sock:/var/run/docker.sock`.",
+  );
 }

@@ -1,6 +1,5 @@
 import type Docker from "dockerode";
-import { failed } from "../framework/errors.ts";
-import { isNotFound } from "./daemon.ts";
+import { failed, isNotFound } from "./daemon.ts";
 
 /** The image by any reference (tag, digest, id), or undefined when the engine does not have it. */
 export async function findImage(docker: Docker, reference: string): Promise<Docker.ImageInspectInfo | undefined> {

@@ -1,8 +1,8 @@
 import type Docker from "dockerode";
 import { resource } from "../framework/definition.ts";
-import { failed, initializing } from "../framework/errors.ts";
+import { initializing } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
-import { type Client, isNotFound } from "./daemon.ts";
+import { type Client, failed } from "./daemon.ts";
 
 const string = { type: "string", replaces: true } as const;
 const boolean = { type: "boolean", replaces: true } as const;
@@ -50,13 +50,12 @@ async function look({ daemon, clock }: Client, id: string, signal: AbortSignal) 
   return found && stateOf(found);
 }
 
+/** Whatever went wrong, a network that cannot be looked at counts as gone: so it does for the official plugin. */
 async function inspect(docker: Docker, id: string): Promise<Docker.NetworkInspectInfo | undefined> {
-  try {
-    return await docker.getNetwork(id).inspect();
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
+  return docker
+    .getNetwork(id)
+    .inspect()
+    .catch(() => undefined);
 }
 
 export const network = resource<Client>()({
@@ -131,21 +130,21 @@ export const network = resource<Client>()({
     await waitForState(
       {
         ...WAIT,
-        pending: ["in use"],
+        pending: ["pending"],
         target: "removed",
         refresh: async () => {
+          if ((await inspect(docker, id)) === undefined) return "removed";
           try {
             await docker.getNetwork(id).remove();
             return "removed";
           } catch (error) {
-            if (isNotFound(error)) return "removed";
-            if (String(error).includes("has active endpoints")) return "in use";
+            if (String(error).includes("has active endpoints")) return "pending";
             throw error;
           }
         },
       },
       client.clock,
       signal,
-    ).catch(failed(`Unable to remove network ${id}`));
+    );
   },
 });

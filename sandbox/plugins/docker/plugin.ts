@@ -15,7 +15,7 @@ export function docker(clock: Clock = systemClock): Plugin<Client> {
     name: "docker",
     kind: "bridged",
     config: {
-      host: { type: "string", env: ["DOCKER_HOST"], default: "unix:///var/run/docker.sock" },
+      host: { type: "string", env: ["DOCKER_HOST"] },
       ...unsupported(
         "caMaterial",
         "certMaterial",
@@ -27,7 +27,7 @@ export function docker(clock: Clock = systemClock): Plugin<Client> {
         "sshOpts",
       ),
     },
-    configure: (settings) => ({ daemon: new Daemon(settings["host"] as string), clock }),
+    configure: async ({ host }) => ({ daemon: await Daemon.find(host as string | undefined), clock }),
     resources: {
       "docker:index/container:Container": container,
       "docker:index/network:Network": network,

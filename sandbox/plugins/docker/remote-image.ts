@@ -1,7 +1,6 @@
 import type Docker from "dockerode";
 import { resource, unsupported } from "../framework/definition.ts";
-import { failed } from "../framework/errors.ts";
-import type { Client } from "./daemon.ts";
+import { type Client, failed } from "./daemon.ts";
 import { findImage, findOrPullImage, repoDigest } from "./image.ts";
 
 const stateOf = (image: Docker.ImageInspectInfo, name: string) => ({

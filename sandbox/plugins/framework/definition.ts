@@ -149,6 +149,8 @@ export interface Resource<Client, Inputs = PropertyBag, State = PropertyBag> {
   partialUpdates?: true;
   /** Rules beyond the table, asked only when the table is satisfied. Values may be UNKNOWN. */
   check?: (inputs: PropertyBag) => Failure[];
+  /** Throws when inputs that a check let pass cannot be planned: by every diff, create and update, previewed or not. */
+  plan?: (news: PropertyBag) => void;
   /** Adds, changes or drops differences that the tables found. Values may be UNKNOWN. */
   diff?: (changes: Change[], olds: PropertyBag, news: PropertyBag) => Change[];
   /** A failure after the id is known is an `InitError`: the resource stays in the state. */

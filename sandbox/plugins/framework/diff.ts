@@ -59,7 +59,7 @@ function diffProperty(
   replaces: boolean,
 ): Change[] {
   if (options.bridged) {
-    if (value === undefined && property.computed) return [];
+    if (property.computed && (value === undefined || isEmpty(value))) return [];
     if (isZero(old) && isZero(value)) return [];
   }
   if (old !== undefined && value !== undefined && !containsUnknown(value) && property.same?.(old, value)) return [];
@@ -74,6 +74,9 @@ function diffValue(
   path: string,
   replaces: boolean,
 ): Change[] {
+  // A collection without items is none to a bridged plugin.
+  if (options.bridged && isEmpty(old)) old = undefined;
+  if (options.bridged && isEmpty(value)) value = undefined;
   if (old === undefined && value === undefined) return [];
   if (old === undefined) return [{ path, kind: "add", replaces }];
   if (value === undefined) return [{ path, kind: "delete", replaces }];
@@ -161,7 +164,10 @@ function byContent(value: Value): unknown {
 }
 
 function isZero(value: Value | undefined): boolean {
-  if (value === undefined || value === null || value === "" || value === 0 || value === false) return true;
+  return value === undefined || value === null || value === "" || value === 0 || value === false || isEmpty(value);
+}
+
+function isEmpty(value: Value | undefined): boolean {
   if (Array.isArray(value)) return value.length === 0;
   return isObject(value) && Object.keys(value).length === 0;
 }

@@ -47,8 +47,17 @@ export class ResourceServer<Client> {
   diff(request: pb.DiffRequest): pb.DiffResponse {
     const { resource } = this.#resource(request.getUrn());
     const news = unmarshal(request.getNews());
+    this.#plan(resource, request.getUrn(), news);
     const changes = this.#changesOf(resource, request, news);
     return diffResponse(changes, deletesFirst(resource, news), !this.#bridged);
+  }
+
+  #plan(resource: Resource<Client>, urn: string, news: PropertyBag): void {
+    try {
+      resource.plan?.(plain(news));
+    } catch (error) {
+      throw new Error(`diffing ${urn}: ${listed(error)}`, { cause: error });
+    }
   }
 
   /** Bridged plugins compare the state with what is wanted; native ones old inputs with new ones, a secret as a whole. */
@@ -66,6 +75,7 @@ export class ResourceServer<Client> {
   async create(request: pb.CreateRequest, call: AbortSignal): Promise<pb.CreateResponse> {
     const { resource } = this.#resource(request.getUrn());
     const inputs = unmarshal(request.getProperties());
+    this.#plan(resource, request.getUrn(), inputs);
     const response = new messages.CreateResponse();
     if (request.getPreview()) {
       response.setProperties(marshal(stateAfter(resource, inputs, unknownAfterCreate(resource, inputs))));
@@ -114,6 +124,7 @@ export class ResourceServer<Client> {
     const state = unmarshal(request.getOlds());
     const oldInputs = unmarshal(request.getOldInputs());
     const inputs = unmarshal(request.getNews());
+    this.#plan(resource, request.getUrn(), inputs);
     const response = new messages.UpdateResponse();
     if (request.getPreview()) {
       response.setProperties(marshal(stateAfterUpdate(resource, state, inputs, unknownAfterUpdate(resource))));

@@ -38,8 +38,12 @@ export function diffResponse(changes: Change[], deleteFirst: boolean, ofInputs: 
   }
   response.setHasdetaileddiff(true);
   const replacing = changes.filter(({ replaces }) => replaces);
-  response.setDiffsList([...new Set(changes.map(({ path }) => topLevel(path)))]);
-  response.setReplacesList([...new Set(replacing.map(({ path }) => topLevel(path)))]);
+  response.setDiffsList(namesIn(changes));
+  response.setReplacesList(namesIn(replacing));
   response.setDeletebeforereplace(replacing.length > 0 && deleteFirst);
   return response;
+}
+
+function namesIn(changes: Change[]): string[] {
+  return [...new Set(changes.map(({ path }) => topLevel(path)))].toSorted();
 }

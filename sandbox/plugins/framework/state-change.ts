@@ -5,14 +5,14 @@ export interface Clock {
   /** Milliseconds since any fixed moment. */
   now(): number;
   /** Ends early, with the signal's reason, when the signal fires. */
-  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const systemClock: Clock = {
   now: () => performance.now(),
   sleep: async (milliseconds, signal) => {
     await setTimeout(milliseconds, undefined, { signal }).catch(() => {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
     });
   },
 };
@@ -39,14 +39,14 @@ const LONGEST_GAP = 10;
  * Waits as Terraform providers do, with the gaps and messages of `retry.StateChangeConf` in terraform-plugin-sdk: they are
  * what users of the official plugins see. Gaps double from 0.1 s, never under `minTimeout` nor over 10 s.
  */
-export async function waitForState(change: StateChange, clock: Clock, signal: AbortSignal): Promise<void> {
+export async function waitForState(change: StateChange, clock: Clock, signal?: AbortSignal): Promise<void> {
   const deadline = clock.now() + change.timeout * 1000;
   let last = "";
   let notFound = 0;
   let doubled = 0.1;
   await clock.sleep(change.delay * 1000, signal);
   for (;;) {
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     const state = await change.refresh();
     if (state === change.target) return;
     if (state === undefined) {
@@ -56,7 +56,7 @@ export async function waitForState(change: StateChange, clock: Clock, signal: Ab
       notFound = 0;
       last = state;
       if (!change.pending.includes(state)) {
-        throw new Error(`unexpected state '${state}', wanted target '${change.target}'`);
+        throw new Error(`unexpected state '${state}', wanted target '${change.target}'. last error: %!s(<nil>)`);
       }
     }
     doubled = Math.min(Math.max(doubled * 2, change.minTimeout), LONGEST_GAP);
