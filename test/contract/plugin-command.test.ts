@@ -1,13 +1,15 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Archive, Asset, Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
+import { Archive, Asset, reveal, Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
 import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
+import { expectSame, standInOnly } from "./plugin-subject.ts";
 import { freePort, Sshd } from "./plugin-sshd.ts";
 
 const COMMAND = "command:remote:Command";
@@ -33,10 +35,7 @@ function command(inputs: Inputs): Inputs {
   return { connection: sshd.connection(), ...inputs };
 }
 
-/** Runs until the server's folder is gone: as with a real host, a command outlives a connection that is cut. */
-function endless(): string {
-  return `while [ -d ${sshd.folder} ]; do sleep 0.1; done`;
-}
+const unlessOriginal = standInOnly("command", "the official plugin has all of it");
 
 /** A command that never ran; a diff looks at nothing but inputs. */
 function planned(inputs: Inputs): Promise<Made> {
@@ -63,7 +62,7 @@ describe("remote.Command", () => {
     const made = await plugin.create(COMMAND, {
       connection: { host: "127.0.0.1", port: sshd.port, privateKey, hostKey },
     });
-    const connection = new Secret({
+    const connection = {
       host: "127.0.0.1",
       port: sshd.port,
       user: "root",
@@ -71,9 +70,10 @@ describe("remote.Command", () => {
       hostKey,
       dialErrorLimit: 10,
       perDialTimeout: 15,
-    });
-    expect(made.inputs).toEqual({ connection });
-    expect(made.state).toEqual({ connection, stdout: "", stderr: "" });
+    };
+    for (const bag of [made.inputs, made.state]) expect(bag["connection"]).toBeInstanceOf(Secret);
+    expect(reveal(made.inputs)).toEqual({ connection });
+    expect(reveal(made.state)).toEqual({ connection, stdout: "", stderr: "" });
   });
 
   test("keeps secret what the program marks secret", async () => {
@@ -115,25 +115,36 @@ describe("remote.Command", () => {
   test("is updated in place when the connection changes", async () => {
     const made = await planned(base);
     const diff = await plugin.diff(made, { ...base, connection: sshd.connection({ dialErrorLimit: -1 }) });
-    expect(diff.detailed).toEqual({ "connection.dialErrorLimit": "UPDATE" });
+    // Being secret, it is compared as a whole.
+    expect(diff.detailed).toEqual({ connection: "UPDATE" });
     expect(diff.replaces).toEqual([]);
   });
 
   test.each<[string, unknown[] | undefined, unknown[] | undefined, Record<string, string>]>([
-    ["changes", ["a", "b"], ["a", "c"], { "triggers[1]": "UPDATE_REPLACE" }],
-    ["is added", ["a"], ["a", "b"], { "triggers[1]": "ADD_REPLACE" }],
-    ["is removed", ["a", "b"], ["a"], { "triggers[1]": "DELETE_REPLACE" }],
-    ["is the first", undefined, ["a"], { triggers: "ADD_REPLACE" }],
-    ["is not known yet", ["a"], [UNKNOWN], { "triggers[0]": "UPDATE_REPLACE" }],
-    ["is an archive with other content", [archive("1")], [archive("2")], { "triggers[0]": "UPDATE_REPLACE" }],
-  ])("is replaced, the new one first, when a trigger %s", async (_what, olds, news, detailed) => {
-    const made = await planned({ create: "true", triggers: olds });
-    expect(await plugin.diff(made, command({ create: "true", triggers: news }))).toEqual({
-      detailed,
-      replaces: ["triggers"],
-      diffs: ["triggers"],
-      deleteBeforeReplace: false,
-    });
+    ["changes", ["a", "b"], ["a", "c"], { "triggers[1]": "UPDATE" }],
+    ["is added", ["a"], ["a", "b"], { "triggers[1]": "ADD" }],
+    ["is removed", ["a", "b"], ["a"], { "triggers[1]": "DELETE" }],
+    ["is not known yet", ["a"], [UNKNOWN], { "triggers[0]": "UPDATE" }],
+    ["is an archive with other content", [archive("1")], [archive("2")], { "triggers[0]": "UPDATE" }],
+  ])(
+    "shows by its place when a trigger %s, and leaves it to the SDK to replace",
+    async (_what, olds, news, detailed) => {
+      const made = await planned({ create: "true", triggers: olds });
+      expect(await plugin.diff(made, command({ create: "true", triggers: news }))).toEqual({
+        detailed,
+        replaces: [],
+        diffs: ["triggers"],
+        deleteBeforeReplace: false,
+      });
+    },
+  );
+
+  test("is replaced by the first trigger and by the loss of all", async () => {
+    const [without, given] = [{ create: "true" }, { create: "true", triggers: ["a"] }];
+    const first = await plugin.diff(await planned(without), command(given));
+    expect(first).toMatchObject({ detailed: { triggers: "ADD_REPLACE" }, replaces: ["triggers"] });
+    const none = await plugin.diff(await planned(given), command(without));
+    expect(none).toMatchObject({ detailed: { triggers: "DELETE_REPLACE" }, deleteBeforeReplace: false });
   });
 
   test("is unchanged by a second run", async () => {
@@ -230,20 +241,35 @@ describe("remote.Command", () => {
     await expect(plugin.delete(made)).rejects.toThrow("Process exited with status 1");
   });
 
-  test.each<[string, () => Inputs]>([
-    [`${COMMAND}: connection is missing, it is required`, () => ({})],
-    ["connection.host is missing, it is required", () => ({ connection: {} })],
-    ["connection.proxy is not implemented", () => ({ connection: sshd.connection({ proxy: { host: "x" } }) })],
-    ["connection.privateKeyPassword is not", () => ({ connection: sshd.connection({ privateKeyPassword: "x" }) })],
-    [
-      "connection.hostname is unknown, it must be one of: agentSocketPath, dial",
-      () => ({ connection: { hostname: 1 } }),
-    ],
-    ["dir is unknown, it must be one of: addPreviousOutputInEnv, connection", () => command({ dir: "/" })],
-    ["logging has a value that is not allowed", () => command({ logging: "all" })],
-    ["environment.A is a number, it must be a string", () => command({ environment: { A: 1 } })],
-  ])("refuses with: %s", async (reason, inputs) => {
+  test("whose update fails is in the state as it was", async () => {
+    const made = await plugin.create(COMMAND, command({ create: "true" }));
+    const error: unknown = await plugin.update(made, command({ create: "exit 1" })).catch((caught: unknown) => caught);
+    expect(String(error)).toContain("Process exited with status 1");
+    expect(plugin.initErrorOf(error)).toBeUndefined();
+  });
+
+  test("fails when its session is cut, with what it had printed", async () => {
+    await expect(
+      plugin.create(COMMAND, command({ create: "echo out; sleep 0.5; kill -9 $PPID; sleep 60" })),
+    ).rejects.toThrow(/wait: remote command exited without exit status or exit signal: running "echo out.*":\nout\n$/);
+  });
+
+  test.each<[string, RegExp, () => Inputs]>([
+    ["no connection", /connection/, () => ({})],
+    ["no host", /host/, () => ({ connection: {} })],
+    ["a member of the connection that nobody knows", /hostname/, () => ({ connection: { hostname: "x" } })],
+    ["a property that nobody knows", /dir/, () => command({ dir: "/" })],
+    ["a variable that is a number", /environment.*A.* a(n| ')? ?string/, () => command({ environment: { A: 1 } })],
+  ])("refuses %s", async (_what, reason, inputs) => {
     await expect(plugin.check(COMMAND, inputs())).rejects.toThrow(reason);
+  });
+
+  unlessOriginal("refuses what it does not have", async () => {
+    const refused = (options: Inputs) => plugin.check(COMMAND, { connection: sshd.connection(options) });
+    await expect(refused({ proxy: { host: "x" } })).rejects.toThrow("connection.proxy is not implemented");
+    await expect(refused({ privateKeyPassword: "x" })).rejects.toThrow(
+      "connection.privateKeyPassword is not implemented",
+    );
   });
 });
 
@@ -284,9 +310,7 @@ describe("the connection", () => {
   });
 
   test("with a broken key fails at once, without the key in the message", async () => {
-    await expect(connecting({ privateKey: "-----BEGIN hush" })).rejects.toThrow(
-      "connection.privateKey: is no private key that can be read, it must be one.",
-    );
+    await expect(connecting({ privateKey: "-----BEGIN hush" })).rejects.toThrow(/^2 UNKNOWN: ssh: no key found$/);
     expect(plugin.logs).toEqual([]);
   });
 
@@ -301,18 +325,77 @@ describe("the connection", () => {
     expect((await creating).state["stdout"]).toBe("up");
   });
 
-  test.each([
-    ["while dialling", async () => ({ port: await freePort(), dialErrorLimit: -1 }), "Dial 2/inf failed: retrying"],
-    ["while a command runs", () => Promise.resolve({}), "started"],
-  ])("ends at once when the user cancels, %s", async (_when, options, sign) => {
+  test("is given up between two attempts when the user cancels", async () => {
     await using own = await PluginClient.start("command");
     await own.configure();
-    const connection = sshd.connection(await options());
-    const creating = own.create(COMMAND, { connection, create: `echo started; ${endless()}` });
+    const connection = sshd.connection({ port: await freePort(), dialErrorLimit: -1 });
+    const creating = own.create(COMMAND, { connection, create: "true" });
     creating.catch(() => undefined);
-    await expect.poll(() => own.logs.map(({ message }) => message), { timeout: 10_000 }).toContain(sign);
+    await expect
+      .poll(() => own.logs.map(({ message }) => message), { timeout: 10_000 })
+      .toContain("Dial 2/inf failed: retrying");
     await own.cancel();
-    await expect(creating).rejects.toThrow("cancelled");
+    await expect(creating).rejects.toThrow(/^1 CANCELLED: context canceled$/);
+  });
+
+  test("with a command that runs is not ended, neither by the user nor by the resource's timeout", async () => {
+    await using own = await PluginClient.start("command");
+    await own.configure();
+    const gate = path.join(sshd.folder, "gate-of-cancel");
+    const create = `echo started; until [ -e ${gate} ]; do sleep 0.1; done; echo ended`;
+    const creating = own.create(COMMAND, command({ create }), { timeoutSeconds: 1 });
+    await expect.poll(() => own.logs.map(({ message }) => message), { timeout: 10_000 }).toContain("started");
+    await own.cancel();
+    await sleep(1500);
+    await writeFile(gate, "");
+    expect((await creating).state["stdout"]).toBe("started\nended");
+  });
+
+  test("outlives the engine, with the command", async () => {
+    await using own = await PluginClient.start("command");
+    await own.configure();
+    const [gate, ended] = [path.join(sshd.folder, "gate-of-kill"), path.join(sshd.folder, "ended")];
+    const create = `echo started; until [ -e ${gate} ]; do sleep 0.1; done; echo still here; echo > ${ended}`;
+    own.create(COMMAND, command({ create })).catch(() => undefined);
+    await expect.poll(() => own.logs.map(({ message }) => message), { timeout: 10_000 }).toContain("started");
+    own.killEngine();
+    await sleep(500);
+    expect(own.isAlive()).toBe(true);
+    await writeFile(gate, "");
+    await expect.poll(() => readFile(ended, "utf8").catch(() => "not yet")).toBe("\n");
+  });
+
+  test("wants the agent that the environment or the resource names, also with a key", async () => {
+    const [none, other] = [path.join(sshd.folder, "no-agent"), path.join(sshd.folder, "nor-this")];
+    await using own = await PluginClient.start("command", { env: { SSH_AUTH_SOCK: none } });
+    await own.configure();
+    const asked = (options: Inputs) => own.create(COMMAND, { connection: sshd.connection(options), create: "true" });
+    const reason = "connect: no such file or directory";
+    await expect(asked({})).rejects.toThrow(`2 UNKNOWN: dial unix ${none}: ${reason}`);
+    await expect(asked({ agentSocketPath: other })).rejects.toThrow(`2 UNKNOWN: dial unix ${other}: ${reason}`);
+    expect(own.logs).toEqual([]);
+    const made = await own.create(COMMAND, { connection: sshd.connection(), create: "true" }, { preview: true });
+    expect(made.state["create"]).toBe("true");
+  });
+
+  test("is content with an agent that knows no key", async () => {
+    const agent = path.join(sshd.folder, "agent");
+    const { pid } = execa("ssh-agent", ["-D", "-a", agent], { reject: false });
+    try {
+      await expect
+        .poll(() =>
+          stat(agent).then(
+            (found) => found.isSocket(),
+            () => false,
+          ),
+        )
+        .toBe(true);
+      await using own = await PluginClient.start("command", { env: { SSH_AUTH_SOCK: agent } });
+      await own.configure();
+      expect((await own.create(COMMAND, command({ create: "echo in" }))).state["stdout"]).toBe("in");
+    } finally {
+      if (pid !== undefined) process.kill(pid);
+    }
   });
 
   test("to a closed port tells so", async () => {
@@ -322,20 +405,25 @@ describe("the connection", () => {
     );
   });
 
-  test("ends with the resource's timeout, while dialling and while a command runs", async () => {
+  test("is given up when the resource's time is over", async () => {
     const port = await freePort();
-    const timeout = "timeout: the operation is not done after 1 seconds";
-    await expect(connecting({ port, dialErrorLimit: -1 }, { timeoutSeconds: 1 })).rejects.toThrow(timeout);
-    const running = plugin.create(COMMAND, command({ create: endless() }), { timeoutSeconds: 1 });
-    await expect(running).rejects.toThrow(timeout);
+    await expect(connecting({ port, dialErrorLimit: -1 }, { timeoutSeconds: 1 })).rejects.toThrow(
+      /^4 DEADLINE_EXCEEDED: context deadline exceeded$/,
+    );
   });
 
-  test("ends with the timeout even at a server that never says a word", async () => {
-    const mute = createServer().listen(0, "127.0.0.1");
+  test("waits for ever for a server that never says a word", async () => {
+    const mute = createServer((socket) => sockets.push(socket)).listen(0, "127.0.0.1");
+    const sockets: Socket[] = [];
     try {
       await once(mute, "listening");
       const { port } = mute.address() as AddressInfo;
-      await expect(connecting({ port }, { timeoutSeconds: 1 })).rejects.toThrow("timeout: the operation is not done");
+      const options = { port, perDialTimeout: 1, dialErrorLimit: 0 };
+      const creating = connecting(options, { timeoutSeconds: 1 }).catch(String);
+      const early = await Promise.race([creating, sleep(3000, "still waiting")]);
+      expect(early).toBe("still waiting");
+      for (const socket of sockets) socket.destroy();
+      expect(await creating).toContain("after 0 failed attempts: ssh: handshake failed: ");
     } finally {
       mute.close();
     }
@@ -390,16 +478,16 @@ describe("remote.CopyToRemote", () => {
     const made = await plugin.create(COPY, copy(new Asset({ text: "a long text ünd more\n", hash: "1" })));
     await plugin.update(made, copy(new Asset({ text: "short\n", hash: "2" })));
     expect(await readFile(target, "utf8")).toBe("short\n");
-    await expect(plugin.create(COPY, copy(new Asset({ text: "", hash: "3" }), { remotePath: source }))).rejects.toThrow(
-      "is a directory, it must be a file path when the source is a text asset",
-    );
+    await expect(
+      plugin.create(COPY, copy(new Asset({ text: "x", hash: "3" }), { remotePath: source })),
+    ).rejects.toThrow(`remote path ${source} is a directory; when using a text asset, remotePath must be a file path`);
   });
 
   test("copies again only when the content or the path changed", async () => {
     const made = await plugin.create(COPY, copy(new Asset({ text: "one", hash: "1" })));
     await writeFile(target, "changed behind its back");
     const same = copy(new Asset({ text: "one", hash: "1" }), { connection: sshd.connection({ dialErrorLimit: 3 }) });
-    expect((await plugin.diff(made, same)).detailed).toEqual({ "connection.dialErrorLimit": "UPDATE" });
+    expect((await plugin.diff(made, same)).detailed).toEqual({ connection: "UPDATE" });
     const updated = await plugin.update(made, same);
     expect(await readFile(target, "utf8")).toBe("changed behind its back");
     const moved = { ...same, remotePath: `${target}-moved` };
@@ -417,12 +505,12 @@ describe("remote.CopyToRemote", () => {
     });
   });
 
-  test("is replaced when a trigger changes", async () => {
+  test("shows a trigger that changed, and leaves it to the SDK to replace", async () => {
     const text = new Asset({ text: "one", hash: "1" });
     const made = await plugin.create(COPY, copy(text, { triggers: ["a"] }));
     const diff = await plugin.diff(made, copy(text, { triggers: ["b"] }));
-    expect(diff.detailed).toEqual({ "triggers[0]": "UPDATE_REPLACE" });
-    expect(diff.replaces).toEqual(["triggers"]);
+    expect(diff.detailed).toEqual({ "triggers[0]": "UPDATE" });
+    expect(diff.replaces).toEqual([]);
   });
 
   test("never connects in a preview, is echoed by a refresh, and leaves the copy when deleted", async () => {
@@ -431,19 +519,28 @@ describe("remote.CopyToRemote", () => {
     await plugin.create(COPY, copy(text), { preview: true });
     expect(sshd.logins()).toBe(before);
     const made = await plugin.create(COPY, copy(text));
-    expect(await plugin.read(made)).toEqual(made);
+    const found = await plugin.read(made);
+    expectSame(found ?? { ...made, id: "gone" }, made);
     await plugin.delete(made);
     expect(await readFile(target, "utf8")).toBe("one");
   });
 
-  test.each<[string, Inputs]>([
-    ["either asset or archive must be set", { source: UNKNOWN }],
-    ["archive must be a path to a file or directory", { source: new Archive({ assets: {}, hash: "1" }) }],
-    ["asset must be a path-based file asset or a text asset", { source: new Asset({ uri: "http://x", hash: "1" }) }],
-    [`${COPY}: source is a string, it must be an asset`, { source: "x" }],
-    [`${COPY}: remotePath is missing, it is required`, { remotePath: undefined }],
-    ["localPath is unknown, it must be one of: connection, remotePath, source, triggers", { localPath: "x" }],
-  ])("refuses with: %s", async (reason, options) => {
+  test.each<[string, Inputs, RegExp]>([
+    ["a source that is not known yet", { source: UNKNOWN }, /^either asset or archive must be set$/],
+    [
+      "an archive of files",
+      { source: new Archive({ assets: {}, hash: "1" }) },
+      /^archive must be a path to a file or directory$/,
+    ],
+    [
+      "a file from the network",
+      { source: new Asset({ uri: "http://x", hash: "1" }) },
+      /^asset must be a path-based file asset or a text asset$/,
+    ],
+    ["a text for a file", { source: "x" }, /asset/],
+    ["no path", { remotePath: undefined }, /remotePath/],
+    ["a property that nobody knows", { localPath: "x" }, /localPath/],
+  ])("refuses %s", async (_what, options, reason) => {
     await expect(plugin.check(COPY, copy(new Asset({ text: "one", hash: "1" }), options))).rejects.toThrow(reason);
   });
 });

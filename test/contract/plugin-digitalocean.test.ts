@@ -177,7 +177,9 @@ describe("SshKey", () => {
     expect((await plugin.diff(await refreshed(renamed), named)).diffs).toEqual(["name"]);
     await plugin.delete(renamed);
     expect(await plugin.read(renamed)).toBeUndefined();
-    await plugin.delete(renamed);
+    await expect(plugin.delete(renamed)).rejects.toThrow(
+      new RegExp(`deleting ${renamed.urn}: 1 error occurred:\\n\\t\\* Error deleting SSH key: DELETE .*: 404 `),
+    );
   });
 });
 
@@ -247,13 +249,13 @@ describe("Droplet", () => {
     ["tags", 0, { tags: ["one", "two"] }, {}],
     ["resizeDisk", 0, { resizeDisk: false }, { resizeDisk: false }],
     ["gracefulShutdown", 0, { gracefulShutdown: true }, { gracefulShutdown: true }],
-  ])("changes %s in place, with %d waits of 10 seconds", async (property, waits, change, state) => {
+  ])("changes %s in place, with %d waits of 10 seconds", async (property, count, change, state) => {
     const made = await plugin.create(DROPLET, droplet);
     const wanted = { ...droplet, ...change };
     expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: [property], replaces: [] });
     waits.restart();
     const updated = await plugin.update(made, wanted);
-    expect(delays(waits)).toBe(true);
+    expect(delays(count)).toBe(true);
     expect(updated.state).toMatchObject(state);
     expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
   });
@@ -281,7 +283,9 @@ describe("Droplet", () => {
     expect((await plugin.diff(await refreshed(made), droplet)).detailed).toEqual({ name: "UPDATE" });
     await cloud.call("DELETE", `/v2/droplets/${made.id}`);
     await expect.poll(() => plugin.read(made)).toBeUndefined();
-    await expect(plugin.delete(made)).rejects.toThrow("404");
+    await expect(plugin.delete(made)).rejects.toThrow(
+      `Error waiting for droplet to be unlocked for destroy (${made.id}): unexpected state 'Not Found', wanted target 'false'.`,
+    );
   });
 
   test("is deleted after its volumes are detached, which keep their data", async () => {
@@ -312,7 +316,7 @@ describe("Droplet", () => {
     const kept = plugin.initErrorOf(error);
     expect(kept?.id).toMatch(/^\d+$/);
     expect(kept?.state).toMatchObject({ ...droplet, status: "new" });
-    expect(kept?.reasons[0]).toContain(`Error waiting for droplet (${String(kept?.id)}) to become active`);
+    expect(kept?.reasons[0]).toContain(`Error waiting for droplet (${String(kept?.id)}) to become ready: `);
   });
 
   test("tells what the API says of a size or key that is none", async () => {
@@ -324,7 +328,7 @@ describe("Droplet", () => {
     );
   });
 
-  test("refuses what the stand-in does not have, and a backup policy without backups", async () => {
+  unlessOriginal("refuses what the stand-in does not have, and a backup policy without backups", async () => {
     await expect(plugin.check(DROPLET, { ...droplet, privateNetworking: true })).rejects.toThrow(
       "privateNetworking is not implemented",
     );
@@ -343,7 +347,7 @@ describe("Volume", () => {
       initialFilesystemType: "ext4",
       initialFilesystemLabel: "data",
     });
-    expect(sleeps()).toEqual([]);
+    expect(waits.were()).toBe(true);
     expect(made.state).toMatchObject({
       ...volume,
       filesystemType: "ext4",
@@ -360,7 +364,33 @@ describe("Volume", () => {
     expect(delays(1)).toBe(true);
     expect(grown.state["size"]).toBe(20);
     expect(cloud.hypervisor.disks.get(made.id)?.sizeGigabytes).toBe(20);
-    await expect(plugin.diff(grown, inputs)).rejects.toThrow("volumes `size` can only be expanded and not shrunk");
+    await expect(plugin.diff(grown, inputs)).rejects.toThrow(
+      /diffing urn:.*: 1 error occurred:\n\t\* volumes `size` can only be expanded and not shrunk/,
+    );
+  });
+
+  test("whose growth fails is in the state as grown, and the next update leaves it as it is", async () => {
+    const made = await plugin.create(VOLUME, volume);
+    const wanted = { ...volume, size: 20 };
+    await fault({ kind: "action", action: "resize" });
+    const error: unknown = await plugin.update(made, wanted).catch((caught: unknown) => caught);
+    const kept = plugin.initErrorOf(error);
+    expect(kept?.reasons[0]).toContain(
+      `Error waiting for resize volume (${made.id}) to finish: unexpected state 'errored', wanted target 'completed'.`,
+    );
+    expect(kept?.state["size"]).toBe(20);
+    const recorded = { ...made, state: kept?.state ?? {} };
+    expect((await plugin.diff(recorded, wanted)).detailed).toEqual({});
+    // The engine updates what failed, and that does nothing but read.
+    const again = await plugin.update(recorded, wanted);
+    expect(again.state["size"]).toBe(10);
+    expect(cloud.hypervisor.disks.get(made.id)?.sizeGigabytes).toBe(10);
+  });
+
+  test("that is gone already cannot be deleted", async () => {
+    const made = await plugin.create(VOLUME, volume);
+    await plugin.delete(made);
+    await expect(plugin.delete(made)).rejects.toThrow(/Error deleting volume: DELETE .*: 404 /);
   });
 
   test("has a name that the cloud allows when it has none of its own", async () => {
@@ -423,35 +453,76 @@ describe("Firewall", () => {
     await cloud.call("POST", "/v2/tags", { name: "convex" });
     const wanted = { name: "other", dropletIds: [], tags: ["convex"], inboundRules: [ssh, web], outboundRules: [] };
     expect(await plugin.diff(made, wanted)).toMatchObject({
-      diffs: ["name", "dropletIds", "tags", "inboundRules", "outboundRules"],
+      diffs: ["dropletIds", "inboundRules", "name", "outboundRules", "tags"],
       replaces: [],
     });
     const updated = await plugin.update(made, wanted);
     expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
     await plugin.delete(updated);
     expect(await plugin.read(updated)).toBeUndefined();
-    await plugin.delete(updated);
+    await expect(plugin.delete(updated)).rejects.toThrow(/Error deleting firewall: DELETE .*: 404 /);
   });
 
-  test("shows after a refresh a rule that was added behind its back", async () => {
+  test("shows after a refresh a rule that was added behind its back in the state, not in the inputs", async () => {
     const inputs = { name: "fw", inboundRules: [ssh] };
     const made = await plugin.create(FIREWALL, inputs);
     const rule = { protocol: "tcp", ports: "5432", sources: { addresses: ["0.0.0.0/0"] } };
     await cloud.call("POST", `/v2/firewalls/${made.id}/rules`, { inbound_rules: [rule] });
     const found = await refreshed(made);
-    expect(found.state["inboundRules"]).toContainEqual({
-      protocol: "tcp",
-      portRange: "5432",
-      sourceAddresses: ["0.0.0.0/0"],
-    });
+    const added = { protocol: "tcp", portRange: "5432", sourceAddresses: ["0.0.0.0/0"] };
+    expect(found.state["inboundRules"]).toHaveLength(2);
+    expect(found.state["inboundRules"]).toContainEqual(expect.objectContaining(added));
+    expect(found.inputs["inboundRules"]).toEqual([ssh]);
+    const { detailed } = await plugin.diff(found, inputs);
+    expect(Object.values(detailed)).toEqual(["DELETE"]);
+    expect(Object.keys(detailed)[0]).toMatch(/^inboundRules\[[01]\]$/);
+    // Applied again, it is as the program wants it.
+    const updated = await plugin.update(found, inputs);
+    expect((await plugin.diff(await refreshed(updated), inputs)).diffs).toEqual([]);
+  });
+
+  test("shows after a refresh a rule that was changed or removed behind its back in both", async () => {
+    const inputs = { name: "fw", inboundRules: [ssh, web] };
+    const made = await plugin.create(FIREWALL, inputs);
+    const changed = { protocol: "tcp", ports: "443", sources: { addresses: ["198.51.100.0/24"] } };
+    await cloud.call("PUT", `/v2/firewalls/${made.id}`, { name: "fw", inbound_rules: [changed] });
+    const found = await refreshed(made);
+    expect(found.inputs["inboundRules"]).toEqual([{ ...web, sourceAddresses: ["198.51.100.0/24"] }]);
     expect((await plugin.diff(found, inputs)).diffs).toEqual(["inboundRules"]);
   });
 
-  test("needs a rule, and ports where there are any", async () => {
-    await expect(plugin.check(FIREWALL, { name: "fw" })).rejects.toThrow("At least one rule must be specified");
-    await expect(plugin.check(FIREWALL, { inboundRules: [{ protocol: "udp" }] })).rejects.toThrow(
-      "`port_range` is required if protocol is `tcp` or `udp`",
+  test("names what differs by its place in the rules", async () => {
+    const made = await plugin.create(FIREWALL, { name: "fw", inboundRules: [ssh] });
+    const more = { ...ssh, sourceAddresses: ["192.0.2.0/24", "198.51.100.0/24"] };
+    expect((await plugin.diff(made, { name: "fw", inboundRules: [more] })).detailed).toEqual({
+      "inboundRules[0].sourceAddresses[1]": "ADD",
+    });
+  });
+
+  test("whose update fails is in the state as it was to become, and the next update applies it", async () => {
+    const made = await plugin.create(FIREWALL, { name: "fw", inboundRules: [ssh] });
+    const wanted = { name: "fw", inboundRules: [ssh, web] };
+    await fault({ kind: "request", method: "PUT", path: "/v2/firewalls/", status: 422, message: "told to" });
+    const error: unknown = await plugin.update(made, wanted).catch((caught: unknown) => caught);
+    const kept = { ...made, state: plugin.initErrorOf(error)?.state ?? {} };
+    expect(kept.state["inboundRules"]).toHaveLength(2);
+    expect((await plugin.diff(kept, wanted)).detailed).toEqual({});
+    const again = await plugin.update(kept, wanted);
+    expect((await refreshed(again)).state["inboundRules"]).toHaveLength(2);
+  });
+
+  test("needs a rule, and ports where there are any: its plan fails, not its check", async () => {
+    for (const preview of [true, false]) {
+      await expect(plugin.create(FIREWALL, { name: "fw" }, { preview })).rejects.toThrow(
+        /diffing urn:.*: 1 error occurred:\n\t\* At least one rule must be specified\n/,
+      );
+    }
+    await expect(plugin.create(FIREWALL, { inboundRules: [{ protocol: "udp" }] })).rejects.toThrow(
+      "`port_range` of inbound rules is required if protocol is `tcp` or `udp`",
     );
+  });
+
+  unlessOriginal("refuses what the stand-in does not have", async () => {
     await expect(plugin.check(FIREWALL, { inboundRules: [{ ...ssh, action: "deny" }] })).rejects.toThrow(
       "inboundRules[0].action is not implemented",
     );
@@ -471,8 +542,11 @@ describe("Project", () => {
       isDefault: false,
       resources: [diskUrn],
     });
-    expectSame(await refreshed(made), made);
-    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+    // The API writes it with a capital letter, and so does a refresh, which is no difference.
+    const found = await refreshed(made);
+    expect(found.inputs["environment"]).toBe("Development");
+    expectSame(found, { ...made, inputs: { ...made.inputs, environment: "Development" } });
+    expect((await plugin.diff(found, inputs)).diffs).toEqual([]);
 
     const wanted = {
       ...inputs,
@@ -482,7 +556,7 @@ describe("Project", () => {
       resources: [hostUrn],
     };
     expect(await plugin.diff(made, wanted)).toMatchObject({
-      diffs: ["description", "purpose", "environment", "resources"],
+      diffs: ["description", "environment", "purpose", "resources"],
       replaces: [],
     });
     const updated = await plugin.update(made, wanted);
@@ -502,17 +576,38 @@ describe("Project", () => {
     expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual(["resources"]);
   });
 
-  test("waits until what it gives back is counted as gone", async () => {
+  test("waits until what it gives back is counted as gone, and for nothing else", async () => {
     const made = await plugin.create(PROJECT, { name: "convex" });
-    await fault({ kind: "request", method: "DELETE", path: "/v2/projects/", status: 412, count: 2 });
+    const refused = { kind: "request", method: "DELETE", path: "/v2/projects/", status: 412 };
+    await fault({ ...refused, message: "cannot delete a project with resources", count: 2 });
     waits.restart();
     await plugin.delete(made);
-    expect(sleeps()).toEqual([0, 0.5, 1]);
+    expect(waits.were(0, 0.5, 1)).toBe(true);
+    const other = await plugin.create(PROJECT, { name: "other" });
+    await fault({ ...refused, message: "told to" });
+    await expect(plugin.delete(other)).rejects.toThrow(`Error deleting project (${other.id}): DELETE `);
+  });
+
+  test("that is gone already cannot be deleted", async () => {
+    const made = await plugin.create(PROJECT, { name: "convex" });
+    await plugin.delete(made);
+    await expect(plugin.delete(made)).rejects.toThrow(/Error deleting project \(.*\): DELETE .*: 404 /);
+  });
+
+  test("whose update fails is in the state as it was, and the next update applies it", async () => {
+    const made = await plugin.create(PROJECT, { name: "convex" });
+    const wanted = { name: "convex", description: "words" };
+    await fault({ kind: "request", method: "PATCH", path: "/v2/projects/", status: 422, message: "told to" });
+    const error: unknown = await plugin.update(made, wanted).catch((caught: unknown) => caught);
+    const kept = { ...made, state: plugin.initErrorOf(error)?.state ?? {} };
+    expect(kept.state["name"]).toBe("convex");
+    expect((await plugin.diff(kept, wanted)).diffs).toEqual(["description"]);
+    expect((await plugin.update(kept, wanted)).state["description"]).toBe("words");
   });
 
   test("refuses an environment that the cloud does not have", async () => {
     await expect(plugin.check(PROJECT, { environment: "test" })).rejects.toThrow(
-      "expected environment to be one of Development, Staging, Production",
+      'expected environment to be one of ["development" "staging" "production"], got test',
     );
   });
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { originalPlugin } from "../../sandbox/engine/originals.ts";
-import { isObject, mapValues, Secret } from "../../sandbox/plugins/framework/values.ts";
+import { Asset, isObject, mapValues, Secret } from "../../sandbox/plugins/framework/values.ts";
 import type { Value } from "../../sandbox/plugins/framework/values.ts";
 import type { Made } from "./plugin-client.ts";
 
@@ -34,12 +34,17 @@ export function expectSame(found: Made, made: Made): void {
 
 function full(value: Value): Value | undefined {
   if (value instanceof Secret) return new Secret(full(value.value) ?? null);
+  if (value instanceof Asset) return { hash: value.hash, ...filled({ ...value }) };
   if (Array.isArray(value)) return value.length === 0 ? undefined : inOrder(value.map((item) => full(item) ?? null));
   if (isObject(value)) {
     const members = mapValues(value, full);
     return Object.values(members).some((member) => member !== undefined) ? (members as Value) : undefined;
   }
   return value === null || value === "" || value === 0 || value === false ? undefined : value;
+}
+
+function filled(members: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(members).filter(([, member]) => member !== ""));
 }
 
 function inOrder(items: Value[]): Value[] {

@@ -43,7 +43,8 @@ const UNLIMITED = -1;
 
 /**
  * Connects, does the work and disconnects. Attempts to connect are repeated whatever the failure; a mistake in the
- * connection itself fails at once. The connection ends when the operation is cancelled or timed out.
+ * connection itself, or an agent that is not there, fails at once. Only the pauses between attempts end when the operation is
+ * cancelled or timed out: neither an attempt nor the work on the connection is told.
  */
 export async function withConnection<Result>(
   context: Context<undefined>,
@@ -51,31 +52,21 @@ export async function withConnection<Result>(
   work: (client: Client) => Promise<Result>,
 ): Promise<Result> {
   const client = await dialWithRetries(context, connection);
-  const stop = () => {
-    client.destroy();
-  };
-  context.signal.addEventListener("abort", stop);
   try {
     return await Promise.race([work(client), lost(client)]);
-  } catch (error) {
-    // What was cut off fails for a reason of its own, which tells the user nothing.
-    context.signal.throwIfAborted();
-    throw error;
   } finally {
-    context.signal.removeEventListener("abort", stop);
     client.end();
   }
 }
 
 async function dialWithRetries(context: Context<undefined>, connection: Connection): Promise<Client> {
   const config = clientConfig(connection);
+  await dialAgent(config.agent);
   const limit = connection.dialErrorLimit;
   for (let failures = 0, pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * PAUSE_FACTOR, LONGEST_PAUSE_MS)) {
-    context.signal.throwIfAborted();
     try {
-      return await dial(connection, config, context.signal);
+      return await dial(connection, config);
     } catch (error) {
-      context.signal.throwIfAborted();
       if (limit !== UNLIMITED && failures >= limit) {
         throw new Error(`after ${failures} failed attempts: ${messageOf(error)}`, { cause: error });
       }
@@ -83,8 +74,22 @@ async function dialWithRetries(context: Context<undefined>, connection: Connecti
     failures += 1;
     const outOf = limit === UNLIMITED ? "inf" : String(limit);
     context.log("info", `Dial ${failures}/${outOf} failed: retrying`, { status: true });
-    // A wait that is cut short ends in throwIfAborted above, with the reason.
+    // A wait that is cut short ends in throwIfAborted, with the reason.
     await sleep(pause, undefined, { signal: context.signal }).catch(() => undefined);
+    context.signal.throwIfAborted();
+  }
+}
+
+/** An agent that is named must be there, also when it is not needed. */
+async function dialAgent(agent: ConnectConfig["agent"]): Promise<void> {
+  if (typeof agent !== "string") return;
+  const socket = connect(agent);
+  try {
+    await once(socket, "connect");
+  } catch (error) {
+    throw new Error(`dial unix ${agent}: connect: ${reasonOf(error)}`, { cause: error });
+  } finally {
+    socket.destroy();
   }
 }
 
@@ -93,8 +98,7 @@ function clientConfig(connection: Connection): ConnectConfig {
   const agent = connection.agentSocketPath ?? process.env["SSH_AUTH_SOCK"];
   const key = privateKey === undefined ? undefined : ssh2.utils.parseKey(privateKey);
   // The parser's own message may quote the key.
-  if (key instanceof Error)
-    throw new Error("connection.privateKey: is no private key that can be read, it must be one.");
+  if (key instanceof Error) throw new Error("ssh: no key found");
   const known = hostKey === undefined ? undefined : parseHostKey(hostKey);
   return {
     username,
@@ -111,16 +115,14 @@ function clientConfig(connection: Connection): ConnectConfig {
 }
 
 /** One attempt; failures have the texts of the official plugin's SSH library, where these help to find the cause. */
-async function dial(connection: Connection, config: ConnectConfig, signal: AbortSignal): Promise<Client> {
-  const sock = await dialTcp(connection, signal);
+async function dial(connection: Connection, config: ConnectConfig): Promise<Client> {
+  const sock = await dialTcp(connection);
   const client = new ssh2.Client();
   // Who waits for something learns of an error there; between waits it is no reason to crash.
   client.on("error", () => undefined);
   client.on("keyboard-interactive", (_name, _instructions, _language, prompts, finish) => {
     finish(prompts.map(() => connection.password ?? ""));
   });
-  const abandon = () => sock.destroy(new Error("abandoned"));
-  signal.addEventListener("abort", abandon);
   try {
     const ready = once(client, "ready");
     const closed = once(client, "close").then(() => {
@@ -132,26 +134,32 @@ async function dial(connection: Connection, config: ConnectConfig, signal: Abort
   } catch (error) {
     client.destroy();
     throw new Error(`ssh: handshake failed: ${handshakeMessage(error)}`, { cause: error });
-  } finally {
-    signal.removeEventListener("abort", abandon);
   }
 }
 
-async function dialTcp({ host, port, perDialTimeout }: Connection, signal: AbortSignal): Promise<Socket> {
+async function dialTcp({ host, port, perDialTimeout }: Connection): Promise<Socket> {
   const socket = connect({ host, port });
   const limit = perDialTimeout > 0 ? AbortSignal.timeout(perDialTimeout * 1000) : undefined;
   try {
-    await once(socket, "connect", { signal: limit ? AbortSignal.any([signal, limit]) : signal });
+    await once(socket, "connect", limit ? { signal: limit } : {});
     return socket;
   } catch (error) {
     socket.destroy();
-    throw new Error(`dial tcp ${host}:${port}: ${tcpMessage(error, limit)}`, { cause: error });
+    const reason = limit?.aborted ? "i/o timeout" : `connect: ${reasonOf(error)}`;
+    throw new Error(`dial tcp ${host}:${port}: ${reason}`, { cause: error });
   }
 }
 
-function tcpMessage(error: unknown, limit: AbortSignal | undefined): string {
-  if (limit?.aborted) return "i/o timeout";
-  return (error as NodeJS.ErrnoException).code === "ECONNREFUSED" ? "connect: connection refused" : messageOf(error);
+/** The system's words for the failures that explain themselves. */
+function reasonOf(error: unknown): string {
+  const words: Record<string, string> = {
+    ECONNREFUSED: "connection refused",
+    ENOENT: "no such file or directory",
+    EACCES: "permission denied",
+    EHOSTUNREACH: "no route to host",
+    ENETUNREACH: "network is unreachable",
+  };
+  return words[(error as NodeJS.ErrnoException).code ?? ""] ?? messageOf(error);
 }
 
 function handshakeMessage(error: unknown): string {
@@ -163,5 +171,7 @@ function handshakeMessage(error: unknown): string {
 
 async function lost(client: Client): Promise<never> {
   await once(client, "close");
+  // Work that saw the end itself has better words for it.
+  await sleep(0);
   throw new Error("the SSH connection was lost");
 }

@@ -15,8 +15,8 @@ const inputs = {
   stdin: { type: "string" },
   environment: { type: "map", items: { type: "string" } },
   triggers: { type: "list", items: { type: "any" }, replaces: true },
-  /** Whose lines are shown while a command runs. Unset: both. */
-  logging: { type: "string", values: ["stdout", "stderr", "stdoutAndStderr", "none"] },
+  /** Whose lines are shown while a command runs: `stdout`, `stderr`, `stdoutAndStderr`, else neither. Unset: both. */
+  logging: { type: "string" },
   /** Unset counts as true. */
   addPreviousOutputInEnv: { type: "boolean" },
 } as const;
@@ -95,13 +95,13 @@ function refusal(name: string): string {
 
 function loggedStreams(logging: Inputs["logging"]): ReadonlySet<"stdout" | "stderr"> {
   switch (logging) {
-    case "none":
-      return new Set();
     case "stdout":
     case "stderr":
       return new Set([logging]);
     case "stdoutAndStderr":
     case undefined:
       return new Set(["stdout", "stderr"]);
+    default:
+      return new Set();
   }
 }

@@ -11,7 +11,9 @@ export function openSftp(client: Client): Promise<SFTPWrapper> {
 /** Writes a file with this content. */
 export async function writeText(sftp: SFTPWrapper, text: string, remotePath: string): Promise<void> {
   if ((await remoteStat(sftp, remotePath))?.isDirectory()) {
-    throw new Error(`${remotePath}: is a directory, it must be a file path when the source is a text asset.`);
+    throw new Error(
+      `remote path ${remotePath} is a directory; when using a text asset, remotePath must be a file path`,
+    );
   }
   await makeDirectory(sftp, path.posix.dirname(remotePath));
   await attempt(`write ${remotePath}`, (done) => {

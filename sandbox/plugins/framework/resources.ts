@@ -47,23 +47,33 @@ export class ResourceServer<Client> {
   diff(request: pb.DiffRequest): pb.DiffResponse {
     const { resource } = this.#resource(request.getUrn());
     const news = unmarshal(request.getNews());
-    this.#plan(resource, request.getUrn(), news);
-    const changes = this.#changesOf(resource, request, news);
+    const changes = this.#plan(resource, request, news);
     return diffResponse(changes, deletesFirst(resource, news), !this.#bridged);
   }
 
-  #plan(resource: Resource<Client>, urn: string, news: PropertyBag): void {
+  /** What would change; all of it in a create. */
+  #plan(
+    resource: Resource<Client>,
+    request: pb.DiffRequest | pb.UpdateRequest | pb.CreateRequest,
+    news: PropertyBag,
+  ): Change[] {
     try {
       resource.plan?.(plain(news));
+      return "getOlds" in request ? this.#changesOf(resource, request, news) : [];
     } catch (error) {
-      throw new Error(`diffing ${urn}: ${listed(error)}`, { cause: error });
+      throw new Error(`diffing ${request.getUrn()}: ${listed(error)}`, { cause: error });
     }
   }
 
   /** Bridged plugins compare the state with what is wanted; native ones old inputs with new ones, a secret as a whole. */
   #changesOf(resource: Resource<Client>, request: pb.DiffRequest | pb.UpdateRequest, news: PropertyBag): Change[] {
     const ignored = request.getIgnorechangesList();
-    if (!this.#bridged) return this.#changes(resource, unmarshal(request.getOldInputs()), news, ignored);
+    if (!this.#bridged) {
+      // A change inside a property does not replace, only one of it as a whole. SDKs ask the engine for the rest.
+      return this.#changes(resource, unmarshal(request.getOldInputs()), news, ignored).map((change) =>
+        topLevel(change.path) === change.path ? change : { ...change, replaces: false },
+      );
+    }
     return this.#changes(resource, plain(unmarshal(request.getOlds())), plain(news), ignored);
   }
 
@@ -75,7 +85,7 @@ export class ResourceServer<Client> {
   async create(request: pb.CreateRequest, call: AbortSignal): Promise<pb.CreateResponse> {
     const { resource } = this.#resource(request.getUrn());
     const inputs = unmarshal(request.getProperties());
-    this.#plan(resource, request.getUrn(), inputs);
+    this.#plan(resource, request, inputs);
     const response = new messages.CreateResponse();
     if (request.getPreview()) {
       response.setProperties(marshal(stateAfter(resource, inputs, unknownAfterCreate(resource, inputs))));
@@ -124,7 +134,7 @@ export class ResourceServer<Client> {
     const state = unmarshal(request.getOlds());
     const oldInputs = unmarshal(request.getOldInputs());
     const inputs = unmarshal(request.getNews());
-    this.#plan(resource, request.getUrn(), inputs);
+    const changed = new Set(this.#plan(resource, request, inputs).map(({ path }) => topLevel(path)));
     const response = new messages.UpdateResponse();
     if (request.getPreview()) {
       response.setProperties(marshal(stateAfterUpdate(resource, state, inputs, unknownAfterUpdate(resource))));
@@ -132,7 +142,6 @@ export class ResourceServer<Client> {
     }
     const update = resource.update;
     if (!update) throw new Error(`${type}: has no property that can change in place, the change must replace it.`);
-    const changed = new Set(this.#changesOf(resource, request, inputs).map(({ path }) => topLevel(path)));
     const existing = existingOf(request.getId(), state, oldInputs);
     const outputs = await this.#run("update", resource, request, call, async (context) => {
       try {
