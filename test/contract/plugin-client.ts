@@ -48,7 +48,7 @@ export interface LogLine {
 }
 
 export interface DiffResult {
-  /** `{"ports[0].internal": "UPDATE_REPLACE"}` */
+  /** `{"ports[0].internal": "UPDATE_REPLACE"}`; empty where a plugin names no more than properties. */
   detailed: Record<string, keyof typeof pb.PropertyDiff.Kind>;
   replaces: string[];
   diffs: string[];
@@ -230,7 +230,8 @@ export class PluginClient implements AsyncDisposable {
     response.getDetaileddiffMap().forEach((detail, place) => {
       detailed[place] = kindOf(detail);
     });
-    if (some !== Object.keys(detailed).length > 0) throw new Error(`${made.urn}: changes and detailedDiff disagree`);
+    const names = Object.keys(detailed).length > 0 || response.getDiffsList().length > 0;
+    if (some !== names) throw new Error(`${made.urn}: changes and detailedDiff disagree`);
     return {
       detailed,
       replaces: [...new Set(response.getReplacesList())],

@@ -36,6 +36,8 @@ export class DropletApi {
   readonly #signal: AbortSignal;
   readonly #timeoutSeconds: number | undefined;
   readonly #id: string;
+  /** As it was found last. */
+  last: Droplet | undefined;
 
   constructor({ client, signal, timeoutSeconds }: Context<Client>, id: string) {
     this.#timeoutSeconds = timeoutSeconds;
@@ -48,6 +50,7 @@ export class DropletApi {
     const { droplet } = await this.#client.api
       .request<{ droplet: Droplet }>("GET", `/v2/droplets/${this.#id}`)
       .catch(failed("Error retrieving droplet"));
+    this.last = droplet;
     return droplet;
   }
 

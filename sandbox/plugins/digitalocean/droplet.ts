@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { resource, unsupported, type ValuesOf } from "../framework/definition.ts";
-import { failed, initializing } from "../framework/errors.ts";
+import { failed, InitError, messageOf } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
 import { type Client, ignoringCase, isNotFound, orGone, WAIT } from "./client.ts";
 import { DropletApi, status, type Droplet } from "./droplet-api.ts";
@@ -135,13 +135,15 @@ export const droplet = resource<Client>()({
     const id = String(created.id);
     const known = properties.userData === undefined ? {} : { userData: sha1(properties.userData) };
     const api = new DropletApi(context, id);
-    const outputs = await initializing(id, { ...stateOf(created), ...known }, async () => {
-      await api
-        .waitFor("active", ["new"], status, "create")
-        .catch(failed(`Error waiting for droplet (${id}) to become ready`));
-      return { ...stateOf(await api.get()), ...known };
-    });
-    return { id, outputs };
+    try {
+      await api.waitFor("active", ["new"], status, "create");
+      return { id, outputs: { ...stateOf(await api.get()), ...known } };
+    } catch (error) {
+      // What it last looked like, if there was time to look.
+      const last = api.last === undefined ? {} : stateOf(api.last);
+      const reason = `Error waiting for droplet (${id}) to become ready: ${messageOf(error)}`;
+      throw new InitError(id, { ...last, ...known }, reason, { cause: error });
+    }
   },
 
   read: async (context, { id }) => {

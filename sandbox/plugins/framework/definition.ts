@@ -9,9 +9,10 @@ export interface Plugin<Client> {
   name: string;
   /**
    * Whose semantics to keep: `bridged` plugins wrap a Terraform provider (defaults are listed in `__defaults`, a diff
-   * compares with the state), `native` ones do not (a diff compares old inputs with new ones).
+   * compares with the state); `framework` ones wrap one of Terraform's newer kind (defaults are in the state only, a diff
+   * names properties and nothing inside them); `native` ones wrap none (a diff compares old inputs with new ones).
    */
-  kind: "bridged" | "native";
+  kind: "bridged" | "framework" | "native";
   /** The provider's own settings; their values arrive as JSON texts and reach `configure` parsed. */
   config: Properties;
   /**

@@ -2,7 +2,7 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import type * as pb from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Empty } from "google-protobuf/google/protobuf/empty_pb.js";
-import { checkProperties } from "./check.ts";
+import { checkProperties, DEFAULTS } from "./check.ts";
 import type { Naming } from "./check.ts";
 import type { Change, Context, Existing, Plugin, Resource } from "./definition.ts";
 import { deletesFirst, diffProperties, topLevel, withoutIgnored } from "./diff.ts";
@@ -24,12 +24,15 @@ import type { PropertyBag } from "./values.ts";
 /** The part of the provider protocol that is about resources. */
 export class ResourceServer<Client> {
   readonly #resources: Plugin<Client>["resources"];
+  /** Wraps a Terraform provider of either kind. */
   readonly #bridged: boolean;
+  readonly #framework: boolean;
   readonly #runner: OperationRunner<Client>;
 
   constructor({ resources, kind }: Plugin<Client>, runner: OperationRunner<Client>) {
     this.#resources = resources;
-    this.#bridged = kind === "bridged";
+    this.#bridged = kind !== "native";
+    this.#framework = kind === "framework";
     this.#runner = runner;
   }
 
@@ -41,14 +44,32 @@ export class ResourceServer<Client> {
       naming: naming(request),
     });
     if (checked.failures.length === 0) checked.failures.push(...(resource.check?.(plain(checked.inputs)) ?? []));
-    return checkResponse(checked);
+    if (!this.#framework) return checkResponse(checked);
+    const given = Object.entries(checked.inputs).filter(([key]) => key in unmarshal(request.getNews()));
+    return checkResponse({ ...checked, inputs: Object.fromEntries(given) });
+  }
+
+  /** Inputs as the resource's functions want them, with the defaults that a check may have left out. */
+  #inputs(resource: Resource<Client>, struct: Parameters<typeof unmarshal>[0]): PropertyBag {
+    const inputs = unmarshal(struct);
+    if (!this.#framework) return inputs;
+    const { [DEFAULTS]: _, ...complete } = checkProperties(
+      resource.inputs,
+      inputs,
+      {},
+      { owner: "", bridged: true },
+    ).inputs;
+    return complete;
   }
 
   diff(request: pb.DiffRequest): pb.DiffResponse {
     const { resource } = this.#resource(request.getUrn());
-    const news = unmarshal(request.getNews());
+    const news = this.#inputs(resource, request.getNews());
     const changes = this.#plan(resource, request, news);
-    return diffResponse(changes, deletesFirst(resource, news), !this.#bridged);
+    return diffResponse(changes, deletesFirst(resource, news), {
+      ofInputs: !this.#bridged,
+      detailed: !this.#framework,
+    });
   }
 
   /** What would change; all of it in a create. */
@@ -84,11 +105,15 @@ export class ResourceServer<Client> {
 
   async create(request: pb.CreateRequest, call: AbortSignal): Promise<pb.CreateResponse> {
     const { resource } = this.#resource(request.getUrn());
-    const inputs = unmarshal(request.getProperties());
+    const inputs = this.#inputs(resource, request.getProperties());
     this.#plan(resource, request, inputs);
     const response = new messages.CreateResponse();
     if (request.getPreview()) {
-      response.setProperties(marshal(stateAfter(resource, inputs, unknownAfterCreate(resource, inputs))));
+      const planned = stateAfter(resource, inputs, unknownAfterCreate(resource, inputs));
+      // What is not known yet is not secret yet, says Terraform's newer kind.
+      response.setProperties(
+        marshal(this.#framework ? { ...planned, ...unknownAfterCreate(resource, inputs) } : planned),
+      );
       return response;
     }
     const created = await this.#run("create", resource, request, call, async (context) => {
@@ -133,7 +158,7 @@ export class ResourceServer<Client> {
     const { type, resource } = this.#resource(request.getUrn());
     const state = unmarshal(request.getOlds());
     const oldInputs = unmarshal(request.getOldInputs());
-    const inputs = unmarshal(request.getNews());
+    const inputs = this.#inputs(resource, request.getNews());
     const changed = new Set(this.#plan(resource, request, inputs).map(({ path }) => topLevel(path)));
     const response = new messages.UpdateResponse();
     if (request.getPreview()) {

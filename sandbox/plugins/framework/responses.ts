@@ -19,8 +19,15 @@ export function checkFailure({ property, reason }: Failure): pb.CheckFailure {
   return failure;
 }
 
-/** `ofInputs`: the changes are between old and new inputs, not between the state and new inputs. */
-export function diffResponse(changes: Change[], deleteFirst: boolean, ofInputs: boolean): pb.DiffResponse {
+/**
+ * `ofInputs`: the changes are between old and new inputs, not between the state and new inputs. `detailed`: tell more than
+ * the names of the properties.
+ */
+export function diffResponse(
+  changes: Change[],
+  deleteFirst: boolean,
+  { ofInputs, detailed }: { ofInputs: boolean; detailed: boolean },
+): pb.DiffResponse {
   const { Kind } = messages.PropertyDiff;
   const kinds = {
     add: [Kind.ADD, Kind.ADD_REPLACE],
@@ -30,13 +37,13 @@ export function diffResponse(changes: Change[], deleteFirst: boolean, ofInputs: 
   const response = new messages.DiffResponse();
   const { DIFF_NONE, DIFF_SOME } = messages.DiffResponse.DiffChanges;
   response.setChanges(changes.length > 0 ? DIFF_SOME : DIFF_NONE);
-  for (const { path, kind, replaces } of changes) {
+  for (const { path, kind, replaces } of detailed ? changes : []) {
     const detail = new messages.PropertyDiff();
     detail.setKind(kinds[kind][replaces ? 1 : 0]);
     detail.setInputdiff(ofInputs);
     response.getDetaileddiffMap().set(path, detail);
   }
-  response.setHasdetaileddiff(true);
+  response.setHasdetaileddiff(detailed);
   const replacing = changes.filter(({ replaces }) => replaces);
   response.setDiffsList(namesIn(changes));
   response.setReplacesList(namesIn(replacing));

@@ -73,7 +73,8 @@ export class ProviderServer<Client> {
       plain(unmarshal(request.getNews())),
       { bridged: false },
     );
-    return diffResponse(withoutIgnored(changes, request.getIgnorechangesList()), false, true);
+    const options = { ofInputs: true, detailed: true };
+    return diffResponse(withoutIgnored(changes, request.getIgnorechangesList()), false, options);
   }
 
   async #configure(request: pb.ConfigureRequest): Promise<pb.ConfigureResponse> {

@@ -5,7 +5,7 @@ import { privateKey } from "./private-key.ts";
 /** Stand-in for the plugin `tls`: keys that are made once and kept. */
 export const tls: Plugin<undefined> = {
   name: "tls",
-  kind: "bridged",
+  kind: "framework",
   config: unsupported("proxy"),
   configure: () => undefined,
   resources: { "tls:index/privateKey:PrivateKey": privateKey },
