@@ -1,4 +1,5 @@
 import type { ValuesOf } from "../framework/definition.ts";
+import { failed } from "../framework/errors.ts";
 import { asMemberOf } from "./membership.ts";
 import { identifier, literal, type Server, type Session } from "./server.ts";
 
@@ -23,8 +24,8 @@ export const databaseInputs = {
 /** A database as the resource describes it, defaults filled in. */
 export type DatabaseProperties = ValuesOf<typeof databaseInputs>;
 
-export async function createDatabase(server: Server, signal: AbortSignal, database: DatabaseProperties): Promise<void> {
-  await server.connect(signal, async (session) => {
+export async function createDatabase(server: Server, database: DatabaseProperties): Promise<void> {
+  await server.connect(async (session) => {
     const option = (keyword: string, value: string | undefined, quote: (value: string) => string): string[] =>
       value === undefined || value === ""
         ? []
@@ -41,7 +42,9 @@ export async function createDatabase(server: Server, signal: AbortSignal, databa
       `IS_TEMPLATE ${database.isTemplate ?? false}`,
     ];
     await asMemberOf(server, session, owners(database), () =>
-      session.query(`CREATE DATABASE ${identifier(database.name)} WITH ${options.join(" ")}`),
+      session
+        .query(`CREATE DATABASE ${identifier(database.name)} WITH ${options.join(" ")}`)
+        .catch(failed(`error creating database "${database.name}"`)),
     );
   });
 }
@@ -49,12 +52,11 @@ export async function createDatabase(server: Server, signal: AbortSignal, databa
 /** Brings the database named `old.name` to `database`, one statement for each difference. */
 export async function updateDatabase(
   server: Server,
-  signal: AbortSignal,
   old: DatabaseProperties,
   database: DatabaseProperties,
 ): Promise<void> {
   const name = identifier(database.name);
-  await server.connect(signal, async (session) => {
+  await server.connect(async (session) => {
     if (database.name !== old.name) {
       await session.query(`ALTER DATABASE ${identifier(old.name)} RENAME TO ${name}`);
     }
@@ -81,7 +83,6 @@ export async function updateDatabase(
   if (database.alterObjectOwnership && owner !== undefined && old.owner !== undefined && owner !== old.owner) {
     const [from, to] = [old.owner, owner];
     await server.transaction(
-      signal,
       (session) =>
         asMemberOf(server, session, [from, to], () =>
           session.query(`REASSIGN OWNED BY ${identifier(from)} TO ${identifier(to)}`),
@@ -94,10 +95,9 @@ export async function updateDatabase(
 /** The database as it is now, or undefined when there is none of that name. */
 export async function readDatabase(
   server: Server,
-  signal: AbortSignal,
   name: string,
 ): Promise<Omit<Required<DatabaseProperties>, "template" | "alterObjectOwnership"> | undefined> {
-  return server.connect(signal, async (session) => {
+  return server.connect(async (session) => {
     const [row] = await session.query<Omit<Required<DatabaseProperties>, "template" | "alterObjectOwnership">>(
       `SELECT datname AS "name", pg_get_userbyid(datdba) AS "owner", pg_encoding_to_char(encoding) AS "encoding",
               datcollate AS "lcCollate", datctype AS "lcCtype", spcname AS "tablespaceName",
@@ -110,23 +110,23 @@ export async function readDatabase(
   });
 }
 
-/** Ends every connection to the database and drops it, whatever is in it. */
-export async function dropDatabase(server: Server, signal: AbortSignal, database: DatabaseProperties): Promise<void> {
+/** Ends every connection to the database and drops it, whatever is in it. One that is gone is an error. */
+export async function dropDatabase(server: Server, database: DatabaseProperties): Promise<void> {
   const name = identifier(database.name);
-  await server.connect(signal, async (session) => {
-    const [found] = await session.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", [database.name]);
-    if (found === undefined) return;
+  await server.connect(async (session) => {
     await asMemberOf(server, session, owners(database), async () => {
       if (database.isTemplate === true) await session.query(`ALTER DATABASE ${name} IS_TEMPLATE false`);
       await disconnectAll(session, database.name);
       const force = (await server.version(session)) >= 13 ? " WITH (FORCE)" : "";
-      await session.query(`DROP DATABASE ${name}${force}`);
+      await session.query(`DROP DATABASE ${name}${force}`).catch(failed("error dropping database"));
     });
   });
 }
 
 async function disconnectAll(session: Session, database: string): Promise<void> {
-  await session.query(`ALTER DATABASE ${identifier(database)} ALLOW_CONNECTIONS false`);
+  await session
+    .query(`ALTER DATABASE ${identifier(database)} ALLOW_CONNECTIONS false`)
+    .catch(failed("error blocking connections to database"));
   await session.query(
     `SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
      WHERE datname = $1 AND pid <> pg_backend_pid()`,

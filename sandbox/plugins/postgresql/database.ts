@@ -1,5 +1,5 @@
 import { resource } from "../framework/definition.ts";
-import { failed, initializing } from "../framework/errors.ts";
+import { initializing } from "../framework/errors.ts";
 import {
   createDatabase,
   databaseInputs,
@@ -17,25 +17,22 @@ export const database = resource<Server>()({
   inputs: databaseInputs,
   outputs: {},
 
-  create: async ({ client, signal }, properties) => {
+  create: async ({ client }, properties) => {
     const template = properties.template ?? DEFAULT_TEMPLATE;
-    await createDatabase(client, signal, { ...properties, template }).catch(
-      failed(`Error creating database "${properties.name}"`),
-    );
+    await createDatabase(client, { ...properties, template });
     const { name } = properties;
-    const created = await initializing(name, { template }, () => readDatabase(client, signal, name));
+    const created = await initializing(name, { template }, () => readDatabase(client, name));
     return { id: name, outputs: { ...created, template } };
   },
 
-  read: ({ client, signal }, { id }) => readDatabase(client, signal, id),
+  read: ({ client }, { id }) => readDatabase(client, id),
 
-  update: async ({ client, signal }, { state, inputs }, properties) => {
+  update: async ({ client }, { state, inputs }, properties) => {
     const old: DatabaseProperties = { ...inputs, ...state };
-    await updateDatabase(client, signal, old, properties).catch(failed(`Error updating database "${old.name}"`));
+    await updateDatabase(client, old, properties);
     const { template = DEFAULT_TEMPLATE } = state;
-    return { ...(await readDatabase(client, signal, properties.name)), template };
+    return { ...(await readDatabase(client, properties.name)), template };
   },
 
-  delete: ({ client, signal }, { state, inputs }) =>
-    dropDatabase(client, signal, { ...inputs, ...state }).catch(failed("Error dropping database")),
+  delete: ({ client }, { state, inputs }) => dropDatabase(client, { ...inputs, ...state }),
 });

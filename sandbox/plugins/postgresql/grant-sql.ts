@@ -1,4 +1,5 @@
 import { unsupported, type ValuesOf } from "../framework/definition.ts";
+import { failed } from "../framework/errors.ts";
 import { asMemberOf } from "./membership.ts";
 import { identifier, type Server, type Session } from "./server.ts";
 
@@ -25,7 +26,7 @@ export type GrantProperties = ValuesOf<typeof grantInputs>;
 
 /** Each object type's privileges, and for those that are in a schema how the catalog names them. */
 const OBJECT_TYPES: Record<string, { privileges: string[]; catalog?: "class" | "proc"; kinds?: string[] }> = {
-  database: { privileges: ["CREATE", "CONNECT", "TEMPORARY", "TEMP"] },
+  database: { privileges: ["CREATE", "CONNECT", "TEMPORARY"] },
   schema: { privileges: ["CREATE", "USAGE"] },
   table: {
     privileges: ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"],
@@ -48,21 +49,24 @@ export function grantId(grant: GrantProperties): string {
 }
 
 /** Revokes everything and grants what is wanted, in one transaction, so that nobody sees the moment in between. */
-export async function applyGrant(server: Server, signal: AbortSignal, grant: GrantProperties): Promise<void> {
+export async function applyGrant(server: Server, grant: GrantProperties): Promise<void> {
   check(grant);
-  await inDatabase(server, signal, grant, async (session) => {
-    await session.query(`REVOKE ALL PRIVILEGES ON ${target(grant)} FROM ${grantee(grant)}`);
+  await inDatabase(server, grant, async (session) => {
+    await session
+      .query(`REVOKE ALL PRIVILEGES ON ${target(grant)} FROM ${grantee(grant)}`)
+      .catch(failed("could not execute revoke query"));
     if (grant.privileges.length === 0) return;
     const option = grant.withGrantOption ? " WITH GRANT OPTION" : "";
     await session.query(`GRANT ${grant.privileges.join(", ")} ON ${target(grant)} TO ${grantee(grant)}${option}`);
   });
 }
 
-/** Takes everything away; does nothing where role, database or schema is gone, and the privileges with it. */
-export async function revokeGrant(server: Server, signal: AbortSignal, grant: GrantProperties): Promise<void> {
-  if ((await readGrant(server, signal, grant)) === undefined) return;
-  await inDatabase(server, signal, grant, (session) =>
-    session.query(`REVOKE ALL PRIVILEGES ON ${target(grant)} FROM ${grantee(grant)}`),
+/** Takes everything away; an error where role, database or schema is gone, and the privileges with it. */
+export async function revokeGrant(server: Server, grant: GrantProperties): Promise<void> {
+  await inDatabase(server, grant, (session) =>
+    session
+      .query(`REVOKE ALL PRIVILEGES ON ${target(grant)} FROM ${grantee(grant)}`)
+      .catch(failed("could not execute revoke query")),
   );
 }
 
@@ -70,12 +74,8 @@ export async function revokeGrant(server: Server, signal: AbortSignal, grant: Gr
  * The privileges that the role has now, or undefined when role, database or schema is gone. Where the objects of a schema do
  * not all have the wanted ones, there are none: that is a difference, and the next update sets them all.
  */
-export async function readGrant(
-  server: Server,
-  signal: AbortSignal,
-  grant: GrantProperties,
-): Promise<string[] | undefined> {
-  const exists = await server.connect(signal, async (session) => {
+export async function readGrant(server: Server, grant: GrantProperties): Promise<string[] | undefined> {
+  const exists = await server.connect(async (session) => {
     const [row] = await session.query<{ role: boolean; database: boolean }>(
       `SELECT $1 = 'public' OR EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1) AS "role",
               EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = $2) AS "database"`,
@@ -84,7 +84,7 @@ export async function readGrant(
     return row?.role === true && row.database;
   });
   if (!exists) return undefined;
-  return server.connect(signal, (session) => readPrivileges(session, grant), grant.database);
+  return server.connect((session) => readPrivileges(session, grant), grant.database);
 }
 
 async function readPrivileges(session: Session, grant: GrantProperties): Promise<string[] | undefined> {
@@ -127,25 +127,22 @@ async function privilegesOf(
   return sameSet(privileges, wanted(grant)) ? grant.privileges : privileges;
 }
 
-/** What the catalog will say once the grant is applied: `ALL` and `TEMP` are only ways to write it. */
+/** What the catalog will say once the grant is applied: `ALL` is only a way to write it. */
 function wanted(grant: GrantProperties): string[] {
-  const all = typeOf(grant).privileges.filter((privilege) => privilege !== "TEMP");
-  const written = grant.privileges.map((privilege) => privilege.toUpperCase());
-  if (written.includes("ALL")) return all;
-  return written.map((privilege) => (privilege === "TEMP" ? "TEMPORARY" : privilege));
+  return grant.privileges.includes("ALL") ? typeOf(grant).privileges : grant.privileges;
 }
 
 function check(grant: GrantProperties): void {
   const { privileges } = typeOf(grant);
   if (grant.objectType !== "database" && !grant.schema) {
-    throw new Error("parameter 'schema' is mandatory when object_type is not 'database'");
+    throw new Error("parameter 'schema' is mandatory for postgresql_grant resource");
   }
   if (grant.objects?.length && (grant.objectType === "database" || grant.objectType === "schema")) {
     throw new Error(`cannot specify \`objects\` when \`object_type\` is \`${grant.objectType}\``);
   }
   for (const privilege of grant.privileges) {
-    if (privilege.toUpperCase() !== "ALL" && !privileges.includes(privilege.toUpperCase())) {
-      throw new Error(`invalid privilege ${privilege} for object type ${grant.objectType}`);
+    if (privilege !== "ALL" && !privileges.includes(privilege)) {
+      throw new Error(`${privilege} is not an allowed privilege for object type ${grant.objectType}`);
     }
   }
 }
@@ -176,30 +173,25 @@ const grantee = (grant: GrantProperties): string => (grant.role === "public" ? "
 /** Does the work as the owners of the objects, who alone may grant on them. */
 async function inDatabase(
   server: Server,
-  signal: AbortSignal,
   grant: GrantProperties,
   work: (session: Session) => Promise<unknown>,
 ): Promise<void> {
-  await server.transaction(
-    signal,
-    async (session) => {
-      const owners = await session.query<{ name: string }>(
-        grant.objectType === "database"
-          ? `SELECT pg_get_userbyid(datdba) AS "name" FROM pg_catalog.pg_database WHERE datname = $1`
-          : `SELECT pg_get_userbyid(nspowner) AS "name" FROM pg_catalog.pg_namespace WHERE nspname = $1
+  await server.transaction(async (session) => {
+    const owners = await session.query<{ name: string }>(
+      grant.objectType === "database"
+        ? `SELECT pg_get_userbyid(datdba) AS "name" FROM pg_catalog.pg_database WHERE datname = $1`
+        : `SELECT pg_get_userbyid(nspowner) AS "name" FROM pg_catalog.pg_namespace WHERE nspname = $1
              UNION SELECT pg_get_userbyid(relowner) FROM pg_catalog.pg_class
              JOIN pg_catalog.pg_namespace ON relnamespace = pg_namespace.oid WHERE nspname = $1`,
-        [grant.objectType === "database" ? grant.database : grant.schema],
-      );
-      await asMemberOf(
-        server,
-        session,
-        owners.map(({ name }) => name),
-        () => work(session),
-      );
-    },
-    grant.database,
-  );
+      [grant.objectType === "database" ? grant.database : grant.schema],
+    );
+    await asMemberOf(
+      server,
+      session,
+      owners.map(({ name }) => name),
+      () => work(session),
+    );
+  }, grant.database);
 }
 
 function sameSet(one: string[], other: string[]): boolean {

@@ -1,5 +1,4 @@
 import { resource } from "../framework/definition.ts";
-import { failed } from "../framework/errors.ts";
 import { applyGrant, grantId, grantInputs, readGrant, revokeGrant } from "./grant-sql.ts";
 import type { Server } from "./server.ts";
 
@@ -8,21 +7,20 @@ export const grant = resource<Server>()({
   outputs: {},
   deleteBeforeReplace: true,
 
-  create: async ({ client, signal }, properties) => {
-    await applyGrant(client, signal, properties).catch(failed("could not execute grant"));
+  create: async ({ client }, properties) => {
+    await applyGrant(client, properties);
     return { id: grantId(properties), outputs: {} };
   },
 
-  read: async ({ client, signal }, { state, inputs }) => {
-    const privileges = await readGrant(client, signal, { ...inputs, ...state });
+  read: async ({ client }, { state, inputs }) => {
+    const privileges = await readGrant(client, { ...inputs, ...state });
     return privileges && { privileges };
   },
 
-  update: async ({ client, signal }, _existing, properties) => {
-    await applyGrant(client, signal, properties).catch(failed("could not execute grant"));
+  update: async ({ client }, _existing, properties) => {
+    await applyGrant(client, properties);
     return {};
   },
 
-  delete: ({ client, signal }, { state, inputs }) =>
-    revokeGrant(client, signal, { ...inputs, ...state }).catch(failed("could not execute revoke")),
+  delete: ({ client }, { state, inputs }) => revokeGrant(client, { ...inputs, ...state }),
 });

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { unsupported, type ValuesOf } from "../framework/definition.ts";
+import { failed } from "../framework/errors.ts";
 import { asMemberOf } from "./membership.ts";
 import { identifier, literal, type Server, type Session } from "./server.ts";
 
@@ -49,28 +50,25 @@ const flagNames = Object.keys(FLAGS) as (keyof typeof FLAGS)[];
 const clause = (role: RoleProperties, name: keyof typeof FLAGS): string =>
   `${role[name] ? "" : "NO"}${FLAGS[name].keyword}`;
 
-export async function createRole(server: Server, signal: AbortSignal, role: RoleProperties): Promise<void> {
-  await server.transaction(signal, async (session) => {
+export async function createRole(server: Server, role: RoleProperties): Promise<void> {
+  await server.transaction(async (session) => {
     const options = [
       ...(role.password ? [`${role.encryptedPassword ? "ENCRYPTED" : "UNENCRYPTED"} ${password(role.password)}`] : []),
       `VALID UNTIL ${literal(role.validUntil)}`,
       `CONNECTION LIMIT ${role.connectionLimit}`,
       ...flagNames.map((name) => clause(role, name)),
     ];
-    await session.query(`CREATE ROLE ${identifier(role.name)} WITH ${options.join(" ")}`);
+    await session
+      .query(`CREATE ROLE ${identifier(role.name)} WITH ${options.join(" ")}`)
+      .catch(failed(`error creating role ${role.name}`));
     await grantRoles(session, role);
     await applySettings(session, undefined, role);
   });
 }
 
 /** Brings the role named `old.name` to `role`; only what differs is touched, memberships are always set anew. */
-export async function updateRole(
-  server: Server,
-  signal: AbortSignal,
-  old: RoleProperties,
-  role: RoleProperties,
-): Promise<void> {
-  await server.transaction(signal, async (session) => {
+export async function updateRole(server: Server, old: RoleProperties, role: RoleProperties): Promise<void> {
+  await server.transaction(async (session) => {
     const name = identifier(role.name);
     if (role.name !== old.name) await session.query(`ALTER ROLE ${identifier(old.name)} RENAME TO ${name}`);
     // A renamed role loses an md5 password, whose hash contains the name.
@@ -94,11 +92,10 @@ export async function updateRole(
 /** The role as it is now, or undefined when there is none of that name. `known` is the password last set. */
 export async function readRole(
   server: Server,
-  signal: AbortSignal,
   name: string,
   known: string | undefined,
 ): Promise<Omit<RoleProperties, "skipDropRole" | "skipReassignOwned"> | undefined> {
-  return server.connect(signal, async (session) => {
+  return server.connect(async (session) => {
     const [row] = await session.query<Record<string, boolean> & { limit: number; until: string; config: string[] }>(
       `SELECT ${flagNames.map((key) => `${FLAGS[key].column} AS "${key}"`).join(", ")}, rolconnlimit AS "limit",
               COALESCE(rolvaliduntil::text, 'infinity') AS "until", COALESCE(rolconfig, '{}') AS "config"
@@ -133,24 +130,26 @@ export async function readRole(
 }
 
 /** What the role owns in the connected database goes to the user; what it was granted there is revoked; then it goes. */
-export async function deleteRole(server: Server, signal: AbortSignal, role: RoleProperties): Promise<void> {
-  await server.transaction(signal, async (session) => {
+export async function deleteRole(server: Server, role: RoleProperties): Promise<void> {
+  await server.transaction(async (session) => {
     const name = identifier(role.name);
-    const [found] = await session.query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", [role.name]);
-    if (found === undefined) return;
     if (!role.skipReassignOwned) {
       await asMemberOf(server, session, [role.name], async () => {
-        await session.query(`REASSIGN OWNED BY ${name} TO ${identifier(server.user)}`);
-        await session.query(`DROP OWNED BY ${name}`);
+        await session
+          .query(`REASSIGN OWNED BY ${name} TO ${identifier(server.user)}`)
+          .catch(failed(`could not reassign owned by role ${role.name} to ${server.user}`));
+        await session.query(`DROP OWNED BY ${name}`).catch(failed(`could not drop owned by role ${role.name}`));
       });
     }
-    if (!role.skipDropRole) await session.query(`DROP ROLE ${name}`);
+    if (role.skipDropRole) return;
+    await session.query(`DROP ROLE ${name}`).catch(failed(`could not delete role ${role.name}`));
   });
 }
 
-/** `NULL` in any case stands for no password. */
+/** `NULL` in any case stands for no password. A backslash is set twice: so it is by the official plugin. */
 function password(value: string): string {
-  return value.toUpperCase() === "NULL" ? "PASSWORD NULL" : `PASSWORD ${literal(value)}`;
+  const quoted = value.replaceAll("\\", "\\\\").replaceAll("'", "''");
+  return value.toUpperCase() === "NULL" ? "PASSWORD NULL" : `PASSWORD '${quoted}'`;
 }
 
 async function membershipsOf(session: Session, role: string): Promise<string[]> {

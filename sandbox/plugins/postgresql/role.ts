@@ -1,5 +1,5 @@
 import { resource } from "../framework/definition.ts";
-import { failed, initializing } from "../framework/errors.ts";
+import { initializing } from "../framework/errors.ts";
 import { createRole, deleteRole, readRole, roleInputs, updateRole, type RoleProperties } from "./role-sql.ts";
 import type { Server } from "./server.ts";
 
@@ -7,20 +7,20 @@ export const role = resource<Server>()({
   inputs: roleInputs,
   outputs: {},
 
-  create: async ({ client, signal }, properties) => {
-    await createRole(client, signal, properties).catch(failed(`error creating role ${properties.name}`));
+  create: async ({ client }, properties) => {
+    await createRole(client, properties);
     const { name, password } = properties;
-    const outputs = await initializing(name, {}, () => readRole(client, signal, name, password));
+    const outputs = await initializing(name, {}, () => readRole(client, name, password));
     return { id: name, outputs: outputs ?? {} };
   },
 
-  read: ({ client, signal }, { id, state }) => readRole(client, signal, id, state.password),
+  read: ({ client }, { id, state }) => readRole(client, id, state.password),
 
-  update: async ({ client, signal }, { state, inputs }, properties) => {
+  update: async ({ client }, { state, inputs }, properties) => {
     const old: RoleProperties = { ...inputs, ...state };
-    await updateRole(client, signal, old, properties).catch(failed(`error updating role ${old.name}`));
-    return (await readRole(client, signal, properties.name, properties.password)) ?? {};
+    await updateRole(client, old, properties);
+    return (await readRole(client, properties.name, properties.password)) ?? {};
   },
 
-  delete: ({ client, signal }, { state, inputs }) => deleteRole(client, signal, { ...inputs, ...state }),
+  delete: ({ client }, { state, inputs }) => deleteRole(client, { ...inputs, ...state }),
 });

@@ -39,8 +39,7 @@ export class Server {
   }
 
   /** @param database instead of the settings' own */
-  async connect<T>(signal: AbortSignal, work: (session: Session) => Promise<T>, database?: string): Promise<T> {
-    signal.throwIfAborted();
+  async connect<T>(work: (session: Session) => Promise<T>, database?: string): Promise<T> {
     const client = new pg.Client({
       host: this.settings.host,
       port: this.settings.port,
@@ -52,39 +51,32 @@ export class Server {
     });
     // A connection lost between two queries reaches the next query as its error.
     client.on("error", () => undefined);
-    const abort = (): void => void client.end();
-    signal.addEventListener("abort", abort);
     try {
       await client.connect().catch((error: unknown) => {
         throw this.#connectionError(error);
       });
       return await work({
         query: async <Row extends pg.QueryResultRow>(sql: string, values?: unknown[]) =>
-          (await client.query<Row>(sql, values)).rows,
+          (await client.query<Row>(sql, values).catch(reworded)).rows,
       });
     } finally {
-      signal.removeEventListener("abort", abort);
       await client.end();
     }
   }
 
   /** As {@link connect}, in one transaction: all of the work or none of it. */
-  async transaction<T>(signal: AbortSignal, work: (session: Session) => Promise<T>, database?: string): Promise<T> {
-    return this.connect(
-      signal,
-      async (session) => {
-        await session.query("BEGIN");
-        try {
-          const result = await work(session);
-          await session.query("COMMIT");
-          return result;
-        } catch (error) {
-          await session.query("ROLLBACK").catch(() => undefined);
-          throw error;
-        }
-      },
-      database,
-    );
+  async transaction<T>(work: (session: Session) => Promise<T>, database?: string): Promise<T> {
+    return this.connect(async (session) => {
+      await session.query("BEGIN");
+      try {
+        const result = await work(session);
+        await session.query("COMMIT");
+        return result;
+      } catch (error) {
+        await session.query("ROLLBACK").catch(() => undefined);
+        throw error;
+      }
+    }, database);
   }
 
   /** The server's major version: `expectedVersion` when it was given, else asked once. */
@@ -98,19 +90,25 @@ export class Server {
   }
 
   #connectionError(error: unknown): Error {
-    const reason = error instanceof Error ? describe(error) : String(error);
     return new Error(
-      `error connecting to PostgreSQL server ${this.settings.host} (scheme: postgres): ${reason.replace(
-        "The server does not support SSL connections",
-        "pq: SSL is not enabled on the server",
-      )}`,
+      `error connecting to PostgreSQL server ${this.settings.host} (scheme: postgres): ${wordsOf(error)}`,
     );
   }
 }
 
-/** A refused connection to a name with several addresses is an error without a message around those with one. */
-function describe(error: Error): string {
-  return error instanceof AggregateError ? error.errors.map(String).join("; ") : error.message;
+function reworded(error: unknown): never {
+  throw new Error(wordsOf(error), { cause: error });
+}
+
+/** The words of the official plugin's client for what went wrong. */
+function wordsOf(error: unknown): string {
+  // A refused connection to a name with several addresses is an error around one for each.
+  const first: unknown = error instanceof AggregateError ? error.errors.at(-1) : error;
+  const { code, address, port } = first as { code?: string; address?: string; port?: number };
+  if (code === "ECONNREFUSED") return `dial tcp ${address ?? ""}:${port ?? ""}: connect: connection refused`;
+  const message = first instanceof Error ? first.message : String(first);
+  if (message === "The server does not support SSL connections") return "pq: SSL is not enabled on the server";
+  return first instanceof pg.DatabaseError ? `pq: ${message} (${code ?? ""})` : message;
 }
 
 function tlsOptions(sslmode: string): false | { rejectUnauthorized: boolean } {
