@@ -179,8 +179,8 @@ describe("the provider", () => {
 async function watch() {
   const socket = path.join(folder, `watched-${++count}.sock`);
   const requests: string[] = [];
-  let gate = Promise.resolve();
-  let release = () => undefined;
+  let gate: Promise<unknown> = Promise.resolve();
+  let release: (value: undefined) => void = () => undefined;
   const server = createServer((asked, answer) => {
     requests.push(`${asked.method ?? ""} ${asked.url ?? ""}`);
     void gate.then(() => {
@@ -198,9 +198,13 @@ async function watch() {
     host: `unix://${socket}`,
     requests,
     hold: () => {
-      gate = new Promise((resolve) => (release = () => void resolve()));
+      const { promise, resolve } = Promise.withResolvers<undefined>();
+      gate = promise;
+      release = resolve;
     },
-    release: () => release(),
+    release: () => {
+      release(undefined);
+    },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       server.close();
@@ -534,6 +538,8 @@ describe("Container", () => {
         deleteBeforeReplace: true,
       });
     }
+    // One that the user forces is no difference, so nothing is said of the order.
+    expect(await plugin.diff(made, inputs)).toMatchObject({ diffs: [], deleteBeforeReplace: false });
     await plugin.delete(made);
   });
 

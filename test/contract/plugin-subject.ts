@@ -34,7 +34,7 @@ export function expectSame(found: Made, made: Made): void {
 
 function full(value: Value): Value | undefined {
   if (value instanceof Secret) return new Secret(full(value.value) ?? null);
-  if (value instanceof Asset) return { hash: value.hash, ...filled({ ...value }) };
+  if (value instanceof Asset) return filled(value);
   if (Array.isArray(value)) return value.length === 0 ? undefined : inOrder(value.map((item) => full(item) ?? null));
   if (isObject(value)) {
     const members = mapValues(value, full);
@@ -43,8 +43,8 @@ function full(value: Value): Value | undefined {
   return value === null || value === "" || value === 0 || value === false ? undefined : value;
 }
 
-function filled(members: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(members).filter(([, member]) => member !== ""));
+function filled({ hash, text = "", path = "", uri = "" }: Asset): Value {
+  return { hash, text, path, uri };
 }
 
 function inOrder(items: Value[]): Value[] {

@@ -2,7 +2,7 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import type * as pb from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Empty } from "google-protobuf/google/protobuf/empty_pb.js";
-import { checkProperties, DEFAULTS } from "./check.ts";
+import { checkProperties } from "./check.ts";
 import type { Naming } from "./check.ts";
 import type { Change, Context, Existing, Plugin, Resource } from "./definition.ts";
 import { deletesFirst, diffProperties, topLevel, withoutIgnored } from "./diff.ts";
@@ -16,6 +16,7 @@ import {
   stateAfterUpdate,
   unknownAfterCreate,
   unknownAfterUpdate,
+  withoutDefaults,
 } from "./state.ts";
 import { nameOf, typeOf } from "./urn.ts";
 import { marshal, unmarshal } from "./values.ts";
@@ -53,13 +54,7 @@ export class ResourceServer<Client> {
   #inputs(resource: Resource<Client>, struct: Parameters<typeof unmarshal>[0]): PropertyBag {
     const inputs = unmarshal(struct);
     if (!this.#framework) return inputs;
-    const { [DEFAULTS]: _, ...complete } = checkProperties(
-      resource.inputs,
-      inputs,
-      {},
-      { owner: "", bridged: true },
-    ).inputs;
-    return complete;
+    return withoutDefaults(checkProperties(resource.inputs, inputs, {}, { owner: "", bridged: true }).inputs);
   }
 
   diff(request: pb.DiffRequest): pb.DiffResponse {
@@ -203,7 +198,8 @@ export class ResourceServer<Client> {
   ): Promise<Result> {
     const asked = "getTimeout" in request ? request.getTimeout() : 0;
     const declared = kind === "read" ? undefined : resource.timeouts?.[kind];
-    const heeded = !this.#bridged || declared !== undefined;
+    // A delete heeds a limit that its type knows nothing of.
+    const heeded = !this.#bridged || declared !== undefined || kind === "delete";
     const operation = {
       urn: request.getUrn(),
       name: nameOf(request.getUrn()),
@@ -248,9 +244,11 @@ function listed(error: unknown): string {
   return `1 error occurred:\n\t* ${messageOf(error)}\n\n`;
 }
 
+/** As Go prints durations: `1h0m0s`, `1m30s`, `30s`. */
 function formatDuration(seconds: number): string {
-  const minutes = Math.floor(seconds / 60);
-  return minutes > 0 ? `${minutes}m${seconds % 60}s` : `${seconds}s`;
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  const long = hours > 0 ? `${hours}h${minutes}m` : minutes > 0 ? `${minutes}m` : "";
+  return `${long}${seconds % 60}s`;
 }
 
 function existingOf(id: string, state: PropertyBag, inputs: PropertyBag): Existing {

@@ -6,7 +6,7 @@ import type { PropertyBag, Value } from "./values.ts";
 
 /** What resource functions get: no secret marks, no hidden inputs. */
 export function plain(bag: PropertyBag): PropertyBag {
-  return withoutDefaults(reveal(bag)) as PropertyBag;
+  return withoutDefaults(reveal(bag) as PropertyBag);
 }
 
 /** The state after an operation: inputs, overlaid with what the operation found out, secret wherever an input was. */
@@ -16,7 +16,7 @@ export function stateAfter(
   outputs: Readonly<Record<string, unknown>>,
 ): PropertyBag {
   const tables = { ...resource.inputs, ...resource.outputs };
-  const merged = { ...(withoutDefaults(inputs) as PropertyBag), ...outputs } as Record<string, Value | undefined>;
+  const merged = { ...withoutDefaults(inputs), ...outputs } as Record<string, Value | undefined>;
   const present = Object.entries(merged).filter((entry): entry is [string, Value] => entry[1] !== undefined);
   return Object.fromEntries(
     present.map(([key, value]) => [key, tables[key]?.secret ? conceal(value) : concealLike(inputs[key], value)]),
@@ -63,7 +63,7 @@ export function inputsAfterRead(resource: Resource<never>, oldInputs: PropertyBa
 
 function extractBag(table: Properties, olds: PropertyBag, live: PropertyBag): PropertyBag {
   const inputs: PropertyBag = {};
-  const changed = new Set<string>();
+  const changed = new Set<Value>();
   for (const [key, old] of Object.entries(olds)) {
     const value = live[key];
     const extracted = key === DEFAULTS || value === undefined ? undefined : extract(table[key], old, value);
@@ -72,7 +72,7 @@ function extractBag(table: Properties, olds: PropertyBag, live: PropertyBag): Pr
   }
   const defaults = olds[DEFAULTS];
   if (!Array.isArray(defaults)) return inputs;
-  return { ...inputs, [DEFAULTS]: defaults.filter((key) => !changed.has(String(key))) };
+  return { ...inputs, [DEFAULTS]: defaults.filter((key) => !changed.has(key)) };
 }
 
 function extract(shape: (Shape & { rewritten?: true }) | undefined, old: Value, live: Value): Value {
@@ -140,10 +140,15 @@ function concealLike(original: Value | undefined, value: Value): Value {
   return mapValues(value, (member, key) => concealLike(original[key], member));
 }
 
-function withoutDefaults(value: Value): Value {
-  if (value instanceof Secret) return new Secret(withoutDefaults(value.value));
-  if (Array.isArray(value)) return value.map(withoutDefaults);
-  if (!isObject(value)) return value;
-  const declared = Object.entries(value).filter(([key]) => key !== DEFAULTS);
-  return Object.fromEntries(declared.map(([key, member]) => [key, withoutDefaults(member)]));
+/** Without the notes of defaults, at any depth. */
+export function withoutDefaults(bag: PropertyBag): PropertyBag {
+  return Object.fromEntries(
+    Object.entries(bag).flatMap(([key, member]) => (key === DEFAULTS ? [] : [[key, withoutNested(member)]])),
+  ) as PropertyBag;
+}
+
+function withoutNested(value: Value): Value {
+  if (value instanceof Secret) return new Secret(withoutNested(value.value));
+  if (Array.isArray(value)) return value.map(withoutNested);
+  return isObject(value) ? withoutDefaults(value) : value;
 }
