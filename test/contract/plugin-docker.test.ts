@@ -118,6 +118,24 @@ describe("the provider", () => {
     );
   });
 
+  test("takes no engine for one that answers with an error", async () => {
+    const socket = path.join(folder, "broken.sock");
+    const asked: string[] = [];
+    const server = createServer((question, answer) => {
+      asked.push(`${question.method ?? ""} ${question.url ?? ""}`);
+      answer.writeHead(502).end();
+    });
+    server.listen(socket);
+    await once(server, "listening");
+    await using client = await start();
+    await expect(client.configure({ host: `unix://${socket}` })).rejects.toThrow(
+      "failed to connect to any docker daemon",
+    );
+    expect(asked).toEqual(["HEAD /_ping", "GET /_ping"]);
+    server.closeAllConnections();
+    server.close();
+  });
+
   test("waits for the engine's answer as long as that takes", async () => {
     await using watched = await watch();
     await using client = await start();

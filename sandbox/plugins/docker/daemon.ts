@@ -95,13 +95,20 @@ function unreachable(host: string): string {
   return `Cannot connect to the Docker daemon at ${host}. Is the docker daemon running?`;
 }
 
-/** The version of the API that the engine speaks. */
-function ping(host: string): Promise<string> {
+/** The version of the API that the engine speaks. Who does not know HEAD is asked with GET. */
+async function ping(host: string): Promise<string> {
+  const head = await askPing(host, "HEAD");
+  const { status, version } = head.status === 200 || head.status === 500 ? head : await askPing(host, "GET");
+  if (status >= 400) throw new Error(`request returned ${status} for /_ping`);
+  return version;
+}
+
+function askPing(host: string, method: "HEAD" | "GET"): Promise<{ status: number; version: string }> {
   return new Promise((resolve, reject) => {
-    const asking = request({ socketPath: socketOf(host), method: "HEAD", path: "/_ping" }, (answer) => {
+    const asking = request({ socketPath: socketOf(host), method, path: "/_ping" }, (answer) => {
       answer.resume();
       const version = answer.headers["api-version"];
-      resolve(typeof version === "string" ? version : OLDEST_VERSION);
+      resolve({ status: answer.statusCode ?? 0, version: typeof version === "string" ? version : OLDEST_VERSION });
     });
     asking.on("error", () => {
       reject(new Error(unreachable(host)));
