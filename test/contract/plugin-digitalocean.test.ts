@@ -330,14 +330,20 @@ describe("Droplet", () => {
     );
   });
 
-  unlessOriginal("refuses what the stand-in does not have, and a backup policy without backups", async () => {
+  test("with a backup policy and backups off fails when it is made, not before", async () => {
+    const inputs = { ...droplet, backups: false, backupPolicy: { plan: "daily", weekday: "SUN", hour: 4 } };
+    await plugin.create(DROPLET, inputs, { preview: true });
+    await expect(plugin.create(DROPLET, inputs)).rejects.toThrow(
+      "backup_policy can only be set when backups are enabled",
+    );
+    expect(cloud.hypervisor.machines.size).toBe(0);
+  });
+
+  unlessOriginal("refuses what the stand-in does not have", async () => {
     await expect(plugin.check(DROPLET, { ...droplet, privateNetworking: true })).rejects.toThrow(
       "privateNetworking is not implemented",
     );
     await expect(plugin.check(DROPLET, { ...droplet, flavour: "x" })).rejects.toThrow("flavour is unknown");
-    await expect(plugin.check(DROPLET, { ...droplet, backupPolicy: { plan: "daily" } })).rejects.toThrow(
-      "backup_policy can only be set when backups are enabled",
-    );
   });
 });
 

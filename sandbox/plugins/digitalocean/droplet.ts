@@ -67,11 +67,19 @@ const stateOf = (droplet: Droplet) => ({
   vcpus: droplet.vcpus,
 });
 
+/** Asked by no preview. */
+function checkBackups({ backups, backupPolicy }: Pick<ValuesOf<typeof inputs>, "backups" | "backupPolicy">): void {
+  if (backupPolicy !== undefined && !backups) {
+    throw new Error("backup_policy can only be set when backups are enabled");
+  }
+}
+
 async function setBackups(
   droplet: DropletApi,
   { backups, backupPolicy }: ValuesOf<typeof inputs>,
   changed: ReadonlySet<string>,
 ): Promise<void> {
+  if (changed.has("backups") || changed.has("backupPolicy")) checkBackups({ backups, backupPolicy });
   if (changed.has("backups")) {
     await droplet.run(backups ? "enable_backups" : "disable_backups", backups ? { backup_policy: backupPolicy } : {});
   } else if (changed.has("backupPolicy") && backupPolicy !== undefined) {
@@ -100,11 +108,6 @@ export const droplet = resource<Client>()({
 
   timeouts: { create: WAIT.timeout, update: WAIT.timeout, delete: DELETE_TIMEOUT },
 
-  check: ({ backups, backupPolicy }) =>
-    backupPolicy !== undefined && backups === false
-      ? [{ property: "backupPolicy", reason: "backup_policy can only be set when backups are enabled" }]
-      : [],
-
   diff: (changes, olds, news) =>
     // IPv6 cannot be taken away from a droplet.
     changes.map((change) =>
@@ -114,6 +117,7 @@ export const droplet = resource<Client>()({
     ),
 
   create: async (context, properties) => {
+    checkBackups(properties);
     const { droplet: created } = await context.client.api
       .request<{ droplet: Droplet }>("POST", "/v2/droplets", {
         name: properties.name,
