@@ -22,10 +22,10 @@ export function serve<Client>(plugin: Plugin<Client>, healthCheckMs?: number): v
   });
   const provider = new ProviderServer(plugin, address === undefined ? undefined : new Engine(address));
   server.addService(services.ResourceProviderService, provider.implementation());
+  // Nobody waits for an answer any more: the engine hangs up before it interrupts. A shutdown of the server would wait, and
+  // in vain when the two come at once.
   const stop = () => {
-    server.tryShutdown(() => {
-      void provider.idle().finally(() => process.exit());
-    });
+    void provider.idle().finally(() => process.exit());
   };
   process.once("SIGINT", stop);
   if (address !== undefined) watchEngine(address, stop, healthCheckMs);
