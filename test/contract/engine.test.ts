@@ -11,7 +11,7 @@ import { npmVersion } from "../../sandbox/engine/npm-version.ts";
 import { describeEngine, layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
-import { endProcessesOf } from "../../sandbox/engine/processes.ts";
+import { endProcessesOf, processesOf } from "../../sandbox/engine/processes.ts";
 
 /** The first run on a computer builds the CLI. */
 const BUILD_TIMEOUT = 1_200_000;
