@@ -36,8 +36,13 @@ export interface HostArgs {
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
 
-/** When a resource is replaced, and when its deletion can be left out because its place goes too. */
-export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">>;
+/**
+ * When a resource is replaced, and when its deletion can be left out because its place goes too. Its place is replaced by the
+ * program, or made again where somebody destroyed it: then only the place's id tells.
+ */
+export type Lifetime = Required<
+  Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith" | "replacementTrigger">
+>;
 
 /** Where the volume is mounted; PostgreSQL's data and Convex's files are below. */
 const MOUNTPOINT = "/mnt/convex";
@@ -158,13 +163,14 @@ export class Host extends pulumi.ComponentResource {
       perDialTimeout: 10,
     });
 
+    const withDroplet = { replaceWith: [droplet], replacementTrigger: droplet.id };
     const scripts = new command.remote.CopyToRemote(
       `${name}-scripts`,
       // The first to connect: it waits for as long as the droplet may take to boot.
       { connection: connection.apply((known) => ({ ...known, dialErrorLimit: -1 })), ...machineFiles },
       {
         ...child,
-        replaceWith: [droplet],
+        ...withDroplet,
         dependsOn: [firewall],
         customTimeouts: { create: `${args.bootTimeoutSeconds}s`, update: `${args.bootTimeoutSeconds}s` },
         hooks: { onError: [explainSilence(name, args)] },
@@ -179,13 +185,13 @@ export class Host extends pulumi.ComponentResource {
         stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
         addPreviousOutputInEnv: false,
       },
-      { ...child, replaceWith: [droplet], dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
+      { ...child, ...withDroplet, dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
     );
 
     // The set-up and not the droplet itself: when the engine replaces a droplet it takes down what goes with it first, and
     // passes over a deletion only where the resource named here is among what it takes down.
-    this.onMachine = { deletedWith: setup, replaceWith: [droplet] };
-    this.onVolume = { deletedWith: setup, replaceWith: [volume] };
+    this.onMachine = { deletedWith: setup, ...withDroplet };
+    this.onVolume = { deletedWith: setup, replaceWith: [volume], replacementTrigger: volume.id };
 
     const ready = setup.id;
     this.publicIp = droplet.ipv4Address;

@@ -75,7 +75,7 @@ function secretValue(value: unknown): unknown {
 
 function lifetime(): Lifetime {
   const droplet = new pulumi.ComponentResource("test:index:Droplet", "droplet");
-  return { deletedWith: droplet, replaceWith: [droplet] };
+  return { deletedWith: droplet, replaceWith: [droplet], replacementTrigger: "1" };
 }
 
 const POSTGRES = (): PostgresArgs => ({

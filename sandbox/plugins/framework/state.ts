@@ -144,7 +144,7 @@ function concealLike(original: Value | undefined, value: Value): Value {
 export function withoutDefaults(bag: PropertyBag): PropertyBag {
   return Object.fromEntries(
     Object.entries(bag).flatMap(([key, member]) => (key === DEFAULTS ? [] : [[key, withoutNested(member)]])),
-  ) as PropertyBag;
+  );
 }
 
 function withoutNested(value: Value): Value {
