@@ -29,9 +29,9 @@ export const container = resource<Client>()({
         const { clock } = context.client;
         if (properties.wait) await waitUntilHealthy(created, properties.waitTimeout, clock, context.signal);
       }
-      return { id: created.id, outputs: await stateOf(docker, created, properties) };
+      return { id: created.id, outputs: await stateOf(created, properties) };
     } catch (error) {
-      const known = await stateOf(docker, created, properties).catch(() => ({}));
+      const known = await stateOf(created, properties).catch(() => ({}));
       throw new InitError(created.id, known, messageOf(error), { cause: error });
     }
   },
@@ -39,7 +39,7 @@ export const container = resource<Client>()({
   read: async ({ client }, { id, state }) => {
     const docker = await client.daemon.client();
     try {
-      return await stateOf(docker, docker.getContainer(id), state);
+      return await stateOf(docker.getContainer(id), state);
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -79,18 +79,8 @@ function unlessGone(doing: string): (error: unknown) => void {
   };
 }
 
-/**
- * An engine on a computer without the means to limit memory drops the limits it is given, and says so. What was asked for
- * is kept then; the official plugin would want to set the limits again in every run.
- */
-async function stateOf(
-  docker: Docker,
-  container: Docker.Container,
-  known: Partial<Pick<ContainerProperties, "memory" | "memorySwap" | "ports" | "mustRun">>,
-) {
-  const [found, engine] = await Promise.all([inspect(container), docker.info() as Promise<{ MemoryLimit: boolean }>]);
-  const state = readState(found, known);
-  return engine.MemoryLimit ? state : { ...state, memory: known.memory, memorySwap: known.memorySwap };
+async function stateOf(container: Docker.Container, known: Partial<Pick<ContainerProperties, "ports" | "mustRun">>) {
+  return readState(await inspect(container), known);
 }
 
 /** The declarations call it a promise of anything. */
