@@ -33,6 +33,7 @@ const tunnel = openRunTunnel(settings.tunnelPort, {
 const postgres = new Postgres("convex", {
   ...containerNetwork,
   connection: host.connection,
+  machineId: host.machineId,
   mountpoint: host.mountpoint,
   tunnelPort: tunnel.postgresPort,
   database: databaseName(settings.instanceName),

@@ -36,13 +36,8 @@ export interface HostArgs {
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
 
-/**
- * When a resource is replaced, and when its deletion can be left out because its place goes too. Its place is replaced by the
- * program, or made again where somebody destroyed it: then only the place's id tells.
- */
-export type Lifetime = Required<
-  Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith" | "replacementTrigger">
->;
+/** When a resource is replaced, and when its deletion can be left out because its place goes too. */
+export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">>;
 
 /** Where the volume is mounted; PostgreSQL's data and Convex's files are below. */
 const MOUNTPOINT = "/mnt/convex";
@@ -59,6 +54,8 @@ export class Host extends pulumi.ComponentResource {
   readonly publicIp: pulumi.Output<string>;
   /** Ready: resolves once the machine is set up, so whatever runs a command through it comes after that. */
   readonly connection: Connection;
+  /** Another one with each droplet: what is set up on a machine is set up again where this changes. */
+  readonly machineId: pulumi.Output<string>;
   /** Ready: the folder on the volume that belongs to Convex's files, and to nothing else. */
   readonly dataDirectory: pulumi.Output<string>;
   /** Ready: the volume's mount point. */
@@ -163,14 +160,17 @@ export class Host extends pulumi.ComponentResource {
       perDialTimeout: 10,
     });
 
-    const withDroplet = { replaceWith: [droplet], replacementTrigger: droplet.id };
     const scripts = new command.remote.CopyToRemote(
       `${name}-scripts`,
       // The first to connect: it waits for as long as the droplet may take to boot.
-      { connection: connection.apply((known) => ({ ...known, dialErrorLimit: -1 })), ...machineFiles },
+      {
+        connection: connection.apply((known) => ({ ...known, dialErrorLimit: -1 })),
+        ...machineFiles,
+        triggers: [droplet.id],
+      },
       {
         ...child,
-        ...withDroplet,
+        replaceWith: [droplet],
         dependsOn: [firewall],
         customTimeouts: { create: `${args.bootTimeoutSeconds}s`, update: `${args.bootTimeoutSeconds}s` },
         hooks: { onError: [explainSilence(name, args)] },
@@ -183,18 +183,21 @@ export class Host extends pulumi.ComponentResource {
         connection,
         create: runScript("host.sh", volume.name, grownTo(volume, args.volumeSizeGb), MOUNTPOINT),
         stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
+        // Where a refresh finds the droplet gone, the new one is no replacement to the engine, and may have the same address.
+        triggers: [droplet.id],
         addPreviousOutputInEnv: false,
       },
-      { ...child, ...withDroplet, dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
+      { ...child, replaceWith: [droplet], dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
     );
 
     // The set-up and not the droplet itself: when the engine replaces a droplet it takes down what goes with it first, and
     // passes over a deletion only where the resource named here is among what it takes down.
-    this.onMachine = { deletedWith: setup, ...withDroplet };
-    this.onVolume = { deletedWith: setup, replaceWith: [volume], replacementTrigger: volume.id };
+    this.onMachine = { deletedWith: setup, replaceWith: [droplet] };
+    this.onVolume = { deletedWith: setup, replaceWith: [volume] };
 
     const ready = setup.id;
     this.publicIp = droplet.ipv4Address;
+    this.machineId = droplet.id;
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
     this.dataDirectory = ready.apply(() => `${MOUNTPOINT}/data`);
@@ -202,6 +205,7 @@ export class Host extends pulumi.ComponentResource {
     this.hostKey = publicHostKey;
     this.registerOutputs({
       publicIp: this.publicIp,
+      machineId: this.machineId,
       connection: this.connection,
       dataDirectory: this.dataDirectory,
       mountpoint: this.mountpoint,

@@ -10,6 +10,8 @@ import { type Connection, runScript } from "./machine.ts";
 export interface PostgresArgs {
   /** How to reach the machine the server is installed on. */
   connection: Connection;
+  /** Another one with each machine: then packages and configuration are made again. */
+  machineId: pulumi.Input<string>;
   /** Mount point of the volume its data goes to. */
   mountpoint: pulumi.Input<string>;
   /** Port on this computer that leads to the server's socket; `0` is not possible here, it must not move between runs. */
@@ -72,6 +74,7 @@ export class Postgres extends pulumi.ComponentResource {
           args.poolSize + RESERVED_CONNECTIONS,
         ),
         stdin: pulumi.interpolate`${administrator.result}\n`,
+        triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },
       { ...child, ...args.onMachine, customTimeouts: { create: "20m", update: "20m" } },

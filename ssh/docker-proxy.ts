@@ -55,13 +55,11 @@ class EngineAgent extends http.Agent {
     _: http.ClientRequestArgs,
     done: (error: Error | null, channel: Duplex) => void,
   ): undefined {
-    callbackify(this.#openChannel)(done);
+    callbackify(async () => Object.assign(await this.#openChannel(), AS_SOCKET))(done);
   }
-
-  // What Node does here to a TCP connection, a channel has no need of: it never keeps the process alive.
-  override keepSocketAlive(): boolean {
-    return true;
-  }
-
-  override reuseSocket(): void {}
 }
+
+/** What Node asks of a connection that it keeps, and a channel has no need of: it never keeps the process alive. */
+const AS_SOCKET = { ref: nothing, unref: nothing, setKeepAlive: nothing, setTimeout: nothing };
+
+function nothing(): void {}

@@ -75,11 +75,12 @@ function secretValue(value: unknown): unknown {
 
 function lifetime(): Lifetime {
   const droplet = new pulumi.ComponentResource("test:index:Droplet", "droplet");
-  return { deletedWith: droplet, replaceWith: [droplet], replacementTrigger: "1" };
+  return { deletedWith: droplet, replaceWith: [droplet] };
 }
 
 const POSTGRES = (): PostgresArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
+  machineId: "7",
   mountpoint: "/mnt/convex",
   tunnelPort: 25432,
   database: "convex_self_hosted",

@@ -37,7 +37,7 @@ async function deploy(args: Partial<FunctionEnvironmentArgs>): Promise<Record<st
     adminKey: pulumi.secret("name|01ab"),
     variables: {},
     authKeys: false,
-    onMachine: { deletedWith: droplet, replaceWith: [droplet], replacementTrigger: "1" },
+    onMachine: { deletedWith: droplet, replaceWith: [droplet] },
     ...args,
   });
   await pulumi.runtime.disconnect();
