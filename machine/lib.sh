@@ -9,14 +9,18 @@
 # each file that the script declares.
 
 # Nobody else ends a script that hangs: the command provider neither at Ctrl-C nor when a resource's time is over. So each
-# runs itself again under a limit, of 20 minutes unless told otherwise, and says so when it is over.
+# runs itself again under a limit, of 20 minutes unless told otherwise. When that is over it says so, and ends all that it
+# has started: the session is its own, over SSH and as a unit.
 if [[ -n ${BASH_SOURCE[1]:-} && -z ${CONVEX_DROPLET_LIMITED:-} ]]; then
   export CONVEX_DROPLET_LIMITED=1
   status=0 limit=${CONVEX_DROPLET_LIMIT_SECONDS:-1200}
-  timeout --kill-after=10 "$limit" bash "$0" "$@" || status=$?
+  timeout --foreground --kill-after=10 "$limit" bash "$0" "$@" || status=$?
   # 137 where it had to be killed.
   if ((status == 124 || status == 137)); then
     printf '%s: error: did not end within %s s and was stopped. Its last line says at what; then run pulumi up again\n' "${0##*/}" "$limit" >&2
+    for started in $(pgrep --session 0); do
+      if ((started != $$)); then kill -KILL "$started" 2> /dev/null || true; fi
+    done
   fi
   exit "$status"
 fi

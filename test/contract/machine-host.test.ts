@@ -74,6 +74,16 @@ describe("the set-up of a fresh droplet", () => {
   });
 });
 
+it("a script that hangs ends by itself, and says so, with all that it has started", async () => {
+  const { output, exitCode } = await machine.try(`
+    exec 9> /run/convex-droplet.lock
+    flock 9
+    CONVEX_DROPLET_LIMIT_SECONDS=2 setsid --wait bash ${SCRIPTS}/${SETUP} < /dev/null 9>&-`);
+  expect(output).toMatch(/host\.sh: error: did not end within 2 s and was stopped\. Its last line says at what/);
+  expect(exitCode).not.toBe(0);
+  expect((await machine.try("pgrep --full --list-full '[h]ost.sh'")).output).toBe("");
+}, 60_000);
+
 describe("packages", () => {
   const install = (name: string) => machine.try(`source ${SCRIPTS}/lib.sh; install_packages ${name}`);
 
