@@ -55,6 +55,16 @@ describe("a mistake", () => {
       settings: { region: "xyz9" },
       told: "error: convex-droplet:region: xyz9 does not offer droplets of size s-2vcpu-4gb, it should be one of ",
     },
+    {
+      mistake: "values of the wrong type beside a misspelt key",
+      settings: { volumeSizeGb: "many", telemetry: "yes", volumeSizeGB: "120" },
+      told: [
+        "error: the configuration of stack errors has 3 mistakes:",
+        'convex-droplet:volumeSizeGb: "many" is not a whole number, it should be one from 100 to 16384.',
+        'convex-droplet:telemetry: "yes" is not a boolean, it should be true or false.',
+        "convex-droplet:volumeSizeGB: is not a setting, it should be one; the nearest is volumeSizeGb.",
+      ],
+    },
   ])("is told at preview, in one plain message, before anything is made: $mistake", async (given) => {
     const settings = Object.entries(given.settings ?? {});
     for (const [key, value] of settings) await cloud.configure(STACK, key, value);
@@ -62,7 +72,7 @@ describe("a mistake", () => {
     for (const [key] of settings) await cloud.pulumi(["config", "rm", "--stack", STACK, key]);
     expect(preview.exitCode).toBe(1);
     const diagnostics = preview.all.slice(preview.all.indexOf("Diagnostics:"));
-    expect(diagnostics).toContain(given.told);
+    for (const sentence of [given.told].flat()) expect(diagnostics).toContain(sentence);
     expect(diagnostics).toContain("Set it with: pulumi config set ");
     expect(diagnostics.match(/error:/g)).toHaveLength(1);
     expect(diagnostics).not.toMatch(/^\s+at /m);

@@ -4,6 +4,8 @@ import * as pulumi from "@pulumi/pulumi";
 import type { MockCallArgs, MockResourceArgs } from "@pulumi/pulumi/runtime/mocks.js";
 import { parse } from "yaml";
 
+import { loadSettings } from "../../settings.ts";
+
 /** One resource as the engine would have been asked for it. */
 export type Registered = MockResourceArgs;
 
@@ -26,6 +28,21 @@ export function configure(overrides: Record<string, unknown> = {}): void {
   pulumi.runtime.setAllConfig(
     Object.fromEntries(entries.map(([key, value]) => [key, typeof value === "string" ? value : JSON.stringify(value)])),
   );
+}
+
+/** What `loadSettings` says of a configuration, a line each; empty where it is as it should be. */
+export function mistakesOf(overrides: Record<string, unknown>): string[] {
+  configure(overrides);
+  try {
+    loadSettings();
+  } catch (error) {
+    if (!pulumi.RunError.isInstance(error)) throw error;
+    return error.message
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim());
+  }
+  return [];
 }
 
 /**

@@ -2,23 +2,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
 import { databaseName, endpoints, label, loadSettings } from "../../settings.ts";
-import { configure, mockEngine, valueOf } from "./program.ts";
+import { configure, mistakesOf, mockEngine, valueOf } from "./program.ts";
 
 const BACKEND = `ghcr.io/get-convex/convex-backend@sha256:${"a".repeat(64)}`;
-
-function mistakes(overrides: Record<string, unknown>): string[] {
-  configure(overrides);
-  try {
-    loadSettings();
-  } catch (error) {
-    if (!pulumi.RunError.isInstance(error)) throw error;
-    return error.message
-      .split("\n")
-      .slice(1)
-      .map((line) => line.trim());
-  }
-  return [];
-}
 
 beforeEach(async () => {
   vi.stubEnv("DIGITALOCEAN_TOKEN", undefined);
@@ -39,11 +25,11 @@ describe("the configuration", () => {
 
   it("accepts the token from the environment", () => {
     vi.stubEnv("DIGITALOCEAN_TOKEN", "dop_v1_env");
-    expect(mistakes({ "digitalocean:token": undefined })).toEqual([]);
+    expect(mistakesOf({ "digitalocean:token": undefined })).toEqual([]);
   });
 
   it("tells every mistake at once", () => {
-    expect(mistakes({ volumeSizeGb: 80, logLevel: "LOUD", "digitalocean:token": undefined })).toEqual([
+    expect(mistakesOf({ volumeSizeGb: 80, logLevel: "LOUD", "digitalocean:token": undefined })).toEqual([
       "convex-droplet:volumeSizeGb: 80 is below 100. Set it with: pulumi config set volumeSizeGb 100",
       expect.stringContaining('convex-droplet:logLevel: "LOUD" is not valid'),
       expect.stringContaining("digitalocean:token: is not set"),
@@ -80,7 +66,7 @@ describe("the configuration", () => {
     ["functionEnvironment", "A=1", "is not a map"],
     ["authKeys", "yes", '"yes" is not a boolean'],
   ])("refuses %s = %j", (key, value, sentence) => {
-    const found = mistakes({ [key]: value });
+    const found = mistakesOf({ [key]: value });
     expect(found).toHaveLength(1);
     expect(found[0]).toMatch(new RegExp(`^convex-droplet:${key}(\\[0\\])?: `));
     expect(found[0]).toContain(sentence);
@@ -88,18 +74,18 @@ describe("the configuration", () => {
 
   it("refuses equal origins", () => {
     const origin = "https://convex.example.com";
-    expect(mistakes({ cloudOrigin: origin, siteOrigin: origin })).toEqual([
+    expect(mistakesOf({ cloudOrigin: origin, siteOrigin: origin })).toEqual([
       expect.stringContaining("convex-droplet:siteOrigin: https://convex.example.com equals cloudOrigin"),
     ]);
   });
 
   it("refuses images of two revisions", () => {
     const image = (name: string, revision: string) => `ghcr.io/${name}:${revision.repeat(40)}@sha256:${"0".repeat(64)}`;
-    expect(mistakes({ backendImage: image("b", "1"), dashboardImage: image("d", "2") })).toEqual([
+    expect(mistakesOf({ backendImage: image("b", "1"), dashboardImage: image("d", "2") })).toEqual([
       expect.stringContaining(`dashboardImage: is of revision ${"2".repeat(40)}`),
     ]);
-    expect(mistakes({ backendImage: image("b", "1"), dashboardImage: image("d", "1") })).toEqual([]);
-    expect(mistakes({ backendImage: BACKEND })).toEqual([]);
+    expect(mistakesOf({ backendImage: image("b", "1"), dashboardImage: image("d", "1") })).toEqual([]);
+    expect(mistakesOf({ backendImage: BACKEND })).toEqual([]);
   });
 
   it.each([
@@ -111,7 +97,7 @@ describe("the configuration", () => {
     ["RUST_LOG", "trace", "is set by this program from logLevel"],
     ["NOT A NAME", "1", "is not a variable's name"],
   ])("refuses %s in backendEnvironment", (name, value, sentence) => {
-    const found = mistakes({ backendEnvironment: { [name]: value, UDF_CACHE_MAX_SIZE: "100" } });
+    const found = mistakesOf({ backendEnvironment: { [name]: value, UDF_CACHE_MAX_SIZE: "100" } });
     expect(found).toEqual([expect.stringContaining(`convex-droplet:backendEnvironment.${name}: `)]);
     expect(found[0]).toContain(sentence);
     expect(found[0]).not.toContain("u:p@");
@@ -141,7 +127,7 @@ describe("the environment of functions", () => {
     ["VERSION", 1.1, "is not text, it should be. Put it in quotes in Pulumi.test.yaml."],
     ["ID", 2 ** 53, "is not text, it should be. Put it in quotes in Pulumi.test.yaml."],
   ])("refuses %s without showing it", (name, value, reason) => {
-    expect(mistakes({ functionEnvironment: { [name]: value, A: "1" } })).toEqual([
+    expect(mistakesOf({ functionEnvironment: { [name]: value, A: "1" } })).toEqual([
       `convex-droplet:functionEnvironment.${name}: ${reason}`,
     ]);
   });
@@ -149,18 +135,18 @@ describe("the environment of functions", () => {
   it("refuses more than a deployment holds", () => {
     const many = (count: number, size: number) =>
       Object.fromEntries(Array.from({ length: count }, (_, index) => [`V${1000 + index}`, "x".repeat(size)]));
-    expect(mistakes({ functionEnvironment: many(512, 1019) })).toEqual([]);
-    expect(mistakes({ functionEnvironment: many(513, 1) })).toEqual([
+    expect(mistakesOf({ functionEnvironment: many(512, 1019) })).toEqual([]);
+    expect(mistakesOf({ functionEnvironment: many(513, 1) })).toEqual([
       "convex-droplet:functionEnvironment: has 513 variables, it should have at most 512. Keep the rest in a table.",
     ]);
-    expect(mistakes({ functionEnvironment: many(512, 1020) })).toEqual([
+    expect(mistakesOf({ functionEnvironment: many(512, 1020) })).toEqual([
       "convex-droplet:functionEnvironment: is 524800 bytes of names and values, it should be at most 524288. Keep the rest in a table.",
     ]);
   });
 
   it.each(["JWT_PRIVATE_KEY", "JWKS"])("refuses a %s beside the one that is generated", (name) => {
-    expect(mistakes({ functionEnvironment: { [name]: "mine" }, authKeys: false })).toEqual([]);
-    expect(mistakes({ functionEnvironment: { [name]: "mine" }, authKeys: true })).toEqual([
+    expect(mistakesOf({ functionEnvironment: { [name]: "mine" }, authKeys: false })).toEqual([]);
+    expect(mistakesOf({ functionEnvironment: { [name]: "mine" }, authKeys: true })).toEqual([
       `convex-droplet:functionEnvironment.${name}: is generated by authKeys. Remove it, or keep your own with: pulumi config set authKeys false`,
     ]);
   });

@@ -1,0 +1,93 @@
+import { stackFile } from "./reader.ts";
+import type { Fault, Reader } from "./reader.ts";
+
+/** Says why a variable may not be set, or nothing where it may. */
+type Refusal = (name: string, value: string) => Fault | undefined;
+
+/** Further variables of the backend. No message shows a value. */
+export function readBackendEnvironment(read: Reader, key: string): Record<string, string> {
+  return readVariables(read, key, refusedBackendVariable);
+}
+
+/** The variables of functions, as many as a deployment holds. No message shows a value. */
+export function readFunctionEnvironment(read: Reader, key: string): Record<string, string> {
+  const variables = readVariables(read, key, refusedFunctionVariable);
+  // What the backend holds at most, variables set by hand and generated ones not counted: for those it speaks for itself.
+  const count = Object.keys(variables).length;
+  const bytes = Buffer.byteLength(Object.entries(variables).flat().join(""));
+  const fix = "Keep the rest in a table.";
+  if (count > 512) read.refuse(key, { sentence: `has ${count} variables, it should have at most 512.`, fix });
+  if (bytes > 512 * 1024) {
+    read.refuse(key, { sentence: `is ${bytes} bytes of names and values, it should be at most 524288.`, fix });
+  }
+  return variables;
+}
+
+function readVariables(read: Reader, key: string, refuse: Refusal): Record<string, string> {
+  const value = read.json(key);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    const fix = `Remove it with: pulumi config rm ${key}, and set each with: pulumi config set --path --secret ${key}.NAME`;
+    read.refuse(key, { sentence: "is not a map, it should map variable names to strings.", fix });
+    return {};
+  }
+  const variables = Object.entries(value).map(([name, content]: [string, unknown]): [string, string] => {
+    const path = `${key}.${name}`;
+    // Other numbers are not what was typed any more: 1.10 has become 1.1, and long ones have lost their last digits.
+    const isText = typeof content === "string" || typeof content === "boolean" || Number.isSafeInteger(content);
+    const lost = { sentence: "is not text, it should be.", fix: `Put it in quotes in ${stackFile()}.` };
+    read.refuse(path, isText ? (refusedName(name) ?? refuse(name, String(content))) : lost);
+    return [name, String(content)];
+  });
+  return Object.fromEntries(variables);
+}
+
+function refusedName(name: string): Fault | undefined {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
+    ? undefined
+    : { sentence: "is not a variable's name.", fix: "Rename it." };
+}
+
+/** Facts: the backend's source. */
+function refusedFunctionVariable(name: string, value: string): Fault | undefined {
+  if (name.length > 256) return { sentence: "has a name of more than 256 letters.", fix: "Rename it." };
+  if (["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"].includes(name)) {
+    return { sentence: "is built in: functions read it without its being set.", fix: "Remove it." };
+  }
+  const bytes = Buffer.byteLength(value);
+  return bytes > 8192
+    ? { sentence: `is ${bytes} bytes, it should be at most 8192.`, fix: "Keep it in a table or a file instead." }
+    : undefined;
+}
+
+/** Facts: the backend's start script and its source. */
+function refusedBackendVariable(name: string, value: string): Fault | undefined {
+  const remove = (sentence: string) => ({ sentence, fix: "Remove it." });
+  if (["POSTGRES_URL", "DATABASE_URL", "MYSQL_URL"].includes(name)) {
+    const database = (URL.parse(value)?.pathname ?? "/").slice(1);
+    const named =
+      database === ""
+        ? ""
+        : ` and names a database (${database}), which the backend refuses: "cluster url already contains db name"`;
+    return remove(`is built by this program${named}.`);
+  }
+  if (/^(S3_|AWS_)/.test(name)) {
+    return remove("would move file storage to S3, and storage cannot be changed after the first start.");
+  }
+  const setting = SETTING_OF_VARIABLE[name];
+  return setting === undefined ? undefined : remove(`is set by this program${setting}.`);
+}
+
+const SETTING_OF_VARIABLE: Record<string, string> = {
+  CONVEX_CLOUD_ORIGIN: " from cloudOrigin",
+  CONVEX_SITE_ORIGIN: " from siteOrigin",
+  DISABLE_BEACON: " from telemetry, and any text switches it on, `false` too",
+  DISABLE_METRICS_ENDPOINT: "",
+  DOCUMENT_RETENTION_DELAY: " from documentRetentionSeconds",
+  DO_NOT_REQUIRE_SSL: ", and any text switches it on, `false` too",
+  INSTANCE_NAME: " from instanceName",
+  INSTANCE_SECRET: " from a secret it generates",
+  POSTGRES_MAX_CONNECTIONS: " from postgresPoolSize",
+  REDACT_LOGS_TO_CLIENT: " from redactClientLogs, and any text switches it on, `false` too",
+  RUST_LOG: " from logLevel",
+  SSLKEYLOGFILE: " never: it would write session keys to disk",
+};

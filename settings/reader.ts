@@ -1,0 +1,165 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/** What is wrong with a value, and what would be right: one line of the message, without the path before it. */
+export type Fault = {
+  /** `<what it is>, <what it should be>.` */
+  sentence: string;
+} & (
+  | {
+      /** A value that passes, its check and those with other settings too. */
+      value: string;
+    }
+  | {
+      /** How to mend it where no one value does. */
+      fix: string;
+    }
+);
+
+/** Says what is wrong with the text at a path, or nothing where it is as it should be. */
+export type Check = (text: string, path: string) => Fault | undefined;
+
+/** Looks at one key at a time, each look adding to the mistakes instead of throwing, so that all of them come at once. */
+export class Reader {
+  readonly mistakes: string[] = [];
+  readonly #config = new pulumi.Config();
+  readonly #known = new Set<string>();
+  /** The keys that have parts. */
+  readonly #nested = new Set<string>();
+
+  /** A value as the engine hands it over: text as it stands, everything else as JSON. */
+  raw(key: string): string {
+    this.#known.add(key);
+    return this.#config.get(key) ?? "";
+  }
+
+  /** What a value is as JSON; undefined where it is none. */
+  json(key: string): unknown {
+    this.#nested.add(key);
+    try {
+      return JSON.parse(this.raw(key));
+    } catch {
+      return undefined;
+    }
+  }
+
+  text(key: string, check: Check): string {
+    const text = this.raw(key);
+    this.refuse(key, check(text, key));
+    return text;
+  }
+
+  integer(key: string, min: number, max: number): number {
+    const text = this.raw(key);
+    this.refuse(key, integerFault(text, min, max));
+    return Number(text);
+  }
+
+  flag(key: string): boolean {
+    const text = this.raw(key);
+    if (text !== "true" && text !== "false") {
+      const value = /^(y|yes|on|t|true|1)$/i.test(text) ? "true" : "false";
+      this.refuse(key, { sentence: `"${text}" is not a boolean, it should be true or false.`, value });
+    }
+    return text === "true";
+  }
+
+  /** A list of texts; undefined where it is none, so that nothing more is said of it. */
+  list(key: string, check: Check, should: string, fix: string): string[] | undefined {
+    const value = this.json(key);
+    if (!Array.isArray(value)) {
+      this.refuse(key, { sentence: `is not a list, it should be a list of ${should}.`, fix });
+      return undefined;
+    }
+    const items = value.map(String);
+    items.forEach((item, index) => {
+      const path = `${key}[${index}]`;
+      this.refuse(path, check(item, path));
+    });
+    return items;
+  }
+
+  /** Takes a fault of the value at a path, if there is one, into the mistakes. */
+  refuse(path: string, fault: Fault | undefined): void {
+    if (fault === undefined) return;
+    const fix = "fix" in fault ? fault.fix : setWith(path, fault.value);
+    this.mistakes.push(`convex-droplet:${path}: ${fault.sentence} ${fix}`);
+  }
+
+  /** Refuses the keys that nobody has looked at: the engine hands over what is misspelt like anything else. */
+  refuseUnknown(): void {
+    const prefix = `${this.#config.name}:`;
+    for (const key of Object.keys(pulumi.runtime.allConfig())) {
+      const name = key.slice(prefix.length);
+      if (!key.startsWith(prefix) || this.#known.has(name)) continue;
+      const parent = /^(\w+)[.[]/.exec(name)?.[1] ?? "";
+      this.refuse(name, this.#nested.has(parent) ? misplacedKey(name, parent) : unknownKey(name, [...this.#known]));
+    }
+  }
+}
+
+/** A check by pattern. */
+export function matches(pattern: RegExp, should: string, value: string): (text: string) => Fault | undefined {
+  return (text) =>
+    pattern.test(text) ? undefined : { sentence: `"${text}" is not valid, it should be ${should}.`, value };
+}
+
+/** What is wrong with a text that should be a whole number in a range. Other spellings of numbers, as 0x64, are none. */
+export function integerFault(text: string, min: number, max: number): Fault | undefined {
+  if (!/^(0|-?[1-9]\d*)$/.test(text)) {
+    return { sentence: `"${text}" is not a whole number, it should be one from ${min} to ${max}.`, value: String(min) };
+  }
+  if (Number(text) < min) return { sentence: `${text} is below ${min}.`, value: String(min) };
+  return Number(text) > max ? { sentence: `${text} is above ${max}.`, value: String(max) } : undefined;
+}
+
+/** How to set a value, or a part of one. */
+export function setWith(path: string, value: string): string {
+  return `Set it with: pulumi config set ${pathArgument(path)} ${quoted(value)}`;
+}
+
+/** The file the stack's configuration is in. */
+export function stackFile(): string {
+  return `Pulumi.${pulumi.getStack()}.yaml`;
+}
+
+function pathArgument(path: string): string {
+  return /^\w+$/.test(path) ? path : `--path ${quoted(path)}`;
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** What `pulumi config set` makes of a path without --path. */
+function misplacedKey(name: string, parent: string): Fault {
+  // A variable is kept as it is typed where it is a secret.
+  const how = /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
+  return {
+    sentence: `is a key of its own, it should be a part of ${parent}.`,
+    fix: `Remove it with: pulumi config rm ${quoted(name)}, and set it with: pulumi config set --path ${how}`,
+  };
+}
+
+function unknownKey(name: string, known: string[]): Fault {
+  const nearest = known.toSorted((one, other) => distance(name, one) - distance(name, other))[0] ?? "";
+  return {
+    sentence: `is not a setting, it should be one; the nearest is ${nearest}.`,
+    fix: `Rename it in ${stackFile()}, or remove it with: pulumi config rm ${quoted(name)}`,
+  };
+}
+
+/** How many letters must be changed, added or removed to make one word another (Levenshtein), whatever their case. */
+function distance(one: string, other: string): number {
+  const [from, to] = [one.toLowerCase(), other.toLowerCase()];
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let line = 1; line <= from.length; line++) {
+    const next = [line];
+    for (let column = 1; column <= to.length; column++) {
+      const changed = (row[column - 1] ?? 0) + (from[line - 1] === to[column - 1] ? 0 : 1);
+      next.push(Math.min((row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1, changed));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
