@@ -1,7 +1,7 @@
 import { stackFile } from "./reader.ts";
 import type { Fault, Reader } from "./reader.ts";
 
-/** Says why a variable may not be set, or nothing where it may. */
+/** Says why a variable may not be set, or nothing where it may. The value is empty where it is no text. */
 type Refusal = (name: string, value: string) => Fault | undefined;
 
 /** Further variables of the backend. No message shows a value. */
@@ -32,20 +32,49 @@ function readVariables(read: Reader, key: string, refuse: Refusal): Record<strin
   }
   const variables = Object.entries(value).map(([name, content]: [string, unknown]): [string, string] => {
     const path = `${key}.${name}`;
-    // Other numbers are not what was typed any more: 1.10 has become 1.1, and long ones have lost their last digits.
-    const isText = typeof content === "string" || typeof content === "boolean" || Number.isSafeInteger(content);
-    const lost = { sentence: "is not text, it should be.", fix: `Put it in quotes in ${stackFile()}.` };
-    read.refuse(path, isText ? (refusedName(name) ?? refuse(name, String(content))) : lost);
-    return [name, String(content)];
+    const text = typeof content === "string" ? content : "";
+    read.refuse(path, refusedName(name) ?? refuse(name, text) ?? lostText(content, path));
+    return [name, text];
   });
   return Object.fromEntries(variables);
 }
 
 function refusedName(name: string): Fault | undefined {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
-    ? undefined
-    : { sentence: "is not a variable's name.", fix: "Rename it." };
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return { sentence: "is not a variable's name.", fix: "Rename it." };
+  return /^(true|false|NaN)$/.test(name)
+    ? { sentence: "is a name that YAML has read as a value, TRUE for one, it should be another.", fix: "Rename it." }
+    : undefined;
 }
+
+/**
+ * Whether a value is not the text that was typed. YAML reads +15550100199, 0x1F, 0755, 1_000, 1.10 and True as numbers and
+ * booleans, the engine hands on what was read, and no number shows which of its spellings it had: so none is taken, the
+ * harmless ones neither. `pulumi config set --path` types values too, unless they are secret.
+ */
+function lostText(content: unknown, path: string): Fault | undefined {
+  const kind = kindOf(content);
+  if (kind === undefined) return undefined;
+  return {
+    sentence: `is not text, it should be: it was read as ${kind}, and how it was typed is lost.`,
+    fix: `Put it in quotes in ${stackFile()}, or set it with: pulumi config set --path --type string ${path} -- VALUE`,
+  };
+}
+
+function kindOf(content: unknown): string | undefined {
+  switch (typeof content) {
+    case "string":
+      return GO_TIME.test(content) ? "a date" : undefined;
+    case "number":
+      return "a number";
+    case "boolean":
+      return "a boolean";
+    default:
+      return content === null ? "nothing" : Array.isArray(content) ? "a list" : "a map";
+  }
+}
+
+/** How the engine writes what YAML has read as a date: 2026-07-01 arrives as `2026-07-01 00:00:00 +0000 UTC`. */
+const GO_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \S+$/;
 
 /** Facts: the backend's source. */
 function refusedFunctionVariable(name: string, value: string): Fault | undefined {

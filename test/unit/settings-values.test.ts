@@ -5,8 +5,59 @@ import { parse } from "yaml";
 
 import { mistakesOf, mockEngine } from "./program.ts";
 
+const ADD = "--path --type string functionEnvironment.NAME -- VALUE";
+
 beforeEach(async () => {
   await mockEngine();
+});
+
+describe("a variable", () => {
+  // As the engine hands over what it has read of: +15550100199, 0x1F, 0755, 1_000, 1e3, .5, 1.0, 12345678901234567890,
+  // True, ~, 2026-07-01, 2026-07-01T03:04:05.678+02:00.
+  it.each([
+    [15550100199, "a number"],
+    [31, "a number"],
+    [493, "a number"],
+    [1000, "a number"],
+    [0.5, "a number"],
+    [1, "a number"],
+    [12345678901234567000, "a number"],
+    [0, "a number"],
+    [true, "a boolean"],
+    [false, "a boolean"],
+    [null, "nothing"],
+    ["2026-07-01 00:00:00 +0000 UTC", "a date"],
+    ["2026-07-01 03:04:05.678 +0200 +0200", "a date"],
+    [["s3cret"], "a list"],
+    [{ s3cret: 1 }, "a map"],
+  ])("that YAML has read as %j is refused by name, without being shown", (value, kind) => {
+    for (const key of ["functionEnvironment", "backendEnvironment"]) {
+      expect(mistakesOf({ [key]: { NAME: value, OTHER: "1" } })).toEqual([
+        `convex-droplet:${key}.NAME: is not text, it should be: it was read as ${kind}, and how it was typed is lost. ` +
+          `Put it in quotes in Pulumi.test.yaml, or set it with: pulumi config set ${ADD.replace("functionEnvironment", key)}`,
+      ]);
+    }
+  });
+
+  it("that is text is taken as it stands, whatever it looks like", () => {
+    const texts = ["+15550100199", "0x1F", "0755", "1_000", "1e3", ".5", "1.0", "yes", "off", "~", "null", "true", ""];
+    const dates = ["2026-07-01", "2026-07-01T03:04:05Z", "2026-07-01 03:04:05"];
+    const variables = Object.fromEntries(
+      [...texts, ...dates, "12:30:45", " x "].map((text, index) => [`V${index}`, text]),
+    );
+    expect(mistakesOf({ functionEnvironment: variables, backendEnvironment: variables })).toEqual([]);
+  });
+
+  it.each(["true", "false", "NaN", "<nil>", "31", "2026-07-01 00:00:00 +0000 UTC"])(
+    "whose name YAML may have read as a value is refused: %s",
+    (name) => {
+      expect(mistakesOf({ functionEnvironment: { [name]: "s3cret" } })).toEqual([
+        expect.stringMatching(
+          /^convex-droplet:functionEnvironment\..*: is (not a variable's )?name.* Rename it\.$|read as a value/,
+        ),
+      ]);
+    },
+  );
 });
 
 describe("a key", () => {
