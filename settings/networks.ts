@@ -1,31 +1,59 @@
-import { isIPv4, isIPv6 } from "node:net";
+import { isIP } from "node:net";
+
+// Knows the network of an IPv6 address, which Node's own `net` does not tell.
+import ipaddr from "ipaddr.js";
 
 import { setWith } from "./reader.ts";
 import type { Fault, Reader } from "./reader.ts";
 
+const EXAMPLE = "203.0.113.0/24";
+
 /**
- * A list of networks.
+ * A list of networks, each as a firewall takes it: the length of a prefix, and nothing set behind that.
  *
  * @param emptyMeans  what is wrong with an empty list, where that is a mistake
  */
 export function readNetworks(read: Reader, key: string, emptyMeans?: string): string[] {
-  const networks = read.list(
-    key,
-    networkFault,
-    "networks such as 203.0.113.0/24",
-    setWith(`${key}[0]`, "203.0.113.0/24"),
-  );
-  if (networks?.length === 0 && emptyMeans !== undefined) {
-    read.refuse(key, { sentence: `is empty, ${emptyMeans}.`, fix: setWith(`${key}[0]`, "203.0.113.0/24") });
+  const example = setWith(`${key}[0]`, EXAMPLE);
+  const networks = read.list(key, networkFault, `networks such as ${EXAMPLE}`, example);
+  if (networks === undefined) return [];
+  if (networks.length === 0) {
+    if (emptyMeans !== undefined) read.refuse(key, { sentence: `is empty, ${emptyMeans}.`, fix: example });
+  } else if (networks.every((network) => network.includes(":"))) {
+    read.refuse(key, {
+      sentence: "has no IPv4 network, it should have one: a droplet has no IPv6 address that these could reach.",
+      fix: setWith(`${key}[${networks.length}]`, EXAMPLE),
+    });
   }
-  return networks ?? [];
+  return networks;
 }
 
+/** What is wrong with a network. Node looks at the address first: ipaddr.js takes 010.0.0.0 for 8.0.0.0. */
 function networkFault(text: string): Fault | undefined {
-  const [address = "", prefix = "", ...rest] = text.split("/");
-  const isNumber = rest.length === 0 && /^\d{1,3}$/.test(prefix);
-  const isNetwork = (isIPv4(address) && Number(prefix) <= 32) || (isIPv6(address) && Number(prefix) <= 128);
-  return isNumber && isNetwork
-    ? undefined
-    : { sentence: `"${text}" is not valid, it should be a network such as 203.0.113.0/24.`, value: "203.0.113.0/24" };
+  const [, address = "", length] = /^([^/%]*)(?:\/(\d+))?$/.exec(text) ?? [];
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  const prefix = Number(length ?? 0);
+  if (prefix > bits) {
+    return { sentence: `"${text}" is not valid, it should be a network such as ${EXAMPLE}.`, value: EXAMPLE };
+  }
+  const single = `${address}/${bits}`;
+  if (length === undefined) {
+    return { sentence: `"${text}" is not valid, it should be ${single} for the one address.`, value: single };
+  }
+  const network = networkOf(address, prefix);
+  if (network.toString() !== ipaddr.parse(address).toString()) {
+    const whole = `${network.toString()}/${prefix}`;
+    return {
+      sentence: `"${text}" has bits set behind its prefix, it should be ${whole}, or ${single} for the one address.`,
+      // Behind an IPv6 address, 32 is a habit from IPv4: the network would be a provider's whole one.
+      value: bits === 128 && prefix === 32 ? single : whole,
+    };
+  }
+  const plain = `${address}/${prefix}`;
+  return plain === text ? undefined : { sentence: `"${text}" is not valid, it should be ${plain}.`, value: plain };
+}
+
+function networkOf(address: string, prefix: number) {
+  const { IPv4, IPv6 } = ipaddr;
+  return (isIP(address) === 4 ? IPv4 : IPv6).networkAddressFromCIDR(`${address}/${prefix}`);
 }
