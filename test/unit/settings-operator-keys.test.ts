@@ -1,0 +1,89 @@
+import ssh2 from "ssh2";
+import { beforeEach, describe, expect, it } from "vitest";
+
+import { mistakesOf, mockEngine } from "./program.ts";
+
+const { generateKeyPairSync } = ssh2.utils;
+const pair = generateKeyPairSync("ed25519", { comment: "me@laptop" });
+const key = pair.public.trim();
+const blob = key.split(" ")[1] ?? "";
+const rsa = generateKeyPairSync("rsa", { bits: 2048 }).public.trim();
+const nistp256 = generateKeyPairSync("ecdsa", { bits: 256 }).public.trim();
+
+/** A key of a type, of what its blob says behind the type. */
+function keyOf(type: string, ...fields: (string | Buffer)[]): string {
+  const parts = [type, ...fields].flatMap((field) => {
+    const bytes = Buffer.from(field);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    return [length, bytes];
+  });
+  return `${type} ${Buffer.concat(parts).toString("base64")}`;
+}
+
+const of = (bytes: number) => Buffer.alloc(bytes, 7);
+
+beforeEach(async () => {
+  await mockEngine();
+});
+
+describe("an operator's key", () => {
+  it.each([
+    ["of Ed25519", key],
+    ["without a comment", `ssh-ed25519 ${blob}`],
+    ["with a comment of several words", `ssh-ed25519 ${blob} me on my laptop`],
+    ["of RSA", rsa],
+    ["of ECDSA, 256 bits", nistp256],
+    ["of ECDSA, 384 bits", generateKeyPairSync("ecdsa", { bits: 384 }).public.trim()],
+    ["of ECDSA, 521 bits", generateKeyPairSync("ecdsa", { bits: 521 }).public.trim()],
+    ["on a security token", keyOf("sk-ssh-ed25519@openssh.com", of(32), "ssh:")],
+    ["on an older security token", keyOf("sk-ecdsa-sha2-nistp256@openssh.com", "nistp256", of(65), "ssh:")],
+  ])("is taken: %s", (_, entry) => {
+    expect(mistakesOf({ operatorKeys: [entry] })).toEqual([]);
+  });
+
+  it.each([
+    ["cut off", `ssh-ed25519 ${blob.slice(0, -8)}`, '"ssh-ed25519 …" is cut off, changed or of another type'],
+    ["cut off by a letter", `ssh-ed25519 ${blob.slice(0, -1)}`, '"ssh-ed25519 …" is cut off'],
+    ["of RSA, cut off", rsa.slice(0, -41), '"ssh-rsa …" is cut off'],
+    ["of RSA, without its padding", rsa.replace(/=+$/, "").slice(0, -1), '"ssh-rsa …" is cut off'],
+    [
+      "longer than a key",
+      `ssh-ed25519 ${Buffer.concat([Buffer.from(blob, "base64"), of(3)]).toString("base64")}`,
+      "is cut off",
+    ],
+    ["with something behind its fields", keyOf("ssh-ed25519", of(32), "more"), "is cut off"],
+    ["broken by a blank", `ssh-ed25519 ${blob.slice(0, 30)} ${blob.slice(30)}`, "is cut off"],
+    ["with a letter that is no base64", `ssh-ed25519 ${blob.slice(0, 30)}!${blob.slice(30)}`, "is cut off"],
+    ["of another type than it says", `ssh-rsa ${blob}`, '"ssh-rsa …" is cut off, changed or of another type'],
+    ["of another curve than it says", nistp256.replace("nistp256", "nistp384"), "or of another type"],
+    ["of RSA that is too short", keyOf("ssh-rsa", of(3), of(97)), "is cut off"],
+    ["on a token, cut off", keyOf("sk-ssh-ed25519@openssh.com", of(32)), "is cut off"],
+    ["of DSA", keyOf("ssh-dss", of(129), of(21), of(128), of(128)), "is a DSA key, which sshd takes no more"],
+    ["two in one", `${key} ${rsa}`, "is two keys"],
+    ["two on two lines", `${key}\n${rsa}`, "is more than one line"],
+    ["with a line end", `${key}\n`, "is more than one line"],
+    ["with options in front", `no-pty,from="203.0.113.7" ${key}`, "has options in front of the key"],
+    ["a certificate", keyOf("ssh-ed25519-cert-v01@openssh.com", of(32)), "is not valid"],
+    ["without a type", blob, "is not valid"],
+    ["nothing", "", '"" is not valid'],
+  ])("is refused, and not shown: %s", (_, entry, sentence) => {
+    const found = mistakesOf({ operatorKeys: [key, entry] });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(/^convex-droplet:operatorKeys\[1\]: /);
+    expect(found[0]).toContain(sentence);
+    expect(found[0]).toContain("Set it with: pulumi config set --path 'operatorKeys[1]' < ~/.ssh/id_ed25519.pub");
+    for (const word of entry.split(/\s+/).filter((part) => part.length > 40)) expect(found[0]).not.toContain(word);
+  });
+
+  it("is not the private one, whole or in lines", () => {
+    const lines = pair.private.trim().split("\n");
+    const [whole = ""] = mistakesOf({ operatorKeys: [pair.private] });
+    expect(whole).toMatch(
+      /^convex-droplet:operatorKeys\[0\]: is a private key, it should be the public one, from the file that ends in \.pub\. /,
+    );
+    const all = [whole, ...mistakesOf({ operatorKeys: lines })].join("\n");
+    for (const line of lines.filter((text) => text.length > 8 && !text.startsWith("-----")))
+      expect(all).not.toContain(line);
+  });
+});
