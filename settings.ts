@@ -5,7 +5,7 @@ import { imageFault, unpairedImages } from "./settings/images.ts";
 import { readNetworks } from "./settings/networks.ts";
 import { readOperatorKeys } from "./settings/operator-keys.ts";
 import { readOrigins } from "./settings/origins.ts";
-import { readPorts } from "./settings/ports.ts";
+import { readPorts, readTunnelPort } from "./settings/ports.ts";
 import { matches, Reader } from "./settings/reader.ts";
 import type { Fault } from "./settings/reader.ts";
 
@@ -85,7 +85,7 @@ export function loadSettings(): Settings {
     backendEnvironment: readBackendEnvironment(read, "backendEnvironment"),
     functionEnvironment: mapValues(functionEnvironment, (value) => pulumi.secret(value)),
     authKeys: read.flag("authKeys"),
-    tunnelPort: read.integer("tunnelPort", 0, 65535),
+    tunnelPort: readTunnelPort(read, "tunnelPort"),
   };
 
   read.refuse("dashboardImage", unpairedImages(settings.backendImage, settings.dashboardImage));

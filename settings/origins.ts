@@ -1,34 +1,54 @@
-import type { Fault, Reader } from "./reader.ts";
+import type { Reader } from "./reader.ts";
 
-/** The two URLs under which clients reach the backend; undefined for one that is to be derived. */
+/**
+ * The two URLs under which clients reach the backend: scheme, host and port, nothing behind, as Convex joins paths to them.
+ * It tells its two sides apart by them, so they differ, and so does what is proposed for one from the other.
+ *
+ * @returns undefined for one that is to be derived
+ */
 export function readOrigins(read: Reader): { cloudOrigin: string | undefined; siteOrigin: string | undefined } {
-  const [cloud, site] = [
-    read.text("cloudOrigin", (text) => originFault(text, "https://api.example.com")),
-    read.text("siteOrigin", (text) => originFault(text, "https://site.example.com")),
-  ];
-  if (cloud !== "" && cloud === site) {
-    read.refuse("siteOrigin", {
-      sentence: `${site} equals cloudOrigin, it should be a host or port of its own, or HTTP actions and sign-in break.`,
-      value: "https://site.example.com",
-    });
-  }
+  const cloud = read.raw("cloudOrigin");
+  const site = read.raw("siteOrigin");
+
+  const cloudFault = originFault(cloud);
+  const cloudFixed = other([originOf(cloud), "https://api.example.com", "https://cloud.example.com"], [site]);
+  if (cloudFault !== undefined) read.refuse("cloudOrigin", { sentence: cloudFault, value: cloudFixed });
+
+  const isTaken = site !== "" && originOf(site) !== undefined && originOf(site) === originOf(cloud);
+  const siteFault = isTaken
+    ? `${shown(site)} equals cloudOrigin, it should be a host or port of its own, or HTTP actions and sign-in break.`
+    : originFault(site);
+  const siteFixed = other(
+    [originOf(site), "https://site.example.com", "https://actions.example.com"],
+    [cloud, originOf(cloud), cloudFixed],
+  );
+  if (siteFault !== undefined) read.refuse("siteOrigin", { sentence: siteFault, value: siteFixed });
+
   return { cloudOrigin: cloud === "" ? undefined : cloud, siteOrigin: site === "" ? undefined : site };
 }
 
-/** An origin: scheme and host, nothing behind. Convex joins paths to it, so a slash at the end doubles. */
-function originFault(text: string, example: string): Fault | undefined {
-  if (text === "") return undefined;
+function originFault(text: string): string | undefined {
+  const origin = originOf(text);
+  if (text === "" || text === origin) return undefined;
+  if (origin === undefined)
+    return `"${shown(text)}" is not a URL, it should start with https:// or http://, and a host behind.`;
+  if (text === `${origin}/`) return `${text} ends with a slash, it should end with the host or port.`;
+  return `${shown(text)} is more than scheme, host and port, it should be ${origin}.`;
+}
+
+/** Scheme, host and port as browsers write them; undefined where they would not open it. */
+function originOf(text: string): string | undefined {
   const url = URL.parse(text);
-  if (url === null || !/^https?:$/.test(url.protocol)) {
-    return { sentence: `"${text}" is not a URL, it should start with https:// or http://.`, value: example };
-  }
-  if (text.endsWith("/")) {
-    return {
-      sentence: `${text} ends with a slash, it should end with the host or port.`,
-      value: text.replace(/\/+$/, ""),
-    };
-  }
-  return text === url.origin
-    ? undefined
-    : { sentence: `${text} is more than scheme, host and port, it should be ${url.origin}.`, value: url.origin };
+  const isReachable = url !== null && /^https?:$/.test(url.protocol) && /^([\w.-]+|\[[\da-f:]+\])$/.test(url.hostname);
+  return isReachable && url.port !== "0" ? url.origin : undefined;
+}
+
+/** A URL without the name and password that may be in it. */
+function shown(text: string): string {
+  return text.replace(/\/\/[^/]*@/, "//…@");
+}
+
+/** The first candidate that is none of those that are taken. */
+function other(candidates: (string | undefined)[], taken: (string | undefined)[]): string {
+  return candidates.find((candidate) => candidate !== undefined && !taken.includes(candidate)) ?? "";
 }

@@ -1,17 +1,42 @@
+import { integerFault } from "./reader.ts";
 import type { Reader } from "./reader.ts";
 
-/** The droplet's ports, each one's own. */
+const MIN = 1024;
+const MAX = 65535;
+const POSTGRES = 5432;
+
+/** The droplet's ports, each one's own. What is proposed for one is not proposed for another. */
 export function readPorts<Key extends string>(read: Reader, keys: Key[]): Record<Key, number> {
-  const ports = keys.map((key) => read.integer(key, 1024, 65535));
+  const texts = keys.map((key) => read.raw(key));
+  const taken = new Set([POSTGRES, ...texts.map(Number)]);
   keys.forEach((key, index) => {
-    const port = ports[index] ?? 0;
-    const twin = keys[ports.indexOf(port)];
-    if (twin !== undefined && twin !== key) {
-      const sentence = `${port} is ${twin} too, it should be a port of its own.`;
-      read.refuse(key, { sentence, value: String(port + 10) });
-    } else if (port === 5432) {
-      read.refuse(key, { sentence: "5432 is PostgreSQL's, it should be another port.", value: "3210" });
-    }
+    const text = texts[index] ?? "";
+    const sentence = integerFault(text, MIN, MAX)?.sentence ?? sharedPort(text, keys[texts.indexOf(text)] ?? key, key);
+    if (sentence === undefined) return;
+    const free = freePort(Number(text), taken);
+    taken.add(free);
+    read.refuse(key, { sentence, value: String(free) });
   });
-  return Object.fromEntries(keys.map((key, index) => [key, ports[index]])) as Record<Key, number>;
+  return Object.fromEntries(keys.map((key, index) => [key, Number(texts[index])])) as Record<Key, number>;
+}
+
+/** A port on the computer of whoever runs Pulumi, which keeps the low ones for itself; 0 is none. */
+export function readTunnelPort(read: Reader, key: string): number {
+  const port = read.integer(key, 0, MAX);
+  if (port > 0 && port < MIN) {
+    read.refuse(key, { sentence: `${port} is below ${MIN}, it should be 0 or one from ${MIN} to ${MAX}.`, value: "0" });
+  }
+  return port;
+}
+
+function sharedPort(text: string, owner: string, key: string): string | undefined {
+  if (owner !== key) return `${text} is ${owner} too, it should be a port of its own.`;
+  return Number(text) === POSTGRES ? `${text} is PostgreSQL's, it should be another port.` : undefined;
+}
+
+/** The next port that is not taken; the first ones again behind the last. */
+function freePort(wanted: number, taken: Set<number>): number {
+  let port = wanted >= MIN && wanted <= MAX ? wanted : MIN;
+  while (taken.has(port)) port = port === MAX ? MIN : port + 1;
+  return port;
 }
