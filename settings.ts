@@ -58,9 +58,10 @@ export function loadSettings(): Settings {
   const settings: Settings = {
     region: read.text("region", matches(/^[a-z]{3}\d$/, "a region slug such as nyc3", "nyc3")),
     size: read.text("size", matches(/^[a-z0-9-]+$/, "a droplet size slug such as s-2vcpu-4gb", "s-2vcpu-4gb")),
+    // The systems that the machine's scripts know. What else is in an image of one's own they do not.
     image: read.text(
       "image",
-      matches(/^(debian|ubuntu)-[a-z0-9-]+$/, "a Debian or Ubuntu image slug", "debian-13-x64"),
+      matches(/^(debian-13|ubuntu-24-04)-x64$/, "debian-13-x64 or ubuntu-24-04-x64", "debian-13-x64"),
     ),
     volumeSizeGb: read.integer("volumeSizeGb", 100, 16384),
     protectData: read.flag("protectData"),
@@ -77,7 +78,7 @@ export function loadSettings(): Settings {
     backendImage: read.text("backendImage", imageFault),
     dashboardImage: read.text("dashboardImage", imageFault),
     ...readPorts(read, ["apiPort", "sitePort", "dashboardPort"]),
-    logLevel: read.text("logLevel", matches(/^[a-z0-9_:=,-]+$/, "a RUST_LOG filter such as info or debug", "info")),
+    logLevel: read.text("logLevel", logLevelFault),
     documentRetentionSeconds: read.integer("documentRetentionSeconds", 3600, 31_536_000),
     telemetry: read.flag("telemetry"),
     redactClientLogs: read.flag("redactClientLogs"),
@@ -165,6 +166,16 @@ function instanceNameFault(text: string): Fault | undefined {
     value,
   )(text);
 }
+
+/** The backend takes a word that is no level for a module's name, and logs nothing but what comes from there. */
+const logLevelFault = (() => {
+  const directive = String.raw`(?:[A-Za-z_][\w-]*(?:::[A-Za-z_]\w*)*=)?(?:off|error|warn|info|debug|trace)`;
+  return matches(
+    new RegExp(`^${directive}(?:,${directive})*$`),
+    "a level (off, error, warn, info, debug, trace), or a RUST_LOG filter of levels such as info,database=debug",
+    "info",
+  );
+})();
 
 /** The provider would say "Unable to authenticate you" and no more. */
 function missingToken(): string[] {

@@ -1,13 +1,17 @@
 import type { Fault } from "./reader.ts";
 
-/** `repository@sha256:…`, with or without a tag between; the digest decides. */
-const PINNED = /^[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}$/;
+const HOST = String.raw`[a-zA-Z\d](?:[a-zA-Z\d.-]*[a-zA-Z\d])?(?::\d+)?`;
+const PART = String.raw`[a-z\d]+(?:(?:\.|_|__|-+)[a-z\d]+)*`;
+const TAGGED = String.raw`(?:${HOST}/)?${PART}(?:/${PART})*(?::\w[\w.-]{0,127})?`;
+
+/** `repository@sha256:…`, with or without a tag between, as Docker reads it; the digest decides. */
+const PINNED = new RegExp(`^${TAGGED}@sha256:[a-f\\d]{64}$`);
+const MOVING = new RegExp(`^${TAGGED}$`);
 
 /** What is wrong with a container image: one that is not pinned may be another tomorrow. */
 export function imageFault(text: string, path: string): Fault | undefined {
   if (PINNED.test(text)) return undefined;
-  const is =
-    text.endsWith(":latest") || !text.includes("@") ? "may be another image tomorrow" : "is not an image reference";
+  const is = MOVING.test(text) ? "may be another image tomorrow" : "is not an image reference";
   return {
     sentence: `"${text}" ${is}, it should be pinned as repository@sha256:<64 hexadecimal digits>.`,
     fix: `Take the program's own with: pulumi config rm ${path}`,

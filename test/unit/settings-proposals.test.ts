@@ -24,7 +24,7 @@ const CLOUD = "https://convex.example.com";
 const [API, SITE] = ["https://api.example.com", "https://site.example.com"];
 
 it.each<Record<string, unknown>>([
-  { region: "New York", size: "", image: "fedora-42", instanceName: "template1", logLevel: "LOUD" },
+  { region: "New York", size: "", image: "debian-11-x64", instanceName: "template1", logLevel: "verbose" },
   {
     volumeSizeGb: 80,
     bootTimeoutSeconds: 5000,

@@ -147,3 +147,61 @@ describe("a value of the wrong type", () => {
     },
   );
 });
+
+describe("an image of the droplet", () => {
+  it("is one that the machine's scripts know", () => {
+    expect(mistakesOf({ image: "debian-13-x64" })).toEqual([]);
+    expect(mistakesOf({ image: "ubuntu-24-04-x64" })).toEqual([]);
+  });
+
+  it.each([
+    "debian-11-x64",
+    "debian-12-x64",
+    "debian-130-x64",
+    "ubuntu-22-04-x64",
+    "ubuntu-24-10-x64",
+    "ubuntu-24-04",
+    "155133621",
+  ])("is no other: %s", (image) => {
+    expect(mistakesOf({ image })).toEqual([
+      `convex-droplet:image: "${image}" is not valid, it should be debian-13-x64 or ubuntu-24-04-x64. Set it with: pulumi config set image debian-13-x64`,
+    ]);
+  });
+});
+
+describe("an image of a container", () => {
+  const digest = `@sha256:${"a".repeat(64)}`;
+
+  it.each([
+    "convex-backend",
+    "ghcr.io/get-convex/backend:V1.2",
+    "127.0.0.1:5000/a/b-c__d.e",
+    "Registry.example.com:5000/x",
+  ])("is pinned: %s", (name) => {
+    expect(mistakesOf({ backendImage: name + digest })).toEqual([]);
+    expect(mistakesOf({ backendImage: name })).toEqual([
+      expect.stringContaining(`"${name}" may be another image tomorrow`),
+    ]);
+  });
+
+  it.each(["a//b", "a/", "a:::b", "a:x:y", "a..b", "-a", "a_-b", "A/B", ""])("is a reference: %j", (name) => {
+    expect(mistakesOf({ backendImage: name + digest })).toEqual([
+      expect.stringMatching(/is not an image reference.* Take the program's own with: pulumi config rm backendImage$/),
+    ]);
+  });
+});
+
+describe("a log level", () => {
+  it.each(["info", "off", "warn,database=debug", "common::errors=trace,info"])("is taken: %s", (logLevel) => {
+    expect(mistakesOf({ logLevel })).toEqual([]);
+  });
+
+  it.each(["verbose", "infoo", "info,", ",", "=", "database", "database=loud", "a=b=debug", "INFO", ""])(
+    "is refused: %j",
+    (logLevel) => {
+      expect(mistakesOf({ logLevel })).toEqual([
+        expect.stringContaining(`"${logLevel}" is not valid, it should be a level`),
+      ]);
+    },
+  );
+});
