@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
@@ -26,6 +26,32 @@ describe("the README", () => {
     const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
     const quoted = [...readme.matchAll(/npm run (?:--silent )?([\w:]+)/g)].map(([, name]) => name ?? "");
     expect(quoted.filter((name) => !(name in scripts))).toEqual([]);
+  });
+});
+
+describe("the documents", () => {
+  const commands = ["README.md", ...globSync("docs/*.md"), ...globSync("Pulumi.*.yaml")].flatMap((file) =>
+    [...readFileSync(file, "utf8").matchAll(/pulumi config set [^`\n]*/g)].map(([command]) => command),
+  );
+
+  it("give secrets by prompt or from a file, since a command line is remembered and takes a PEM's dashes for flags", () => {
+    const secret = commands.filter((command) => command.includes("--secret"));
+    expect(secret).not.toEqual([]);
+    const afterKey = (command: string) => command.split(/ && | --stack | < /)[0];
+    expect(
+      secret.filter((command) => !/^pulumi config set (--path )?--secret [\w:.]+$/.test(afterKey(command) ?? "")),
+    ).toEqual([]);
+  });
+
+  it("set no variable in a form that loses its text", () => {
+    const variables = commands.filter((command) => /Environment\./.test(command));
+    expect(variables.filter((command) => !/--secret|--type string/.test(command))).toEqual([]);
+  });
+
+  it("ask for this computer's IPv4 address, which is what /32 is for", () => {
+    const asked = commands.filter((command) => command.includes("curl"));
+    expect(asked).not.toEqual([]);
+    expect(asked.filter((command) => !/curl -4 .*\)\/32"$/.test(command))).toEqual([]);
   });
 });
 
