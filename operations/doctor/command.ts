@@ -9,7 +9,8 @@ const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FO
 Where something does not work: examines the way from the droplet to a call of a function, says what ails, why, and what
 cures it. Changes nothing.
 
-  --app      an app's folder: whether the Convex CLI in it would reach this stack and be let in
+  --app      an app's folder, in a monorepo the one of the functions: whether the Convex CLI in it would reach this
+             stack and be let in, the app itself calls this stack, and signing in can work
   --format   text (default) or json
 
 Exit code: 0 all is well, 2 something ails, 1 it could not be found out.

@@ -2,19 +2,14 @@ import { isDeepStrictEqual } from "node:util";
 
 import { parse } from "dotenv";
 
+import { ASSIGNMENT } from "../../examples/app-repo/scripts/target/environment.ts";
+
 /** What a merge did, by the names of variables; what is in none of the lists was as it should be. */
 export interface Merge {
   text: string;
   added: string[];
   changed: string[];
 }
-
-/**
- * One assignment of an environment file as dotenv reads it, values over several lines included, so that a line inside of
- * somebody's value is not taken for one. Groups: the name, the sign, the value with the blanks around it.
- */
-const ASSIGNMENT =
-  /^\s*(?:export\s+)?([\w.-]+)(\s*=\s*?|:\s+?)(\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+)?\s*(?:#.*)?$/gm;
 
 /**
  * Sets variables in the text of an environment file. Only the values of variables that differ are touched, wherever they

@@ -18,7 +18,8 @@ beforeAll(async () => {
   expect(await cloud.up(STACK)).toMatchObject({ exitCode: 0 });
   app = await mkdtemp(path.join(tmpdir(), "convex-droplet-app-"));
   await mkdir(path.join(app, "node_modules/convex"), { recursive: true });
-  await writeFile(path.join(app, "package.json"), "{}");
+  await writeFile(path.join(app, "package.json"), '{"dependencies":{"convex":"1.48.0","@convex-dev/auth":"0.0.90"}}');
+  await mkdir(path.join(app, "convex"));
   await release("1.48.0");
 });
 
@@ -222,7 +223,6 @@ describe("the doctor, of an app", () => {
 
     await environment({ CONVEX_SELF_HOSTED_URL: backendUrl, CONVEX_SELF_HOSTED_ADMIN_KEY: adminKey });
     expect(await examineApp()).toEqual({ text: "", exitCode: 0 });
-    await mkdir(path.join(app, "convex"));
     await writeFile(path.join(app, "convex/auth.config.ts"), "export default {};");
     expect((await examineApp()).text).toMatch(/no JWT_PRIVATE_KEY and no JWKS[^]*authKeys true/);
     await release("1.26.1");

@@ -18,19 +18,27 @@ let app: string;
 beforeEach(async () => {
   app = await mkdtemp(path.join(tmpdir(), "app-repo-"));
   onTestFinished(() => rm(app, { recursive: true }));
+  await put("package.json", '{"dependencies":{"convex":"1.48.0"}}');
+  await put("convex/messages.ts");
   await install("1.48.0");
 });
 
+async function put(file: string, text = ""): Promise<void> {
+  await mkdir(path.dirname(path.join(app, file)), { recursive: true });
+  await writeFile(path.join(app, file), text);
+}
+
 async function install(version: string): Promise<void> {
-  const folder = path.join(app, "node_modules/convex");
-  await mkdir(folder, { recursive: true });
-  await writeFile(path.join(folder, "package.json"), JSON.stringify({ version }));
+  await put("node_modules/convex/package.json", JSON.stringify({ version }));
 }
 
 /** The lines of mistakes, and whether a deploy may go on. */
-async function check(env: Record<string, string>): Promise<{ exitCode: number | undefined; mistakes: string[] }> {
-  const { exitCode, stderr } = await execa("node", [SCRIPT], {
-    cwd: app,
+async function check(
+  env: Record<string, string>,
+  folder = "",
+): Promise<{ exitCode: number | undefined; mistakes: string[] }> {
+  const { exitCode, stderr } = await execa(process.execPath, [SCRIPT], {
+    cwd: path.join(app, folder),
     env: { PATH: process.env["PATH"], ...env },
     extendEnv: false,
     reject: false,
@@ -72,11 +80,13 @@ describe("the check before the example app's deploy", () => {
     async (name) => {
       const refused = (source: string) => ({
         exitCode: 1,
-        mistakes: [`${name}: is set in ${source}, it should not be: it means Convex's own cloud. Remove it there.`],
+        mistakes: [expect.stringContaining(`${name}: is set in ${source}, it should not be: `) as string],
       });
-      expect(await check({ ...TARGET, [name]: "prod:happy-otter-123|secret" })).toEqual(refused("the environment"));
-      await writeFile(path.join(app, ".env"), `${name}=dev:happy-otter-123\n`);
-      expect(await check(TARGET)).toEqual(refused(".env"));
+      expect(await check({ ...TARGET, [name]: "prod:happy-otter-123|secret" })).toEqual(
+        refused("the shell's environment"),
+      );
+      await put(".env", `# ours\n${name}=dev:happy-otter-123\n`);
+      expect(await check(TARGET)).toEqual(refused(".env:2"));
       expect(await check({ ...TARGET, [name]: "" })).toEqual({ exitCode: 0, mistakes: [] });
     },
   );
@@ -86,7 +96,7 @@ describe("the check before the example app's deploy", () => {
     expect(await check({})).toEqual({
       exitCode: 1,
       mistakes: [
-        "node_modules/convex/package.json: is missing, it should be there. Install it with: npm ci",
+        "convex: is installed neither here nor in a folder above, it should be. Run: npm install",
         `${URL_VARIABLE}: is not set, it should be the platform's backendUrl. ${WRITE_ENV}`,
         `${KEY_VARIABLE}: is not set, it should be the platform's adminKey. ${WRITE_ENV}`,
       ],
@@ -95,9 +105,162 @@ describe("the check before the example app's deploy", () => {
     expect(await check({ [URL_VARIABLE]: "https://api.example.com/", [KEY_VARIABLE]: "01abcdef" })).toEqual({
       exitCode: 1,
       mistakes: [
-        `${URL_VARIABLE}: is https://api.example.com/, it should be scheme, host and port alone, such as https://api.example.com. ${WRITE_ENV}`,
-        `${KEY_VARIABLE}: is not a whole key, it should be the instance's name, a | and hexadecimal digits. ${WRITE_ENV}`,
+        `${URL_VARIABLE}: is https://api.example.com/ in the shell's environment, it should be scheme, host and port alone, such as https://api.example.com. Run: unset ${URL_VARIABLE}`,
+        `${KEY_VARIABLE}: is not a whole key in the shell's environment, it should be the instance's name, a | and hexadecimal digits. Run: unset ${KEY_VARIABLE}`,
       ],
     });
+  });
+});
+
+describe("the check, of where an app is", () => {
+  it("takes the CLI of a hoisted monorepo for installed, in the release that is there", async () => {
+    await put("packages/backend/package.json", '{"devDependencies":{"convex":"*"}}');
+    await put("packages/backend/convex/messages.ts");
+    expect(await check(TARGET, "packages/backend")).toEqual({ exitCode: 0, mistakes: [] });
+    await install("1.31.7");
+    await put("pnpm-lock.yaml");
+    const { mistakes } = await check(TARGET, "packages/backend");
+    expect(mistakes).toHaveLength(1);
+    expect(mistakes[0]).toMatch(/^convex: 1.31.7 is broken .* Run: pnpm add --save-exact convex@1.48.0$/);
+  });
+
+  it("refuses a root without Convex, and names the folder that has it", async () => {
+    await rm(path.join(app, "convex"), { recursive: true });
+    await put("package.json", '{"workspaces":["packages/*"]}');
+    await put("packages/web/package.json", '{"dependencies":{"convex":"*"}}');
+    await put("packages/backend/package.json", '{"dependencies":{"convex":"*"}}');
+    await put("packages/backend/convex.json", '{"functions":"src/functions/"}');
+    await put("packages/backend/src/functions/messages.ts");
+    expect(await check({})).toEqual({
+      exitCode: 1,
+      mistakes: [
+        "package.json: does not list convex, it should be the package that the functions belong to. Deploy from where they are: packages/backend",
+      ],
+    });
+    expect(await check(TARGET, "packages/backend")).toEqual({ exitCode: 0, mistakes: [] });
+    expect((await check(TARGET, "packages/web")).mistakes).toEqual([
+      'convex: is missing, it should hold the functions: without it a deploy takes away those that are there. Name their folder in convex.json: {"functions":"FOLDER"}',
+    ]);
+  });
+
+  it("looks for functions where Create React App wants them", async () => {
+    await put("package.json", '{"dependencies":{"convex":"*","react-scripts":"5.0.1"}}');
+    expect((await check(TARGET)).mistakes).toHaveLength(1);
+    await put("src/convex/messages.ts");
+    expect((await check(TARGET)).exitCode).toBe(0);
+  });
+
+  it.each([
+    ["package-lock.json", "npm ci"],
+    ["yarn.lock", "yarn install"],
+    ["bun.lock", "bun install"],
+  ])("installs as %s says: %s", async (lockfile, command) => {
+    await rm(path.join(app, "node_modules"), { recursive: true });
+    await put(lockfile);
+    expect((await check(TARGET)).mistakes[0]).toMatch(new RegExp(`Run: ${command}$`));
+  });
+});
+
+describe("the check, of which value wins", () => {
+  const KEY = TARGET[KEY_VARIABLE];
+
+  it.each([
+    [
+      "a stale .env.local",
+      { ".env.local": `\n${URL_VARIABLE}=http://old:3210/\n` },
+      {},
+      /is http:\/\/old:3210\/ in .env.local:2,/,
+    ],
+    [
+      "the shell",
+      {},
+      { [URL_VARIABLE]: "http://old/x" },
+      /is http:\/\/old\/x in the shell's .* Run: unset CONVEX_SELF_HOSTED_URL$/,
+    ],
+    ["an empty value", { ".env.local": `${URL_VARIABLE}=\n` }, {}, /is empty in .env.local:1, which hides all others/],
+    ["an empty variable of the shell", {}, { [URL_VARIABLE]: "" }, /is empty in the shell's environment.* Run: unset /],
+    [
+      "the last of two",
+      { ".env.local": `${URL_VARIABLE}=http://a\n${URL_VARIABLE}=no\n` },
+      {},
+      /is no URL in .env.local:2/,
+    ],
+    [
+      "one that the CLI does not put together",
+      { ".env.local": `${URL_VARIABLE}=http://$HOST:3210` },
+      {},
+      /in .env.local:1, it should be scheme/,
+    ],
+  ])("names the place: %s", async (_, files, env, says) => {
+    await put(".env", `${URL_VARIABLE}=https://api.example.com\n${KEY_VARIABLE}="${KEY}"\n`);
+    expect(await check({})).toEqual({ exitCode: 0, mistakes: [] });
+    for (const [file, text] of Object.entries(files)) await put(file, text);
+    const { mistakes } = await check(env);
+    expect(mistakes).toHaveLength(1);
+    expect(mistakes[0]).toMatch(says);
+  });
+
+  it("tells of a file that has it and that the CLI does not read", async () => {
+    await put(".env.production", `A=1\n${URL_VARIABLE}=https://api.example.com\n`);
+    expect((await check({ [KEY_VARIABLE]: KEY })).mistakes).toEqual([
+      `${URL_VARIABLE}: is not set where the Convex CLI looks, only in .env.production:2, it should be the platform's backendUrl. ${WRITE_ENV}`,
+    ]);
+  });
+
+  it("never shows a key that stands in the URL's place", async () => {
+    const { mistakes } = await check({ [URL_VARIABLE]: KEY, [KEY_VARIABLE]: "https://user:secret@api.example.com" });
+    expect(mistakes.join("\n")).not.toMatch(/01abcdef|secret/);
+    expect(mistakes).toHaveLength(2);
+  });
+
+  it.each([
+    ["NEXT_PUBLIC_CONVEX_URL", "https://happy-otter-123.convex.cloud"],
+    ["NEXT_PUBLIC_CONVEX_HTTP_URL", "https://happy-otter-123.convex.site"],
+    ["NEXT_PUBLIC_CONVEX_SITE_URL", "https://happy-otter-123.eu-west-1.convex.site"],
+    ["VITE_CONVEX_SITE_URL", "https://happy-otter-123.convex.site"],
+    ["VITE_API", "https://happy-otter-123.convex.site/v1"],
+    ["CONVEX_URL", "https://happy-otter-123.convex.cloud"],
+    ["EXPO_PUBLIC_CONVEX_URL", "http://old:3210"],
+  ])("finds what is left of another deployment: %s=%s", async (name, url) => {
+    await put(".env.local", `# cloud\n${name}=${url}\n`);
+    const { mistakes, exitCode } = await check(TARGET);
+    expect(exitCode).toBe(1);
+    expect(mistakes).toHaveLength(1);
+    expect(mistakes[0]).toContain(`${name}: is ${new URL(url).href} in .env.local:2, it should be `);
+  });
+
+  it.each([
+    ["VITE_CONVEX_URL", ".env.production", ", which wins in production"],
+    ["PUBLIC_CONVEX_URL", ".env.development", ", which wins in development"],
+    ["VUE_APP_CONVEX_URL", ".env.production.local", ", which wins in production"],
+    // Next, Expo and Create React App take .env.local before it.
+    ["NEXT_PUBLIC_CONVEX_URL", ".env.production", undefined],
+    ["EXPO_PUBLIC_CONVEX_URL", ".env.production", undefined],
+    ["REACT_APP_CONVEX_URL", ".env.production", undefined],
+    ["NEXT_PUBLIC_CONVEX_URL", ".env.production.local", ", which wins in production"],
+    ["NEXT_PUBLIC_CONVEX_URL", ".env", undefined],
+    ["GATSBY_CONVEX_URL", ".env.production", ", which wins in production"],
+  ])("%s in %s wins as its framework has it", async (name, file, says) => {
+    await put(".env.local", `${name}=https://api.example.com\n`);
+    await put(file, `${name}=http://old:3210\n`);
+    const { mistakes } = await check(TARGET);
+    expect(mistakes).toEqual(
+      says === undefined
+        ? []
+        : [
+            `${name}: is http://old:3210/ in ${file}:1${says}, it should be https://api.example.com. Write there: ${name}=https://api.example.com`,
+          ],
+    );
+    expect((await check({ ...TARGET, [name]: "https://api.example.com" })).mistakes).toEqual([]);
+  });
+
+  it("reads a value that is put together from others as the framework does", async () => {
+    await put(".env.local", `${URL_VARIABLE}=https://api.example.com\nNEXT_PUBLIC_CONVEX_URL=$${URL_VARIABLE}\n`);
+    expect(await check({ [KEY_VARIABLE]: KEY })).toEqual({ exitCode: 0, mistakes: [] });
+  });
+
+  it("leaves alone what no tool reads", async () => {
+    await put(".env.example", "CONVEX_URL=https://happy-otter-123.convex.cloud\n");
+    expect(await check(TARGET)).toEqual({ exitCode: 0, mistakes: [] });
   });
 });

@@ -1,0 +1,107 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+
+import { dependsOn, functionsFolder, readManifest } from "../../examples/app-repo/scripts/target/package.ts";
+import { json } from "../drift/facts.ts";
+import type { Inside } from "../drift/inside.ts";
+import type { Ailment } from "./station.ts";
+
+/** What every deployment has by itself. */
+const BUILT_IN = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
+
+/** Names of a single file's imports from beside it. */
+const IMPORT = /(?:from|import)\s*\(?\s*["'](\.[^"']*)["']/g;
+
+/** Strings, to be kept, and comments. */
+const STRING_OR_COMMENT = /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[^]*?\*\//g;
+
+/**
+ * Whether the deployment has the variables that signing people in takes: those that the app's auth.config reads, and those
+ * of the packages that issue tokens on the backend itself.
+ *
+ * @param folder  the app's
+ * @param inside  what was seen on the droplet, where it could be looked at
+ */
+export function examineSignIn(folder: string, stack: string, inside: Inside | undefined): Ailment[] {
+  const functions = path.join(folder, functionsFolder(folder));
+  const config = ["auth.config.ts", "auth.config.js"].find((name) => existsSync(path.join(functions, name)));
+  const set = inside === undefined ? undefined : json<Record<string, string>>(inside, "backend.environment");
+  if (config === undefined || set === undefined) return [];
+  const isMissing = (name: string) => set[name] === undefined;
+
+  const source = sourceOf(path.join(functions, config));
+  const read = variablesOf(source);
+  const keys = usesConvexAuth(folder, source, read) ? ["JWT_PRIVATE_KEY", "JWKS"].filter(isMissing) : [];
+  const betterAuth = dependsOn(readManifest(folder) ?? {}, "@convex-dev/better-auth");
+  const file = path.join(functions, config);
+  return [
+    ...(keys.length > 0 ? [withoutKeys(stack, file, keys)] : []),
+    ...read
+      .filter((name) => isMissing(name) && !keys.includes(name) && !BUILT_IN.includes(name))
+      .map((name) => ({
+        symptom: `${file} reads ${name}, but the deployment has no such variable`,
+        cause: "a deploy ends with AuthConfigMissingEnvironmentVariable, and nobody can sign in",
+        cure: setting(stack, name, "VALUE"),
+      })),
+    ...(betterAuth && isMissing("BETTER_AUTH_SECRET")
+      ? [
+          {
+            symptom: `${file} is Better Auth's, but the deployment has no BETTER_AUTH_SECRET`,
+            cause: "it signs with this secret, and serves nobody without one of the app's own",
+            cure: setting(stack, "BETTER_AUTH_SECRET", '"$(openssl rand -base64 32)" --secret'),
+          },
+        ]
+      : []),
+  ];
+}
+
+function withoutKeys(stack: string, file: string, keys: string[]): Ailment {
+  return {
+    symptom: `${file} is Convex Auth's, but the deployment has no ${keys.join(" and no ")}`,
+    cause: 'nobody can sign in: "No auth provider found", because no command sets them up on a self-hosted backend',
+    cure: `npx pulumi config set --stack ${stack} authKeys true && npx pulumi up --stack ${stack}`,
+  };
+}
+
+function setting(stack: string, name: string, value: string): string {
+  return `npx pulumi config set --stack ${stack} --path functionEnvironment.${name} ${value} && npx pulumi up --stack ${stack}`;
+}
+
+/**
+ * Convex Auth issues its tokens on the backend's own site. Beside another provider's domain alone, its package is a leftover.
+ */
+function usesConvexAuth(folder: string, source: string, read: string[]): boolean {
+  return (
+    dependsOn(readManifest(folder) ?? {}, "@convex-dev/auth") &&
+    (read.includes("CONVEX_SITE_URL") || !/\b(domain|issuer)\b/.test(source))
+  );
+}
+
+/** A module's text with that of those beside it that it imports, without comments. */
+function sourceOf(file: string, seen = new Set<string>()): string {
+  if (seen.has(file)) return "";
+  seen.add(file);
+  const text = readFileSync(file, "utf8").replace(STRING_OR_COMMENT, (_, string: string | undefined) => string ?? "");
+  const imported = [...text.matchAll(IMPORT)].flatMap(([, name = ""]) => {
+    const target = path.resolve(path.dirname(file), name);
+    const candidates = [
+      target,
+      target.replace(/\.js$/, ".ts"),
+      ...[".ts", ".js", "/index.ts"].map((end) => target + end),
+    ];
+    return candidates.filter((candidate) => /\.[jt]s$/.test(candidate) && existsSync(candidate)).slice(0, 1);
+  });
+  return [text, ...imported.map((module) => sourceOf(module, seen))].join("\n");
+}
+
+/** The names of the variables that a source reads, however it does. */
+function variablesOf(source: string): string[] {
+  const named = source.matchAll(/process\.env(?:\??\.([A-Za-z_]\w*)|(?:\?\.)?\[\s*["'`](\w+)["'`]\s*\])/g);
+  const unpacked = source.matchAll(/\{([^{}]*)\}\s*=\s*process\.env\b(?!\s*[.[?])/g);
+  return [
+    ...new Set([
+      ...[...named].map(([, dotted, quoted]) => dotted ?? quoted ?? ""),
+      ...[...unpacked].flatMap(([, names = ""]) => names.split(",").map((name) => /\w+/.exec(name)?.[0] ?? "")),
+    ]),
+  ].filter((name) => name !== "" && name !== "NODE_ENV");
+}
