@@ -8,18 +8,26 @@ import { State } from "../state.ts";
 import { writeEnvironmentFile, type Written } from "./file.ts";
 import { detectFramework, FRAMEWORKS, type Manifest } from "./frameworks.ts";
 import { writeGithubEnvironment } from "./github.ts";
+import { isLoopback, refuseLoopback } from "./loopback.ts";
+import { findLosses } from "./losses.ts";
 import { refuseRivals } from "./rivals.ts";
 
-const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAME]
-       npm run env -- --stack STACK --ci github [--framework NAME]
+const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAME] [--prefix PREFIX]
+       npm run env -- --stack STACK --ci github [--tunnel] [--framework NAME] [--prefix PREFIX]
 
 Gives an app the URLs and the admin key of a stack: CONVEX_SELF_HOSTED_URL and CONVEX_SELF_HOSTED_ADMIN_KEY for the Convex
 CLI, and the URLs of API and HTTP actions under the names by which the app's framework shows them to browsers.
 
   --file PATH       environment file or folder of the app; without it, the file its framework reads, in the folder npm
                     was called from. What else the file holds stays as it is.
-  --framework NAME  ${Object.keys(FRAMEWORKS).join(", ")}; without it, the one of the app's package.json
+  --framework NAME  ${Object.keys(FRAMEWORKS).join(", ")};
+                    without it, the one of the app's package.json
+  --prefix PREFIX   what the names of variables that browsers may see start with, such as PUBLIC_, where the framework is
+                    none of these or has been told another
   --ci github       sets them for the later steps of a GitHub Actions job instead, and masks the key in its logs
+  --tunnel          with --ci: the job opens the stack's tunnel, so that URLs of its own computer will do
+
+Exit code: 0 they are set; 1 they are not, or the Convex CLI takes them from another place, which it names.
 `;
 
 /**
@@ -35,7 +43,9 @@ export async function writeEnvironment(args: string[]): Promise<number> {
       stack: { type: "string", short: "s" },
       file: { type: "string" },
       framework: { type: "string" },
+      prefix: { type: "string" },
       ci: { type: "string" },
+      tunnel: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
   });
@@ -50,30 +60,55 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   const outputs = outputsOf(await State.read(stack));
   const app = await findApp(values.file);
   const framework = values.framework ?? app.framework;
-  const { prefix, file } = FRAMEWORKS[framework] ?? refuseFramework(framework);
+  const { file, ...usual } = FRAMEWORKS[framework] ?? refuseFramework(framework);
+  const prefix = values.prefix === undefined ? usual.prefix : checkedPrefix(values.prefix);
   const publicUrls = { [`${prefix}CONVEX_URL`]: outputs.backendUrl, [`${prefix}CONVEX_SITE_URL`]: outputs.siteUrl };
   const variables = {
     CONVEX_SELF_HOSTED_URL: outputs.backendUrl,
     CONVEX_SELF_HOSTED_ADMIN_KEY: outputs.adminKey,
     ...publicUrls,
   };
+  const again = (...options: string[]) => {
+    const same = (["framework", "prefix"] as const).flatMap((name) => {
+      const value = values[name];
+      return value === undefined ? [] : [`--${name}`, value];
+    });
+    return ["npm run env --", "--stack", stack, ...options, ...same].join(" ");
+  };
+  let place = ["--ci", "github"];
   if (values.ci === undefined) {
     if (values.file === undefined && app.folder === PROJECT) {
       throw new Error(`env: this folder is no app's. Name one: npm run env -- --stack ${stack} --file ../my-app`);
     }
+    refuseRivals(
+      process.env,
+      () => "the shell's environment",
+      (name) => `Run: unset ${name}`,
+    );
     const target = app.file ?? path.join(app.folder, file);
+    place = ["--file", target];
     say(target, await writeEnvironmentFile(target, variables));
+    const { severe, told } = findLosses(target, variables, (other) => again("--file", other));
+    told.forEach(tell);
+    if (severe.length > 0) throw new Error(severe.join("\n"));
   } else {
-    refuseRivals(process.env, "the environment");
+    refuseRivals(process.env, () => "the environment");
+    if (values.tunnel !== true) refuseLoopback(outputs, stack, `${again(...place)} --tunnel`);
     const target = process.env["GITHUB_ENV"] ?? "";
     if (target === "") throw new Error("GITHUB_ENV: is not set, --ci github should run in a step of GitHub Actions.");
     await writeGithubEnvironment(variables, outputs.adminKey, target);
     say("the job", { added: Object.keys(variables), changed: [], closed: false });
   }
+  const names = Object.keys(publicUrls).join(" and ");
   if (prefix !== "") {
-    tell(`${Object.keys(publicUrls).join(" and ")} are compiled into the app: build it anew when they change.`);
+    tell(`${names} are compiled into the app: build it anew when they change.`);
+  } else if (values.framework === undefined && values.prefix === undefined) {
+    tell(
+      `${names} are names that no browser bundle sees: package.json tells of no framework whose prefix is known. ` +
+        `Where there is one, give its prefix, such as PUBLIC_: ${again(...place)} --prefix PUBLIC_`,
+    );
   }
-  if (new URL(outputs.backendUrl).hostname === "127.0.0.1") {
+  if (isLoopback(outputs.backendUrl)) {
     tell(`The URLs lead there while the tunnel is open: npm run tunnel -- --stack ${stack}`);
   }
   return 0;
@@ -105,6 +140,13 @@ async function readManifest(file: string): Promise<Manifest> {
 
 function refuseFramework(name: string): never {
   throw new Error(`--framework: ${name} is unknown, it should be one of ${Object.keys(FRAMEWORKS).join(", ")}.`);
+}
+
+function checkedPrefix(prefix: string): string {
+  if (/^([A-Za-z]\w*_)?$/.test(prefix)) return prefix;
+  throw new Error(
+    `--prefix: ${prefix} is no start of a variable's name, it should be like PUBLIC_, with its underscore.`,
+  );
 }
 
 /** Names only: a value may be the key. */

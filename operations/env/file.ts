@@ -1,9 +1,9 @@
 import { chmod, lstat, readFile, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 
-import { parse } from "dotenv";
 import writeFileAtomic from "write-file-atomic";
 
+import { readVariables } from "../../examples/app-repo/scripts/target/environment.ts";
 import { refuseCommitted } from "./git.ts";
 import { type Merge, mergeVariables } from "./merge.ts";
 import { refuseRivals } from "./rivals.ts";
@@ -32,7 +32,11 @@ export async function writeEnvironmentFile(file: string, variables: Record<strin
   const text = await read(real);
   // The Convex CLI reads these two beside one another.
   for (const place of new Set([file, ...[".env.local", ".env"].map((name) => path.join(path.dirname(file), name))])) {
-    refuseRivals(parse((await read(place)) ?? ""), place);
+    const found = readVariables(place);
+    refuseRivals(
+      Object.fromEntries(Object.entries(found).map(([name, { value }]) => [name, value])),
+      (name) => found[name]?.place ?? place,
+    );
   }
   const merge = merged(file, text ?? "", variables);
   const closed = text !== undefined && ((await stat(real)).mode & 0o077) !== 0;

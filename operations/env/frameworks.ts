@@ -1,6 +1,6 @@
 /** A framework by what it asks of a variable that the browser may see. */
 interface Framework {
-  /** The npm package that tells it, in an app's package.json. */
+  /** The npm packages that tell it, in an app's package.json. */
   packages: string[];
   /** What the names of public variables start with. */
   prefix: string;
@@ -14,10 +14,23 @@ export const FRAMEWORKS: Record<string, Framework> = {
   next: { packages: ["next"], prefix: "NEXT_PUBLIC_", file: ".env.local" },
   expo: { packages: ["expo"], prefix: "EXPO_PUBLIC_", file: ".env.local" },
   nuxt: { packages: ["nuxt"], prefix: "NUXT_PUBLIC_", file: ".env" },
+  gatsby: { packages: ["gatsby"], prefix: "GATSBY_", file: ".env.local" },
   sveltekit: { packages: ["@sveltejs/kit"], prefix: "PUBLIC_", file: ".env.local" },
   astro: { packages: ["astro"], prefix: "PUBLIC_", file: ".env.local" },
-  tanstack: { packages: ["@tanstack/react-start", "@tanstack/start"], prefix: "VITE_", file: ".env.local" },
-  vite: { packages: ["vite"], prefix: "VITE_", file: ".env.local" },
+  qwik: { packages: ["@builder.io/qwik-city", "@qwik.dev/router"], prefix: "PUBLIC_", file: ".env.local" },
+  rsbuild: { packages: ["@rsbuild/core"], prefix: "PUBLIC_", file: ".env.local" },
+  vue: { packages: ["@vue/cli-service"], prefix: "VUE_APP_", file: ".env.local" },
+  tanstack: {
+    packages: ["@tanstack/react-start", "@tanstack/solid-start", "@tanstack/start"],
+    prefix: "VITE_",
+    file: ".env.local",
+  },
+  // They bring a vite of their own, which an app need not list.
+  vite: {
+    packages: ["vite", "vinxi", "@solidjs/start", "@react-router/dev", "@analogjs/platform"],
+    prefix: "VITE_",
+    file: ".env.local",
+  },
   remix: { packages: ["@remix-run/dev"], prefix: "", file: ".env" },
   plain: { packages: [], prefix: "", file: ".env.local" },
 };

@@ -1,19 +1,19 @@
-/** Variables with which the Convex CLI would not use a self-hosted deployment, and what it does instead. */
-const RIVALS: Record<string, string> = {
-  CONVEX_DEPLOY_KEY: "with it the Convex CLI deploys to Convex's own cloud",
-  CONVEX_DEPLOYMENT_TOKEN: "with it the Convex CLI deploys to Convex's own cloud",
-  CONVEX_DEPLOYMENT: "the Convex CLI refuses it beside a self-hosted deployment",
-};
+import { RIVALS } from "../../examples/app-repo/scripts/target/rivals.ts";
 
 /**
- * Refuses variables that rule out a self-hosted deployment.
+ * Refuses a variable that rules out a self-hosted deployment.
  *
- * @param place  where they are set, for the message
+ * @param place  where it is set, for the message
+ * @param cure   what takes it away there
  * @throws Error naming the variable, never its value
  */
-export function refuseRivals(variables: Record<string, string | undefined>, place: string): void {
+export function refuseRivals(
+  variables: Record<string, string | undefined>,
+  place: (name: string) => string,
+  cure: (name: string) => string = () => "Remove it there, then run this again.",
+): void {
   for (const [name, reason] of Object.entries(RIVALS)) {
     if ((variables[name] ?? "") === "") continue;
-    throw new Error(`${place}: sets ${name}, it should not: ${reason}. Remove it there, then run this again.`);
+    throw new Error(`${place(name)}: sets ${name}, it should not: ${reason}. ${cure(name)}`);
   }
 }

@@ -116,7 +116,7 @@ describe("an environment file", () => {
     for (const place of [file, path.join(app, ".env")]) {
       writeFileSync(place, `${name}=dev:happy-otter-1\n`);
       expect(await refusal()).toBe(
-        `${place}: sets ${name}, it should not: ${reason}. Remove it there, then run this again.`,
+        `${place}:1: sets ${name}, it should not: ${reason}. Remove it there, then run this again.`,
       );
       expect(readFileSync(place, "utf8")).toBe(`${name}=dev:happy-otter-1\n`);
       writeFileSync(place, `# ${name}=dev:happy-otter-1\n${name}=\n`);

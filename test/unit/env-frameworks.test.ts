@@ -14,6 +14,12 @@ describe("an app's framework", () => {
     [{ expo: "54" }, "expo", "EXPO_PUBLIC_CONVEX_URL"],
     [{ "react-scripts": "5" }, "cra", "REACT_APP_CONVEX_URL"],
     [{ "@tanstack/react-start": "1" }, "tanstack", "VITE_CONVEX_URL"],
+    [{ "@solidjs/start": "1", vinxi: "0.5" }, "vite", "VITE_CONVEX_URL"],
+    [{ "@react-router/dev": "7" }, "vite", "VITE_CONVEX_URL"],
+    [{ vite: "8", "@builder.io/qwik-city": "1" }, "qwik", "PUBLIC_CONVEX_URL"],
+    [{ "@rsbuild/core": "1" }, "rsbuild", "PUBLIC_CONVEX_URL"],
+    [{ gatsby: "5" }, "gatsby", "GATSBY_CONVEX_URL"],
+    [{ "@vue/cli-service": "5" }, "vue", "VUE_APP_CONVEX_URL"],
     [{ convex: "1" }, "plain", "CONVEX_URL"],
   ])("is told from its packages: %j", (packages, framework, variable) => {
     expect(detectFramework({ dependencies: packages })).toBe(framework);

@@ -1,0 +1,22 @@
+import type { Outputs } from "../outputs.ts";
+
+/** Whether a URL leads to the computer that it is used on. */
+export function isLoopback(url: string): boolean {
+  return /^(localhost|.*\.localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)$/.test(new URL(url).hostname);
+}
+
+/**
+ * Refuses to give out URLs under which a CI runner finds nothing but itself.
+ *
+ * @param tunnelled  the command for a job that has opened the stack's tunnel
+ * @throws Error saying how the stack is opened to it
+ */
+export function refuseLoopback({ backendUrl, siteUrl }: Outputs, stack: string, tunnelled: string): void {
+  const name = Object.entries({ backendUrl, siteUrl }).find(([, url]) => isLoopback(url))?.[0];
+  if (name === undefined) return;
+  throw new Error(
+    `${name}: is ${name === "siteUrl" ? siteUrl : backendUrl}, which leads a runner to itself, it should be a URL that the runner reaches. ` +
+      `Open the stack to the runner's network: npx pulumi config set --stack ${stack} --path 'allowedCidrs[0]' NETWORK && npx pulumi up --stack ${stack}. ` +
+      `Or open npm run tunnel -- --stack ${stack} in the job, then run: ${tunnelled}`,
+  );
+}

@@ -1,0 +1,57 @@
+import path from "node:path";
+
+import { findForCli } from "../../examples/app-repo/scripts/target/checks.ts";
+import { CONVEX_CLI, filesFor, find, MODES } from "../../examples/app-repo/scripts/target/environment.ts";
+import { removal } from "../../examples/app-repo/scripts/target/mistake.ts";
+
+/** What was written to a file, and does not get to those it is for. */
+export interface Losses {
+  /** The Convex CLI would call another backend. */
+  severe: string[];
+  /** The app would, or not find its own; which may be meant, for a build that goes to another stack. */
+  told: string[];
+}
+
+/**
+ * Finds which of the variables that a file sets are not those that win.
+ *
+ * @param file   absolute, as just written
+ * @param write  the command that writes another file in its place
+ */
+export function findLosses(file: string, variables: Record<string, string>, write: (file: string) => string): Losses {
+  const own = Object.entries(variables);
+  return {
+    severe: own.flatMap(([name, value]) => (isForCli(name) ? lossForCli(file, name, value, write) : [])),
+    told: [
+      ...(isReadByCli(file)
+        ? []
+        : [`The Convex CLI reads ${file} only where told to: npx convex deploy --env-file ${file}`]),
+      ...own.flatMap(([name, value]) => (isForCli(name) ? [] : lossForApp(file, name, value))),
+    ],
+  };
+}
+
+const isForCli = (name: string) => name.startsWith("CONVEX_SELF_HOSTED_");
+const isReadByCli = (file: string) => CONVEX_CLI.includes(path.basename(file));
+
+function lossForCli(file: string, name: string, value: string, write: (file: string) => string): string[] {
+  const found = isReadByCli(file) ? findForCli(path.dirname(file), name, process.env) : undefined;
+  if (found === undefined || found.value === value) return [];
+  const cure = found.file === undefined ? removal(name, found) : `Run: ${write(found.file)}`;
+  return [`${found.place}: sets ${name}, it should not, since it wins over ${file}. ${cure}`];
+}
+
+function lossForApp(file: string, name: string, value: string): string[] {
+  const read = MODES.filter((mode) => filesFor(name, mode).includes(path.basename(file)));
+  if (read.length === 0 && isReadByCli(file)) {
+    const files = [...new Set(MODES.flatMap((mode) => filesFor(name, mode)))].join(" and ");
+    return [`${file}: is not where ${name} is looked for, that is ${files}. Write there: ${name}=${value}`];
+  }
+  return read.flatMap((mode) => {
+    const found = find(path.dirname(file), name, filesFor(name, mode), process.env);
+    if (found === undefined || found.value === value) return [];
+    const cure =
+      found.file === undefined ? removal(name, found) : `Where it is to be this stack's, write there: ${name}=${value}`;
+    return [`${found.place}: sets ${name}, which wins over ${file} in ${mode}. ${cure}`];
+  });
+}

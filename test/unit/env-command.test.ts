@@ -1,0 +1,177 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import { writeEnvironment } from "../../operations/env/command.ts";
+import { State } from "../../operations/state.ts";
+
+const KEY = "convex-self-hosted|01abcdef";
+let outputs: Record<string, string>;
+let app: string;
+let said: string;
+
+beforeEach(() => {
+  app = mkdtempSync(path.join(tmpdir(), "env-command-"));
+  outputs = {
+    backendUrl: "https://api.example.com",
+    siteUrl: "https://site.example.com",
+    dashboardUrl: "http://127.0.0.1:6791",
+    adminKey: KEY,
+  };
+  said = "";
+  const stack = { type: "pulumi:pulumi:Stack", name: "dev", id: "", inputs: {} };
+  vi.spyOn(State, "read").mockImplementation(() => Promise.resolve(new State("dev", [{ ...stack, outputs }])));
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => {
+    said += String(text);
+    return true;
+  });
+  vi.spyOn(process.stdout, "write").mockReturnValue(true);
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  rmSync(app, { recursive: true });
+});
+
+function put(file: string, text = ""): void {
+  mkdirSync(path.dirname(path.join(app, file)), { recursive: true });
+  writeFileSync(path.join(app, file), text);
+}
+
+function depend(name: string): void {
+  put("package.json", JSON.stringify({ dependencies: { [name]: "*" } }));
+}
+
+const read = (file: string) => readFileSync(path.join(app, file), "utf8");
+
+/** What is in the way, as a user would see it; nothing where the command succeeds. */
+async function run(...args: string[]): Promise<string> {
+  return writeEnvironment(["--stack", "dev", ...args]).then(
+    () => "",
+    (error: unknown) => (error as Error).message,
+  );
+}
+
+/** Runs a printed command of this program's own. */
+const follow = (command: string) => run(...command.slice(command.indexOf("--stack dev ") + 12).split(" "));
+
+describe("env, where another place wins for the Convex CLI", () => {
+  it("names a stale .env.local beside .env, and a command that changes it", async () => {
+    depend("nuxt");
+    put(".env.local", "# old\nCONVEX_SELF_HOSTED_URL=http://old:3210\n");
+    const refusal = await run("--file", app);
+    const command = `npm run env -- --stack dev --file ${app}/.env.local`;
+    expect(refusal).toBe(
+      `${app}/.env.local:2: sets CONVEX_SELF_HOSTED_URL, it should not, since it wins over ${app}/.env. Run: ${command}`,
+    );
+    expect(await follow(command)).toBe("");
+    expect(await run("--file", app)).toBe("");
+    expect(read(".env.local")).toContain("CONVEX_SELF_HOSTED_URL=https://api.example.com\n");
+  });
+
+  it.each(["CONVEX_SELF_HOSTED_URL", "CONVEX_SELF_HOSTED_ADMIN_KEY"])(
+    "names the shell that exports %s",
+    async (name) => {
+      vi.stubEnv(name, "http://old:3210");
+      const refusal = await run("--file", app);
+      expect(refusal).toContain(`the shell's environment: sets ${name}, it should not`);
+      const cure = refusal.slice(refusal.indexOf("Run: ") + 5);
+      expect(cure).toBe(`unset ${name}`);
+      expect(execFileSync("sh", ["-c", `${cure}; env`], { encoding: "utf8" })).not.toContain(`${name}=`);
+    },
+  );
+
+  it("refuses a shell that means Convex's cloud, before it writes", async () => {
+    vi.stubEnv("CONVEX_DEPLOY_KEY", "prod:happy-otter-1|secret");
+    expect(await run("--file", app)).toMatch(
+      /^the shell's environment: sets CONVEX_DEPLOY_KEY, .* Run: unset CONVEX_DEPLOY_KEY$/,
+    );
+    expect(() => read(".env.local")).toThrow("ENOENT");
+  });
+
+  it("says how the CLI is told to read a file that it does not read by itself", async () => {
+    expect(await run("--file", `${app}/.env.staging`)).toBe("");
+    expect(said).toContain(`npx convex deploy --env-file ${app}/.env.staging\n`);
+  });
+});
+
+describe("env, where the app has its URL from elsewhere", () => {
+  it.each([
+    ["vite", ".env.production", "VITE_CONVEX_URL", "in production"],
+    ["next", ".env.development.local", "NEXT_PUBLIC_CONVEX_URL", "in development"],
+  ])("%s: tells of %s", async (framework, file, name, when) => {
+    depend(framework);
+    put(file, `${name}=http://old:3210\n`);
+    expect(await run("--file", app)).toBe("");
+    expect(said).toContain(`${app}/${file}:1: sets ${name}, which wins over ${app}/.env.local ${when}. `);
+    expect(said).toContain(`write there: ${name}=https://api.example.com\n`);
+  });
+
+  it("tells of a framework that does not read the file that the CLI does", async () => {
+    depend("gatsby");
+    expect(await run("--file", app)).toBe("");
+    expect(said).toContain(
+      `${app}/.env.local: is not where GATSBY_CONVEX_URL is looked for, that is .env.development and .env.production. Write there: GATSBY_CONVEX_URL=https://api.example.com\n`,
+    );
+  });
+});
+
+describe("env, of a framework that is not known", () => {
+  it.each(["@angular/core", "ember-source", "parcel", "@remix-run/dev"])(
+    "says that no browser sees what it writes: %s",
+    async (name) => {
+      depend(name);
+      expect(await run("--file", app)).toBe("");
+      expect(said).toContain("CONVEX_URL and CONVEX_SITE_URL are names that no browser bundle sees");
+      const command = said.slice(said.indexOf("npm run env")).trim();
+      expect(command).toMatch(/ --prefix PUBLIC_$/);
+      said = "";
+      expect(await follow(command)).toBe("");
+      expect(said).toContain("added PUBLIC_CONVEX_URL, PUBLIC_CONVEX_SITE_URL");
+      expect(said).not.toContain("no browser bundle");
+    },
+  );
+
+  it("takes a prefix before the framework's own, and none that is not one", async () => {
+    depend("vite");
+    expect(await run("--file", app, "--prefix", "PUBLIC_")).toBe("");
+    expect(read(".env.local")).toMatch(/^PUBLIC_CONVEX_SITE_URL=/m);
+    expect(read(".env.local")).not.toContain("VITE_");
+    for (const prefix of ["PUBLIC", "A B_", "1_", "X=_"]) {
+      expect(await run("--file", app, "--prefix", prefix)).toContain(
+        `--prefix: ${prefix} is no start of a variable's name`,
+      );
+    }
+  });
+});
+
+describe("env, for a CI job", () => {
+  beforeEach(() => {
+    vi.stubEnv("GITHUB_ENV", path.join(app, "github"));
+  });
+
+  it.each([
+    ["backendUrl", "http://127.0.0.1:3210"],
+    ["siteUrl", "http://localhost:3211"],
+    ["backendUrl", "http://[::1]:3210"],
+  ])("refuses URLs that lead a runner to itself, unless a tunnel is meant: %s %s", async (name, url) => {
+    outputs = { ...outputs, [name]: url };
+    const refusal = await run("--ci", "github");
+    expect(refusal).toContain(
+      `${name}: is ${url}, which leads a runner to itself, it should be a URL that the runner reaches. `,
+    );
+    expect(refusal).toContain("--path 'allowedCidrs[0]' NETWORK");
+    expect(() => read("github")).toThrow("ENOENT");
+    expect(await follow(refusal.slice(refusal.indexOf("then run: ")))).toBe("");
+    expect(read("github")).toContain(url);
+  });
+
+  it("gives out others", async () => {
+    expect(await run("--ci", "github")).toBe("");
+    expect(read("github")).toContain("https://api.example.com");
+  });
+});
