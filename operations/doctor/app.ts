@@ -3,6 +3,7 @@ import path from "node:path";
 
 import { findForCli, findMistakes } from "../../examples/app-repo/scripts/target/checks.ts";
 import { type Platform, rewriting, shown } from "../../examples/app-repo/scripts/target/mistake.ts";
+import { quote } from "../../components/scripts.ts";
 import { declaredBackend } from "../drift/expected.ts";
 import type { Inside } from "../drift/inside.ts";
 import type { State } from "../state.ts";
@@ -27,9 +28,9 @@ export async function examineApp(folder: string, state: State, inside: Inside | 
   const platform: Platform = {
     backendUrl: declared?.get("CONVEX_CLOUD_ORIGIN"),
     siteUrl: declared?.get("CONVEX_SITE_ORIGIN"),
-    write: (file) => `Run: npm run env -- --stack ${stack} --file ${file}`,
+    write: (file) => `Run: npm run env -- --stack ${stack} --file ${quote(file)}`,
     lookAt: (folders) =>
-      folders.map((other) => `Run: npm run doctor -- --stack ${stack} --app ${other}`).join(", or: "),
+      folders.map((other) => `Run: npm run doctor -- --stack ${stack} --app ${quote(other)}`).join(", or: "),
   };
   const mistakes = findMistakes(folder, process.env, platform);
   const ailments = [

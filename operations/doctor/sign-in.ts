@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import { dependsOn, functionsFolder, readManifest } from "../../examples/app-repo/scripts/target/package.ts";
-import { json } from "../drift/facts.ts";
+import { json, sha256 } from "../drift/facts.ts";
 import type { Inside } from "../drift/inside.ts";
 import type { Ailment } from "./station.ts";
 
@@ -27,7 +27,8 @@ export function examineSignIn(folder: string, stack: string, inside: Inside | un
   const config = ["auth.config.ts", "auth.config.js"].find((name) => existsSync(path.join(functions, name)));
   const set = inside === undefined ? undefined : json<Record<string, string>>(inside, "backend.environment");
   if (config === undefined || set === undefined) return [];
-  const isMissing = (name: string) => set[name] === undefined;
+  // An empty one is no issuer and no secret.
+  const isMissing = (name: string) => set[name] === undefined || set[name] === sha256("");
 
   const source = sourceOf(path.join(functions, config));
   const read = variablesOf(source);

@@ -2,6 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import { quote } from "../../components/scripts.ts";
 import { requireStack } from "../arguments.ts";
 import { outputsOf } from "../outputs.ts";
 import { State } from "../state.ts";
@@ -73,7 +74,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
       const value = values[name];
       return value === undefined ? [] : [`--${name}`, value];
     });
-    return ["npm run env --", "--stack", stack, ...options, ...same].join(" ");
+    return `npm run env -- ${["--stack", stack, ...options, ...same].map(quote).join(" ")}`;
   };
   let place = ["--ci", "github"];
   if (values.ci === undefined) {

@@ -1,7 +1,8 @@
 import path from "node:path";
 
+import { quote } from "../../components/scripts.ts";
 import { findForCli } from "../../examples/app-repo/scripts/target/checks.ts";
-import { CONVEX_CLI, filesFor, find, MODES } from "../../examples/app-repo/scripts/target/environment.ts";
+import { CONVEX_CLI, find, MODES, readerOf } from "../../examples/app-repo/scripts/target/environment.ts";
 import { removal } from "../../examples/app-repo/scripts/target/mistake.ts";
 
 /** What was written to a file, and does not get to those it is for. */
@@ -25,14 +26,14 @@ export function findLosses(file: string, variables: Record<string, string>, writ
     told: [
       ...(isReadByCli(file)
         ? []
-        : [`The Convex CLI reads ${file} only where told to: npx convex deploy --env-file ${file}`]),
+        : [`The Convex CLI reads ${file} only where told to: npx convex deploy --env-file ${quote(file)}`]),
       ...own.flatMap(([name, value]) => (isForCli(name) ? [] : lossForApp(file, name, value))),
     ],
   };
 }
 
 const isForCli = (name: string) => name.startsWith("CONVEX_SELF_HOSTED_");
-const isReadByCli = (file: string) => CONVEX_CLI.includes(path.basename(file));
+const isReadByCli = (file: string) => CONVEX_CLI.files.includes(path.basename(file));
 
 function lossForCli(file: string, name: string, value: string, write: (file: string) => string): string[] {
   const found = isReadByCli(file) ? findForCli(path.dirname(file), name, process.env) : undefined;
@@ -42,13 +43,13 @@ function lossForCli(file: string, name: string, value: string, write: (file: str
 }
 
 function lossForApp(file: string, name: string, value: string): string[] {
-  const read = MODES.filter((mode) => filesFor(name, mode).includes(path.basename(file)));
+  const read = MODES.filter((mode) => readerOf(name, mode).files.includes(path.basename(file)));
   if (read.length === 0 && isReadByCli(file)) {
-    const files = [...new Set(MODES.flatMap((mode) => filesFor(name, mode)))].join(" and ");
+    const files = [...new Set(MODES.flatMap((mode) => readerOf(name, mode).files))].join(" and ");
     return [`${file}: is not where ${name} is looked for, that is ${files}. Write there: ${name}=${value}`];
   }
   return read.flatMap((mode) => {
-    const found = find(path.dirname(file), name, filesFor(name, mode), process.env);
+    const found = find(path.dirname(file), name, readerOf(name, mode), process.env);
     if (found === undefined || found.value === value) return [];
     const cure =
       found.file === undefined ? removal(name, found) : `Where it is to be this stack's, write there: ${name}=${value}`;

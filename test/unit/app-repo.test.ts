@@ -259,6 +259,14 @@ describe("the check, of which value wins", () => {
     expect(await check({ [KEY_VARIABLE]: KEY })).toEqual({ exitCode: 0, mistakes: [] });
   });
 
+  it("knows that Next puts nothing into a value that a later file sets", async () => {
+    await put(".env", `${URL_VARIABLE}=https://api.example.com\nVITE_CONVEX_URL=$${URL_VARIABLE}\n`);
+    await put(".env.local", `NEXT_PUBLIC_CONVEX_URL=$${URL_VARIABLE}/x\nVITE_CONVEX_URL=$${URL_VARIABLE}\n`);
+    expect((await check({ [KEY_VARIABLE]: KEY })).mistakes).toEqual([
+      expect.stringContaining("NEXT_PUBLIC_CONVEX_URL: is no URL in .env.local:1") as string,
+    ]);
+  });
+
   it("leaves alone what no tool reads", async () => {
     await put(".env.example", "CONVEX_URL=https://happy-otter-123.convex.cloud\n");
     expect(await check(TARGET)).toEqual({ exitCode: 0, mistakes: [] });

@@ -6,6 +6,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { examineApp } from "../../operations/doctor/app.ts";
+import { sha256 } from "../../operations/drift/facts.ts";
 import type { Inside } from "../../operations/drift/inside.ts";
 import { State } from "../../operations/state.ts";
 
@@ -44,8 +45,8 @@ function depend(...packages: string[]): void {
 }
 
 /** What ails the app, with these variables set in its deployment. */
-async function examine(set: string[] = [], folder = app) {
-  const text = JSON.stringify(Object.fromEntries(set.map((name) => [name, "hash"])));
+async function examine(set: string[] = [], folder = app, value = "x") {
+  const text = JSON.stringify(Object.fromEntries(set.map((name) => [name, sha256(value)])));
   const inside = { facts: new Map([["backend.environment", { exitCode: 0, text }]]) } as unknown as Inside;
   return (await examineApp(folder, state, inside)).ailments;
 }
@@ -90,6 +91,15 @@ describe("the doctor, of an app's place and target", () => {
     expect(cure).toBe("unset CONVEX_SELF_HOSTED_URL");
     const left = execFileSync("sh", ["-c", `${cure} && echo "$CONVEX_SELF_HOSTED_URL"`], { encoding: "utf8" });
     expect(left).toBe("\n");
+  });
+
+  it("prints commands that a shell takes as they stand, whatever the folder is called", async () => {
+    const spaced = path.join(app, "it's mine");
+    put("it's mine/package.json", '{"dependencies":{"convex":"*"}}');
+    put("it's mine/convex/messages.ts");
+    const [{ cure } = { cure: "" }] = await examine([], spaced);
+    const words = execFileSync("sh", ["-c", cure.replace("npm run env --", "printf '%s\\n'")], { encoding: "utf8" });
+    expect(words.split("\n")).toContain(`${spaced}/.env.local`);
   });
 
   it("compares what browsers are shown with this stack's URLs", async () => {
@@ -143,6 +153,7 @@ describe("the doctor, of signing in", () => {
       `${app}/convex/auth.config.ts reads ${names[0]}, but the deployment has no such variable`,
     );
     expect(await examine(names)).toEqual([]);
+    expect(await examine(names, app, "")).toEqual(ailments);
   });
 
   it.each(["convex/auth.config.ts", "convex/auth.config.js"])(

@@ -25,20 +25,26 @@ export interface Found {
 export const ASSIGNMENT =
   /^\s*(?:export\s+)?([\w.-]+)(\s*=\s*?|:\s+?)(\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+)?\s*(?:#.*)?$/gm;
 
-/** A process's own variables win over all files; of these the first that has one. */
-export const CONVEX_CLI = [".env.local", ".env"];
-const NEXT = [".env.MODE.local", ".env.local", ".env.MODE", ".env"];
-const VITE = [".env.MODE.local", ".env.MODE", ".env.local", ".env"];
+/** Who reads variables. A process's own win over those of all files, and of these the first that has one. */
+export interface Reader {
+  files: string[];
+  /** Whether other variables are put into values: none, those of this file and the ones before it, or those of all. */
+  expands: "nothing" | "so far" | "all";
+}
+
+export const CONVEX_CLI: Reader = { files: [".env.local", ".env"], expands: "nothing" };
+const NEXT: Reader = { files: [".env.MODE.local", ".env.local", ".env.MODE", ".env"], expands: "so far" };
+const VITE: Reader = { files: [".env.MODE.local", ".env.MODE", ".env.local", ".env"], expands: "all" };
 
 /** What reads variables whose names start so; MODE is `development` or `production`. */
-const READERS: [prefix: string, files: string[]][] = [
+const READERS: [prefix: string, reader: Reader][] = [
   ["CONVEX_", CONVEX_CLI],
   ["NEXT_PUBLIC_", NEXT],
   ["EXPO_PUBLIC_", NEXT],
   ["REACT_APP_", NEXT],
   ["BUN_PUBLIC_", NEXT],
-  ["NUXT_PUBLIC_", [".env"]],
-  ["GATSBY_", [".env.MODE"]],
+  ["NUXT_PUBLIC_", { files: [".env"], expands: "all" }],
+  ["GATSBY_", { files: [".env.MODE"], expands: "nothing" }],
   // Whatever is built on Vite or has its order: VITE_, PUBLIC_, VUE_APP_.
   ["", VITE],
 ];
@@ -46,26 +52,25 @@ const READERS: [prefix: string, files: string[]][] = [
 /** An app is run for development, and built for production. */
 export const MODES = ["development", "production"] as const;
 
-/** The files in which a variable is looked for, the first that has it wins. */
-export function filesFor(name: string, mode: (typeof MODES)[number]): string[] {
-  const [, files = []] = READERS.find(([prefix]) => name.startsWith(prefix)) ?? [];
-  return files.map((file) => file.replace("MODE", mode));
+/** Who reads a variable of this name. */
+export function readerOf(name: string, mode: (typeof MODES)[number]): Reader {
+  const [, { files, expands }] = READERS.find(([prefix]) => name.startsWith(prefix)) ?? ["", VITE];
+  return { files: files.map((file) => file.replace("MODE", mode)), expands };
 }
 
 /** The value of a variable that wins, an empty one too; undefined where it is set nowhere. */
-export function find(folder: string, name: string, files: string[], shell: Shell): Found | undefined {
+export function find(folder: string, name: string, { files, expands }: Reader, shell: Shell): Found | undefined {
   if (shell[name] !== undefined) return { value: shell[name], place: "the shell's environment" };
   const read = files.map((file) => readVariables(path.join(folder, file)));
-  const found = read.find((variables) => name in variables)?.[name];
-  if (found === undefined || files === CONVEX_CLI || !found.value.includes("$")) return found;
-  // All but the Convex CLI put other variables into values.
-  const parsed = Object.fromEntries(
-    read.toReversed().flatMap((variables) => Object.entries(variables).map(([key, { value }]) => [key, value])),
+  const index = read.findIndex((variables) => name in variables);
+  const found = read[index]?.[name];
+  if (found === undefined || expands === "nothing" || !found.value.includes("$")) return found;
+  const known = expands === "all" ? read : read.slice(0, index + 1);
+  const others = Object.fromEntries(
+    known.toReversed().flatMap((variables) => Object.entries(variables).map(([key, { value }]) => [key, value])),
   );
-  return {
-    ...found,
-    value: expand({ parsed, processEnv: { ...shell } as Record<string, string> }).parsed?.[name] ?? "",
-  };
+  const processEnv = { ...others, ...shell } as Record<string, string>;
+  return { ...found, value: expand({ parsed: { [name]: found.value }, processEnv }).parsed?.[name] ?? "" };
 }
 
 /** The environment files of a folder, whoever may read them; templates are nobody's. */

@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { environmentFiles, filesFor, find, type Found, MODES, readVariables, type Shell } from "./environment.ts";
+import { environmentFiles, find, type Found, MODES, readerOf, readVariables, type Shell } from "./environment.ts";
 import { type Mistake, type Platform, removal, shown } from "./mistake.ts";
 
 /** What the names of such variables end with, whatever their prefix. */
@@ -40,7 +40,7 @@ export function publicMistakes(
 /** The places a variable's value comes from, of both modes; one where it is the same in both. */
 function winners(folder: string, name: string, shell: Shell): { found: Found; modes: string[] }[] {
   const all = MODES.flatMap((mode) => {
-    const found = find(folder, name, filesFor(name, mode), shell);
+    const found = find(folder, name, readerOf(name, mode), shell);
     return found === undefined ? [] : [{ found, mode }];
   });
   return Object.values(Object.groupBy(all, ({ found }) => found.place)).flatMap((same = []) =>
