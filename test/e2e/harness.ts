@@ -146,7 +146,10 @@ async function removeAbandoned(): Promise<void> {
   for (const name of (await readdir(tmpdir())).filter((entry) => entry.startsWith(PREFIX))) {
     const root = path.join(tmpdir(), name);
     const owner = await readFile(path.join(root, OWNER), "utf8").catch(() => "");
-    if (owner !== "" && !existsSync(`/proc/${owner}`)) await tearDown(sandboxHome(root), true);
+    if (owner === "" || existsSync(`/proc/${owner}`)) continue;
+    // Ours to remove: tests that start at the same time would get in each other's way.
+    await writeFile(path.join(root, OWNER), String(process.pid));
+    await tearDown(sandboxHome(root), true);
   }
 }
 
