@@ -18,6 +18,13 @@
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
 #   listeners                 as ss tells them, with processes
 #   nft                       JSON: the whole ruleset
+#   iptables, ip6tables       the same, in iptables' words
+#   iptables.legacy           tables of the older iptables, which nft does not show
+#   routes, routes.rules      JSON
+#   forwarding                the kernel's parameters for it
+#   names.order               where names are looked up
+#   names.servers             of each server for names: address, `answers` or what it does instead
+#   names.hosts               of each name in /etc/hosts: line, address, name, addresses by the network or `own`
 #   fstab                     without comments
 #   disk                      of / and the volume: folder, used, inodes used; in percent
 #   users                     JSON: name, uid, shell, whether it has a password, groups that are as good as root
@@ -52,6 +59,15 @@ collect_facts() {
   fact docker.info timeout 10 docker info --format '{{json .}}'
   fact listeners ss -Hltnp
   fact nft nft --json list ruleset
+  fact iptables iptables-save
+  fact ip6tables ip6tables-save
+  fact iptables.legacy sed '' /proc/net/ip_tables_name[s]
+  fact routes ip -json route
+  fact routes.rules ip -json rule
+  fact forwarding sysctl --all --pattern '^net\.ipv4\.(ip_forward|conf\..*\.forwarding)$'
+  fact names.order sed -n 's/^hosts:[[:space:]]*//p' /etc/nsswitch.conf
+  fact names.servers name_servers
+  fact names.hosts names_in_hosts
   fact fstab sed '/^[[:space:]]*\(#\|$\)/d' /etc/fstab
   fact disk free_space "$mountpoint"
   fact users users
@@ -140,6 +156,44 @@ inspect_all() {
     # shellcheck disable=SC2086 # a word each
     timeout 10 docker "$1" inspect $ids
   fi
+}
+
+# Each is asked for the address of a name that there is; that it knows none is an answer, too.
+name_servers() {
+  python3 -IS -c '
+import re, socket
+question = b"\7\7\1\0\0\1\0\0\0\0\0\0" + b"\6debian\3org\0" + b"\0\1\0\1"
+def answer(address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for _ in range(2):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as asked:
+                asked.settimeout(2)
+                asked.connect((address, 53))
+                asked.send(question)
+                code = asked.recv(4096)[3] & 15
+                return "answers" if code in (0, 3) else "refuses-to-answer"
+        except OSError:
+            pass
+    return "does-not-answer"
+for address in re.findall(r"^\s*nameserver\s+(\S+)", open("/etc/resolv.conf").read(), re.M)[:3]:
+    print(address, answer(address))'
+}
+
+names_in_hosts() {
+  local line=0 address names name known
+  while read -r address names; do
+    line=$((line + 1))
+    for name in ${names%%#*}; do
+      known=
+      if [[ $name == "$(hostname)" || $name == "$(hostname)".* ]]; then
+        known=own
+      elif [[ $name != localhost* && $name != ip6-* ]]; then
+        known=$(timeout 5 getent -s dns ahosts "$name" | awk '{ print $1 }' | sort -u | paste -sd ' ') || true
+      fi
+      echo "$line $address $name $known"
+    done
+  done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
 }
 
 free_space() { timeout 10 df --output=target,pcent,ipcent / "$1" | tail -n +2; }

@@ -7,8 +7,11 @@ import { error, type Finding, should } from "./finding.ts";
 import { type Inside, lookInside } from "./inside.ts";
 import { compareMachine } from "./machine.ts";
 import { compareNetworks } from "./networks.ts";
+import { compareNames } from "./names.ts";
+import { comparePackets } from "./packets.ts";
 import { comparePostgres } from "./postgres.ts";
 import type { Report } from "./report.ts";
+import { compareRoutes } from "./routes.ts";
 import { State } from "../state.ts";
 
 /**
@@ -78,6 +81,9 @@ export function compare(state: State, inside: Inside): Finding[] {
     ...postgres,
     ...compareContainers(state, inside),
     ...compareNetworks(state, inside),
+    ...compareRoutes(state, inside),
+    ...comparePackets(state, inside),
+    ...compareNames(state, inside),
     ...compareConvex(state, inside),
   ];
 }

@@ -14,7 +14,6 @@ export function compareMachine(state: State, inside: Inside): Finding[] {
     ...keys(state, inside),
     ...strays(inside),
     ...packages(inside),
-    ...packetRules(inside),
     ...fstab(inside),
     ...disks(inside),
   ];
@@ -213,40 +212,6 @@ function packages(inside: Inside): Finding[] {
       .slice(0, 1)
       .map((line) => error("packages", `dpkg finds some half installed: ${line.trim()}`, RUN_SCRIPTS)),
   ];
-}
-
-interface NftObject {
-  table?: { family: string; name: string };
-  chain?: { family: string; table: string; name: string; policy?: string };
-  rule?: { family: string; table: string; chain: string; handle: number; expr: Record<string, unknown>[] };
-}
-
-/** Tables of Docker and of iptables' own, by family and name, beside the one of the scripts. */
-const TABLES = /^(inet convex_metadata|(ip|ip6) (filter|nat|mangle|raw))$/;
-
-/** Chains into which Docker writes nothing but a return. */
-const PEOPLES_CHAINS = ["INPUT", "OUTPUT", "DOCKER-USER"];
-
-function packetRules(inside: Inside): Finding[] {
-  const objects = json<{ nftables: NftObject[] }>(inside, "nft")?.nftables ?? [];
-  return objects.flatMap(({ table, rule }) => {
-    if (table !== undefined && !TABLES.test(`${table.family} ${table.name}`)) {
-      return [
-        warning(`nft.${table.family}.${table.name}`, "is a table that nothing declares", {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
-          command: `nft delete table ${table.family} ${table.name}`,
-        }),
-      ];
-    }
-    if (rule?.table !== "filter" || !PEOPLES_CHAINS.includes(rule.chain)) return [];
-    if (rule.expr.every((expression) => "return" in expression || "counter" in expression)) return [];
-    return [
-      warning(`nft.${rule.family}.${rule.table}.${rule.chain}`, `rule ${rule.handle} is declared by nothing`, {
-        why: "remove it if it is nobody's, or pass it over with --ignore",
-        command: `nft delete rule ${rule.family} ${rule.table} ${rule.chain} handle ${rule.handle}`,
-      }),
-    ];
-  });
 }
 
 /** The volume is mounted by a unit; a line of its own here would mount it without the guard, or stop the boot. */

@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, type Run, TestCloud } from "./harness.ts";
-import { TAMPERINGS } from "./tampering.ts";
+import { AS_PRINTED, TAMPERINGS } from "./tampering.ts";
 
 const STACK = "drift";
 
@@ -30,12 +30,16 @@ function drift(...args: string[]): Promise<Run> {
 }
 
 /** What a look finds, a sorted line each, and its exit code. */
-async function look(): Promise<{ exitCode: number; found: string[]; unknown: string[] }> {
+async function look(): Promise<{ exitCode: number; found: string[]; unknown: string[]; printed: Map<string, string> }> {
   const { exitCode, stdout, all } = await drift("--format", "json");
   if (stdout === "") throw new Error(all);
   const { findings, unknown } = JSON.parse(stdout) as Report;
-  const line = ({ severity, path: where, message }: Report["findings"][number]) => `${severity} ${where}: ${message}`;
-  return { exitCode, found: findings.map(line).toSorted(), unknown };
+  const lines = findings.map(
+    ({ severity, path: where, message, repair }) =>
+      // What differs from machine to machine.
+      [`${severity} ${where}: ${message}`.replace(/(rule|line) \d+ (is|of)/, "$1 … $2"), repair] as const,
+  );
+  return { exitCode, found: lines.map(([line]) => line).toSorted(), unknown, printed: new Map(lines) };
 }
 
 /** Packages as they come, but for a higher version: their own scripts restart what they bring. */
@@ -52,7 +56,7 @@ const UPDATE = `
   dpkg-query -W -f '\${Version}\n' docker.io | grep -F +update1
   rm -r "$PWD"`;
 
-const CLEAN = { exitCode: 0, found: [], unknown: [] };
+const CLEAN = { exitCode: 0, found: [], unknown: [], printed: new Map() };
 
 /** A hash of every file below a folder. */
 async function hashes(folder: string): Promise<string[]> {
@@ -106,12 +110,12 @@ describe("a stack", () => {
 
     const seen = await look();
     const expected = TAMPERINGS.flatMap(({ finds }) => finds);
-    expect(seen.found.map((line) => line.replace(/rule \d+ is/, "rule … is"))).toEqual(expected.toSorted());
+    expect(seen.found).toEqual(expected.toSorted());
     expect(seen).toMatchObject({ exitCode: 2, unknown: [] });
 
-    const undo = TAMPERINGS.flatMap((tampering) =>
-      tampering.undo === undefined ? [] : [`( ${tampering.undo}\n) > /dev/null`],
-    );
+    const undo = TAMPERINGS.flatMap(({ finds, undo: by }) =>
+      by === AS_PRINTED ? finds.map((line) => onDroplet(seen.printed.get(line) ?? "")) : (by ?? []),
+    ).map((command) => `( ${command}\n) > /dev/null`);
     expect(await cloud.onDroplet(STACK, "bash -e -s", undo.join("\n"))).toMatchObject({ exitCode: 0 });
     await repair();
     expect(await look()).toEqual(CLEAN);
@@ -131,7 +135,7 @@ describe("a stack", () => {
       .ssh_keys;
     await cloud.cloud("DELETE", `/v2/account/keys/${key?.id ?? ""}`);
 
-    expect(await look()).toEqual({
+    expect(await look()).toMatchObject({
       exitCode: 2,
       unknown: [],
       found: [
@@ -165,6 +169,12 @@ describe("a stack", () => {
     });
   });
 });
+
+/** The command that a repair has a person run on the droplet. */
+function onDroplet(repair: string): string {
+  const [, quoted, bare] = /npm run ssh -- --stack \S+ (?:'([^]*)'|([^]*))$/.exec(repair) ?? [];
+  return quoted?.replaceAll(`'\\''`, "'") ?? bare ?? "false";
+}
 
 /** Runs the one command that drift names. */
 async function repair(): Promise<void> {

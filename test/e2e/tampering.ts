@@ -4,14 +4,28 @@ export interface Tampering {
   change: string;
   /** `severity path: message`, a line each; `…` stands for what differs from machine to machine. */
   finds: string[];
-  /** How a person takes back what is not the program's to repair; without it, the one `up` that drift names does. */
+  /**
+   * How a person takes back what is not the program's to repair, or AS_PRINTED: by the commands that drift prints with the
+   * findings. Without it, the one `up` that drift names does.
+   */
   undo?: string;
 }
+
+export const AS_PRINTED = "as printed";
 
 const PG = "/etc/postgresql/17/main";
 const PSQL = "cd / && runuser -u postgres -- psql -qAtX";
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA mallory";
 const SHOWN_KEY = "ssh-ed25519 AAAAC3NzaC1l… mallory";
+/** Makes the dashboard's container by hand, as it is declared, with the options that follow; its image is in $image. */
+const REMAKE = `
+  inspect() { docker inspect --format "$1" convex-dashboard; }
+  inspect '{{range .Config.Env}}{{println .}}{{end}}' > /run/remake.env
+  image=$(inspect '{{.Config.Image}}') memory=$(inspect '{{.HostConfig.Memory}}')
+  docker rm --force convex-dashboard
+  docker run --detach --name convex-dashboard --env-file /run/remake.env --network convex --network-alias dashboard \\
+    --restart unless-stopped --publish 127.0.0.1:6791:6791 --stop-signal SIGINT --stop-timeout 10 --memory "$memory" \\
+    --memory-swap "$memory"`;
 const STRAY = "is neither this program's nor a package's, it should not be here";
 
 /** What only looking at the whole machine shows; what its scripts tell by themselves has a contract test. */
@@ -144,6 +158,28 @@ export const TAMPERINGS: Tampering[] = [
     undo: "systemctl stop tampering",
   },
   {
+    change: `${REMAKE} --mount type=bind,src=/etc,dst=/host,readonly --security-opt seccomp=unconfined --tmpfs /t --pid host \\
+      --cap-add SYS_ADMIN --device /dev/null --ulimit nofile=999 --dns 192.0.2.1 --add-host a:192.0.2.1 \\
+      --sysctl net.ipv4.ip_forward=0 --network-alias other --ip 172.30.0.77 "$image" /app/server.ts`,
+    finds: [
+      ...[
+        'HostConfig.SecurityOpt: is ["seccomp=unconfined","label=disable"], it should be nothing',
+        'HostConfig.Tmpfs: is {"/t":""}, it should be nothing',
+        "pidMode: is host, it should be nothing",
+        'capabilities: is ["SYS_ADMIN"], it should be []',
+        'HostConfig.Devices: is [{"PathOnHost":"/dev/null","PathInContainer":"/dev/null","CgroupPermissions":"rwm"}], it should be nothing',
+        'HostConfig.Ulimits: is [{"Name":"nofile","Hard":999,"Soft":999}], it should be nothing',
+        'HostConfig.Dns: is ["192.0.2.1"], it should be nothing',
+        'HostConfig.Sysctls: is {"net.ipv4.ip_forward":"0"}, it should be nothing',
+        'hosts: is ["a:192.0.2.1"], it should be []',
+        'volumes: is ["/etc:/host:ro"], it should be []',
+        'networks.convex.aliases: is ["dashboard","other"], it should be ["dashboard"]',
+        "networks.convex.Address: is 172.30.0.77, it should be nothing",
+        'command: is ["/app/server.ts"], it should be nothing',
+      ].map((what) => `error containers.convex-dashboard.${what}`),
+    ],
+  },
+  {
     change: "docker network create stranger && docker network connect stranger convex-dashboard",
     finds: [
       `error containers.convex-dashboard.networks: is ["convex","stranger"], it should be ["convex"]`,
@@ -163,6 +199,50 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: "docker update --restart no convex-dashboard",
     finds: ["error containers.convex-dashboard.restart: is no, it should be unless-stopped"],
+  },
+  {
+    change: "sysctl -qw net.ipv4.ip_forward=0",
+    finds: ["error sysctl.net.ipv4.ip_forward: is 0, it should be 1: nothing is passed on to the containers"],
+    undo: AS_PRINTED,
+  },
+  {
+    change: "ip6tables -P INPUT DROP",
+    finds: ["error nft.ip6.filter.INPUT.policy: is drop, it should be accept"],
+    undo: AS_PRINTED,
+  },
+  {
+    change: "iptables -t nat -D PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+    finds: ["containers.convex-backend.3210", "containers.convex-backend.3211", "containers.convex-dashboard.6791"].map(
+      (path) => `error nft.ip.nat.PREROUTING.${path}: no rule leads the port there, one should`,
+    ),
+    // What drift prints has the containers start again, which other rows would notice.
+    undo: "iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+  },
+  {
+    change: `iptables -I FORWARD -s 192.0.2.1 -j DROP && iptables -I DOCKER -p tcp --dport 9 -j DROP &&
+      iptables -t nat -I DOCKER -s 192.0.2.1 -j RETURN`,
+    finds: ["filter.FORWARD", "filter.DOCKER", "nat.DOCKER"].map(
+      (chain) => `warning nft.ip.${chain}: rule … is declared by nothing`,
+    ),
+    undo: AS_PRINTED,
+  },
+  {
+    change: "ip route add blackhole 192.0.2.7 && ip rule add from 192.0.2.7 lookup 100 priority 100",
+    finds: [
+      "warning routes[192.0.2.7]: is a blackhole, nothing declares it",
+      "warning routes.rules[100]: chooses another table of routes, nothing declares it",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: "echo nameserver 192.0.2.1 >> /etc/resolv.conf",
+    finds: ["error names.servers[192.0.2.1]: does not answer, it should: /etc/resolv.conf names it"],
+    undo: "sed '/192.0.2.1/d' /etc/resolv.conf > /run/resolv && cat /run/resolv > /etc/resolv.conf",
+  },
+  {
+    change: "echo 192.0.2.7 ghcr.io >> /etc/hosts",
+    finds: ["warning names.hosts[ghcr.io]: leads to 192.0.2.7 by line … of /etc/hosts, nothing declares it"],
+    undo: AS_PRINTED,
   },
   {
     change: "sysctl -qw net.ipv4.ip_nonlocal_bind=0",
