@@ -7,7 +7,9 @@
 #   postgres.settings .hba .roles .databases   JSON
 #   postgres.loaded           when the server read its configuration, and when its files last changed: seconds since 1970
 #   postgres.role_settings    settings that are bound to a role or a database
-#   postgres.grants           what in the backend's database belongs to others than its role, or may be used by them
+#   postgres.grants           what in the backend's database belongs to others than its role, may be used by them, or acts
+#                             by itself
+#   postgres.held             what makes the server keep something back: what, how much or where, the statement that removes it
 #   postgres.login            user and database, by the password of `role-url` at the gateway's address; nothing while the backend's
 #                             container, from where that is tried, does not run
 #   backend.version .instance_name .site .dashboard   the answer
@@ -30,10 +32,12 @@
 #   users                     JSON: name, uid, shell, whether it has a password, groups that are as good as root
 #   authorized_keys           JSON: path and content of each
 #   units.failed              names
-#   units.unowned, cron, sudoers, sshd.files, postgres.files   files that came neither with the image nor with a package, nor
-#                             are declared; masks and users' crontabs included
+#   units.unowned, cron, sudoers, sshd.files, postgres.files   files and links that came neither with the image nor with a
+#                             package, nor are declared; masks and users' crontabs included
+#   files                     the same, elsewhere: where a file has an effect by being there
 #   packages.held             names
-#   packages.conffiles        packages' configuration files that were changed or removed after the first boot
+#   packages.sources          of each that was added or changed: file, line and address, as grep tells them
+#   packages.changed          packages' files that were changed or removed after the first boot
 #   packages.broken           what dpkg --audit tells
 #   run                       `at work` while a script of a run is, otherwise `none`
 
@@ -45,7 +49,7 @@ collect_facts() {
     eval "words=($(sed 's/ #.*//' "$expected/server.command"))"
     mountpoint=${words[2]} gateway=${words[3]} database=${words[5]} role=${words[6]}
     fact postgres postgres_facts "$mountpoint" "$database" "$role"
-    stray postgres.files /etc/postgresql/
+    stray postgres.files unowned /etc/postgresql/
   fi
   if [[ -e $expected/role-url ]]; then fact postgres.login log_in "$expected/role-url" "$gateway" "$database"; fi
   if [[ -e $expected/backend ]]; then
@@ -73,12 +77,14 @@ collect_facts() {
   fact users users
   fact authorized_keys authorized_keys
   fact units.failed failed_units
-  stray units.unowned /etc/systemd/system
-  stray cron /etc/cron /var/spool/cron/crontabs
-  stray sudoers /etc/sudoers.d
-  stray sshd.files /etc/ssh/sshd_config.d
+  stray units.unowned unowned /etc/systemd/ {/usr/lib,/usr/local/lib,/root/.config}/systemd /run/systemd/system /var/lib/systemd/linger
+  stray cron unowned /etc/cron /var/spool/cron
+  stray sudoers unowned /etc/sudoers.d
+  stray sshd.files unowned /etc/ssh/sshd_config.d
+  stray files unowned_elsewhere
   fact packages.held held
-  fact packages.conffiles changed_conffiles
+  fact packages.sources package_sources
+  fact packages.changed changed_files
   fact packages.broken dpkg --audit
   fact run at_work
 }
@@ -225,28 +231,56 @@ print(json.dumps([{"path": path, "content": open(path, errors="replace").read()}
 
 failed_units() { timeout 10 systemctl list-units --state=failed --plain --no-legend | cut -d ' ' -f 1; }
 
-# stray NAME PREFIX PATH...: a fact: files below folders whose path starts with PREFIX, and below each PATH, that came neither
-# with the image nor with a package, nor are declared.
+# stray NAME COMMAND...: a fact without what is declared.
 stray() {
   strays+=("$1")
-  fact "$1" unowned "${@:2}"
+  fact "$@"
 }
 
+# unowned PREFIX PATH...: files below folders whose path starts with PREFIX, and below each PATH, that came neither with the
+# image nor with a package; and links that lead to such, or out of where packages put theirs.
 unowned() {
-  find "$1"* "${@:2}" \( -type f -o -lname /dev/null \) ! -name .placeholder -newerct "@$(first_boot)" 2> /dev/null | sort \
-    | grep -Fxv --file <(grep -h "^$1" /var/lib/dpkg/info/*.list) || true
+  local file target
+  find "$1"* "${@:2}" \( -type f -o -type l \) ! -name .placeholder -newerct "@$(first_boot)" 2> /dev/null | sort -u \
+    | grep -Fxv --file <(packages_files) | while read -r file; do
+    target=$(readlink -m "$file")
+    if [[ ! -L $file ]] || ! { [[ $target == /etc/* ]] || grep -Fxq -e "$target" -e "${target#/usr}" /var/lib/dpkg/info/*.list; }; then echo "$file"; fi
+  done || true
 }
 
-changed_conffiles() {
+# Packages name some by the folders of old, which are links.
+packages_files() { sed -E 's,^/(lib|bin|sbin)/,/usr&,' /var/lib/dpkg/info/*.list; }
+
+unowned_elsewhere() {
+  local generated='alternatives/|rc.\.d/|ssl/(certs|private)/|((passwd|group|shadow|gshadow|subuid|subgid)-?|hostname|machine-id|adjtime|mtab|ld\.so\.cache)$'
+  generated+='|ssh/ssh_host_|apt/apt\.conf\.d/0.autoremove|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
+  local told='cron|sudoers\.d|ssh/sshd_config\.d|postgresql/|systemd/|apt/sources\.list|(fstab|hosts|resolv\.conf)$' file
+  unowned /etc/ /usr/{,local/}{bin,sbin} /usr/local/lib /usr/lib/{sysctl,modprobe,modules-load,tmpfiles,udev/rules}.d /root/.ssh/rc \
+    | { grep -Ev "^/etc/($generated|$told)|^/usr/local/lib/convex-droplet/" || true; } | while read -r file; do
+    # What the distribution makes of a copy of its own, and somebody has made so again.
+    cmp --quiet "$file" /usr/share/openssh/"${file##*/}" || cmp --quiet "$file" /usr/share/libc-bin/"${file##*/}" || echo "$file"
+  done
+}
+
+# In files that have not come with the image.
+package_sources() {
+  find /etc/apt/sources.list* -type f -newerct "@$(first_boot)" -exec grep -HnoP '^(?!\s*#).*?\K[a-z+]+:/\S+' {} + || true
+}
+
+# Documentation is not on every image.
+changed_files() {
   local file
-  dpkg-query -W -f '${Conffiles}\n' | awk 'NF == 2 { print $2 "  " $1 }' | md5sum --check --quiet 2> /dev/null | sed 's/: FAILED.*//' \
+  dpkg --verify | sed -nE 's,^(\S+ +c|..5\S* +|missing +) (/.*),\2,p' | grep -Ev '^/usr/share/(doc|man|info|locale|lintian)/' \
     | while read -r file; do
       if [[ ! -e $file || $(stat --format %Z "$file") -gt $(first_boot) ]]; then echo "$file"; fi
-    done
+    done || true
 }
 
-# What is older has come with the image.
-first_boot() { stat --format %W /var/lib/cloud/instances/* | sort -n | head -n 1; }
+# What is older has come with the image, or from cloud-init, whose last word but a few are the user's own scripts.
+first_boot() {
+  stat --format %Y /var/lib/cloud/instances/*/sem/config_scripts_user 2> /dev/null | sort -n | head -n 1 | grep . \
+    || stat --format %W /var/lib/cloud/instances/* | sort -n | head -n 1
+}
 
 held() { dpkg-query -W -f '${db:Status-Want} ${Package}\n' | sed -n 's/^hold //p'; }
 

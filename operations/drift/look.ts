@@ -4,6 +4,7 @@ import { compareContainers } from "./containers.ts";
 import { compareConvex } from "./convex.ts";
 import { COMMAND, expected } from "./expected.ts";
 import { error, type Finding, should } from "./finding.ts";
+import { compareFirewalls } from "./firewalls.ts";
 import { type Inside, lookInside } from "./inside.ts";
 import { compareMachine } from "./machine.ts";
 import { compareNetworks } from "./networks.ts";
@@ -23,8 +24,15 @@ import { State } from "../state.ts";
 export async function look(stack: string): Promise<Report> {
   const asked = settle(compareCloud(stack));
   const state = await State.read(stack);
-  const inside = await settle(compareInside(state));
-  const parts = [await asked, inside, inside instanceof Error ? await switchedOff(state) : []];
+  const [inside, firewalls] = await Promise.all([settle(compareInside(state)), settle(compareFirewalls(state))]);
+  const cloud = await asked;
+  const parts = [
+    cloud,
+    // One reason is enough.
+    cloud instanceof Error && firewalls instanceof Error ? [] : firewalls,
+    inside,
+    inside instanceof Error ? await switchedOff(state) : [],
+  ];
   return {
     stack,
     findings: parts.flatMap((part) => (part instanceof Error ? [] : part)),

@@ -85,6 +85,36 @@ export const TAMPERINGS: Tampering[] = [
     ],
     undo: `${PSQL} -d convex_self_hosted -c 'DROP OWNED BY neighbour' -c 'DROP ROLE neighbour'`,
   },
+  {
+    change: `${PSQL} -c "ALTER ROLE convex CONNECTION LIMIT 40 VALID UNTIL '2999-01-01'" -c 'ALTER DATABASE convex_self_hosted CONNECTION LIMIT 50' -c "ALTER ROLE postgres PASSWORD 'x'"`,
+    finds: [
+      "error postgres.roles.convex.connection_limit: is 40, it should be -1",
+      "error postgres.roles.convex.valid_until: is 2999-01-01T00:00:00+00:00, it should be infinity",
+      "error postgres.databases.convex_self_hosted.connection_limit: is 50, it should be -1",
+      "error postgres.roles.postgres.password: has a password, it should have none",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: `${PSQL} -c "SELECT pg_create_physical_replication_slot('forgotten')"`,
+    finds: [
+      "error postgres.held: unexpected replication slot forgotten, it keeps nothing yet of the log on the volume, nothing declares it",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: `${PSQL} -d convex_self_hosted -c 'CREATE PUBLICATION everything' -c 'CREATE EXTENSION tablefunc' \\
+      -c "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'" \\
+      -c 'CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION watch()'`,
+    finds: [
+      "publication everything",
+      "extension tablefunc is installed",
+      "event trigger watcher calls watch",
+      "function watch() belongs to postgres",
+    ].map((what) => `warning postgres.grants: unexpected in the backend's database: ${what}`),
+    undo: `${PSQL} -d convex_self_hosted -c 'DROP PUBLICATION everything' -c 'DROP EVENT TRIGGER watcher' \\
+      -c 'DROP FUNCTION watch' -c 'DROP EXTENSION tablefunc'`,
+  },
   // The last of those to PostgreSQL: what it has read counts.
   { change: `${PSQL} -c 'SELECT pg_reload_conf()'`, finds: [] },
   {
@@ -125,6 +155,47 @@ export const TAMPERINGS: Tampering[] = [
     change: "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' > /etc/systemd/system/miner.service",
     finds: [`warning units[/etc/systemd/system/miner.service]: ${STRAY}`],
     undo: "rm /etc/systemd/system/miner.service",
+  },
+  {
+    change: `printf 'Match User mallory\\n  PasswordAuthentication yes\\n' >> /etc/ssh/sshd_config`,
+    finds: [
+      "warning files[/etc/ssh/sshd_config]: was written by neither this program nor a package, nothing should have",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: `printf '[Service]\\nExecStart=/bin/true\\n' > /opt/linked.service && systemctl link /opt/linked.service &&
+      mkdir -p /etc/systemd/system/basic.target.wants && ln -s /opt/linked.service /etc/systemd/system/basic.target.wants/ &&
+      cp /opt/linked.service /usr/lib/systemd/system/copied.service`,
+    finds: [
+      "/etc/systemd/system/linked.service",
+      "/etc/systemd/system/basic.target.wants/linked.service",
+      "/usr/lib/systemd/system/copied.service",
+    ].map((path) => `warning units[${path}]: ${STRAY}`),
+    undo: `rm -r /opt/linked.service /etc/systemd/system/{linked.service,basic.target.wants} /usr/lib/systemd/system/copied.service &&
+      systemctl daemon-reload`,
+  },
+  {
+    change: "sed -i 's/^Description=.*/& too/' /usr/lib/systemd/system/e2scrub_all.service && echo >> /etc/login.defs",
+    finds: ["/usr/lib/systemd/system/e2scrub_all.service", "/etc/login.defs"].map(
+      (path) => `warning files[${path}]: is not as its package brought it, it should be`,
+    ),
+    undo: AS_PRINTED,
+  },
+  {
+    change: `mkdir -p /etc/apt/sources.list.d && echo 'deb [trusted=yes] http://192.0.2.1/debian evil main' > /etc/apt/sources.list.d/evil.list`,
+    finds: [
+      "error packages.sources[/etc/apt/sources.list.d/evil.list]: has packages come from http://192.0.2.1/debian, nothing declares it",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change:
+      "echo /opt/evil.so > /etc/ld.so.preload.d && echo 'umask 0' > /etc/profile.d/evil.sh && touch /usr/local/bin/ls",
+    finds: ["/etc/ld.so.preload.d", "/etc/profile.d/evil.sh", "/usr/local/bin/ls"].map(
+      (path) => `warning files[${path}]: was written by neither this program nor a package, nothing should have`,
+    ),
+    undo: "rm /etc/ld.so.preload.d /etc/profile.d/evil.sh /usr/local/bin/ls",
   },
   {
     change: "mkdir -p /etc/cron.d && echo '* * * * * root true' > /etc/cron.d/evil",
