@@ -5,7 +5,7 @@ import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../recovery/docker.ts";
 import { tellOfHalfDone } from "../recovery/half-done.ts";
-import { type AdminKeyRights, mintAdminKey } from "./admin-key.ts";
+import { mintAdminKey, readOnlyKeyBeside } from "./admin-key.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -141,14 +141,13 @@ export class Convex extends pulumi.ComponentResource {
       { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
     );
 
-    const mint = (rights?: AdminKeyRights) =>
-      instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret, rights));
+    const minted = instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret));
     const acceptance = new command.remote.Command(
       `${name}-acceptance`,
       {
         connection: args.connection,
         create: runScript("backend.sh", "convex-backend", args.instanceName, args.apiPort),
-        stdin: pulumi.interpolate`${mint()}\n`,
+        stdin: pulumi.interpolate`${minted}\n`,
         // A backend started anew has to prove itself anew.
         triggers: [backend.id],
         logging: command.remote.Logging.Stderr,
@@ -178,8 +177,8 @@ export class Convex extends pulumi.ComponentResource {
     this.adminKey = pulumi.secret(acceptance.stdout);
     this.readOnlyAdminKey = pulumi.secret(
       pulumi
-        .all([acceptance.stdout, mint(), mint({ readOnly: true })])
-        .apply(([accepted, minted, readOnly]) => (accepted === minted ? readOnly : undefined)),
+        .all([acceptance.stdout, instanceSecret.result])
+        .apply(([accepted, secret]) => readOnlyKeyBeside(accepted, args.instanceName, secret)),
     );
     this.backendUrl = pulumi.all([args.cloudOrigin, acceptance.id]).apply(([url]) => url);
     this.siteUrl = pulumi.all([args.siteOrigin, acceptance.id]).apply(([url]) => url);

@@ -51,11 +51,13 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
   ];
 }
 
-/** Both are let in, and only one of them may change anything. */
+/** All that there are are let in, and only one of them may change anything. */
 function keys({ facts }: Inside): Finding[] {
   const repair = { up: ["convex-backend", "convex-acceptance"] };
   return ["admin_key", "read_only_key"].flatMap((key) => {
     const path = `backend.${key}`;
+    // There is none where the backend's own tool had to make the other.
+    if (key === "read_only_key" && !facts.has(path)) return [];
     const [code = "", answer = ""] = facts.get(path)?.text.split("\n") ?? [];
     if (code !== "200") {
       const what = `is answered with ${code || "nothing"}, it should be accepted`;
@@ -72,7 +74,9 @@ function functionEnvironment(state: State, inside: Inside): Finding[] {
   const resource = state.find("command:remote:Command", "convex-function-environment");
   if (resource === undefined) return [];
   const { variables } = JSON.parse(resource.inputs["stdin"] as string) as { variables: Record<string, string> };
-  const found = json<Record<string, string>>(inside, "backend.environment") ?? {};
+  const found = json<Record<string, string>>(inside, "backend.environment");
+  // Not told to a key that is refused, which is a finding of its own.
+  if (found === undefined) return [];
   return Object.entries(variables).flatMap(([name, value]) => {
     if (found[name] === sha256(value)) return [];
     const what = found[name] === undefined ? "is not set, it should be" : "has another value than it should";
