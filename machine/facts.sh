@@ -3,6 +3,7 @@
 #
 #   docker.containers .networks .images   JSON: docker inspect of all there are
 #   docker.info               JSON
+#   docker.out_of_memory      names of containers that were killed for memory, of which Docker forgets after some minutes
 #   postgres                  how inspect.sql ended, which by itself tells
 #   postgres.settings .hba .roles .databases   JSON
 #   postgres.loaded           when the server read its configuration, and when its files last changed: seconds since 1970
@@ -15,7 +16,7 @@
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
 #   backend.symptoms          of a backend that does not answer: what its log says, as symptoms.sh explains it
-#   backend.canonical_urls    JSON: the answer to the read-only key
+#   backend.canonical_urls    JSON: the answer to the read-only key, or where there is none to the other
 #   backend.environment       JSON: of each variable of functions the SHA-256 of its value
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
 #   listeners                 as ss tells them, with processes
@@ -60,6 +61,7 @@ collect_facts() {
   fact docker.containers inspect_all container --all
   fact docker.networks inspect_all network
   fact docker.images inspect_all image
+  fact docker.out_of_memory out_of_memory
   fact docker.info timeout 10 docker info --format '{{json .}}'
   fact listeners ss -Hltnp
   fact nft nft --json list ruleset
@@ -109,18 +111,18 @@ log_in() {
     psql -qAtX -F ' ' --no-password -h "$2" -U "$user" -d "$3" -c "SELECT current_user, current_database()"
 }
 
-# backend_facts API_PORT SITE_PORT DASHBOARD_PORT ADMIN_KEY READ_ONLY_KEY
+# backend_facts API_PORT SITE_PORT DASHBOARD_PORT ADMIN_KEY READ_ONLY_KEY: the last may be empty, where the backend takes none.
 backend_facts() {
-  local api=http://127.0.0.1:$1
+  local api=http://127.0.0.1:$1 reader=${5:-$4}
   fact backend.version ask "$api/version"
   fact backend.instance_name ask "$api/instance_name"
   fact backend.site ask "http://127.0.0.1:$2/"
   fact backend.dashboard ask "http://127.0.0.1:$3/"
   fact backend.admin_key key_check "$api" "$4"
-  fact backend.read_only_key key_check "$api" "$5"
+  if [[ -n $5 ]]; then fact backend.read_only_key key_check "$api" "$5"; fi
   fact backend.symptoms symptoms "$api"
-  fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$5" --fail
-  fact backend.environment environment "$api" "$5"
+  fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$reader" --fail
+  fact backend.environment environment "$api" "$reader"
 }
 
 key_check() {
@@ -200,6 +202,10 @@ names_in_hosts() {
       echo "$line $address $name $known"
     done
   done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
+}
+
+out_of_memory() {
+  timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u
 }
 
 free_space() { timeout 10 df --output=target,pcent,ipcent / "$1" | tail -n +2; }

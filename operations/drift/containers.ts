@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 
+import { findDroplet } from "../droplet.ts";
 import type { Resource, State } from "../state.ts";
 import { type Engine, type Property, undeclared } from "./configuration.ts";
-import { json, sha256, variables } from "./facts.ts";
+import { json, lines, sha256, variables } from "./facts.ts";
 import { error, type Finding, type Repair, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 
@@ -73,13 +74,14 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
   const containers = json<Container[]>(inside, "docker.containers");
   const images = json<Image[]>(inside, "docker.images") ?? [];
   const engine = json<Engine>(inside, "docker.info") ?? {};
+  const starved = lines(inside, "docker.out_of_memory");
   if (containers === undefined) {
     return [error("docker", "does not answer, so nothing is known of its containers", { up: ["convex-setup"] })];
   }
   const declared = state.all("docker:index/container:Container");
   const names = declared.map(({ inputs }) => String(inputs["name"]));
   return [
-    ...declared.flatMap((resource) => compareContainer(resource, containers, images, engine)),
+    ...declared.flatMap((resource) => compareContainer(state, resource, containers, images, engine, starved)),
     ...containers
       .map(({ Name }) => Name.replace(/^\//, ""))
       .filter((name) => !names.includes(name))
@@ -93,10 +95,12 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
 }
 
 function compareContainer(
+  state: State,
   { name: logical, inputs }: Resource,
   containers: Container[],
   images: Image[],
   engine: Engine,
+  starved: string[],
 ): Finding[] {
   const declared = inputs as unknown as Declared;
   const path = `containers.${declared.name}`;
@@ -105,7 +109,7 @@ function compareContainer(
   if (container === undefined) return [error(path, "is not there, it should run", { up: [] })];
   const image = images.find(({ Id }) => Id === container.Image);
   return [
-    ...health(path, container, repair),
+    ...(outOfMemory(path, state, container, declared, starved) ?? health(path, container, repair)),
     ...[...properties(declared, container, image), ...undeclared(container, image, engine, declared)].flatMap(
       ({ name, expected, found }) =>
         // Where the kernel cannot limit memory, Docker drops the limits.
@@ -115,6 +119,47 @@ function compareContainer(
     ),
     ...environment(path, declared.envs, container.Config.Env ?? [], image?.Config.Env ?? [], repair),
   ];
+}
+
+/**
+ * Of a container that is killed for memory again and again. The kernel kills with signal 9; so does a person, but then
+ * Docker does not start it again by itself.
+ */
+function outOfMemory(
+  path: string,
+  state: State,
+  { State: { OOMKilled, ExitCode, Status }, RestartCount }: Container,
+  { name, memory }: Declared,
+  starved: string[],
+): Finding[] | undefined {
+  const KILLED = 137;
+  const isNamed = OOMKilled || starved.includes(name);
+  if (RestartCount === 0 || !(isNamed || ExitCode === KILLED)) return undefined;
+  const machine = Number(findDroplet(state)?.outputs["memory"] ?? 0);
+  const what = isNamed
+    ? "was killed for memory"
+    : `ended with ${KILLED}, as the kernel ends what needs too much memory`;
+  const times = `${RestartCount} time${RestartCount > 1 ? "s" : ""}, it is ${Status}`;
+  const message = `${what} (${times}): it needs more than its limit of ${memory} MiB, of the droplet's ${machine} MiB`;
+  const why =
+    "give the droplet a larger size, the limit is a share of its memory: " +
+    `pulumi config set --stack ${state.stack} size ${nextSize(machine)} && pulumi up --stack ${state.stack}; ` +
+    "see what it did last";
+  return [error(`${path}.memory`, message, { why, command: `docker logs --tail 50 ${name}` })];
+}
+
+/** DigitalOcean's basic sizes, by their memory in MiB. */
+const SIZES: [memoryMb: number, slug: string][] = [
+  [2048, "s-1vcpu-2gb"],
+  [4096, "s-2vcpu-4gb"],
+  [8192, "s-4vcpu-8gb"],
+  [16_384, "s-8vcpu-16gb"],
+  [32_768, "m-4vcpu-32gb"],
+];
+
+/** The first with at least half as much again. */
+function nextSize(memoryMb: number): string {
+  return SIZES.find(([size]) => size > memoryMb * 1.5)?.[1] ?? "of a larger kind";
 }
 
 function health(path: string, { State, RestartCount }: Container, repair: Repair): Finding[] {
