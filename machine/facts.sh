@@ -15,6 +15,9 @@
 #                             container, from where that is tried, does not run
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
+#   backend.sync              the status with which the API opens a WebSocket
+#   backend.nowhere, backend.nowhere_inside   status and kind of what the HTTP actions answer to a path that nobody serves: on the
+#                             droplet, and to the backend's own container under the URL that it knows them by
 #   backend.symptoms          of a backend that does not answer: what its log says, as symptoms.sh explains it
 #   backend.canonical_urls    JSON: the answer to the read-only key, or where there is none to the other
 #   backend.environment       JSON: of each variable of functions the SHA-256 of its value
@@ -120,9 +123,32 @@ backend_facts() {
   fact backend.dashboard ask "http://127.0.0.1:$3/"
   fact backend.admin_key key_check "$api" "$4"
   if [[ -n $5 ]]; then fact backend.read_only_key key_check "$api" "$5"; fi
+  fact backend.sync websocket "$api/api/1.31.0/sync"
+  fact backend.nowhere nowhere "http://127.0.0.1:$2"
+  fact backend.nowhere_inside nowhere_inside
   fact backend.symptoms symptoms "$api"
   fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$reader" --fail
   fact backend.environment environment "$api" "$reader"
+}
+
+# A socket that is opened stays so, until curl has had enough.
+websocket() {
+  ask "$1" "" --max-time 2 --http1.1 --output /dev/null --write-out '%{http_code}' --header "Connection: Upgrade" --header "Upgrade: websocket" \
+    --header "Sec-WebSocket-Version: 13" --header "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==" || true
+}
+
+# nowhere ORIGIN [COMMAND...]: the status and the kind of the answer to a path that nobody serves.
+nowhere() {
+  "${@:2}" curl --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{content_type}' "$1/.well-known/convex-droplet" || true
+}
+
+# As the backend reaches its own HTTP actions: with its container's network and names.
+nowhere_inside() {
+  local pid origin
+  pid=$(docker inspect --format '{{.State.Pid}}' convex-backend 2> /dev/null) || return 0
+  ((pid > 0)) || return 0
+  origin=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend | sed -n 's/^CONVEX_SITE_ORIGIN=//p')
+  nowhere "$origin" nsenter --target "$pid" --net --mount
 }
 
 key_check() {

@@ -27,11 +27,11 @@ export interface Examination {
  */
 export async function examine(stack: string, app?: string): Promise<Examination> {
   const state = await State.read(stack);
-  const [inside, answers] = await Promise.all([
-    inspect(state).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
-    examineAnswers(state),
-  ]);
+  const inside = await inspect(state).catch((error: unknown) =>
+    error instanceof Error ? error : new Error(String(error)),
+  );
   const seen = inside instanceof Error ? undefined : inside;
+  const answers = await examineAnswers(state, seen);
   const findings = seen === undefined ? [] : compare(state, seen);
   const stations = [
     await examineDroplet(state, inside),
