@@ -134,6 +134,11 @@ describe("a stack", () => {
     const [key] = ((await (await cloud.cloud("GET", "/v2/account/keys")).json()) as { ssh_keys: { id: number }[] })
       .ssh_keys;
     await cloud.cloud("DELETE", `/v2/account/keys/${key?.id ?? ""}`);
+    const everything = { protocol: "tcp", ports: "all", sources: { addresses: ["0.0.0.0/0"] } };
+    const open = { name: "open", tags: ["convex-droplet"], inbound_rules: [everything] };
+    const { firewall: added } = (await (await cloud.cloud("POST", "/v2/firewalls", open)).json()) as {
+      firewall: { id: string };
+    };
 
     expect(await look()).toMatchObject({
       exitCode: 2,
@@ -142,8 +147,10 @@ describe("a stack", () => {
         'error cloud.convex-firewall.inboundRules[3]: unexpected {"portRange":"5432","protocol":"tcp","sourceAddresses":["0.0.0.0/0"]}',
         "error cloud.convex-project.description: is changed, it should be Self-hosted Convex",
         "error cloud.convex-ssh-key: is not there, it should be",
+        "error cloud.firewalls[open]: lets in tcp all from 0.0.0.0/0 beside the stack's own firewall, nothing declares it",
       ],
     });
+    await cloud.cloud("DELETE", `/v2/firewalls/${added.id}`);
     const passedOver = await drift("--ignore", "cloud.convex-firewall.*\ncloud.*.description", "--ignore", "*ssh-key");
     expect(passedOver).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("is as declared") as unknown });
     await repair();
