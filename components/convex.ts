@@ -129,7 +129,7 @@ export class Convex extends pulumi.ComponentResource {
         ],
         volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
         healthcheck: {
-          tests: ["CMD", "curl", "-f", "http://localhost:3210/version"],
+          tests: ["CMD", "bash", "-c", HEALTH],
           interval: "10s",
           timeout: "5s",
           retries: 5,
@@ -192,6 +192,14 @@ export class Convex extends pulumi.ComponentResource {
     });
   }
 }
+
+/**
+ * Healthy is a backend that answers, and whose database could take a write: without one it goes on answering from memory. A
+ * PostgreSQL server, and nothing else, answers the question for TLS (eight bytes) with S or N, before anybody logs in.
+ */
+const HEALTH =
+  "curl -fs -o /dev/null http://localhost:3210/version && exec 3<>/dev/tcp/host.docker.internal/5432 && " +
+  String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
 
 /** What both containers have in common. The backend ends in order on SIGINT only. */
 function containerDefaults(name: string, image: string) {

@@ -22,6 +22,7 @@
 #   backend.canonical_urls    JSON: the answer to the read-only key, or where there is none to the other
 #   backend.environment       JSON: of each variable of functions the SHA-256 of its value
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
+#   backend.files             of a backend that has lost its files: the mark that says so
 #   listeners                 as ss tells them, with processes
 #   nft                       JSON: the whole ruleset
 #   iptables, ip6tables       the same, in iptables' words
@@ -60,6 +61,7 @@ collect_facts() {
     mapfile -t backend < "$expected/backend"
     backend_facts "${backend[@]}"
     fact backend.instance_secret secret_hash "$mountpoint/data/credentials/instance_secret"
+    fact backend.files tell_lost_files "$mountpoint"
   fi
   fact docker.containers inspect_all container --all
   fact docker.networks inspect_all network
@@ -179,6 +181,8 @@ secret_hash() {
   # Not by a redirection: where there is no such file, that would end the shell.
   secret=$(cat "$1") && printf %s "$secret" | sha256sum | cut -d ' ' -f 1
 }
+
+tell_lost_files() { if lost_files "$1"; then mark_of "$1"; fi; }
 
 # inspect_all KIND OPTION...
 inspect_all() {

@@ -16,6 +16,8 @@ export SCRIPTS RESULTS LC_ALL=C.UTF-8 TMPDIR=$RESULTS CONVEX_DROPLET_CHECK=1 CON
 source "$SCRIPTS/lib.sh"
 # shellcheck source=machine/symptoms.sh
 source "$SCRIPTS/symptoms.sh"
+# shellcheck source=machine/on-volume.sh
+source "$SCRIPTS/on-volume.sh"
 # shellcheck source=machine/facts.sh
 source "$SCRIPTS/facts.sh"
 

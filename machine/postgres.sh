@@ -10,6 +10,8 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/lib.sh"
 # shellcheck source=machine/units.sh
 source "$here/units.sh"
+# shellcheck source=machine/on-volume.sh
+source "$here/on-volume.sh"
 
 readonly CLUSTER=main ADMINISTRATOR=convex_admin
 
@@ -19,6 +21,8 @@ main() {
   lock
   rests_on postgres.volume mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
+  # A look at the host tells it already.
+  checking || require_on_volume "$mountpoint"
   # Otherwise the package makes a cluster of its own on the root disk.
   put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
   install_packages postgresql
@@ -64,6 +68,10 @@ create_cluster() {
   done
   rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
   if [[ ! -e $data ]]; then
+    # An instance was served from here, and a new cluster would know nothing of it.
+    [[ ! -e $(mark_of "${home%/*}") ]] \
+      || fail "$data: is not there, but an instance was served from this volume: its database is gone. Restore it from a backup;" \
+        "to begin with an empty one, without all documents: rm $(mark_of "${home%/*}"), then run pulumi up again"
     # Under another name until it is whole: a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
     install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
@@ -126,6 +134,7 @@ EOF
 
 serve() {
   local version=$1 mountpoint=$2 unit=postgresql@$1-$CLUSTER.service waiting
+  restart_unit postgresql@.service
   guard_unit postgresql@.service "$mountpoint"
   enable_unit postgresql.service
   load_unit "$unit"
@@ -134,7 +143,7 @@ serve() {
   if systemctl is-active --quiet "$unit"; then
     reload
   else
-    systemctl start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
+    start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
   fi

@@ -3,6 +3,7 @@ import { diffArrays } from "diff";
 import { json, lines } from "./facts.ts";
 import { error, type Finding, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
 import type { Difference, Inside } from "./inside.ts";
+import { repairOf } from "./repairs.ts";
 import type { State } from "../state.ts";
 
 /** What the machine's own scripts would change, and what is on it that nobody declared. */
@@ -20,20 +21,19 @@ export function compareMachine(state: State, inside: Inside): Finding[] {
 }
 
 /** Texts are compared by line; PostgreSQL's access rules are called what its own documentation calls them. */
-function fromScript({ path, expected, found }: Difference): Finding[] {
+function fromScript(difference: Difference): Finding[] {
+  const { path, expected, found } = difference;
+  const repair = repairOf(difference);
   const name = path.includes("/pg_hba") && path.endsWith(".content") ? "postgres.pg_hba" : path;
-  if (!path.endsWith(".content") && !expected.includes("\n"))
-    return [error(name, should(found, expected), RUN_SCRIPTS)];
+  if (!path.endsWith(".content") && !expected.includes("\n")) return [error(name, should(found, expected), repair)];
   let line = 1;
   return diffArrays(expected.split("\n"), found.split("\n")).flatMap((change) => {
     const first = line;
     if (!change.removed) line += change.value.length;
     if (change.added) {
-      return change.value.map((value, index) =>
-        error(name, `unexpected line ${first + index} "${value}"`, RUN_SCRIPTS),
-      );
+      return change.value.map((value, index) => error(name, `unexpected line ${first + index} "${value}"`, repair));
     }
-    return change.removed ? change.value.map((value) => error(name, `missing line "${value}"`, RUN_SCRIPTS)) : [];
+    return change.removed ? change.value.map((value) => error(name, `missing line "${value}"`, repair)) : [];
   });
 }
 

@@ -121,6 +121,60 @@ describe("a stack", () => {
     expect(await look()).toEqual(CLEAN);
   });
 
+  it("whose data is not on the volume is not served from elsewhere, and is clean after the command that is named", async () => {
+    const mount = await cloud.onDroplet(STACK, "mkdir -p /srv/fake && mount --bind /srv/fake /mnt/convex/data");
+    expect(mount).toMatchObject({ exitCode: 0 });
+    expect((await look()).found).toEqual([
+      expect.stringMatching(
+        /^error volume\.on\[\/mnt\/convex\/data\]: is a mount of its own, of .*, it should be on the volume/,
+      ),
+    ]);
+    const refused = await cloud.up(STACK, "--replace", "**convex-backend", "--replace", "**convex-setup");
+    expect(refused.exitCode).not.toBe(0);
+    expect((await cloud.onDroplet(STACK, "ls -A /srv/fake")).stdout).toBe("");
+    await followPerson("volume.on");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    await eventually("a clean look", 60, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
+  it("that has lost its files is not accepted, whatever its backend makes in their place", async () => {
+    const swap = (from: string, to: string) =>
+      cloud.onDroplet(
+        STACK,
+        `docker stop convex-backend; cd /mnt/convex && rm -rf ${to} && mv ${from} ${to}; docker start convex-backend`,
+      );
+    await swap("data/storage", "kept");
+    await eventually("the loss", 60, async () => {
+      expect((await look()).found).toEqual([
+        "error backend.files: are not those that this instance was accepted with, they should be",
+      ]);
+    });
+    const refused = await cloud.up(STACK, "--replace", "**convex-acceptance");
+    expect(refused.all).toContain("error: backend: has lost its files: /mnt/convex/data/storage is not the folder");
+    await swap("kept", "data/storage");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    await eventually("a clean look", 60, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
+  it("whose backend answers and could not write is neither healthy nor accepted", async () => {
+    await cloud.onDroplet(STACK, "systemctl stop postgresql@17-main");
+    await eventually("the backend to be unhealthy", 120, async () => {
+      expect((await look()).found).toContain(
+        "error containers.convex-backend.health: is unhealthy, it should be healthy",
+      );
+    });
+    const refused = await cloud.up(STACK, "--replace", "**convex-acceptance");
+    expect(refused.all).toContain("error: backend: answers, but does not write to its database");
+    await repair();
+    await eventually("a clean look", 60, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
   it("shows each change that is made in the cloud, and is clean after the repair", async () => {
     const [firewall] = ((await (await cloud.cloud("GET", "/v2/firewalls")).json()) as { firewalls: { id: string }[] })
       .firewalls;
@@ -181,6 +235,13 @@ describe("a stack", () => {
 function onDroplet(repair: string): string {
   const [, quoted, bare] = /npm run ssh -- --stack \S+ (?:'([^]*)'|([^]*))$/.exec(repair) ?? [];
   return quoted?.replaceAll(`'\\''`, "'") ?? bare ?? "false";
+}
+
+/** Runs, on the droplet, the command that drift names for a person. */
+async function followPerson(where: string): Promise<void> {
+  const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
+  const named = findings.find(({ path: place }) => place.startsWith(where))?.repair ?? "";
+  expect(await cloud.onDroplet(STACK, onDroplet(named)), named).toMatchObject({ exitCode: 0 });
 }
 
 /** Runs the one command that drift names. */
