@@ -56,17 +56,15 @@ const convex = new Convex("convex", {
   onMachine: host.onMachine,
 });
 
-if (settings.authKeys || Object.keys(settings.functionEnvironment).length > 0) {
-  new FunctionEnvironment("convex", {
-    connection: host.connection,
-    mountpoint: host.mountpoint,
-    apiPort: settings.apiPort,
-    adminKey: convex.adminKey,
-    variables: settings.functionEnvironment,
-    authKeys: settings.authKeys,
-    onMachine: host.onMachine,
-  });
-}
+new FunctionEnvironment("convex", {
+  connection: host.connection,
+  mountpoint: host.mountpoint,
+  apiPort: settings.apiPort,
+  adminKey: convex.adminKey,
+  variables: settings.functionEnvironment,
+  authKeys: settings.authKeys,
+  onMachine: host.onMachine,
+});
 
 export const backendUrl = convex.backendUrl;
 export const siteUrl = convex.siteUrl;
