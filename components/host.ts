@@ -32,6 +32,8 @@ export interface HostArgs {
   allowedCidrs: string[];
   /** How long a new droplet may take until it answers SSH, in seconds. */
   bootTimeoutSeconds: number;
+  /** Called each time the droplet was changed, and may have been booted for it. */
+  onChange: () => void;
   /** Opens an SSH agent on this computer for the machine with this host key, and gives back its socket's path. */
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
@@ -121,7 +123,10 @@ export class Host extends pulumi.ComponentResource {
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
         ignoreChanges: ["image", "userData", "sshKeys"],
-        hooks: { onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell] },
+        hooks: {
+          onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell],
+          afterUpdate: [new pulumi.ResourceHook(`${name}-droplet-changed`, args.onChange)],
+        },
       },
     );
     const firewall = new digitalocean.Firewall(
