@@ -122,7 +122,8 @@ export class Host extends pulumi.ComponentResource {
         // A volume that is replaced can only be deleted once no droplet holds it.
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
-        ignoreChanges: ["image", "userData", "sshKeys"],
+        // And backups that somebody switched on are nothing to be taken away by the repair of something else.
+        ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy"],
         hooks: {
           onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell],
           afterUpdate: [new pulumi.ResourceHook(`${name}-droplet-changed`, args.onChange)],

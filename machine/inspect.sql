@@ -8,7 +8,9 @@
 SELECT 'fact', 'postgres.settings', 0, coalesce(jsonb_agg(to_jsonb(s) ORDER BY name), '[]')
 FROM (
   SELECT name, CASE WHEN name ~ 'conninfo|passphrase' THEN '(hidden)' ELSE current_setting(name) END AS setting,
-    source, sourcefile, sourceline, pending_restart
+    source, sourcefile, sourceline, pending_restart,
+    -- Where the value stands that waits for a restart: of a setting that is set twice, the last one.
+    (SELECT f.sourcefile FROM pg_file_settings AS f WHERE f.name = pg_settings.name ORDER BY seqno DESC LIMIT 1) AS pending_file
   FROM pg_settings WHERE source NOT IN ('default', 'client', 'session')
 ) AS s;
 

@@ -149,11 +149,25 @@ serve() {
   fi
   waiting=$(sql "SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings WHERE pending_restart")
   if differs postgres.pending-restart "" "$waiting"; then
+    refuse_overrides "/etc/postgresql/$version/$CLUSTER/conf.d/10-convex-droplet.conf"
     say "restarting PostgreSQL for: $waiting"
     systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "restarted PostgreSQL"
   fi
+}
+
+# refuse_overrides FILE: fails where a restart would bring another value into force than FILE declares. Of a setting that is set
+# twice, the last one counts.
+refuse_overrides() {
+  local overrides
+  overrides=$(sql "
+SELECT string_agg(name || ' in ' || sourcefile, ', ')
+FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY name, seqno DESC) AS last
+WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
+  [[ -z $overrides ]] \
+    || fail "PostgreSQL: waits for a restart, which would bring another value into force than is declared: $overrides." \
+      "Nothing was restarted. Take that back, as npm run drift says, then run pulumi up again"
 }
 
 # In MB, of the memory in steps of 256 MB: what a kernel reports moves a little with each update, which is no reason to restart.

@@ -10,6 +10,8 @@ interface Setting {
   sourceline: number | null;
   source: string;
   pending_restart: boolean;
+  /** The file that has the value which waits. */
+  pending_file: string | null;
 }
 
 interface HbaRule {
@@ -71,7 +73,24 @@ export function comparePostgres(state: State, inside: Inside): Finding[] {
 function settings(inside: Inside): Finding[] {
   const findings = (json<Setting[]>(inside, "postgres.settings") ?? []).flatMap((setting) => {
     const path = `postgres.settings.${setting.name}`;
-    if (setting.pending_restart) return [warning(path, "waits for a restart of the server", RUN_SCRIPTS)];
+    if (setting.pending_restart) {
+      if (setting.pending_file === null || OURS.test(setting.pending_file)) {
+        return [warning(path, "waits for a restart of the server, some seconds without the backend", RUN_SCRIPTS)];
+      }
+      // A restart would bring into force what nobody declared.
+      return [
+        error(
+          path,
+          `is to be another one after the next restart, by ${setting.pending_file}, it should not be set there`,
+          {
+            why: "take it back, and restart nothing before",
+            command: setting.pending_file.endsWith("postgresql.auto.conf")
+              ? psql(`ALTER SYSTEM RESET ${setting.name}`, "SELECT pg_reload_conf()")
+              : `sed -i '/^ *${setting.name}/d' ${setting.pending_file} && ${psql("SELECT pg_reload_conf()")}`,
+          },
+        ),
+      ];
+    }
     if (setting.sourcefile === null || OURS.test(setting.sourcefile)) return [];
     const place = `${setting.sourcefile}:${setting.sourceline ?? 0}`;
     const repair = setting.sourcefile.endsWith("postgresql.auto.conf")

@@ -1,3 +1,4 @@
+import { SCRIPTS } from "../../components/scripts.ts";
 import { type Repair, RUN_SCRIPTS } from "./finding.ts";
 import type { Difference } from "./inside.ts";
 
@@ -5,8 +6,11 @@ import type { Difference } from "./inside.ts";
 export const OFF_VOLUME = "volume.on[";
 
 /** What repairs a difference that the machine's scripts tell: most they mend themselves, and what they refuse a person does. */
-export function repairOf({ path, found }: Difference): Repair {
+export function repairOf({ path, expected, found }: Difference): Repair {
   if (path.startsWith(OFF_VOLUME)) return bringBack(path.slice(OFF_VOLUME.length, -1), found);
+  if (path.startsWith(`files[${SCRIPTS}/`)) return copyScripts(path, expected);
+  if (path === "links[/opt/convex]" && found !== "nothing") return { why: LINK, command: MOVE_LINK };
+  if (path.startsWith("sshd.")) return unlessOverridden(path.slice("sshd.".length));
   return RUN_SCRIPTS;
 }
 
@@ -19,4 +23,30 @@ function bringBack(path: string, found: string): Repair {
   return found.startsWith("a mount")
     ? { why, command: `${stop} && umount ${path} && ${start}` }
     : { why: `${why}, put a folder in the link's place and what is to be in it`, command: stop };
+}
+
+/** They are run as root, so they are never run to mend themselves. */
+function copyScripts(path: string, expected: string): Repair {
+  const file = path.slice("files[".length, path.lastIndexOf("]"));
+  if (path.endsWith("].mode")) {
+    return {
+      why: "give it back to root alone, and look at what is in it",
+      command: `chown root:root ${file} && chmod go-w ${file}`,
+    };
+  }
+  if (expected === "nothing")
+    return { why: "no script of this program: look at it, and remove it", command: `rm ${file}` };
+  return { up: ["convex-scripts"] };
+}
+
+const LINK =
+  "the scripts make no link where something is, and refuse to go on: until it is out of the way, no up mends anything else";
+const MOVE_LINK = "mv --no-target-directory /opt/convex /opt/convex.before && ln -s /mnt/convex /opt/convex";
+
+/** Where the server reads what, only a person can tell; the scripts write their own file and refuse what overrides it. */
+function unlessOverridden(directive: string): Repair {
+  return {
+    why: "the scripts refuse what overrides their own file, and until then no up mends anything else: strike it out where it stands, then systemctl reload ssh",
+    command: `grep -ri ${directive} /etc/ssh/sshd_config /etc/ssh/sshd_config.d`,
+  };
 }

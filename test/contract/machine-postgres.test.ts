@@ -127,7 +127,7 @@ describe("on a droplet that is set up", () => {
     const postmaster = () => machine.sh("head -n 1 /mnt/convex/postgresql/17/main/postmaster.pid");
     const before = await postmaster();
     await machine.sh(`kill -9 ${before}`);
-    await vi.waitFor(() => sql("SELECT 1"), { timeout: 60_000, interval: 500 });
+    await vi.waitFor(() => machine.sh("systemctl is-active postgresql@17-main"), { timeout: 60_000, interval: 500 });
     expect(await postmaster()).not.toBe(before);
     expect((await machine.run(setUp(), PASSWORD)).output).toBe("postgres.sh: unchanged");
   });
@@ -211,6 +211,18 @@ describe("on a droplet that is set up", () => {
     expect(exitCode).toBe(1);
     await machine.sh("rm /etc/postgresql/17/main/conf.d/60-smaller.conf");
     expect((await machine.run(setUp(), NEXT_PASSWORD)).output).toContain("PostgreSQL for: max_connections");
+  });
+
+  it("a value that waits for a restart and is not declared is not brought into force", async () => {
+    await sql("ALTER SYSTEM SET listen_addresses = '*'");
+    const { output, exitCode } = await machine.run(setUp(), NEXT_PASSWORD);
+    expect(output).toMatch(
+      /would bring another value into force than is declared: listen_addresses in .*postgresql\.auto\.conf\. Nothing/,
+    );
+    expect(exitCode).toBe(1);
+    expect(await listening()).toBe(LOCALHOST_AND_GATEWAY);
+    await sql("ALTER SYSTEM RESET listen_addresses");
+    expect((await machine.run(setUp(), NEXT_PASSWORD)).output).toBe("postgres.sh: unchanged");
   });
 
   it("a mistake in a rules file is told with file and line", async () => {

@@ -175,6 +175,33 @@ describe("a stack", () => {
     });
   });
 
+  it("whose scripts were changed is not mended by those", async () => {
+    const scripts = "/usr/local/lib/convex-droplet";
+    await cloud.onDroplet(
+      STACK,
+      `echo 'touch /root/ran' >> ${scripts}/host.sh; rm /etc/convex-droplet/metadata-guard.nft`,
+    );
+    const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
+    expect(findings.map(({ repair: named }) => named.includes("'**convex-scripts'"))).toEqual([true, true]);
+    await repair();
+    expect(await cloud.onDroplet(STACK, "ls /root/ran")).toMatchObject({ exitCode: 2 });
+    expect(await look()).toEqual(CLEAN);
+  });
+
+  it("whose server is to listen elsewhere after its next restart is not restarted, and is clean after the command", async () => {
+    await cloud.onDroplet(
+      STACK,
+      `cd / && runuser -u postgres -- psql -c "ALTER SYSTEM SET listen_addresses = '*'" -c 'SELECT pg_reload_conf()'`,
+    );
+    expect((await look()).found).toEqual([
+      expect.stringMatching(/^error postgres\.settings\.listen_addresses: is to be another one after the next restart/),
+    ]);
+    expect((await cloud.up(STACK, "--replace", "**convex-server")).all).toContain("Nothing was restarted.");
+    await followPerson("postgres.settings.listen_addresses");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    expect(await look()).toEqual(CLEAN);
+  });
+
   it("shows each change that is made in the cloud, and is clean after the repair", async () => {
     const [firewall] = ((await (await cloud.cloud("GET", "/v2/firewalls")).json()) as { firewalls: { id: string }[] })
       .firewalls;
