@@ -109,7 +109,7 @@ describe("on a machine that is set up", () => {
   });
 
   it("what nobody put there is not told as a stray", () => {
-    const strays = ["units.unowned", "cron", "sudoers", "sshd.files", "postgres.files", "units.failed"];
+    const strays = ["units.unowned", "cron", "sudoers", "sshd.files", "postgres.files", "units.failed", "files"];
     expect(Object.fromEntries(strays.map((name) => [name, fact(name)?.trim()]))).toEqual(
       Object.fromEntries(strays.map((name) => [name, ""])),
     );
@@ -446,6 +446,10 @@ describe("strays", () => {
     ["units.unowned", "/etc/systemd/system/ssh.service.d/override.conf"],
     ["cron", "/etc/cron.d/other"],
     ["sudoers", "/etc/sudoers.d/other"],
+    ["units.unowned", "/usr/lib/systemd/system/other.service"],
+    ["files", "/etc/ld.so.preload"],
+    ["files", "/usr/local/bin/ls"],
+    ["files", "/etc/profile.d/other.sh"],
   ])("%s tells %s", async (fact, path) => {
     await machine.sh(`install -D -m 0600 /dev/null ${path}`);
     const { facts } = await inspector.inspect();
