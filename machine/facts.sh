@@ -234,8 +234,9 @@ names_in_hosts() {
   done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
 }
 
+# That an engine does not answer is told by the containers.
 out_of_memory() {
-  timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u
+  timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u || true
 }
 
 free_space() { timeout 10 df --output=target,pcent,ipcent / "$1" | tail -n +2; }
