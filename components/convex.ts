@@ -5,7 +5,7 @@ import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../recovery/docker.ts";
 import { tellOfHalfDone } from "../recovery/half-done.ts";
-import { mintAdminKey, readOnlyKeyBeside } from "./admin-key.ts";
+import { type AdminKeyRights, mintAdminKey } from "./admin-key.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -22,8 +22,6 @@ export interface ConvexArgs {
   postgresPoolSize: number;
   /** The machine's memory in MiB; the containers are limited to shares of it. */
   memoryMb: number;
-  /** Whether the instance secret refuses to be deleted: with it all admin keys would go. */
-  protectData: boolean;
   /** Name of the instance, part of its admin keys and of its database's name. */
   instanceName: string;
   /** Backend image by digest. Changing it restarts the backend; its migrations only go forward. */
@@ -88,7 +86,7 @@ export class Convex extends pulumi.ComponentResource {
     const instanceSecret = new random.RandomPassword(
       `${name}-instance-secret`,
       { length: 64, upper: false, lower: false, numeric: true, special: true, overrideSpecial: "abcdef" },
-      { ...child, protect: args.protectData },
+      child,
     );
 
     const engine = new docker.Provider(`${name}-docker`, { host: args.dockerHost }, child);
@@ -131,7 +129,7 @@ export class Convex extends pulumi.ComponentResource {
         ],
         volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
         healthcheck: {
-          tests: ["CMD", "bash", "-c", HEALTH],
+          tests: ["CMD", "curl", "-f", "http://localhost:3210/version"],
           interval: "10s",
           timeout: "5s",
           retries: 5,
@@ -143,13 +141,14 @@ export class Convex extends pulumi.ComponentResource {
       { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
     );
 
-    const minted = instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret));
+    const mint = (rights?: AdminKeyRights) =>
+      instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret, rights));
     const acceptance = new command.remote.Command(
       `${name}-acceptance`,
       {
         connection: args.connection,
         create: runScript("backend.sh", "convex-backend", args.instanceName, args.apiPort),
-        stdin: pulumi.interpolate`${minted}\n`,
+        stdin: pulumi.interpolate`${mint()}\n`,
         // A backend started anew has to prove itself anew.
         triggers: [backend.id],
         logging: command.remote.Logging.Stderr,
@@ -179,8 +178,8 @@ export class Convex extends pulumi.ComponentResource {
     this.adminKey = pulumi.secret(acceptance.stdout);
     this.readOnlyAdminKey = pulumi.secret(
       pulumi
-        .all([acceptance.stdout, instanceSecret.result])
-        .apply(([accepted, secret]) => readOnlyKeyBeside(accepted, args.instanceName, secret)),
+        .all([acceptance.stdout, mint(), mint({ readOnly: true })])
+        .apply(([accepted, minted, readOnly]) => (accepted === minted ? readOnly : undefined)),
     );
     this.backendUrl = pulumi.all([args.cloudOrigin, acceptance.id]).apply(([url]) => url);
     this.siteUrl = pulumi.all([args.siteOrigin, acceptance.id]).apply(([url]) => url);
@@ -194,14 +193,6 @@ export class Convex extends pulumi.ComponentResource {
     });
   }
 }
-
-/**
- * Healthy is a backend that answers, and whose database could take a write: without one it goes on answering from memory. A
- * PostgreSQL server, and nothing else, answers the question for TLS (eight bytes) with S or N, before anybody logs in.
- */
-const HEALTH =
-  "curl -fs -o /dev/null http://localhost:3210/version && exec 3<>/dev/tcp/host.docker.internal/5432 && " +
-  String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
 
 /** What both containers have in common. The backend ends in order on SIGINT only. */
 function containerDefaults(name: string, image: string) {

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { Boot } from "./boot.ts";
 import { socketFor } from "./near-end.ts";
 import { openTunnel } from "./tunnel.ts";
 
@@ -21,12 +20,10 @@ export interface RunTunnel {
  * `pulumi refresh` and `pulumi destroy` run no program unless told to, and then nobody opens the way.
  *
  * @param port  0 derives one from project and stack, from 20000 to 29999
- * @param boot  how long to wait for the droplet while it boots; by default not at all
  */
 export function openRunTunnel(
   port: number,
   target: { host: pulumi.Output<string>; privateKey: pulumi.Output<string>; hostKey: pulumi.Output<string> },
-  boot = new Boot(0),
 ): RunTunnel {
   const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
   const dockerHost = target.hostKey.apply(async (hostKey) => {
@@ -37,7 +34,7 @@ export function openRunTunnel(
     ];
     // PostgreSQL's provider can only say that its connection was closed.
     const tell = (reason: string) => void pulumi.log.warn(reason);
-    await openTunnel(known(target), forwards, tell, boot).catch((error: unknown) => {
+    await openTunnel(known(target), forwards, tell).catch((error: unknown) => {
       throw new pulumi.RunError(error instanceof Error ? error.message : String(error));
     });
     return `unix://${socket}`;
@@ -60,7 +57,7 @@ async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T
   };
   if (!(await all.isKnown)) {
     throw new Error(
-      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. Somebody destroyed it? Make it again with: pulumi up --refresh --run-program --skip-preview --yes",
+      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. It is made by pulumi up, without --refresh.",
     );
   }
   return all.promise();

@@ -45,7 +45,6 @@ const HOST: HostArgs = {
   publicPorts: [3210, 3211],
   allowedCidrs: ["198.51.100.0/24"],
   bootTimeoutSeconds: 300,
-  onChange: () => undefined,
   sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
 };
 
@@ -100,7 +99,6 @@ const CONVEX = (): ConvexArgs => ({
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
   postgresPoolSize: 64,
   memoryMb: 4096,
-  protectData: false,
   instanceName: "convex-self-hosted",
   backendImage: "backend@sha256:1",
   dashboardImage: "dashboard@sha256:2",

@@ -76,8 +76,7 @@ describe("FunctionEnvironment", () => {
         `^bash /usr/local/lib/convex-droplet/function-environment\\.sh ${verb} 4210 /mnt/convex # [0-9a-f]{12}$`,
       );
     expect(create).toMatch(command("set"));
-    // What is to be taken back is found by the run itself, and not by a deletion that the engine may pass over.
-    expect(remove).toBeUndefined();
+    expect(remove).toMatch(command("remove"));
   });
 
   it("generates the two variables of Convex Auth, beside those that are set", async () => {
