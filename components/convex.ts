@@ -22,6 +22,8 @@ export interface ConvexArgs {
   postgresPoolSize: number;
   /** The machine's memory in MiB; the containers are limited to shares of it. */
   memoryMb: number;
+  /** Whether the instance secret refuses to be deleted: with it all admin keys would go. */
+  protectData: boolean;
   /** Name of the instance, part of its admin keys and of its database's name. */
   instanceName: string;
   /** Backend image by digest. Changing it restarts the backend; its migrations only go forward. */
@@ -86,7 +88,7 @@ export class Convex extends pulumi.ComponentResource {
     const instanceSecret = new random.RandomPassword(
       `${name}-instance-secret`,
       { length: 64, upper: false, lower: false, numeric: true, special: true, overrideSpecial: "abcdef" },
-      child,
+      { ...child, protect: args.protectData },
     );
 
     const engine = new docker.Provider(`${name}-docker`, { host: args.dockerHost }, child);

@@ -29,6 +29,7 @@ export async function runSsh(target: Target, options: string[], command: string[
   const pinned = [
     `UserKnownHostsFile=${knownHosts}`,
     "StrictHostKeyChecking=yes",
+    "ConnectTimeout=20",
     "IdentitiesOnly=yes",
     "LogLevel=ERROR",
   ];

@@ -1,4 +1,5 @@
 import http from "node:http";
+import { text } from "node:stream/consumers";
 
 import * as pulumi from "@pulumi/pulumi";
 
@@ -22,24 +23,40 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     if (failedOperation !== "create" || collection === undefined || !nameTaken) return false;
     const lost = String(newInputs["name"]);
     await pulumi.log.warn(
-      `${lost} is on the droplet but not in the stack's state: a run was ended while it was made. Removing it, to make it again.`,
+      `${lost} is on the droplet but not in the stack's state: a run was ended before its time. Removing it, to make it again.`,
     );
     const address = await new Promise<string>((resolve) => pulumi.output(dockerHost).apply(resolve));
-    const request = (method: string, route: string) => ask(address.replace(/^unix:\/\//, ""), method, route);
+    const request = (method: string, route: string, body?: object) =>
+      ask(address.replace(/^unix:\/\//, ""), method, route, body);
     if (collection === "containers") await request("POST", `/containers/${lost}/stop?t=10`);
-    return (await request("DELETE", `/${collection}/${lost}`)) === 204;
+    // A network that containers are in cannot be removed, and they are made anew for the new one.
+    else {
+      const { answer } = await request("GET", `/networks/${lost}`);
+      for (const container of Object.keys((answer as { Containers?: object }).Containers ?? {})) {
+        await request("POST", `/networks/${lost}/disconnect`, { Container: container, Force: true });
+      }
+    }
+    return (await request("DELETE", `/${collection}/${lost}`)).status === 204;
   });
 }
 
-/** @returns the status of the engine's answer */
-function ask(socketPath: string, method: string, path: string): Promise<number> {
+/** One request to the engine. */
+function ask(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<{ status: number; answer: unknown }> {
   return new Promise((resolve, reject) => {
-    const request = http.request({ socketPath, method, path, timeout: 60_000 }, (response) => {
-      response.resume();
-      resolve(response.statusCode ?? 0);
+    const headers = body === undefined ? {} : { "content-type": "application/json" };
+    const request = http.request({ socketPath, method, path, headers, timeout: 60_000 }, (response) => {
+      text(response).then((said) => {
+        const isJson = (response.headers["content-type"] ?? "").includes("json");
+        resolve({ status: response.statusCode ?? 0, answer: isJson ? (JSON.parse(said) as unknown) : {} });
+      }, reject);
     });
     request.on("timeout", () => request.destroy(new Error(`Docker: did not answer ${method} ${path} within 60 s`)));
     request.on("error", reject);
-    request.end();
+    request.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }

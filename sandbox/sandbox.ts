@@ -103,8 +103,12 @@ async function destroyStacks(home: SandboxHome): Promise<void> {
   await startRegistry(home);
   await startCloud(home);
   for (const { name } of stacks) {
-    if ((await showPulumi(home, "destroy", "--yes", "--skip-preview", "--stack", name)) !== 0) {
-      throw new Error(`stack ${name} could not be destroyed. Mend the cause, or: npm run sandbox -- down --force`);
+    // With its preview, which refuses a protected stack before anything is deleted.
+    if ((await showPulumi(home, "destroy", "--yes", "--stack", name)) !== 0) {
+      throw new Error(
+        `stack ${name} could not be destroyed. Mend the cause (where data is protected: npm run sandbox -- pulumi config set ` +
+          `--stack ${name} protectData false, then npm run sandbox), or: npm run sandbox -- down --force`,
+      );
     }
   }
 }

@@ -57,7 +57,7 @@ async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T
   };
   if (!(await all.isKnown)) {
     throw new Error(
-      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. It is made by pulumi up, without --refresh.",
+      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. Somebody destroyed it? Make it again with: pulumi up --refresh --run-program --skip-preview --yes",
     );
   }
   return all.promise();

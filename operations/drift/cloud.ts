@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { isDeepStrictEqual, promisify } from "node:util";
 
-import { error, type Finding, REFRESH, should } from "./finding.ts";
+import { error, type Finding, REFRESH, REMAKE, should } from "./finding.ts";
 
 /** A step of the engine's preview, as `--json` prints it. */
 export interface Step {
@@ -40,7 +40,9 @@ export async function compareCloud(stack: string): Promise<Finding[]> {
 /** One finding a property that differs. Pure. */
 export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): Finding[] {
   const path = `cloud.${urn.slice(urn.lastIndexOf("::") + 2)}`;
-  if (op === "delete") return [error(path, "is not there, it should be", REFRESH)];
+  if (op === "delete") {
+    return [error(path, "is not there, it should be", urn.includes("/droplet:Droplet::") ? REMAKE : REFRESH)];
+  }
   return Object.entries(detailedDiff ?? {}).map(([property, { kind }]) => {
     const message = kind.startsWith("add")
       ? `unexpected ${JSON.stringify(only(property, newState, oldState))}`

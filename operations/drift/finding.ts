@@ -4,7 +4,7 @@ export type Severity = "error" | "warning" | "notice";
 /** What brings back what is declared: resources that `pulumi up` makes anew, or a command for a person on the droplet. */
 export type Repair =
   /** Logical names of resources to replace; with none, a refreshing `up` repairs it by itself. */
-  | { up: string[] }
+  | { up: string[]; withoutPreview?: boolean }
   /** Not the program's to repair. `why` says what a person decides, `command` is run on the droplet. */
   | { why: string; command?: string };
 
@@ -23,6 +23,9 @@ export const RUN_SCRIPTS: Repair = { up: ["convex-setup", "convex-server"] };
 
 /** What repairs anything that the engine can read: it sees the difference itself. */
 export const REFRESH: Repair = { up: [] };
+
+/** What brings back a droplet. A preview that refreshes would look at what is on it, and fail. */
+export const REMAKE: Repair = { up: [], withoutPreview: true };
 
 export function error(path: string, message: string, repair: Repair): Finding {
   return { path, severity: "error", message, repair };

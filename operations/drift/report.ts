@@ -93,19 +93,21 @@ function headline(report: Report): string {
 export function upCommand(stack: string, findings: Finding[]): string | undefined {
   const ups = findings
     .filter(({ severity }) => severity !== "notice")
-    .flatMap(({ repair }) => ("up" in repair ? [repair.up] : []));
-  return ups.length === 0 ? undefined : up(stack, [...new Set(ups.flat())].toSorted());
+    .flatMap(({ repair }) => ("up" in repair ? [repair] : []));
+  if (ups.length === 0) return undefined;
+  const names = new Set(ups.flatMap((repair) => repair.up));
+  return up(stack, { up: [...names].toSorted(), withoutPreview: ups.some(({ withoutPreview }) => withoutPreview) });
 }
 
 /** A command, or what a person decides and the command for that. */
 export function repairText(stack: string, repair: Repair): string {
-  if ("up" in repair) return up(stack, repair.up);
+  if ("up" in repair) return up(stack, repair);
   const command = repair.command === undefined ? "" : `: npm run ssh -- --stack ${stack} ${quote(repair.command)}`;
   return `${repair.why}${command}`;
 }
 
 /** Replacing a command resource runs its script again; refreshing lets the engine see what providers can read. */
-function up(stack: string, names: string[]): string {
+function up(stack: string, { up: names, withoutPreview = false }: Extract<Repair, { up: string[] }>): string {
   const replacements = names.map((name) => ` --replace '**${name}'`).join("");
-  return `pulumi up --stack ${stack} --refresh --run-program${replacements}`;
+  return `pulumi up --stack ${stack} --refresh --run-program${withoutPreview ? " --skip-preview --yes" : ""}${replacements}`;
 }

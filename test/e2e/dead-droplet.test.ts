@@ -82,13 +82,16 @@ it("a droplet that does not listen to its shutdown is switched off and replaced"
   await expectServing();
 });
 
-it("a droplet that somebody destroyed is made again by one up that refreshes", async () => {
+it("a droplet that somebody destroyed is made again by the command that drift names", async () => {
   await cloud.cloud("DELETE", await only("droplets", "/v2/droplets"));
   await eventually("the droplet to be gone", 60, async () => {
     expect(await (await cloud.cloud("GET", "/v2/droplets")).json()).toMatchObject({ droplets: [] });
   });
   await preview();
-  const up = await cloud.up(STACK, "--refresh", "--run-program");
+  const { stdout } = await cloud.operate("drift", STACK);
+  const [, named = ""] = /^Repair with: pulumi (.*)$/m.exec(stdout) ?? [];
+  expect(named, stdout).toContain("--skip-preview --yes");
+  const up = await cloud.pulumi(named.replaceAll("'", "").split(" "));
   expect(up.exitCode, up.all).toBe(0);
   await expectServing();
 });

@@ -99,6 +99,7 @@ const CONVEX = (): ConvexArgs => ({
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
   postgresPoolSize: 64,
   memoryMb: 4096,
+  protectData: false,
   instanceName: "convex-self-hosted",
   backendImage: "backend@sha256:1",
   dashboardImage: "dashboard@sha256:2",

@@ -16,6 +16,8 @@ let folder: string;
 let engine: http.Server;
 let calls: string[];
 let answer: number;
+/** What the engine has of the network. */
+let inspected: string;
 
 beforeEach(async () => {
   await mockEngine();
@@ -24,8 +26,10 @@ beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "recovery-docker-"));
   engine = http.createServer(({ method = "", url = "" }, response) => {
     calls.push(`${method} ${url}`);
-    response.writeHead(answer).end();
+    if (method === "GET") response.writeHead(200, { "content-type": "application/json" }).end(inspected);
+    else response.writeHead(answer).end();
   });
+  inspected = "{}";
   await new Promise<void>((resolve) => engine.listen(path.join(folder, "docker.sock"), resolve));
 });
 
@@ -56,7 +60,14 @@ describe("what cannot be made in the Docker engine", () => {
 
   it("is tried again once a lost network of its name has been removed", async () => {
     expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(true);
-    expect(calls).toEqual(["DELETE /networks/convex"]);
+    expect(calls).toEqual(["GET /networks/convex", "DELETE /networks/convex"]);
+  });
+
+  it("takes out whatever is still in the network first, or it could not be removed", async () => {
+    inspected = JSON.stringify({ Containers: { c1: {}, c2: {} } });
+    expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(true);
+    const left = "POST /networks/convex/disconnect";
+    expect(calls).toEqual(["GET /networks/convex", left, left, "DELETE /networks/convex"]);
   });
 
   it("is not tried again where the engine does not remove what is in its way", async () => {
