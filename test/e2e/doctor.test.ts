@@ -202,7 +202,7 @@ describe("the doctor, of an app", () => {
       { given: {}, says: /CONVEX_SELF_HOSTED_URL: is not set/ },
       {
         given: { CONVEX_SELF_HOSTED_URL: "http://127.0.0.1:1", CONVEX_SELF_HOSTED_ADMIN_KEY: adminKey },
-        says: /CONVEX_SELF_HOSTED_URL is http:\/\/127.0.0.1:1, this stack's is/,
+        says: /CONVEX_SELF_HOSTED_URL is http:\/\/127.0.0.1:1\/, this stack's is/,
       },
       {
         given: { CONVEX_SELF_HOSTED_URL: backendUrl, CONVEX_SELF_HOSTED_ADMIN_KEY: `${adminKey.slice(0, -2)}00` },
