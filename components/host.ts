@@ -75,8 +75,8 @@ export class Host extends pulumi.ComponentResource {
 
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
-    // Their names can be held once: a forced replacement, too, has to delete before it creates.
     const tell = [tellOfGone(`${name}-host`), tellOfHalfDone(`${name}-host`)];
+    // Their names can be held once: a forced replacement, too, has to delete before it creates.
     const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), ...tell] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,

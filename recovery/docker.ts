@@ -28,9 +28,10 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     const address = await new Promise<string>((resolve) => pulumi.output(dockerHost).apply(resolve));
     const request = (method: string, route: string, body?: object) =>
       ask(address.replace(/^unix:\/\//, ""), method, route, body);
-    if (collection === "containers") await request("POST", `/containers/${lost}/stop?t=10`);
-    // A network that containers are in cannot be removed, and they are made anew for the new one.
-    else {
+    if (collection === "containers") {
+      await request("POST", `/containers/${lost}/stop?t=10`);
+    } else {
+      // A network that containers are in cannot be removed, and they are made anew for the new one.
       const { answer } = await request("GET", `/networks/${lost}`);
       for (const container of Object.keys((answer as { Containers?: object }).Containers ?? {})) {
         await request("POST", `/networks/${lost}/disconnect`, { Container: container, Force: true });
