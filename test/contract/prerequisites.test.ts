@@ -88,7 +88,7 @@ describe("the checks of a fresh computer", () => {
   it("pass with what the README asks for, and bring the rest", { timeout: 300_000 }, async () => {
     const bin = path.join(folder, "bin");
     await mkdir(bin);
-    for (const command of [...(await essentialCommands()), ...["node", "npm", "go"].map(which)]) {
+    for (const command of [...(await essentialCommands()), ...["node", "npm", "go", "git"].map(which)]) {
       await symlink(command, path.join(bin, path.basename(command))).catch(() => undefined);
     }
     // In place of apt-get: "installs" by a link to what this computer has.

@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+
 import { describe, expect, test } from "vitest";
 import { parseHostKey } from "../../sandbox/plugins/command/host-key.ts";
 import { copyToRemote } from "../../sandbox/plugins/command/copy-to-remote.ts";
@@ -14,6 +15,7 @@ test("CopyToRemote has the properties of the npm SDK", () => {
 });
 
 describe("a host key", () => {
+  const PRIVATE_KEY = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   const BLOB = "AAAAC3NzaC1lZDI1NTE5AAAAIIWz/3nrkuMlsumhO/JLMhF2G9s6qP8EHdRdD+vNYpSp";
 
   test.each([
@@ -26,7 +28,7 @@ describe("a host key", () => {
   test.each([
     ["nothing", ""],
     ["a fingerprint", "SHA256:2XVlmyJm6436Ary+BtTAjNolPRac8tvZ9Qq/Brbl+z4"],
-    ["a private key", execFileSync("openssl", ["genrsa", "-traditional", "2048"], { encoding: "utf8", stdio: "pipe" })],
+    ["a private key", PRIVATE_KEY],
   ])("is refused when it is %s, without a word of it in the message", (_what, line) => {
     expect(() => parseHostKey(line)).toThrow(/^connection\.hostKey: is no public key, it must be a line like/);
   });
