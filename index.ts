@@ -7,6 +7,7 @@ import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { containerNetwork, databaseName, endpoints, label, loadSettings } from "./settings.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
+import { Boot } from "./ssh/boot.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
 
 // The SDK takes a stack trace at every step and maps each to its TypeScript sources, which is a third of a run's work.
@@ -17,18 +18,23 @@ const settings = loadSettings();
 const stack = pulumi.getStack();
 const { memoryMb } = await findSize(settings.size, settings.region);
 
+// A preview is not worth a wait.
+const boot = new Boot(pulumi.runtime.isDryRun() ? 0 : settings.bootTimeoutSeconds);
 const host = new Host("convex", {
   ...settings,
   label: label(stack),
   publicPorts: [settings.apiPort, settings.sitePort],
   sshAgent: openEmptyAgent,
+  onChange: () => {
+    boot.begin();
+  },
 });
 
-const tunnel = openRunTunnel(settings.tunnelPort, {
-  host: host.publicIp,
-  privateKey: host.deployKey,
-  hostKey: host.hostKey,
-});
+const tunnel = openRunTunnel(
+  settings.tunnelPort,
+  { host: host.publicIp, privateKey: host.deployKey, hostKey: host.hostKey },
+  boot,
+);
 
 const postgres = new Postgres("convex", {
   ...containerNetwork,
@@ -56,17 +62,15 @@ const convex = new Convex("convex", {
   onMachine: host.onMachine,
 });
 
-if (settings.authKeys || Object.keys(settings.functionEnvironment).length > 0) {
-  new FunctionEnvironment("convex", {
-    connection: host.connection,
-    mountpoint: host.mountpoint,
-    apiPort: settings.apiPort,
-    adminKey: convex.adminKey,
-    variables: settings.functionEnvironment,
-    authKeys: settings.authKeys,
-    onMachine: host.onMachine,
-  });
-}
+new FunctionEnvironment("convex", {
+  connection: host.connection,
+  mountpoint: host.mountpoint,
+  apiPort: settings.apiPort,
+  adminKey: convex.adminKey,
+  variables: settings.functionEnvironment,
+  authKeys: settings.authKeys,
+  onMachine: host.onMachine,
+});
 
 export const backendUrl = convex.backendUrl;
 export const siteUrl = convex.siteUrl;

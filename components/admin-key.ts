@@ -37,6 +37,15 @@ export function mintAdminKey(instanceName: string, secret: string, rights: Admin
   return sealAdminKey(instanceName, secretBytes, nonce, ISSUED_AT_SECONDS, rights);
 }
 
+/**
+ * The key to read with that a backend takes beside the key that it has accepted. Undefined where that is not the one minted
+ * here: then its own tool made it, the format is another one, and the tool makes none to read with.
+ */
+export function readOnlyKeyBeside(accepted: string, instanceName: string, secret: string): string | undefined {
+  if (accepted !== mintAdminKey(instanceName, secret)) return undefined;
+  return mintAdminKey(instanceName, secret, { readOnly: true });
+}
+
 /** The format itself, with the two values that {@link mintAdminKey} fixes left open, for the published test vectors. */
 export function sealAdminKey(
   instanceName: string,

@@ -5,7 +5,7 @@ import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../recovery/docker.ts";
 import { tellOfHalfDone } from "../recovery/half-done.ts";
-import { type AdminKeyRights, mintAdminKey } from "./admin-key.ts";
+import { mintAdminKey, readOnlyKeyBeside } from "./admin-key.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -131,7 +131,7 @@ export class Convex extends pulumi.ComponentResource {
         ],
         volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
         healthcheck: {
-          tests: ["CMD", "curl", "-f", "http://localhost:3210/version"],
+          tests: ["CMD", "bash", "-c", HEALTH],
           interval: "10s",
           timeout: "5s",
           retries: 5,
@@ -143,14 +143,13 @@ export class Convex extends pulumi.ComponentResource {
       { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
     );
 
-    const mint = (rights?: AdminKeyRights) =>
-      instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret, rights));
+    const minted = instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret));
     const acceptance = new command.remote.Command(
       `${name}-acceptance`,
       {
         connection: args.connection,
         create: runScript("backend.sh", "convex-backend", args.instanceName, args.apiPort),
-        stdin: pulumi.interpolate`${mint()}\n`,
+        stdin: pulumi.interpolate`${minted}\n`,
         // A backend started anew has to prove itself anew.
         triggers: [backend.id],
         logging: command.remote.Logging.Stderr,
@@ -180,8 +179,8 @@ export class Convex extends pulumi.ComponentResource {
     this.adminKey = pulumi.secret(acceptance.stdout);
     this.readOnlyAdminKey = pulumi.secret(
       pulumi
-        .all([acceptance.stdout, mint(), mint({ readOnly: true })])
-        .apply(([accepted, minted, readOnly]) => (accepted === minted ? readOnly : undefined)),
+        .all([acceptance.stdout, instanceSecret.result])
+        .apply(([accepted, secret]) => readOnlyKeyBeside(accepted, args.instanceName, secret)),
     );
     this.backendUrl = pulumi.all([args.cloudOrigin, acceptance.id]).apply(([url]) => url);
     this.siteUrl = pulumi.all([args.siteOrigin, acceptance.id]).apply(([url]) => url);
@@ -195,6 +194,14 @@ export class Convex extends pulumi.ComponentResource {
     });
   }
 }
+
+/**
+ * Healthy is a backend that answers, and whose database could take a write: without one it goes on answering from memory. A
+ * PostgreSQL server, and nothing else, answers the question for TLS (eight bytes) with S or N, before anybody logs in.
+ */
+const HEALTH =
+  "curl -fs -o /dev/null http://localhost:3210/version && exec 3<>/dev/tcp/host.docker.internal/5432 && " +
+  String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
 
 /** What both containers have in common. The backend ends in order on SIGINT only. */
 function containerDefaults(name: string, image: string) {

@@ -15,7 +15,7 @@ export interface FunctionEnvironmentArgs {
   apiPort: number;
   /** A key the running backend has accepted; secret. */
   adminKey: pulumi.Output<string>;
-  /** Variables by name, values secret. Changed in place; one that is no longer here is removed from the deployment. */
+  /** Variables by name, values secret, or none. Changed in place; one that is no longer here is removed from the deployment. */
   variables: Record<string, pulumi.Output<string>>;
   /** Whether `JWT_PRIVATE_KEY` and `JWKS` are generated. Switching it off forgets them, and with them all sessions. */
   authKeys: boolean;
@@ -25,6 +25,9 @@ export interface FunctionEnvironmentArgs {
 
 /**
  * The environment variables of the deployment, which functions read with `process.env`.
+ *
+ * There with nothing to set, too: what an earlier run has set is in the database, and only a run of the script takes it back. The
+ * engine would pass over a deletion whenever the machine is replaced in the same run.
  *
  * *Owns* the variables it is given, and the key pair of Convex Auth where that is asked for.
  * *Survives* a replaced droplet: the variables, in the database, and the key pair, in the state.
@@ -42,8 +45,6 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
       {
         connection: args.connection,
         create: runScript("function-environment.sh", "set", args.apiPort, args.mountpoint),
-        // Only where nothing is to be set any more: what goes with the machine is not deleted one by one.
-        delete: runScript("function-environment.sh", "remove", args.apiPort, args.mountpoint),
         // {"adminKey": "…", "variables": {"NAME": "value", …}}, sorted by name: what the deployment should have.
         stdin: pulumi.secret(pulumi.jsonStringify({ adminKey: args.adminKey, variables: sorted(variables) })),
         addPreviousOutputInEnv: false,
@@ -51,9 +52,9 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        // Otherwise a forced replacement would remove what it has just set.
+        // States of before carry a deletion, which must not take away what a replacement has just set.
         deleteBeforeReplace: true,
-        customTimeouts: { create: "10m", update: "10m", delete: "10m" },
+        customTimeouts: { create: "10m", update: "10m" },
       },
     );
     this.registerOutputs({});

@@ -32,6 +32,8 @@ export interface HostArgs {
   allowedCidrs: string[];
   /** How long a new droplet may take until it answers SSH, in seconds. */
   bootTimeoutSeconds: number;
+  /** Called each time the droplet was changed, and may have been booted for it. */
+  onChange: () => void;
   /** Opens an SSH agent on this computer for the machine with this host key, and gives back its socket's path. */
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
@@ -120,8 +122,12 @@ export class Host extends pulumi.ComponentResource {
         // A volume that is replaced can only be deleted once no droplet holds it.
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
-        ignoreChanges: ["image", "userData", "sshKeys"],
-        hooks: { onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell] },
+        // And backups that somebody switched on are nothing to be taken away by the repair of something else.
+        ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy"],
+        hooks: {
+          onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell],
+          afterUpdate: [new pulumi.ResourceHook(`${name}-droplet-changed`, args.onChange)],
+        },
       },
     );
     const firewall = new digitalocean.Firewall(

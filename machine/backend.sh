@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Waits until the Convex backend serves, then proves an admin key against it and prints, alone on stdout, the key that it
-# accepts: the given one, or where that is refused one made by the backend's own tool. Changes nothing, but starts a
-# backend at once that has failed and waits for its next start; each run does the same.
+# accepts: the given one, or where that is refused one made by the backend's own tool. Healthy is a backend whose files are on
+# the volume, those it was first accepted with, and in which a write works. Changes nothing but the mark of the first accepted
+# start on the volume, and starts a backend at once that has failed and waits for its next start; each run does the same.
 #
 #   backend.sh CONTAINER INSTANCE_NAME API_PORT <the admin key
 set -euo pipefail
@@ -10,10 +11,19 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/lib.sh"
 # shellcheck source=machine/symptoms.sh
 source "$here/symptoms.sh"
+# shellcheck source=machine/on-volume.sh
+source "$here/on-volume.sh"
 
 main() {
-  local container=$1 name=$2 port=$3 key made served
+  local container=$1 name=$2 port=$3 mountpoint key made served
+  mountpoint=$(declared MOUNTPOINT)
   IFS= read -r key
+  require_on_volume "$mountpoint"
+  if lost_files "$mountpoint"; then
+    fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
+      "a backup; to go on without what was stored, and without functions until they are deployed again:" \
+      "rm $(mark_of "$mountpoint"), then run pulumi up again"
+  fi
   say "waiting for the backend"
   await_backend "$container" "http://127.0.0.1:$port"
   served=$(curl -fsS --max-time 10 "http://127.0.0.1:$port/instance_name")
@@ -25,13 +35,16 @@ main() {
       || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. Look at: docker logs $container"
     key=$made
   fi
+  require_own_folder "$container" "$mountpoint/data"
+  require_write "$container" "$port" "$key"
+  mark "$mountpoint"
   say "the backend is healthy and accepts the admin key"
   printf '%s\n' "$key"
 }
 
 # A slow start is waited for; a container that keeps dying is not.
 await_backend() {
-  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since log
+  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since
   # The more often it has died, the longer Docker waits before it starts it again, and the cause may be mended by now.
   if ! answers "$url" && (($(restarts "$container") > 0)); then
     docker restart "$container" > /dev/null
@@ -40,10 +53,7 @@ await_backend() {
   since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run pulumi up --refresh --run-program"
   until answers "$url"; do
     if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
-      log=$(docker logs --since "$since" --tail 200 "$container" 2>&1) || true
-      say "the backend's last log lines:"
-      tail -n 30 <<< "$log" >&2
-      explain_symptoms <<< "$log" >&2
+      show_log "$container" "$since"
       if ((SECONDS < deadline)); then
         fail "backend: has ended $(restarts "$container") times in a row, waiting longer would not help. Its last log lines are above"
       fi
@@ -52,6 +62,43 @@ await_backend() {
     sleep 0.2
   done
 }
+
+# show_log CONTAINER SINCE: its last lines, and what they mean.
+show_log() {
+  local log
+  log=$(docker logs --since "$2" --tail 200 "$1" 2>&1) || true
+  say "the backend's last log lines:"
+  tail -n 30 <<< "$log" >&2
+  explain_symptoms <<< "$log" >&2
+}
+
+# A backend that has lost its database goes on answering from memory. The API has no write that leaves nothing, so this one is
+# taken back; a variable that a killed run leaves is taken back by the next.
+require_write() {
+  local container=$1 port=$2 key=$3 since
+  since=$(date --iso-8601=seconds)
+  wait_until 30 "the backend to write to its database" writes "$port" "$key" '"for a moment"' || {
+    show_log "$container" "$since"
+    fail "backend: answers, but does not write to its database, its last log lines are above. See what ails PostgreSQL: npm run doctor"
+  }
+  wait_until 30 "the backend to write to its database" writes "$port" "$key" null
+}
+
+# writes PORT KEY VALUE
+writes() {
+  curl --config <(printf 'header = "Authorization: Convex %s"\n' "$2") -fs --max-time 10 -o /dev/null -H 'Content-Type: application/json' \
+    --data "{\"changes\": [{\"name\": \"CONVEX_DROPLET_ACCEPTANCE\", \"value\": $3}]}" "http://127.0.0.1:$1/api/update_environment_variables"
+}
+
+# What it was started with counts, not what is there now. A mount that came or went since does not reach a container that runs.
+require_own_folder() {
+  local container=$1 data=$2 pid
+  pid=$(docker inspect --format '{{.State.Pid}}' "$container")
+  [[ $(folder_at "/proc/$pid/root/convex/data") == "$(folder_at "$data")" ]] \
+    || fail "backend: writes to another folder than $data on the volume. Keep what is wanted of it, then: docker restart $container"
+}
+
+folder_at() { stat --dereference --format %d:%i "$1"; }
 
 answers() { curl -fs --max-time 5 -o /dev/null "$1"; }
 

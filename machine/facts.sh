@@ -3,30 +3,46 @@
 #
 #   docker.containers .networks .images   JSON: docker inspect of all there are
 #   docker.info               JSON
+#   docker.out_of_memory      names of containers that were killed for memory, of which Docker forgets after some minutes
 #   postgres                  how inspect.sql ended, which by itself tells
 #   postgres.settings .hba .roles .databases   JSON
 #   postgres.loaded           when the server read its configuration, and when its files last changed: seconds since 1970
 #   postgres.role_settings    settings that are bound to a role or a database
-#   postgres.grants           what in the backend's database belongs to others than its role, or may be used by them
+#   postgres.grants           what in the backend's database belongs to others than its role, may be used by them, or acts
+#                             by itself
+#   postgres.held             what makes the server keep something back: what, how much or where, the statement that removes it
 #   postgres.login            user and database, by the password of `role-url` at the gateway's address; nothing while the backend's
 #                             container, from where that is tried, does not run
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
+#   backend.sync              the status with which the API opens a WebSocket
+#   backend.nowhere, backend.nowhere_inside   status and kind of what the HTTP actions answer to a path that nobody serves: on the
+#                             droplet, and to the backend's own container under the URL that it knows them by
 #   backend.symptoms          of a backend that does not answer: what its log says, as symptoms.sh explains it
-#   backend.canonical_urls    JSON: the answer to the read-only key
+#   backend.canonical_urls    JSON: the answer to the read-only key, or where there is none to the other
 #   backend.environment       JSON: of each variable of functions the SHA-256 of its value
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
+#   backend.files             of a backend that has lost its files: the mark that says so
 #   listeners                 as ss tells them, with processes
 #   nft                       JSON: the whole ruleset
+#   iptables, ip6tables       the same, in iptables' words
+#   iptables.legacy           tables of the older iptables, which nft does not show
+#   routes, routes.rules      JSON
+#   forwarding                the kernel's parameters for it
+#   names.order               where names are looked up
+#   names.servers             of each server for names: address, `answers` or what it does instead
+#   names.hosts               of each name in /etc/hosts: line, address, name, addresses by the network or `own`
 #   fstab                     without comments
 #   disk                      of / and the volume: folder, used, inodes used; in percent
 #   users                     JSON: name, uid, shell, whether it has a password, groups that are as good as root
 #   authorized_keys           JSON: path and content of each
 #   units.failed              names
-#   units.unowned, cron, sudoers, sshd.files, postgres.files   files that came neither with the image nor with a package, nor
-#                             are declared; masks and users' crontabs included
+#   units.unowned, cron, sudoers, sshd.files, postgres.files   files and links that came neither with the image nor with a
+#                             package, nor are declared; masks and users' crontabs included
+#   files                     the same, elsewhere: where a file has an effect by being there
 #   packages.held             names
-#   packages.conffiles        packages' configuration files that were changed or removed after the first boot
+#   packages.sources          of each that was added or changed: file, line and address, as grep tells them
+#   packages.changed          packages' files that were changed or removed after the first boot
 #   packages.broken           what dpkg --audit tells
 #   run                       `at work` while a script of a run is, otherwise `none`
 
@@ -38,31 +54,44 @@ collect_facts() {
     eval "words=($(sed 's/ #.*//' "$expected/server.command"))"
     mountpoint=${words[2]} gateway=${words[3]} database=${words[5]} role=${words[6]}
     fact postgres postgres_facts "$mountpoint" "$database" "$role"
-    stray postgres.files /etc/postgresql/
+    stray postgres.files unowned /etc/postgresql/
   fi
   if [[ -e $expected/role-url ]]; then fact postgres.login log_in "$expected/role-url" "$gateway" "$database"; fi
   if [[ -e $expected/backend ]]; then
     mapfile -t backend < "$expected/backend"
     backend_facts "${backend[@]}"
     fact backend.instance_secret secret_hash "$mountpoint/data/credentials/instance_secret"
+    fact backend.files tell_lost_files "$mountpoint"
   fi
   fact docker.containers inspect_all container --all
   fact docker.networks inspect_all network
   fact docker.images inspect_all image
+  fact docker.out_of_memory out_of_memory
   fact docker.info timeout 10 docker info --format '{{json .}}'
   fact listeners ss -Hltnp
   fact nft nft --json list ruleset
+  fact iptables iptables-save
+  fact ip6tables ip6tables-save
+  fact iptables.legacy sed '' /proc/net/ip_tables_name[s]
+  fact routes ip -json route
+  fact routes.rules ip -json rule
+  fact forwarding sysctl --all --pattern '^net\.ipv4\.(ip_forward|conf\..*\.forwarding)$'
+  fact names.order sed -n 's/^hosts:[[:space:]]*//p' /etc/nsswitch.conf
+  fact names.servers name_servers
+  fact names.hosts names_in_hosts
   fact fstab sed '/^[[:space:]]*\(#\|$\)/d' /etc/fstab
   fact disk free_space "$mountpoint"
   fact users users
   fact authorized_keys authorized_keys
   fact units.failed failed_units
-  stray units.unowned /etc/systemd/system
-  stray cron /etc/cron /var/spool/cron/crontabs
-  stray sudoers /etc/sudoers.d
-  stray sshd.files /etc/ssh/sshd_config.d
+  stray units.unowned unowned /etc/systemd/ {/usr/lib,/usr/local/lib,/root/.config}/systemd /run/systemd/system /var/lib/systemd/linger
+  stray cron unowned /etc/cron /var/spool/cron
+  stray sudoers unowned /etc/sudoers.d
+  stray sshd.files unowned /etc/ssh/sshd_config.d
+  stray files unowned_elsewhere
   fact packages.held held
-  fact packages.conffiles changed_conffiles
+  fact packages.sources package_sources
+  fact packages.changed changed_files
   fact packages.broken dpkg --audit
   fact run at_work
 }
@@ -87,18 +116,41 @@ log_in() {
     psql -qAtX -F ' ' --no-password -h "$2" -U "$user" -d "$3" -c "SELECT current_user, current_database()"
 }
 
-# backend_facts API_PORT SITE_PORT DASHBOARD_PORT ADMIN_KEY READ_ONLY_KEY
+# backend_facts API_PORT SITE_PORT DASHBOARD_PORT ADMIN_KEY READ_ONLY_KEY: the last may be empty, where the backend takes none.
 backend_facts() {
-  local api=http://127.0.0.1:$1
+  local api=http://127.0.0.1:$1 reader=${5:-$4}
   fact backend.version ask "$api/version"
   fact backend.instance_name ask "$api/instance_name"
   fact backend.site ask "http://127.0.0.1:$2/"
   fact backend.dashboard ask "http://127.0.0.1:$3/"
   fact backend.admin_key key_check "$api" "$4"
-  fact backend.read_only_key key_check "$api" "$5"
+  if [[ -n $5 ]]; then fact backend.read_only_key key_check "$api" "$5"; fi
+  fact backend.sync websocket "$api/api/1.31.0/sync"
+  fact backend.nowhere nowhere "http://127.0.0.1:$2"
+  fact backend.nowhere_inside nowhere_inside
   fact backend.symptoms symptoms "$api"
-  fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$5" --fail
-  fact backend.environment environment "$api" "$5"
+  fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$reader" --fail
+  fact backend.environment environment "$api" "$reader"
+}
+
+# A socket that is opened stays so, until curl has had enough.
+websocket() {
+  ask "$1" "" --max-time 2 --http1.1 --output /dev/null --write-out '%{http_code}' --header "Connection: Upgrade" --header "Upgrade: websocket" \
+    --header "Sec-WebSocket-Version: 13" --header "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==" || true
+}
+
+# nowhere ORIGIN [COMMAND...]: the status and the kind of the answer to a path that nobody serves.
+nowhere() {
+  "${@:2}" curl --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{content_type}' "$1/.well-known/convex-droplet" || true
+}
+
+# As the backend reaches its own HTTP actions: with its container's network and names.
+nowhere_inside() {
+  local pid origin
+  pid=$(docker inspect --format '{{.State.Pid}}' convex-backend 2> /dev/null) || return 0
+  ((pid > 0)) || return 0
+  origin=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend | sed -n 's/^CONVEX_SITE_ORIGIN=//p')
+  nowhere "$origin" nsenter --target "$pid" --net --mount
 }
 
 key_check() {
@@ -130,6 +182,8 @@ secret_hash() {
   secret=$(cat "$1") && printf %s "$secret" | sha256sum | cut -d ' ' -f 1
 }
 
+tell_lost_files() { if lost_files "$1"; then mark_of "$1"; fi; }
+
 # inspect_all KIND OPTION...
 inspect_all() {
   local ids
@@ -140,6 +194,49 @@ inspect_all() {
     # shellcheck disable=SC2086 # a word each
     timeout 10 docker "$1" inspect $ids
   fi
+}
+
+# Each is asked for the address of a name that there is; that it knows none is an answer, too.
+name_servers() {
+  python3 -IS -c '
+import re, socket
+question = b"\7\7\1\0\0\1\0\0\0\0\0\0" + b"\6debian\3org\0" + b"\0\1\0\1"
+def answer(address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for _ in range(2):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as asked:
+                asked.settimeout(2)
+                asked.connect((address, 53))
+                asked.send(question)
+                code = asked.recv(4096)[3] & 15
+                return "answers" if code in (0, 3) else "refuses-to-answer"
+        except OSError:
+            pass
+    return "does-not-answer"
+for address in re.findall(r"^\s*nameserver\s+(\S+)", open("/etc/resolv.conf").read(), re.M)[:3]:
+    print(address, answer(address))'
+}
+
+names_in_hosts() {
+  local line=0 address names name known
+  while read -r address names; do
+    line=$((line + 1))
+    for name in ${names%%#*}; do
+      known=
+      if [[ $name == "$(hostname)" || $name == "$(hostname)".* ]]; then
+        known=own
+      elif [[ $name != localhost* && $name != ip6-* ]]; then
+        known=$(timeout 5 getent -s dns ahosts "$name" | awk '{ print $1 }' | sort -u | paste -sd ' ') || true
+      fi
+      echo "$line $address $name $known"
+    done
+  done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
+}
+
+# That an engine does not answer is told by the containers.
+out_of_memory() {
+  timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u || true
 }
 
 free_space() { timeout 10 df --output=target,pcent,ipcent / "$1" | tail -n +2; }
@@ -171,28 +268,56 @@ print(json.dumps([{"path": path, "content": open(path, errors="replace").read()}
 
 failed_units() { timeout 10 systemctl list-units --state=failed --plain --no-legend | cut -d ' ' -f 1; }
 
-# stray NAME PREFIX PATH...: a fact: files below folders whose path starts with PREFIX, and below each PATH, that came neither
-# with the image nor with a package, nor are declared.
+# stray NAME COMMAND...: a fact without what is declared.
 stray() {
   strays+=("$1")
-  fact "$1" unowned "${@:2}"
+  fact "$@"
 }
 
+# unowned PREFIX PATH...: files below folders whose path starts with PREFIX, and below each PATH, that came neither with the
+# image nor with a package; and links that lead to such, or out of where packages put theirs.
 unowned() {
-  find "$1"* "${@:2}" \( -type f -o -lname /dev/null \) ! -name .placeholder -newerct "@$(first_boot)" 2> /dev/null | sort \
-    | grep -Fxv --file <(grep -h "^$1" /var/lib/dpkg/info/*.list) || true
+  local file target
+  find "$1"* "${@:2}" \( -type f -o -type l \) ! -name .placeholder -newerct "@$(first_boot)" 2> /dev/null | sort -u \
+    | grep -Fxv --file <(packages_files) | while read -r file; do
+    target=$(readlink -m "$file")
+    if [[ ! -L $file ]] || ! { [[ $target == /etc/* ]] || grep -Fxq -e "$target" -e "${target#/usr}" /var/lib/dpkg/info/*.list; }; then echo "$file"; fi
+  done || true
 }
 
-changed_conffiles() {
+# Packages name some by the folders of old, which are links.
+packages_files() { sed -E 's,^/(lib|bin|sbin)/,/usr&,' /var/lib/dpkg/info/*.list; }
+
+unowned_elsewhere() {
+  local generated='alternatives/|docker/certs\.d/|rc.\.d/|ssl/(certs|private)/|((passwd|group|shadow|gshadow|subuid|subgid)-?|hostname|machine-id|adjtime|mtab|ld\.so\.cache)$'
+  generated+='|ssh/ssh_host_|apt/apt\.conf\.d/0.autoremove|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
+  local told='cron|sudoers\.d|ssh/sshd_config\.d|postgresql/|systemd/|apt/sources\.list|(fstab|hosts|resolv\.conf)$' file
+  unowned /etc/ /usr/{,local/}{bin,sbin} /usr/local/lib /usr/lib/{sysctl,modprobe,modules-load,tmpfiles,udev/rules}.d /root/.ssh/rc \
+    | { grep -Ev "^/etc/($generated|$told)|^/usr/local/lib/convex-droplet/" || true; } | while read -r file; do
+    # What the distribution makes of a copy of its own, and somebody has made so again.
+    cmp --quiet "$file" /usr/share/openssh/"${file##*/}" || cmp --quiet "$file" /usr/share/libc-bin/"${file##*/}" || echo "$file"
+  done
+}
+
+# In files that have not come with the image.
+package_sources() {
+  find /etc/apt/sources.list* -type f -newerct "@$(first_boot)" -exec grep -HnoP '^(?!\s*#).*?\K[a-z+]+:/\S+' {} + || true
+}
+
+# Documentation is not on every image.
+changed_files() {
   local file
-  dpkg-query -W -f '${Conffiles}\n' | awk 'NF == 2 { print $2 "  " $1 }' | md5sum --check --quiet 2> /dev/null | sed 's/: FAILED.*//' \
+  dpkg --verify | sed -nE 's,^(\S+ +c|..5\S* +|missing +) (/.*),\2,p' | grep -Ev '^/usr/share/(doc|man|info|locale|lintian)/' \
     | while read -r file; do
       if [[ ! -e $file || $(stat --format %Z "$file") -gt $(first_boot) ]]; then echo "$file"; fi
-    done
+    done || true
 }
 
-# What is older has come with the image.
-first_boot() { stat --format %W /var/lib/cloud/instances/* | sort -n | head -n 1; }
+# What is older has come with the image, or from cloud-init, whose last word but a few are the user's own scripts.
+first_boot() {
+  stat --format %Y /var/lib/cloud/instances/*/sem/config_scripts_user 2> /dev/null | sort -n | head -n 1 | grep . \
+    || stat --format %W /var/lib/cloud/instances/* | sort -n | head -n 1
+}
 
 held() { dpkg-query -W -f '${db:Status-Want} ${Package}\n' | sed -n 's/^hold //p'; }
 

@@ -15,6 +15,11 @@ main() {
   if checking; then return; fi
   request=$(cat)
   lock
+  # Nothing to set, and nothing to take back.
+  if [[ $request == *'"variables":{}}' && ! -e $record ]]; then
+    finish
+    return
+  fi
   install_packages jq
   key=$(jq -r .adminKey <<< "$request")
   if [[ $verb == set ]]; then wanted=$(jq .variables <<< "$request"); fi

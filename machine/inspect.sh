@@ -2,7 +2,7 @@
 # Tells, on stdout, how this machine differs from what is declared, and facts to compare with the rest; changes nothing.
 # It is a folder on its own: beside it lie the other scripts, and `expected/` with NAME.command and NAME.stdin of the commands
 # that set the machine up ($SCRIPTS in a command is this folder), and where there are such, `role-url` and `backend` (ports of
-# API, HTTP actions and dashboard, admin key, read-only admin key; a line each). Records are four fields that end with NUL each:
+# API, HTTP actions and dashboard, admin key, read-only admin key or nothing; a line each). Records are four fields that end with NUL each:
 #
 #   difference  path  expected  found
 #   fact        name  exit code  what it said (on stderr, where there is nothing on stdout)
@@ -16,6 +16,8 @@ export SCRIPTS RESULTS LC_ALL=C.UTF-8 TMPDIR=$RESULTS CONVEX_DROPLET_CHECK=1 CON
 source "$SCRIPTS/lib.sh"
 # shellcheck source=machine/symptoms.sh
 source "$SCRIPTS/symptoms.sh"
+# shellcheck source=machine/on-volume.sh
+source "$SCRIPTS/on-volume.sh"
 # shellcheck source=machine/facts.sh
 source "$SCRIPTS/facts.sh"
 

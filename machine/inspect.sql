@@ -8,7 +8,9 @@
 SELECT 'fact', 'postgres.settings', 0, coalesce(jsonb_agg(to_jsonb(s) ORDER BY name), '[]')
 FROM (
   SELECT name, CASE WHEN name ~ 'conninfo|passphrase' THEN '(hidden)' ELSE current_setting(name) END AS setting,
-    source, sourcefile, sourceline, pending_restart
+    source, sourcefile, sourceline, pending_restart,
+    -- Where the value stands that waits for a restart: of a setting that is set twice, the last one.
+    (SELECT f.sourcefile FROM pg_file_settings AS f WHERE f.name = pg_settings.name ORDER BY seqno DESC LIMIT 1) AS pending_file
   FROM pg_settings WHERE source NOT IN ('default', 'client', 'session')
 ) AS s;
 
@@ -28,6 +30,7 @@ FROM (
   SELECT rolname AS name, rolsuper AS superuser, rolcreatedb AS createdb, rolcreaterole AS createrole, rolcanlogin AS login,
     rolreplication AS replication, rolbypassrls AS bypassrls, rolinherit AS inherit, rolconnlimit AS connection_limit,
     rolvaliduntil AS valid_until, coalesce(rolpassword LIKE 'SCRAM-SHA-256$%', false) AS scram,
+    rolpassword IS NOT NULL AS password,
     ARRAY(SELECT pg_get_userbyid(roleid) FROM pg_auth_members WHERE member = a.oid ORDER BY 1) AS member_of
   FROM pg_authid AS a WHERE rolname !~ '^pg_'
 ) AS r;
@@ -35,7 +38,8 @@ FROM (
 SELECT 'fact', 'postgres.databases', 0, jsonb_agg(to_jsonb(d) ORDER BY name)
 FROM (
   SELECT datname AS name, pg_get_userbyid(datdba) AS owner, datacl::text AS acl, pg_encoding_to_char(encoding) AS encoding,
-    datcollate AS collate, datctype AS ctype, datconnlimit AS connection_limit, datallowconn AS allow_connections
+    datcollate AS collate, datctype AS ctype, datconnlimit AS connection_limit, datallowconn AS allow_connections,
+    datistemplate AS template
   FROM pg_database
 ) AS d;
 
@@ -44,6 +48,22 @@ FROM (
   SELECT concat_ws(' ', 'role ' || nullif(setrole, 0)::regrole, 'database ' || datname) || ': ' || unnest(setconfig) AS line
   FROM pg_db_role_setting LEFT JOIN pg_database AS d ON d.oid = setdatabase
 ) AS s;
+
+-- What nobody asks for the server must keep: what it holds back for others, and what holds back others.
+SELECT 'fact', 'postgres.held', 0, string_agg(line, E'\n' ORDER BY line)
+FROM (
+  SELECT concat_ws(E'\t', 'replication slot ' || slot_name, coalesce(pg_size_pretty(pg_current_wal_lsn() - restart_lsn), ''),
+    format('SELECT pg_drop_replication_slot(%L)', slot_name)) AS line
+  FROM pg_replication_slots
+  UNION
+  SELECT concat_ws(E'\t', 'prepared transaction ' || gid, database, format('ROLLBACK PREPARED %L', gid)) FROM pg_prepared_xacts
+  UNION
+  SELECT concat_ws(E'\t', 'subscription ' || subname, datname, format('DROP SUBSCRIPTION %I', subname))
+  FROM pg_subscription JOIN pg_database AS d ON d.oid = subdbid
+  UNION
+  SELECT concat_ws(E'\t', 'tablespace ' || spcname, pg_tablespace_location(oid), format('DROP TABLESPACE %I', spcname))
+  FROM pg_tablespace WHERE spcname !~ '^pg_'
+) AS h;
 
 -- The rest is in the backend's own database.
 \connect :database
@@ -78,5 +98,23 @@ lines AS (
     AND NOT (nspname = 'public' AND grantee = 0 AND privilege_type = 'USAGE')
   UNION
   SELECT format('extension %I is installed', extname) FROM pg_extension WHERE extname <> 'plpgsql'
+  -- What acts by itself; the backend makes none of them.
+  UNION
+  SELECT format('event trigger %I calls %s', evtname, evtfoid::regproc) FROM pg_event_trigger
+  UNION
+  SELECT format('trigger %I on %s calls %s', tgname, tgrelid::regclass, tgfoid::regproc) FROM pg_trigger WHERE NOT tgisinternal
+  UNION
+  SELECT format('rule %I on %s', rulename, ev_class::regclass) FROM pg_rewrite JOIN pg_class AS c ON c.oid = ev_class
+  WHERE rulename <> '_RETURN' AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+  UNION
+  SELECT format('policy %I on %s', polname, polrelid::regclass) FROM pg_policy
+  UNION
+  SELECT format('publication %I', pubname) FROM pg_publication
+  UNION
+  SELECT format('foreign server %I', srvname) FROM pg_foreign_server
+  UNION
+  SELECT format('language %I', lanname) FROM pg_language WHERE oid >= 16384 AND lanname <> 'plpgsql'
+  UNION
+  SELECT format('default privileges of what %s makes', defaclrole::regrole) FROM pg_default_acl
 )
 SELECT 'fact', 'postgres.grants', 0, string_agg(line, E'\n' ORDER BY line) FROM lines;

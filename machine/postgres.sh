@@ -10,6 +10,8 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/lib.sh"
 # shellcheck source=machine/units.sh
 source "$here/units.sh"
+# shellcheck source=machine/on-volume.sh
+source "$here/on-volume.sh"
 
 readonly CLUSTER=main ADMINISTRATOR=convex_admin
 
@@ -19,6 +21,8 @@ main() {
   lock
   rests_on postgres.volume mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
+  # A look at the host tells it already.
+  checking || require_on_volume "$mountpoint"
   # Otherwise the package makes a cluster of its own on the root disk.
   put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
   install_packages postgresql
@@ -64,6 +68,10 @@ create_cluster() {
   done
   rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
   if [[ ! -e $data ]]; then
+    # An instance was served from here, and a new cluster would know nothing of it.
+    [[ ! -e $(mark_of "${home%/*}") ]] \
+      || fail "$data: is not there, but an instance was served from this volume: its database is gone. Restore it from a backup;" \
+        "to begin with an empty one, without all documents: rm $(mark_of "${home%/*}"), then run pulumi up again"
     # Under another name until it is whole: a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
     install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
@@ -126,6 +134,7 @@ EOF
 
 serve() {
   local version=$1 mountpoint=$2 unit=postgresql@$1-$CLUSTER.service waiting
+  restart_unit postgresql@.service
   guard_unit postgresql@.service "$mountpoint"
   enable_unit postgresql.service
   load_unit "$unit"
@@ -134,17 +143,31 @@ serve() {
   if systemctl is-active --quiet "$unit"; then
     reload
   else
-    systemctl start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
+    start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
   fi
   waiting=$(sql "SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings WHERE pending_restart")
   if differs postgres.pending-restart "" "$waiting"; then
+    refuse_overrides "/etc/postgresql/$version/$CLUSTER/conf.d/10-convex-droplet.conf"
     say "restarting PostgreSQL for: $waiting"
     systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "restarted PostgreSQL"
   fi
+}
+
+# refuse_overrides FILE: fails where a restart would bring another value into force than FILE declares. Of a setting that is set
+# twice, the last one counts.
+refuse_overrides() {
+  local overrides
+  overrides=$(sql "
+SELECT string_agg(name || ' in ' || sourcefile, ', ')
+FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY name, seqno DESC) AS last
+WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
+  [[ -z $overrides ]] \
+    || fail "PostgreSQL: waits for a restart, which would bring another value into force than is declared: $overrides." \
+      "Nothing was restarted. Take that back, as npm run drift says, then run pulumi up again"
 }
 
 # In MB, of the memory in steps of 256 MB: what a kernel reports moves a little with each update, which is no reason to restart.

@@ -17,12 +17,27 @@ put_unit() {
   start_unit "$1" /etc/systemd/system
 }
 
-# guard_unit NAME MOUNTPOINT: lets a unit start only when the data volume is mounted.
+# guard_unit NAME MOUNTPOINT: lets a unit start only when the data volume is mounted, and the data on it.
 guard_unit() {
   local drop_in
   drop_in=$(< "${BASH_SOURCE[0]%/*}/files/requires-volume.conf")
-  drop_ins[$1]=/etc/systemd/system/$1.d/convex-volume.conf
-  put_file 0644 "${drop_ins[$1]}" systemd <<< "${drop_in//@MOUNTPOINT@/$2}"
+  put_drop_in "$1" convex-volume.conf <<< "${drop_in//@MOUNTPOINT@/$2}"
+}
+
+# restart_unit NAME: has systemd start a unit again that was killed.
+restart_unit() { put_drop_in "$1" convex-restarts.conf < "${BASH_SOURCE[0]%/*}/files/restarts.conf"; }
+
+# put_drop_in UNIT NAME <CONTENT
+put_drop_in() {
+  local path=/etc/systemd/system/$1.d/$2
+  drop_ins[$1]+=${drop_ins[$1]:+$'\n'}$path
+  put_file 0644 "$path" systemd
+}
+
+# start NAME: starts a unit, however often it has failed before.
+start() {
+  systemctl reset-failed "$1" 2> /dev/null || true
+  systemctl start "$1"
 }
 
 # start_unit NAME [FOLDER]: enables a unit and starts it, the one in FOLDER (default: where packages put theirs).
@@ -30,7 +45,7 @@ start_unit() {
   enable_unit "$1"
   load_unit "$@"
   if differs "units.$1.active" active "$(systemctl is-active "$1")"; then
-    systemctl start "$1" || fail "$1: does not start. Look at: journalctl -u $1"
+    start "$1" || fail "$1: does not start. Look at: journalctl -u $1"
     changed "started $1"
   fi
 }
@@ -58,6 +73,6 @@ load_unit() {
   if checking; then
     differs "units.$name.file" "$folder/$template" "${state[FragmentPath]}" || true
     # What distributions ship is below /usr.
-    differs "units.$name.drop-ins" "${drop_ins[$template]:-}" "$(tr ' ' '\n' <<< "${state[DropInPaths]}" | grep -v ^/usr/)" || true
+    differs "units.$name.drop-ins" "${drop_ins[$template]:-}" "$(tr ' ' '\n' <<< "${state[DropInPaths]}" | grep -v ^/usr/ | sort)" || true
   fi
 }

@@ -1,18 +1,28 @@
 #!/usr/bin/env bash
 # The data volume. `prepare` formats a blank one, refuses one with foreign data and mounts; `mount` only mounts, and is
 # what the machine runs at each boot before anything that writes there. Both grow the file system to its device.
-# The second run finds it mounted and full-size, and changes nothing.
+# The second run finds it mounted and full-size, and changes nothing. `guard` only looks: it fails unless the volume is what
+# is mounted, and the data on it; whatever writes there asks it before it starts.
 #
 #   volume.sh prepare|mount VOLUME MOUNTPOINT [SIZE_GB]
+#   volume.sh guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
 set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
-source "${BASH_SOURCE[0]%/*}/lib.sh"
+source "$here/lib.sh"
+# shellcheck source=machine/on-volume.sh
+source "$here/on-volume.sh"
 
 readonly LABEL=convex-data OPTIONS=rw,noatime,discard
 
 main() {
+  if [[ $1 == guard ]]; then
+    guard "$(declared VOLUME)" "$(declared MOUNTPOINT)"
+    return
+  fi
   local verb=$1 volume=$2 mountpoint=$3 size_gb=${4:-0}
-  local link=/dev/disk/by-id/scsi-0DO_Volume_$volume device
+  local link device
+  link=$(link_of "$volume")
   rests_on volume.device attached "$(either attached "not attached" test -b "$link")"
   wait_until 90 "volume $volume at $link; is it attached to this droplet?" test -b "$link"
   device=$(readlink -f "$link")
@@ -32,6 +42,15 @@ main() {
     grow_unmounted "$device"
     mount_device "$volume" "$device" "$mountpoint"
   fi
+  require_on_volume "$mountpoint"
+}
+
+link_of() { echo "/dev/disk/by-id/scsi-0DO_Volume_$1"; }
+
+# guard VOLUME MOUNTPOINT
+guard() {
+  check_mounted "$1" "$(readlink -f "$(link_of "$1")")" "$2"
+  require_on_volume "$2"
 }
 
 # A volume that was grown a moment ago may not show its size yet.
@@ -57,7 +76,7 @@ format_if_blank() {
 
 check_mounted() {
   local volume=$1 device=$2 mountpoint=$3 mounted
-  mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")
+  mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint") || mounted=nothing
   [[ $(readlink -f "$mounted") == "$device" ]] \
     || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run pulumi up again"
 }

@@ -24,23 +24,32 @@ export function dropletTarget(state: State): Target {
 
 /**
  * What DigitalOcean says of a stack's droplet: `active`, `off`, `new`, `archive`, or `gone` where it has none of its id.
- * Undefined where the stack has no droplet, or DigitalOcean cannot be asked: with DIGITALOCEAN_TOKEN, or with the token
- * that the stack was deployed with.
+ * Undefined where the stack has no droplet, or DigitalOcean cannot be asked.
  */
 export async function dropletStatus(state: State): Promise<string | undefined> {
+  try {
+    const response = await askOfDroplet(state, "");
+    if (response?.status === 404) return "gone";
+    return ((await response?.json()) as { droplet?: { status: string } } | undefined)?.droplet?.status;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Asks DigitalOcean of a stack's droplet with DIGITALOCEAN_TOKEN, or with the token that the stack was deployed with.
+ *
+ * @param what  the path behind the droplet's
+ * @returns undefined where the stack has no droplet or no token
+ */
+export async function askOfDroplet(state: State, what: string): Promise<Response | undefined> {
   const droplet = findDroplet(state);
   const [provider] = state.all("pulumi:providers:digitalocean");
   const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
   if (droplet === undefined || token === undefined) return undefined;
   const api = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com";
-  try {
-    const response = await fetch(`${api}/v2/droplets/${droplet.id}`, {
-      headers: { authorization: `Bearer ${token}` },
-      signal: AbortSignal.timeout(10_000),
-    });
-    if (response.status === 404) return "gone";
-    return ((await response.json()) as { droplet?: { status: string } }).droplet?.status;
-  } catch {
-    return undefined;
-  }
+  return fetch(`${api}/v2/droplets/${droplet.id}${what}`, {
+    headers: { authorization: `Bearer ${token}` },
+    signal: AbortSignal.timeout(10_000),
+  });
 }

@@ -1,3 +1,4 @@
+import { refusedBackendVariable } from "./backend-environment.ts";
 import { stackFile } from "./reader.ts";
 import type { Fault, Reader } from "./reader.ts";
 
@@ -33,7 +34,7 @@ function readVariables(read: Reader, key: string, refuse: Refusal): Record<strin
   const variables = Object.entries(value).map(([name, content]: [string, unknown]): [string, string] => {
     const path = `${key}.${name}`;
     const text = typeof content === "string" ? content : "";
-    read.refuse(path, refusedName(name) ?? refuse(name, text) ?? lostText(content, path));
+    read.refuse(path, refusedName(name) ?? lostText(content, path) ?? refuse(name, text));
     return [name, text];
   });
   return Object.fromEntries(variables);
@@ -87,36 +88,3 @@ function refusedFunctionVariable(name: string, value: string): Fault | undefined
     ? { sentence: `is ${bytes} bytes, it should be at most 8192.`, fix: "Keep it in a table or a file instead." }
     : undefined;
 }
-
-/** Facts: the backend's start script and its source. */
-function refusedBackendVariable(name: string, value: string): Fault | undefined {
-  const remove = (sentence: string) => ({ sentence, fix: "Remove it." });
-  if (["POSTGRES_URL", "DATABASE_URL", "MYSQL_URL"].includes(name)) {
-    const database = (URL.parse(value)?.pathname ?? "/").slice(1);
-    const named =
-      database === ""
-        ? ""
-        : ` and names a database (${database}), which the backend refuses: "cluster url already contains db name"`;
-    return remove(`is built by this program${named}.`);
-  }
-  if (/^(S3_|AWS_)/.test(name)) {
-    return remove("would move file storage to S3, and storage cannot be changed after the first start.");
-  }
-  const setting = SETTING_OF_VARIABLE[name];
-  return setting === undefined ? undefined : remove(`is set by this program${setting}.`);
-}
-
-const SETTING_OF_VARIABLE: Record<string, string> = {
-  CONVEX_CLOUD_ORIGIN: " from cloudOrigin",
-  CONVEX_SITE_ORIGIN: " from siteOrigin",
-  DISABLE_BEACON: " from telemetry, and any text switches it on, `false` too",
-  DISABLE_METRICS_ENDPOINT: "",
-  DOCUMENT_RETENTION_DELAY: " from documentRetentionSeconds",
-  DO_NOT_REQUIRE_SSL: ", and any text switches it on, `false` too",
-  INSTANCE_NAME: " from instanceName",
-  INSTANCE_SECRET: " from a secret it generates",
-  POSTGRES_MAX_CONNECTIONS: " from postgresPoolSize",
-  REDACT_LOGS_TO_CLIENT: " from redactClientLogs, and any text switches it on, `false` too",
-  RUST_LOG: " from logLevel",
-  SSLKEYLOGFILE: " never: it would write session keys to disk",
-};

@@ -16,7 +16,20 @@ export interface Target {
 }
 
 /** A machine that does not answer, or is another one. */
-export class UnreachableError extends Error {}
+export class UnreachableError extends Error {
+  /**
+   * What is there: nothing that answers, something that refused, as a machine does whose SSH is not up yet, or another machine.
+   */
+  readonly found: "nothing" | "refusal" | "stranger";
+
+  constructor(message: string, found: "nothing" | "refusal" | "stranger") {
+    super(message);
+    this.found = found;
+  }
+}
+
+/** Of the kernel, and of an SSH server that is only just coming up or going down. */
+const REFUSALS = /ECONNREFUSED|ECONNRESET|before handshake/;
 
 /**
  * Connects as root.
@@ -36,6 +49,7 @@ export async function dial({ host, port = 22, privateKey, hostKey }: Target, bac
           stranger
             ? `${host}: answers with another host key than this stack's, so nothing was sent to it. Whoever is there now, it is not the droplet that this program made.`
             : `${host}: cannot be reached over SSH (${error.message}). See that adminCidrs holds this computer's address, and that the droplet runs.`,
+          stranger ? "stranger" : REFUSALS.test(error.message) ? "refusal" : "nothing",
         ),
       );
     });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 
 import * as pulumi from "@pulumi/pulumi";
 
+import { Boot } from "./boot.ts";
 import { socketFor } from "./near-end.ts";
 import { openTunnel } from "./tunnel.ts";
 
@@ -20,10 +21,12 @@ export interface RunTunnel {
  * `pulumi refresh` and `pulumi destroy` run no program unless told to, and then nobody opens the way.
  *
  * @param port  0 derives one from project and stack, from 20000 to 29999
+ * @param boot  how long to wait for the droplet while it boots; by default not at all
  */
 export function openRunTunnel(
   port: number,
   target: { host: pulumi.Output<string>; privateKey: pulumi.Output<string>; hostKey: pulumi.Output<string> },
+  boot = new Boot(0),
 ): RunTunnel {
   const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
   const dockerHost = target.hostKey.apply(async (hostKey) => {
@@ -34,7 +37,7 @@ export function openRunTunnel(
     ];
     // PostgreSQL's provider can only say that its connection was closed.
     const tell = (reason: string) => void pulumi.log.warn(reason);
-    await openTunnel(known(target), forwards, tell).catch((error: unknown) => {
+    await openTunnel(known(target), forwards, tell, boot).catch((error: unknown) => {
       throw new pulumi.RunError(error instanceof Error ? error.message : String(error));
     });
     return `unix://${socket}`;

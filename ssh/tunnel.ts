@@ -1,9 +1,11 @@
 import net from "node:net";
 import { type Duplex, pipeline } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Client, ClientChannel } from "ssh2";
 
-import { dial, type Target } from "./connect.ts";
+import { Boot } from "./boot.ts";
+import { dial, type Target, UnreachableError } from "./connect.ts";
 import { dockerProxy } from "./docker-proxy.ts";
 import { type Place, serve } from "./near-end.ts";
 
@@ -18,17 +20,19 @@ export interface Forward {
 /**
  * Forwards what arrives at the near ends over one SSH connection, for as long as this process lives; see {@link serve}.
  * That connection is made when the first client speaks and not before: a run that has nothing to ask costs no round trip.
- * Where it cannot be made, the client is let go at once and the reason is told.
+ * Where it cannot be made, and not because the machine boots, the client is let go at once and the reason is told.
  *
  * @param tell  called with the reason each time the machine cannot be reached
+ * @param boot  how long to wait for a machine that boots; by default not at all
  * @throws Error when a socket's folder belongs to somebody else, or a port is taken
  */
 export async function openTunnel(
   target: Promise<Target>,
   forwards: Forward[],
   tell: (reason: string) => void,
+  boot = new Boot(0),
 ): Promise<void> {
-  const connect = once(target, tell);
+  const connect = once(target, tell, boot);
   await serve(
     forwards.map(({ from, to, docker = false }) => {
       const open = async () => openChannel(await connect(), to);
@@ -38,13 +42,13 @@ export async function openTunnel(
 }
 
 /** One connection for all clients, made again if it has broken since. */
-function once(target: Promise<Target>, tell: (reason: string) => void): () => Promise<Client> {
+function once(target: Promise<Target>, tell: (reason: string) => void, boot: Boot): () => Promise<Client> {
   let current: Promise<Client> | undefined;
   // Heard by whoever asks for a connection; without anybody who does it is no failure of the process.
   target.catch(() => undefined);
   return () => {
     current ??= target
-      .then((known) => dial(known, true))
+      .then((known) => reach(known, boot))
       .then(
         (client) => {
           client.once("close", () => (current = undefined));
@@ -59,6 +63,21 @@ function once(target: Promise<Target>, tell: (reason: string) => void): () => Pr
     return current;
   };
 }
+
+async function reach(target: Target, boot: Boot): Promise<Client> {
+  const since = Date.now();
+  for (;;) {
+    try {
+      return await dial(target, true);
+    } catch (error) {
+      if (!(error instanceof UnreachableError) || error.found === "stranger") throw error;
+      if (!boot.isLikely(since, error.found === "refusal")) throw error;
+      await sleep(POLL_MILLISECONDS);
+    }
+  }
+}
+
+const POLL_MILLISECONDS = 500;
 
 /** A server that passes every byte on. */
 function relay(open: () => Promise<Duplex>): net.Server {

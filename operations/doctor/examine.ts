@@ -27,15 +27,15 @@ export interface Examination {
  */
 export async function examine(stack: string, app?: string): Promise<Examination> {
   const state = await State.read(stack);
-  const [inside, answers] = await Promise.all([
-    inspect(state).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
-    examineAnswers(state),
-  ]);
+  const inside = await inspect(state).catch((error: unknown) =>
+    error instanceof Error ? error : new Error(String(error)),
+  );
   const seen = inside instanceof Error ? undefined : inside;
+  const answers = await examineAnswers(state, seen);
   const findings = seen === undefined ? [] : compare(state, seen);
   const stations = [
     await examineDroplet(state, inside),
-    ...(inside instanceof Error ? notLookedAt(inside) : examineInside(state, inside, findings)),
+    ...(inside instanceof Error ? notLookedAt(inside) : examineInside(state, inside, findings, answers)),
     answers,
     ...(app === undefined ? [] : [await examineApp(app, state, seen)]),
   ];
@@ -52,7 +52,10 @@ interface Inner {
   paths: RegExp;
 }
 
+const NETWORK = /^(nft|iptables|routes|names|sysctl\.net)/;
+
 const INNER: Inner[] = [
+  { name: "network", well: "passes packets on, and finds names", paths: NETWORK },
   { name: "volume", well: "mounted, with room left", paths: /^(disk|volume|folders|units\.convex-volume)/ },
   { name: "PostgreSQL", well: "answers, and lets the backend's role in", paths: /^(postgres|units\.postgresql)/ },
   {
@@ -73,11 +76,13 @@ function notLookedAt(error: Error): Station[] {
 }
 
 /** What drift finds, where it stands in the way of the backend; the rest is drift's to tell. */
-function examineInside(state: State, inside: Inside, findings: Finding[]): Station[] {
+function examineInside(state: State, inside: Inside, findings: Finding[], answers: Station): Station[] {
   const serves = inside.facts.get("backend.version")?.exitCode === 0;
+  // What is only unusual is a suspect as long as nothing works, or nothing gets here.
+  const isSuspect = (path: string) =>
+    !serves || path.startsWith("disk") || (answers.status === "ill" && NETWORK.test(path));
   const severe = inOrder(findings).filter(
-    // What is only unusual is a suspect as long as nothing works.
-    ({ path, severity }) => severity === "error" || (severity === "warning" && (!serves || path.startsWith("disk"))),
+    ({ path, severity }) => severity === "error" || (severity === "warning" && isSuspect(path)),
   );
   return INNER.map((inner): Station => {
     const own = severe.filter(({ path }) => inner.paths.test(path));

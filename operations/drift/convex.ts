@@ -1,7 +1,8 @@
 import { declaredBackend } from "./expected.ts";
-import { json, sha256 } from "./facts.ts";
+import { json, lines, sha256 } from "./facts.ts";
 import { error, type Finding, should } from "./finding.ts";
 import type { Fact, Inside } from "./inside.ts";
+import { OFF_VOLUME } from "./repairs.ts";
 import type { State } from "../state.ts";
 
 /** The backend as it answers, against what is declared: who it says it is, whom it lets in, where it says it is. */
@@ -14,7 +15,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
   if (!answered(version)) {
     return [
       error("backend", "does not answer on its port, it should", { up: ["convex-backend", "convex-acceptance"] }),
-      ...secretFile(declared.get("INSTANCE_SECRET") ?? "", facts.get("backend.instance_secret")),
+      ...files(declared.get("INSTANCE_SECRET") ?? "", inside),
     ];
   }
   const findings: Finding[] = [];
@@ -44,18 +45,16 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
       }
     }
   }
-  return [
-    ...findings,
-    ...functionEnvironment(state, inside),
-    ...secretFile(declared.get("INSTANCE_SECRET") ?? "", facts.get("backend.instance_secret")),
-  ];
+  return [...findings, ...functionEnvironment(state, inside), ...files(declared.get("INSTANCE_SECRET") ?? "", inside)];
 }
 
-/** Both are let in, and only one of them may change anything. */
+/** All that there are are let in, and only one of them may change anything. */
 function keys({ facts }: Inside): Finding[] {
   const repair = { up: ["convex-backend", "convex-acceptance"] };
   return ["admin_key", "read_only_key"].flatMap((key) => {
     const path = `backend.${key}`;
+    // There is none where the backend's own tool had to make the other.
+    if (key === "read_only_key" && !facts.has(path)) return [];
     const [code = "", answer = ""] = facts.get(path)?.text.split("\n") ?? [];
     if (code !== "200") {
       const what = `is answered with ${code || "nothing"}, it should be accepted`;
@@ -72,7 +71,9 @@ function functionEnvironment(state: State, inside: Inside): Finding[] {
   const resource = state.find("command:remote:Command", "convex-function-environment");
   if (resource === undefined) return [];
   const { variables } = JSON.parse(resource.inputs["stdin"] as string) as { variables: Record<string, string> };
-  const found = json<Record<string, string>>(inside, "backend.environment") ?? {};
+  const found = json<Record<string, string>>(inside, "backend.environment");
+  // Not told to a key that is refused, which is a finding of its own.
+  if (found === undefined) return [];
   return Object.entries(variables).flatMap(([name, value]) => {
     if (found[name] === sha256(value)) return [];
     const what = found[name] === undefined ? "is not set, it should be" : "has another value than it should";
@@ -84,10 +85,25 @@ function answered(fact: Fact | undefined): boolean {
   return fact?.exitCode === 0;
 }
 
+/** What is on the volume. Where the data is not, or is another instance's, its secret tells nothing more. */
+function files(secret: string, { differences, facts }: Inside): Finding[] {
+  if (differences.some(({ path }) => path.startsWith(OFF_VOLUME))) return [];
+  const lost = lines({ differences, facts }, "backend.files");
+  return lost.length > 0
+    ? lost.map((mark) =>
+        error("backend.files", "are not those that this instance was accepted with, they should be", {
+          why: "restore data/storage on the volume from a backup; to go on without what was stored, and without functions until they are deployed again",
+          command: `rm ${mark}`,
+        }),
+      )
+    : secretFile(secret, facts.get("backend.instance_secret"));
+}
+
 /** The backend writes its secret to the volume at each start; without the state's, keys made elsewhere would die with it. */
 function secretFile(secret: string, fact: Fact | undefined): Finding[] {
   const expected = sha256(secret);
-  const found = fact?.text.trim().split(/\s+/)[0] ?? "";
+  // What a command that failed says is no hash.
+  const found = fact?.exitCode === 0 ? (fact.text.trim().split(/\s+/)[0] ?? "") : "";
   if (found === expected) return [];
   const what = found === "" ? "is not on the volume, it should be" : "on the volume is another one than the stack's";
   return [error("backend.instance_secret", what, { up: ["convex-backend"] })];

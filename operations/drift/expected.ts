@@ -1,4 +1,4 @@
-import { mintAdminKey } from "../../components/admin-key.ts";
+import { mintAdminKey, readOnlyKeyBeside } from "../../components/admin-key.ts";
 import { fingerprint, SCRIPTS } from "../../components/scripts.ts";
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
@@ -19,7 +19,8 @@ export function expected(state: State): Record<string, string> {
   const { variables, port } = backend;
   const [name, secret] = [variables.get("INSTANCE_NAME") ?? "", variables.get("INSTANCE_SECRET") ?? ""];
   const accepted = state.find(COMMAND, "convex-acceptance")?.outputs["stdout"] as string | undefined;
-  const keys = [accepted?.trim() ?? mintAdminKey(name, secret), mintAdminKey(name, secret, { readOnly: true })];
+  const key = accepted?.trim() ?? mintAdminKey(name, secret);
+  const keys = [key, readOnlyKeyBeside(key, name, secret) ?? ""];
   return {
     ...scripts,
     "role-url": `${variables.get("POSTGRES_URL") ?? ""}\n`,

@@ -1,14 +1,19 @@
+import { SCRIPTS } from "../../components/scripts.ts";
 import { dropletStatus, dropletTarget } from "../droplet.ts";
 import { compareCloud } from "./cloud.ts";
 import { compareContainers } from "./containers.ts";
 import { compareConvex } from "./convex.ts";
 import { COMMAND, expected } from "./expected.ts";
-import { error, type Finding, should } from "./finding.ts";
+import { error, type Finding, RUN_SCRIPTS, should } from "./finding.ts";
+import { compareFirewalls } from "./firewalls.ts";
 import { type Inside, lookInside } from "./inside.ts";
 import { compareMachine } from "./machine.ts";
 import { compareNetworks } from "./networks.ts";
+import { compareNames } from "./names.ts";
+import { comparePackets } from "./packets.ts";
 import { comparePostgres } from "./postgres.ts";
 import type { Report } from "./report.ts";
+import { compareRoutes } from "./routes.ts";
 import { State } from "../state.ts";
 
 /**
@@ -20,8 +25,15 @@ import { State } from "../state.ts";
 export async function look(stack: string): Promise<Report> {
   const asked = settle(compareCloud(stack));
   const state = await State.read(stack);
-  const inside = await settle(compareInside(state));
-  const parts = [await asked, inside, inside instanceof Error ? await switchedOff(state) : []];
+  const [inside, firewalls] = await Promise.all([settle(compareInside(state)), settle(compareFirewalls(state))]);
+  const cloud = await asked;
+  const parts = [
+    cloud,
+    // One reason is enough.
+    cloud instanceof Error && firewalls instanceof Error ? [] : firewalls,
+    inside,
+    inside instanceof Error ? await switchedOff(state) : [],
+  ];
   return {
     stack,
     findings: parts.flatMap((part) => (part instanceof Error ? [] : part)),
@@ -71,13 +83,38 @@ export function compare(state: State, inside: Inside): Finding[] {
   const postgres = comparePostgres(state, inside);
   // Of a setting that is overridden the server tells where, and the scripts only that.
   const machine = compareMachine(state, inside).filter(
-    ({ path }) => !path.startsWith("postgres.settings.") || !postgres.some((finding) => finding.path === path),
+    ({ path }) =>
+      !(path.startsWith("postgres.settings.") && postgres.some((finding) => finding.path === path)) &&
+      !(
+        path === "postgres.pending-restart" && postgres.some((finding) => finding.path.startsWith("postgres.settings."))
+      ),
   );
-  return [
+  const findings = [
     ...machine,
     ...postgres,
-    ...compareContainers(state, inside),
+    ...compareContainers(state, inside).map((finding) =>
+      // A backend whose server is away is not cured by another start.
+      /^containers\..*\.health$/.test(finding.path) && postgres.some(({ path }) => path === "postgres")
+        ? { ...finding, repair: RUN_SCRIPTS }
+        : finding,
+    ),
     ...compareNetworks(state, inside),
+    ...compareRoutes(state, inside),
+    ...comparePackets(state, inside),
+    ...compareNames(state, inside),
     ...compareConvex(state, inside),
   ];
+  return trusted(inside) ? findings : findings.map(copyingScripts);
+}
+
+/** Whether the machine's scripts are those of this checkout. */
+function trusted({ differences }: Inside): boolean {
+  return !differences.some(({ path }) => path.startsWith(`files[${SCRIPTS}/`));
+}
+
+/** Scripts that somebody has changed are run by no repair, as root, before they are copied anew. */
+function copyingScripts(finding: Finding): Finding {
+  const { repair } = finding;
+  if (!("up" in repair) || repair.up.length === 0) return finding;
+  return { ...finding, repair: { up: [...new Set(["convex-scripts", ...repair.up])] } };
 }

@@ -3,6 +3,7 @@ import { diffArrays } from "diff";
 import { json, lines } from "./facts.ts";
 import { error, type Finding, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
 import type { Difference, Inside } from "./inside.ts";
+import { repairOf } from "./repairs.ts";
 import type { State } from "../state.ts";
 
 /** What the machine's own scripts would change, and what is on it that nobody declared. */
@@ -14,27 +15,25 @@ export function compareMachine(state: State, inside: Inside): Finding[] {
     ...keys(state, inside),
     ...strays(inside),
     ...packages(inside),
-    ...packetRules(inside),
     ...fstab(inside),
     ...disks(inside),
   ];
 }
 
 /** Texts are compared by line; PostgreSQL's access rules are called what its own documentation calls them. */
-function fromScript({ path, expected, found }: Difference): Finding[] {
+function fromScript(difference: Difference): Finding[] {
+  const { path, expected, found } = difference;
+  const repair = repairOf(difference);
   const name = path.includes("/pg_hba") && path.endsWith(".content") ? "postgres.pg_hba" : path;
-  if (!path.endsWith(".content") && !expected.includes("\n"))
-    return [error(name, should(found, expected), RUN_SCRIPTS)];
+  if (!path.endsWith(".content") && !expected.includes("\n")) return [error(name, should(found, expected), repair)];
   let line = 1;
   return diffArrays(expected.split("\n"), found.split("\n")).flatMap((change) => {
     const first = line;
     if (!change.removed) line += change.value.length;
     if (change.added) {
-      return change.value.map((value, index) =>
-        error(name, `unexpected line ${first + index} "${value}"`, RUN_SCRIPTS),
-      );
+      return change.value.map((value, index) => error(name, `unexpected line ${first + index} "${value}"`, repair));
     }
-    return change.removed ? change.value.map((value) => error(name, `missing line "${value}"`, RUN_SCRIPTS)) : [];
+    return change.removed ? change.value.map((value) => error(name, `missing line "${value}"`, repair)) : [];
   });
 }
 
@@ -148,35 +147,9 @@ function shortened(key: string): string {
   return key.replace(/([A-Za-z0-9+/]{12})[A-Za-z0-9+/=]{20,}/, "$1…");
 }
 
-/** Files where only this program and the distribution's packages put any. */
+/** Files where only this program and the distribution's packages put any, and units that failed. */
 function strays(inside: Inside): Finding[] {
-  const kinds = [
-    {
-      fact: "units.failed",
-      path: "units",
-      find: error,
-      what: "has failed",
-      command: (name: string) => `journalctl -u ${name} -n 50`,
-    },
-    { fact: "units.unowned", path: "units", find: warning, what: UNEXPECTED, command: (name: string) => `cat ${name}` },
-    { fact: "cron", path: "cron", find: warning, what: UNEXPECTED, command: (name: string) => `cat ${name}` },
-    { fact: "sudoers", path: "sudoers", find: warning, what: UNEXPECTED, command: (name: string) => `cat ${name}` },
-    {
-      fact: "sshd.files",
-      path: "sshd.files",
-      find: warning,
-      what: UNEXPECTED,
-      command: (name: string) => `cat ${name}`,
-    },
-    {
-      fact: "postgres.files",
-      path: "postgres.files",
-      find: warning,
-      what: UNEXPECTED,
-      command: (name: string) => `cat ${name}`,
-    },
-  ];
-  return kinds.flatMap(({ fact, path, find, what, command }) =>
+  const found = ([fact, path]: [string, string], find: typeof error, what: string, command: (name: string) => string) =>
     lines(inside, fact)
       .map((line) => line.trim())
       .filter((name) => !CLOUDS_OWN.test(name))
@@ -185,24 +158,70 @@ function strays(inside: Inside): Finding[] {
           why: "look at it; mend or remove it, or pass it over with --ignore",
           command: command(name),
         }),
-      ),
-  );
+      );
+  const kinds: [fact: string, path: string][] = [
+    ["units.unowned", "units"],
+    ["cron", "cron"],
+    ["sudoers", "sudoers"],
+    ["sshd.files", "sshd.files"],
+    ["postgres.files", "postgres.files"],
+    ["files", "files"],
+  ];
+  return [
+    ...found(["units.failed", "units"], error, "has failed", (name) => `journalctl -u ${name} -n 50`),
+    ...kinds.flatMap((kind) =>
+      found(kind, warning, kind[0] === "files" ? WRITTEN : UNEXPECTED, (name) => {
+        const pristine = PRISTINE[name];
+        return pristine === undefined ? `cat ${name}` : `cp ${pristine} ${name}`;
+      }),
+    ),
+  ];
 }
+
+/** Also of a file that came with the image and was changed since. */
+const WRITTEN = "was written by neither this program nor a package, nothing should have";
+
+/** What the distribution made of these, once. */
+const PRISTINE: Record<string, string> = {
+  "/etc/ssh/sshd_config": "/usr/share/openssh/sshd_config",
+  "/etc/nsswitch.conf": "/usr/share/libc-bin/nsswitch.conf",
+};
 
 const UNEXPECTED = "is neither this program's nor a package's, it should not be here";
 
 /** What cloud-init, DigitalOcean's agents and Ubuntu's snaps write outside of packages. */
 const CLOUDS_OWN =
-  /(^|\/)(90-cloud-init-users|50-cloud-init\.conf|60-cloudimg-settings\.conf|droplet-agent[^/]*|do-agent[^/]*|snap[.-][^/]*|README)$/;
+  /(^|\/)(90-cloud-init-users|50-cloud-init|50-cloud-init\.yaml|digitalocean-agent[^/]*|50-cloud-init\.conf|60-cloudimg-settings\.conf|droplet-agent[^/]*|do-agent[^/]*|snap[.-][^/]*|README)$/;
+
+/** Of the images and their agents. */
+const DISTRIBUTORS = /^https?:\/\/([^/]+\.)?(debian\.org|ubuntu\.com|digitalocean\.com)(\/|$)/;
+
+/** Its own configuration too, which a package would otherwise keep as it is. */
+function reinstall(file: string): string {
+  const options = ["confask", "confnew", "confmiss"].map((option) => `-o Dpkg::Options::=--force-${option}`).join(" ");
+  // Where folders of old are links, a package may know the file by them.
+  const owner = `$(dpkg-query --search ${file} ${file.replace(/^\/usr/, "")} 2> /dev/null | cut -d : -f 1 | head -n 1)`;
+  return `export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -qq --reinstall -y ${options} ${owner} < /dev/null`;
+}
 
 function packages(inside: Inside): Finding[] {
   return [
-    ...lines(inside, "packages.conffiles").map((file) =>
+    ...lines(inside, "packages.changed").map((file) =>
       warning(`files[${file}]`, "is not as its package brought it, it should be", {
-        why: "see what was changed, and bring it back",
-        command: `dpkg --verify $(dpkg-query --search ${file} | cut -d : -f 1)`,
+        why: "bring it back",
+        command: reinstall(file),
       }),
     ),
+    ...lines(inside, "packages.sources").flatMap((line) => {
+      const [, file = "", place = "", site = ""] = /^(.+?):(\d+):(.*)$/.exec(line) ?? [];
+      if (DISTRIBUTORS.test(site)) return [];
+      return [
+        error(`packages.sources[${file}]`, `has packages come from ${site}, nothing declares it`, {
+          why: "remove it if it is nobody's, or pass it over with --ignore",
+          command: file.endsWith("/sources.list") ? `sed -i '${place}d' ${file}` : `rm ${file}`,
+        }),
+      ];
+    }),
     ...lines(inside, "packages.held").map((name) =>
       warning(`packages.${name}`, "is held back, so it gets no security updates", {
         why: "let it go",
@@ -213,40 +232,6 @@ function packages(inside: Inside): Finding[] {
       .slice(0, 1)
       .map((line) => error("packages", `dpkg finds some half installed: ${line.trim()}`, RUN_SCRIPTS)),
   ];
-}
-
-interface NftObject {
-  table?: { family: string; name: string };
-  chain?: { family: string; table: string; name: string; policy?: string };
-  rule?: { family: string; table: string; chain: string; handle: number; expr: Record<string, unknown>[] };
-}
-
-/** Tables of Docker and of iptables' own, by family and name, beside the one of the scripts. */
-const TABLES = /^(inet convex_metadata|(ip|ip6) (filter|nat|mangle|raw))$/;
-
-/** Chains into which Docker writes nothing but a return. */
-const PEOPLES_CHAINS = ["INPUT", "OUTPUT", "DOCKER-USER"];
-
-function packetRules(inside: Inside): Finding[] {
-  const objects = json<{ nftables: NftObject[] }>(inside, "nft")?.nftables ?? [];
-  return objects.flatMap(({ table, rule }) => {
-    if (table !== undefined && !TABLES.test(`${table.family} ${table.name}`)) {
-      return [
-        warning(`nft.${table.family}.${table.name}`, "is a table that nothing declares", {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
-          command: `nft delete table ${table.family} ${table.name}`,
-        }),
-      ];
-    }
-    if (rule?.table !== "filter" || !PEOPLES_CHAINS.includes(rule.chain)) return [];
-    if (rule.expr.every((expression) => "return" in expression || "counter" in expression)) return [];
-    return [
-      warning(`nft.${rule.family}.${rule.table}.${rule.chain}`, `rule ${rule.handle} is declared by nothing`, {
-        why: "remove it if it is nobody's, or pass it over with --ignore",
-        command: `nft delete rule ${rule.family} ${rule.table} ${rule.chain} handle ${rule.handle}`,
-      }),
-    ];
-  });
 }
 
 /** The volume is mounted by a unit; a line of its own here would mount it without the guard, or stop the boot. */

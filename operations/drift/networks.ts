@@ -1,14 +1,26 @@
+import { isEmpty } from "./configuration.ts";
 import { json } from "./facts.ts";
 import { error, type Finding, REFRESH, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 import type { State } from "../state.ts";
 
 interface Network {
+  Id: string;
   Name: string;
   Driver: string;
+  Options: Record<string, string> | null;
   Internal: boolean;
-  IPAM: { Config: { Subnet?: string; Gateway?: string }[] | null };
-  Containers: Record<string, { Name: string }> | null;
+  Attachable: boolean;
+  Ingress: boolean;
+  ConfigOnly: boolean;
+  EnableIPv6: boolean;
+  Labels: Record<string, string> | null;
+  IPAM: {
+    Driver?: string;
+    Options?: Record<string, string> | null;
+    Config: { Subnet?: string; Gateway?: string; IPRange?: string; AuxiliaryAddresses?: object }[] | null;
+  };
+  Containers: Record<string, { Name: string; IPv4Address: string }> | null;
 }
 
 /** What Docker makes by itself. */
@@ -31,6 +43,9 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
         ...differ(`${path}.driver`, found.Driver, want.driver),
         ...differ(`${path}.subnet`, ipam?.Subnet, wanted?.subnet),
         ...differ(`${path}.gateway`, ipam?.Gateway, wanted?.gateway),
+        ...undeclared(found).map(([name, value]) =>
+          error(`${path}.${name}`, `${should(value, undefined)}: nothing declares it`, { up: ["convex-network"] }),
+        ),
         ...Object.values(found.Containers ?? {})
           .filter(({ Name }) => !containers.includes(Name))
           .map(({ Name }) =>
@@ -52,6 +67,19 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
   ];
 }
 
+/** What a network has beside what is declared; of a release's own knowledge only which addresses there are. */
+function undeclared(network: Network): [name: string, value: unknown][] {
+  const { Internal, Attachable, Ingress, ConfigOnly, EnableIPv6, Labels, IPAM } = network;
+  const options = Object.entries(network.Options ?? {}).filter(([name]) => !/enable_ipv[46]$/.test(name));
+  const [addresses] = IPAM.Config ?? [];
+  const all = {
+    ...{ Internal, Attachable, Ingress, ConfigOnly, EnableIPv6, Labels, Options: Object.fromEntries(options) },
+    ...{ IPRange: addresses?.IPRange, AuxiliaryAddresses: addresses?.AuxiliaryAddresses },
+    ...{ IpamOptions: IPAM.Options, IpamDriver: IPAM.Driver === "default" ? "" : IPAM.Driver },
+  };
+  return Object.entries(all).filter(([, value]) => !isEmpty(value));
+}
+
 interface Declared {
   name: string;
   driver: string;
@@ -60,4 +88,39 @@ interface Declared {
 
 function differ(path: string, found: unknown, expected: unknown): Finding[] {
   return found === expected ? [] : [error(path, should(found, expected), REFRESH)];
+}
+
+/** What the stack declares of each network's addresses. */
+export function declaredNetworks(state: State): { name: string; subnet: string; gateway: string }[] {
+  return state.all("docker:index/network:Network").flatMap(({ inputs }) => {
+    const { name, ipamConfigs } = inputs as unknown as Declared;
+    return ipamConfigs.map(({ subnet, gateway }) => ({ name, subnet, gateway }));
+  });
+}
+
+/** The ends of Docker's networks, as routes and packet rules name them. */
+export interface Ends {
+  bridges: string[];
+  subnets: string[];
+  addresses: string[];
+  networks: Map<string, { bridge: string }>;
+  /** Addresses of containers that run, by their names: one in each of its networks. */
+  byName: Map<string, string[]>;
+}
+
+export function ends(inside: Inside): Ends {
+  const networks = json<Network[]>(inside, "docker.networks") ?? [];
+  const bridge = ({ Id, Options }: Network) => Options?.["com.docker.network.bridge.name"] ?? `br-${Id.slice(0, 12)}`;
+  const containers = networks.flatMap(({ Containers }) => Object.values(Containers ?? {}));
+  const byName = new Map<string, string[]>();
+  for (const { Name, IPv4Address } of containers) {
+    byName.set(Name, [...(byName.get(Name) ?? []), IPv4Address.replace(/\/.*/, "")]);
+  }
+  return {
+    bridges: networks.map(bridge),
+    subnets: networks.flatMap(({ IPAM }) => (IPAM.Config ?? []).map(({ Subnet = "" }) => Subnet)),
+    addresses: [...byName.values()].flat(),
+    networks: new Map(networks.map((network) => [network.Name, { bridge: bridge(network) }])),
+    byName,
+  };
 }

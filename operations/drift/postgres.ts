@@ -10,6 +10,8 @@ interface Setting {
   sourceline: number | null;
   source: string;
   pending_restart: boolean;
+  /** The file that has the value which waits. */
+  pending_file: string | null;
 }
 
 interface HbaRule {
@@ -28,6 +30,12 @@ interface Role {
   replication: boolean;
   bypassrls: boolean;
   scram: boolean;
+  /** Whether it has any. */
+  password: boolean;
+  inherit: boolean;
+  /** -1: none. */
+  connection_limit: number;
+  valid_until: string | null;
   member_of: string[];
 }
 
@@ -37,6 +45,11 @@ interface Database {
   acl: string | null;
   encoding: string;
   collate: string;
+  ctype: string;
+  /** -1: none. */
+  connection_limit: number;
+  allow_connections: boolean;
+  template: boolean;
 }
 
 /** Files that the machine's scripts write; what differs in them the scripts themselves tell. */
@@ -52,6 +65,7 @@ export function comparePostgres(state: State, inside: Inside): Finding[] {
     ...rules(inside),
     ...roles(state, inside),
     ...databases(state, inside),
+    ...held(inside),
     ...login(inside),
   ];
 }
@@ -59,7 +73,24 @@ export function comparePostgres(state: State, inside: Inside): Finding[] {
 function settings(inside: Inside): Finding[] {
   const findings = (json<Setting[]>(inside, "postgres.settings") ?? []).flatMap((setting) => {
     const path = `postgres.settings.${setting.name}`;
-    if (setting.pending_restart) return [warning(path, "waits for a restart of the server", RUN_SCRIPTS)];
+    if (setting.pending_restart) {
+      if (setting.pending_file === null || OURS.test(setting.pending_file)) {
+        return [warning(path, "waits for a restart of the server, some seconds without the backend", RUN_SCRIPTS)];
+      }
+      // A restart would bring into force what nobody declared.
+      return [
+        error(
+          path,
+          `is to be another one after the next restart, by ${setting.pending_file}, it should not be set there`,
+          {
+            why: "take it back, and restart nothing before",
+            command: setting.pending_file.endsWith("postgresql.auto.conf")
+              ? psql(`ALTER SYSTEM RESET ${setting.name}`, "SELECT pg_reload_conf()")
+              : `sed -i '/^ *${setting.name}/d' ${setting.pending_file} && ${psql("SELECT pg_reload_conf()")}`,
+          },
+        ),
+      ];
+    }
     if (setting.sourcefile === null || OURS.test(setting.sourcefile)) return [];
     const place = `${setting.sourcefile}:${setting.sourceline ?? 0}`;
     const repair = setting.sourcefile.endsWith("postgresql.auto.conf")
@@ -124,8 +155,10 @@ function roles(state: State, inside: Inside): Finding[] {
   for (const name of administrators) {
     const role = found.find((candidate) => candidate.name === name);
     if (role === undefined) findings.push(error(`postgres.roles.${name}`, "is not there, it should be", RUN_SCRIPTS));
-    else if (!role.superuser)
-      findings.push(error(`postgres.roles.${name}.superuser`, should(false, true), RUN_SCRIPTS));
+    else {
+      if (!role.superuser) findings.push(error(`postgres.roles.${name}.superuser`, should(false, true), RUN_SCRIPTS));
+      findings.push(...limits(role));
+    }
   }
   for (const { name } of declared) {
     const path = `postgres.roles.${name}`;
@@ -137,6 +170,7 @@ function roles(state: State, inside: Inside): Finding[] {
     for (const attribute of ["superuser", "createdb", "createrole", "replication", "bypassrls"] as const) {
       if (role[attribute]) findings.push(error(`${path}.${attribute}`, should(true, false), REFRESH));
     }
+    findings.push(...limits(role));
     if (!role.login) findings.push(error(`${path}.login`, should(false, true), REFRESH));
     if (!role.scram)
       findings.push(error(`${path}.password`, should("not kept as scram-sha-256", "scram-sha-256"), PASSWORD));
@@ -162,6 +196,41 @@ function roles(state: State, inside: Inside): Finding[] {
   return findings;
 }
 
+/** What holds a role of the stack's back, or will. */
+function limits({ name, connection_limit, valid_until, inherit, password }: Role): Finding[] {
+  const path = `postgres.roles.${name}`;
+  const alter = (option: string): Repair => ({ why: "take it back", command: psql(`ALTER ROLE "${name}" ${option}`) });
+  const isForever = valid_until === null || valid_until === "infinity";
+  return [
+    ...(connection_limit === -1
+      ? []
+      : [error(`${path}.connection_limit`, should(connection_limit, -1), alter("CONNECTION LIMIT -1"))]),
+    ...(isForever
+      ? []
+      : [error(`${path}.valid_until`, should(valid_until, "infinity"), alter("VALID UNTIL $$infinity$$"))]),
+    ...(inherit ? [] : [error(`${path}.inherit`, should(false, true), alter("INHERIT"))]),
+    // It comes in by its name on the droplet alone.
+    ...(name === "postgres" && password
+      ? [error(`${path}.password`, "has a password, it should have none", alter("PASSWORD NULL"))]
+      : []),
+  ];
+}
+
+/** A slot or a transaction that nobody ends keeps the log on the volume, until that is full. */
+function held(inside: Inside): Finding[] {
+  return lines(inside, "postgres.held").map((line) => {
+    const [what = "", measure = "", statement = ""] = line.split("\t");
+    const database = what.startsWith("replication") || what.startsWith("tablespace") ? undefined : measure;
+    const kept = what.startsWith("replication")
+      ? `, it keeps ${measure === "" ? "nothing yet" : measure} of the log on the volume`
+      : "";
+    return error("postgres.held", `unexpected ${what}${kept}, nothing declares it`, {
+      why: "remove it if it is nobody's, or pass it over with --ignore",
+      command: psqlIn(database, statement.replaceAll("'", "$$$$")),
+    });
+  });
+}
+
 const TEMPLATES = ["postgres", "template0", "template1"];
 
 function databases(state: State, inside: Inside): Finding[] {
@@ -184,9 +253,20 @@ function databases(state: State, inside: Inside): Finding[] {
       ["owner", database.owner, inputs["owner"]],
       ["encoding", database.encoding, inputs["encoding"]],
       ["collate", database.collate, inputs["lcCollate"]],
+      ["ctype", database.ctype, inputs["lcCtype"]],
     ] as const;
     for (const [property, is, expected] of properties) {
       if (is !== expected) findings.push(error(`${path}.${property}`, should(is, expected), REFRESH));
+    }
+    const free = [
+      ["connection_limit", database.connection_limit, -1, `CONNECTION LIMIT -1`],
+      ["allow_connections", database.allow_connections, true, "ALLOW_CONNECTIONS true"],
+      ["template", database.template, false, "IS_TEMPLATE false"],
+    ] as const;
+    for (const [property, is, expected, option] of free) {
+      if (is === expected) continue;
+      const repair = { why: "take it back", command: psql(`ALTER DATABASE "${name}" ${option}`) };
+      findings.push(error(`${path}.${property}`, should(is, expected), repair));
     }
     for (const entry of strangers(database.acl, database.owner)) {
       findings.push(error(`${path}.grants`, `${entry} may use it, only its owner should`, { up: ["convex-privacy"] }));
@@ -233,5 +313,10 @@ function login(inside: Inside): Finding[] {
 }
 
 function psql(...statements: string[]): string {
-  return `runuser -u postgres -- psql ${statements.map((statement) => `-c '${statement}'`).join(" ")}`;
+  return psqlIn(undefined, ...statements);
+}
+
+function psqlIn(database: string | undefined, ...statements: string[]): string {
+  const where = database === undefined ? "" : ` -d ${database}`;
+  return `cd / && runuser -u postgres -- psql${where} ${statements.map((statement) => `-c '${statement}'`).join(" ")}`;
 }

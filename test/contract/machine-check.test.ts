@@ -109,7 +109,7 @@ describe("on a machine that is set up", () => {
   });
 
   it("what nobody put there is not told as a stray", () => {
-    const strays = ["units.unowned", "cron", "sudoers", "sshd.files", "postgres.files", "units.failed"];
+    const strays = ["units.unowned", "cron", "sudoers", "sshd.files", "postgres.files", "units.failed", "files"];
     expect(Object.fromEntries(strays.map((name) => [name, fact(name)?.trim()]))).toEqual(
       Object.fromEntries(strays.map((name) => [name, ""])),
     );
@@ -348,6 +348,34 @@ const TAMPERINGS: Tampering[] = [
     found: "rw,noexec,relatime,discard",
   },
   {
+    by: "mkdir -m 0755 -p /srv/fake && mount --bind /srv/fake /mnt/convex/data",
+    path: "volume.on[/mnt/convex/data]",
+    expected: "on the volume itself",
+    found: expect.stringMatching(/^a mount of its own, of .*\[\/srv\/fake\]$/) as string,
+    mend: "umount /mnt/convex/data",
+  },
+  {
+    by: "mkdir /mnt/convex/data/storage && mount -t tmpfs none /mnt/convex/data/storage",
+    path: "volume.on[/mnt/convex/data/storage]",
+    expected: "on the volume itself",
+    found: "a mount of its own, of none",
+    mend: "umount /mnt/convex/data/storage",
+  },
+  {
+    by: "rm -r /mnt/convex/data/storage && ln -s /srv /mnt/convex/data/storage",
+    path: "volume.on[/mnt/convex/data/storage]",
+    expected: "on the volume itself",
+    found: "a link to /srv",
+    mend: "rm /mnt/convex/data/storage",
+  },
+  {
+    by: "cd /mnt/convex/postgresql/17/main && mv pg_wal /var/lib/postgresql/ && ln -s /var/lib/postgresql/pg_wal .",
+    path: "volume.on[/mnt/convex/postgresql/17/main/pg_wal]",
+    expected: "on the volume itself",
+    found: "a link to /var/lib/postgresql/pg_wal",
+    mend: "cd /mnt/convex/postgresql/17/main && rm pg_wal && mv /var/lib/postgresql/pg_wal .",
+  },
+  {
     by: "unshare --mount sh -c 'umount --lazy /mnt/convex && chattr -i /mnt/convex'",
     path: "volume.mountpoint",
     expected: "immutable",
@@ -418,6 +446,10 @@ describe("strays", () => {
     ["units.unowned", "/etc/systemd/system/ssh.service.d/override.conf"],
     ["cron", "/etc/cron.d/other"],
     ["sudoers", "/etc/sudoers.d/other"],
+    ["units.unowned", "/usr/lib/systemd/system/other.service"],
+    ["files", "/etc/ld.so.preload"],
+    ["files", "/usr/local/bin/ls"],
+    ["files", "/etc/profile.d/other.sh"],
   ])("%s tells %s", async (fact, path) => {
     await machine.sh(`install -D -m 0600 /dev/null ${path}`);
     const { facts } = await inspector.inspect();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { Machine } from "./machine-harness.ts";
@@ -123,6 +123,36 @@ describe("connections", () => {
 });
 
 describe("on a droplet that is set up", () => {
+  it("the server comes back by itself when it was killed", async () => {
+    const postmaster = () => machine.sh("head -n 1 /mnt/convex/postgresql/17/main/postmaster.pid");
+    const before = await postmaster();
+    await machine.sh(`kill -9 ${before}`);
+    await vi.waitFor(() => machine.sh("systemctl is-active postgresql@17-main"), { timeout: 60_000, interval: 500 });
+    expect(await postmaster()).not.toBe(before);
+    expect((await machine.run(setUp(), PASSWORD)).output).toBe("postgres.sh: unchanged");
+  });
+
+  it("the server does not start on data that is not on the volume, and its set-up neither makes a cluster there nor hides one", async () => {
+    const mount = "/mnt/convex/postgresql";
+    await machine.sh(`systemctl stop postgresql@17-main; mkdir /srv/fake && mount --bind /srv/fake ${mount}`);
+    expect(await machine.try("systemctl start postgresql@17-main")).toMatchObject({ exitCode: 1 });
+    const run = await machine.run(setUp(), PASSWORD);
+    expect(run.output).toMatch(
+      /error: \/mnt\/convex\/postgresql: is a mount of its own, .* it should be on the volume itself/,
+    );
+    expect(run.exitCode).toBe(1);
+    expect(await machine.sh("ls -A /srv/fake")).toBe("");
+    await machine.sh(`umount ${mount}; systemctl stop postgresql@17-main`);
+
+    // With the mark of an instance that was accepted, an empty place is a loss and no beginning.
+    await machine.sh(`mv ${mount} /mnt/convex/kept; mkdir ${mount}; touch /mnt/convex/instance`);
+    const lost = await machine.run(setUp(), PASSWORD);
+    expect(lost.output).toContain("is not there, but an instance was served from this volume: its database is gone.");
+    expect(await machine.sh(`ls -A ${mount}`)).toBe("");
+    await machine.sh(`rmdir ${mount}; mv /mnt/convex/kept ${mount}; rm /mnt/convex/instance`);
+    expect((await machine.run(setUp(), PASSWORD)).output).toMatch(/started PostgreSQL 17\n.*1 changed$/);
+  });
+
   it("a change of max_connections restarts the server once and says so", async () => {
     const started = () => sql("SELECT pg_postmaster_start_time()");
     const before = await started();
@@ -181,6 +211,18 @@ describe("on a droplet that is set up", () => {
     expect(exitCode).toBe(1);
     await machine.sh("rm /etc/postgresql/17/main/conf.d/60-smaller.conf");
     expect((await machine.run(setUp(), NEXT_PASSWORD)).output).toContain("PostgreSQL for: max_connections");
+  });
+
+  it("a value that waits for a restart and is not declared is not brought into force", async () => {
+    await sql("ALTER SYSTEM SET listen_addresses = '*'");
+    const { output, exitCode } = await machine.run(setUp(), NEXT_PASSWORD);
+    expect(output).toMatch(
+      /would bring another value into force than is declared: listen_addresses in .*postgresql\.auto\.conf\. Nothing/,
+    );
+    expect(exitCode).toBe(1);
+    expect(await listening()).toBe(LOCALHOST_AND_GATEWAY);
+    await sql("ALTER SYSTEM RESET listen_addresses");
+    expect((await machine.run(setUp(), NEXT_PASSWORD)).output).toBe("postgres.sh: unchanged");
   });
 
   it("a mistake in a rules file is told with file and line", async () => {

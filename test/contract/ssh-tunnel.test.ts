@@ -9,6 +9,7 @@ import { buffer, text } from "node:stream/consumers";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
+import { Boot } from "../../ssh/boot.ts";
 import type { Target } from "../../ssh/connect.ts";
 import { openTunnel } from "../../ssh/tunnel.ts";
 import { freePort, Sshd } from "./plugin-sshd.ts";
@@ -53,7 +54,7 @@ const target = (changes: Partial<Target> = {}): Promise<Target> =>
     ...changes,
   });
 
-const open = (to: Promise<Target> = target()) =>
+const open = (to: Promise<Target> = target(), boot?: Boot) =>
   openTunnel(
     to,
     [
@@ -61,6 +62,7 @@ const open = (to: Promise<Target> = target()) =>
       { from: { port }, to: far },
     ],
     (reason) => told.push(reason),
+    boot,
   );
 
 /** Says something, ends, and resolves to the whole answer. */
@@ -137,6 +139,36 @@ describe("an open tunnel", () => {
     ]);
     to = sshd.port;
     expect(await ask(port, "now?")).toBe("now?");
+  });
+
+  it("waits for a machine whose SSH comes up later, and not longer than a boot may take", async () => {
+    let to = await freePort();
+    const machine = {
+      ...(await target()),
+      get port() {
+        return to;
+      },
+    };
+    const boot = new Boot(2);
+    await open(Promise.resolve(machine), boot);
+    const began = Date.now();
+    expect(await ask(port, "anybody?")).toBe("");
+    expect(Date.now() - began).toBeGreaterThan(1900);
+    expect(told).toHaveLength(1);
+    const answer = ask(port, "and now?");
+    setTimeout(() => (to = sshd.port), 1000);
+    expect(await answer).toBe("and now?");
+    expect(told).toHaveLength(1);
+  });
+
+  it("does not wait for a machine that is another one, however it boots", async () => {
+    const boot = new Boot(60);
+    boot.begin();
+    const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA";
+    await open(target({ hostKey }), boot);
+    const began = Date.now();
+    expect(await ask(socket, "secret")).toBe("");
+    expect(Date.now() - began).toBeLessThan(10_000);
   });
 
   it("lets a client go at once, and tells why, where the machine will not be known", async () => {

@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, type Run, TestCloud } from "./harness.ts";
-import { TAMPERINGS } from "./tampering.ts";
+import { AS_PRINTED, TAMPERINGS } from "./tampering.ts";
 
 const STACK = "drift";
 
@@ -30,12 +30,16 @@ function drift(...args: string[]): Promise<Run> {
 }
 
 /** What a look finds, a sorted line each, and its exit code. */
-async function look(): Promise<{ exitCode: number; found: string[]; unknown: string[] }> {
+async function look(): Promise<{ exitCode: number; found: string[]; unknown: string[]; printed: Map<string, string> }> {
   const { exitCode, stdout, all } = await drift("--format", "json");
   if (stdout === "") throw new Error(all);
   const { findings, unknown } = JSON.parse(stdout) as Report;
-  const line = ({ severity, path: where, message }: Report["findings"][number]) => `${severity} ${where}: ${message}`;
-  return { exitCode, found: findings.map(line).toSorted(), unknown };
+  const lines = findings.map(
+    ({ severity, path: where, message, repair }) =>
+      // What differs from machine to machine.
+      [`${severity} ${where}: ${message}`.replace(/(rule|line) \d+ (is|of)/, "$1 … $2"), repair] as const,
+  );
+  return { exitCode, found: lines.map(([line]) => line).toSorted(), unknown, printed: new Map(lines) };
 }
 
 /** Packages as they come, but for a higher version: their own scripts restart what they bring. */
@@ -52,7 +56,7 @@ const UPDATE = `
   dpkg-query -W -f '\${Version}\n' docker.io | grep -F +update1
   rm -r "$PWD"`;
 
-const CLEAN = { exitCode: 0, found: [], unknown: [] };
+const CLEAN = { exitCode: 0, found: [], unknown: [], printed: new Map() };
 
 /** A hash of every file below a folder. */
 async function hashes(folder: string): Promise<string[]> {
@@ -106,14 +110,95 @@ describe("a stack", () => {
 
     const seen = await look();
     const expected = TAMPERINGS.flatMap(({ finds }) => finds);
-    expect(seen.found.map((line) => line.replace(/rule \d+ is/, "rule … is"))).toEqual(expected.toSorted());
+    expect(seen.found).toEqual(expected.toSorted());
     expect(seen).toMatchObject({ exitCode: 2, unknown: [] });
 
-    const undo = TAMPERINGS.flatMap((tampering) =>
-      tampering.undo === undefined ? [] : [`( ${tampering.undo}\n) > /dev/null`],
-    );
+    const undo = TAMPERINGS.flatMap(({ finds, undo: by }) =>
+      by === AS_PRINTED ? finds.map((line) => onDroplet(seen.printed.get(line) ?? "")) : (by ?? []),
+    ).map((command) => `( ${command}\n) > /dev/null`);
     expect(await cloud.onDroplet(STACK, "bash -e -s", undo.join("\n"))).toMatchObject({ exitCode: 0 });
     await repair();
+    expect(await look()).toEqual(CLEAN);
+  });
+
+  it("whose data is not on the volume is not served from elsewhere, and is clean after the command that is named", async () => {
+    const mount = await cloud.onDroplet(STACK, "mkdir -p /srv/fake && mount --bind /srv/fake /mnt/convex/data");
+    expect(mount).toMatchObject({ exitCode: 0 });
+    expect((await look()).found).toEqual([
+      expect.stringMatching(
+        /^error volume\.on\[\/mnt\/convex\/data\]: is a mount of its own, of .*, it should be on the volume/,
+      ),
+    ]);
+    const refused = await cloud.up(STACK, "--replace", "**convex-backend", "--replace", "**convex-setup");
+    expect(refused.exitCode).not.toBe(0);
+    expect((await cloud.onDroplet(STACK, "ls -A /srv/fake")).stdout).toBe("");
+    await followPerson("volume.on");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    await eventually("a clean look", 60, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
+  it("that has lost its files is not accepted, whatever its backend makes in their place", async () => {
+    const swap = (from: string, to: string) =>
+      cloud.onDroplet(
+        STACK,
+        `docker stop convex-backend; cd /mnt/convex && rm -rf ${to} && mv ${from} ${to}; docker start convex-backend`,
+      );
+    await swap("data/storage", "kept");
+    await eventually("the loss", 60, async () => {
+      expect((await look()).found).toEqual([
+        "error backend.files: are not those that this instance was accepted with, they should be",
+      ]);
+    });
+    const refused = await cloud.up(STACK, "--replace", "**convex-acceptance");
+    expect(refused.all).toContain("error: backend: has lost its files: /mnt/convex/data/storage is not the folder");
+    await swap("kept", "data/storage");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    await eventually("a clean look", 60, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
+  it("whose backend answers and could not write is neither healthy nor accepted", async () => {
+    await cloud.onDroplet(STACK, "systemctl stop postgresql@17-main");
+    await eventually("the backend to be unhealthy", 120, async () => {
+      expect((await look()).found).toContain(
+        "error containers.convex-backend.health: is unhealthy, it should be healthy",
+      );
+    });
+    const refused = await cloud.up(STACK, "--replace", "**convex-acceptance");
+    expect(refused.all).toContain("error: backend: answers, but does not write to its database");
+    await repair();
+    await eventually("a clean look", 60, async () => {
+      expect(await look()).toEqual(CLEAN);
+    });
+  });
+
+  it("whose scripts were changed is not mended by those", async () => {
+    const scripts = "/usr/local/lib/convex-droplet";
+    await cloud.onDroplet(
+      STACK,
+      `echo 'touch /root/ran' >> ${scripts}/host.sh; rm /etc/convex-droplet/metadata-guard.nft`,
+    );
+    const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
+    expect(findings.map(({ repair: named }) => named.includes("'**convex-scripts'"))).toEqual([true, true]);
+    await repair();
+    expect(await cloud.onDroplet(STACK, "ls /root/ran")).toMatchObject({ exitCode: 2 });
+    expect(await look()).toEqual(CLEAN);
+  });
+
+  it("whose server is to listen elsewhere after its next restart is not restarted, and is clean after the command", async () => {
+    await cloud.onDroplet(
+      STACK,
+      `cd / && runuser -u postgres -- psql -c "ALTER SYSTEM SET listen_addresses = '*'" -c 'SELECT pg_reload_conf()'`,
+    );
+    expect((await look()).found).toEqual([
+      expect.stringMatching(/^error postgres\.settings\.listen_addresses: is to be another one after the next restart/),
+    ]);
+    expect((await cloud.up(STACK, "--replace", "**convex-server")).all).toContain("Nothing was restarted.");
+    await followPerson("postgres.settings.listen_addresses");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
     expect(await look()).toEqual(CLEAN);
   });
 
@@ -130,16 +215,23 @@ describe("a stack", () => {
     const [key] = ((await (await cloud.cloud("GET", "/v2/account/keys")).json()) as { ssh_keys: { id: number }[] })
       .ssh_keys;
     await cloud.cloud("DELETE", `/v2/account/keys/${key?.id ?? ""}`);
+    const everything = { protocol: "tcp", ports: "all", sources: { addresses: ["0.0.0.0/0"] } };
+    const open = { name: "open", tags: ["convex-droplet"], inbound_rules: [everything] };
+    const { firewall: added } = (await (await cloud.cloud("POST", "/v2/firewalls", open)).json()) as {
+      firewall: { id: string };
+    };
 
-    expect(await look()).toEqual({
+    expect(await look()).toMatchObject({
       exitCode: 2,
       unknown: [],
       found: [
         'error cloud.convex-firewall.inboundRules[3]: unexpected {"portRange":"5432","protocol":"tcp","sourceAddresses":["0.0.0.0/0"]}',
         "error cloud.convex-project.description: is changed, it should be Self-hosted Convex",
         "error cloud.convex-ssh-key: is not there, it should be",
+        "error cloud.firewalls[open]: lets in tcp all from 0.0.0.0/0 beside the stack's own firewall, nothing declares it",
       ],
     });
+    await cloud.cloud("DELETE", `/v2/firewalls/${added.id}`);
     const passedOver = await drift("--ignore", "cloud.convex-firewall.*\ncloud.*.description", "--ignore", "*ssh-key");
     expect(passedOver).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("is as declared") as unknown });
     await repair();
@@ -165,6 +257,19 @@ describe("a stack", () => {
     });
   });
 });
+
+/** The command that a repair has a person run on the droplet. */
+function onDroplet(repair: string): string {
+  const [, quoted, bare] = /npm run ssh -- --stack \S+ (?:'([^]*)'|([^]*))$/.exec(repair) ?? [];
+  return quoted?.replaceAll(`'\\''`, "'") ?? bare ?? "false";
+}
+
+/** Runs, on the droplet, the command that drift names for a person. */
+async function followPerson(where: string): Promise<void> {
+  const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
+  const named = findings.find(({ path: place }) => place.startsWith(where))?.repair ?? "";
+  expect(await cloud.onDroplet(STACK, onDroplet(named)), named).toMatchObject({ exitCode: 0 });
+}
 
 /** Runs the one command that drift names. */
 async function repair(): Promise<void> {

@@ -98,16 +98,16 @@ describe("a second computer with the states, the passphrase and the token", () =
 
   it("finds nothing to do", async () => {
     const up = await second.pulumi(["up", "--yes", "--skip-preview", "--expect-no-changes"]);
-    expect(up.all).toContain("28 unchanged");
+    expect(up.all).toContain("30 unchanged");
     expect(up.exitCode).toBe(0);
   });
 
   it("refreshes, and finds that nothing has drifted", async () => {
     const refresh = await second.pulumi(["refresh", "--yes", "--skip-preview", "--expect-no-changes"]);
-    expect(refresh.all).toContain("28 unchanged");
+    expect(refresh.all).toContain("30 unchanged");
     expect(refresh.exitCode).toBe(0);
     const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
-    expect(look.all).toContain("28 unchanged");
+    expect(look.all).toContain("30 unchanged");
     expect(look.exitCode).toBe(0);
   });
 
@@ -122,7 +122,7 @@ describe("a second computer with the states, the passphrase and the token", () =
     expect(refresh.all).toContain(quoted);
     expect(refresh.exitCode).not.toBe(0);
     const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
-    expect(look.all).toContain("28 unchanged");
+    expect(look.all).toContain("30 unchanged");
     expect(look.exitCode).toBe(0);
   });
 
@@ -141,7 +141,7 @@ describe("a second computer with the states, the passphrase and the token", () =
 
   it("destroys all of it, to the last resource in the cloud", async () => {
     const destroy = await second.pulumi(["destroy", "--yes", "--skip-preview"]);
-    expect(destroy.all).toContain("28 deleted");
+    expect(destroy.all).toContain("30 deleted");
     expect(destroy.exitCode).toBe(0);
     const left = async (route: string) => (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown>;
     expect(await left("/v2/droplets")).toMatchObject({ droplets: [] });

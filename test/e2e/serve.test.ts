@@ -58,17 +58,17 @@ function changeVariables(changes: { name: string; value: string | null }[], key?
 describe("a stack, from an empty account on", () => {
   it("serves after the first up", async () => {
     const up = await cloud.up(STACK);
-    expect(up.all).toContain("28 created");
+    expect(up.all).toContain("30 created");
     expect(up.exitCode).toBe(0);
     await probe(cloud, STACK, "first");
   });
 
   it("has nothing to do in a second up, and nothing has drifted", async () => {
     const up = await cloud.up(STACK, "--expect-no-changes");
-    expect(up.all).toContain("28 unchanged");
+    expect(up.all).toContain("30 unchanged");
     expect(up.exitCode).toBe(0);
     const preview = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", STACK]);
-    expect(preview.all).toContain("28 unchanged");
+    expect(preview.all).toContain("30 unchanged");
     expect(preview.exitCode).toBe(0);
   });
 
@@ -115,11 +115,7 @@ describe("a stack, from an empty account on", () => {
     await changeVariables([{ name: "BY_HAND", value: "mine" }]);
     await cloud.configure(STACK, "authKeys", "true");
     await cloud.configureSecretly(STACK, "functionEnvironment.GREETING", "two\nlines of a s3cret");
-    expect(await planned()).toEqual({
-      convex: "create",
-      "convex-auth-key": "create",
-      "convex-function-environment": "create",
-    });
+    expect(await planned()).toEqual({ "convex-auth-key": "create", "convex-function-environment": "update" });
     expect((await cloud.up(STACK)).exitCode).toBe(0);
     expect(await variables()).toEqual({
       BY_HAND: "mine",
@@ -186,7 +182,17 @@ describe("a stack, from an empty account on", () => {
   it("takes its variables back when nothing is to be set any more, and leaves those set by hand", async () => {
     await cloud.configure(STACK, "authKeys", "false");
     await cloud.pulumi(["config", "rm", "--stack", STACK, "--path", "functionEnvironment.GREETING"]);
-    expect((await cloud.up(STACK)).all).toContain("3 deleted");
+    expect((await cloud.up(STACK)).all).toContain("1 deleted");
+    expect(await variables()).toEqual({ BY_HAND: "mine" });
+  });
+
+  it.each(["convex-setup", "convex-droplet"])("takes them back in a run that replaces %s, too", async (replaced) => {
+    await cloud.configureSecretly(STACK, "functionEnvironment.GONE", "s3cret");
+    expect((await cloud.up(STACK)).exitCode).toBe(0);
+    expect(await variables()).toEqual({ BY_HAND: "mine", GONE: "s3cret" });
+    await cloud.pulumi(["config", "rm", "--stack", STACK, "--path", "functionEnvironment.GONE"]);
+    const up = await cloud.up(STACK, "--replace", `**${replaced}`);
+    expect(up.exitCode, up.all).toBe(0);
     expect(await variables()).toEqual({ BY_HAND: "mine" });
   });
 

@@ -4,14 +4,28 @@ export interface Tampering {
   change: string;
   /** `severity path: message`, a line each; `…` stands for what differs from machine to machine. */
   finds: string[];
-  /** How a person takes back what is not the program's to repair; without it, the one `up` that drift names does. */
+  /**
+   * How a person takes back what is not the program's to repair, or AS_PRINTED: by the commands that drift prints with the
+   * findings. Without it, the one `up` that drift names does.
+   */
   undo?: string;
 }
+
+export const AS_PRINTED = "as printed";
 
 const PG = "/etc/postgresql/17/main";
 const PSQL = "cd / && runuser -u postgres -- psql -qAtX";
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA mallory";
 const SHOWN_KEY = "ssh-ed25519 AAAAC3NzaC1l… mallory";
+/** Makes the dashboard's container by hand, as it is declared, with the options that follow; its image is in $image. */
+const REMAKE = `
+  inspect() { docker inspect --format "$1" convex-dashboard; }
+  inspect '{{range .Config.Env}}{{println .}}{{end}}' > /run/remake.env
+  image=$(inspect '{{.Config.Image}}') memory=$(inspect '{{.HostConfig.Memory}}')
+  docker rm --force convex-dashboard
+  docker run --detach --name convex-dashboard --env-file /run/remake.env --network convex --network-alias dashboard \\
+    --restart unless-stopped --publish 127.0.0.1:6791:6791 --stop-signal SIGINT --stop-timeout 10 --memory "$memory" \\
+    --memory-swap "$memory"`;
 const STRAY = "is neither this program's nor a package's, it should not be here";
 
 /** What only looking at the whole machine shows; what its scripts tell by themselves has a contract test. */
@@ -71,6 +85,36 @@ export const TAMPERINGS: Tampering[] = [
     ],
     undo: `${PSQL} -d convex_self_hosted -c 'DROP OWNED BY neighbour' -c 'DROP ROLE neighbour'`,
   },
+  {
+    change: `${PSQL} -c "ALTER ROLE convex CONNECTION LIMIT 40 VALID UNTIL '2999-01-01'" -c 'ALTER DATABASE convex_self_hosted CONNECTION LIMIT 50' -c "ALTER ROLE postgres PASSWORD 'x'"`,
+    finds: [
+      "error postgres.roles.convex.connection_limit: is 40, it should be -1",
+      "error postgres.roles.convex.valid_until: is 2999-01-01T00:00:00+00:00, it should be infinity",
+      "error postgres.databases.convex_self_hosted.connection_limit: is 50, it should be -1",
+      "error postgres.roles.postgres.password: has a password, it should have none",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: `${PSQL} -c "SELECT pg_create_physical_replication_slot('forgotten')"`,
+    finds: [
+      "error postgres.held: unexpected replication slot forgotten, it keeps nothing yet of the log on the volume, nothing declares it",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: `${PSQL} -d convex_self_hosted -c 'CREATE PUBLICATION everything' -c 'CREATE EXTENSION tablefunc' \\
+      -c "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'" \\
+      -c 'CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION watch()'`,
+    finds: [
+      "publication everything",
+      "extension tablefunc is installed",
+      "event trigger watcher calls watch",
+      "function watch() belongs to postgres",
+    ].map((what) => `warning postgres.grants: unexpected in the backend's database: ${what}`),
+    undo: `${PSQL} -d convex_self_hosted -c 'DROP PUBLICATION everything' -c 'DROP EVENT TRIGGER watcher' \\
+      -c 'DROP FUNCTION watch' -c 'DROP EXTENSION tablefunc'`,
+  },
   // The last of those to PostgreSQL: what it has read counts.
   { change: `${PSQL} -c 'SELECT pg_reload_conf()'`, finds: [] },
   {
@@ -113,6 +157,47 @@ export const TAMPERINGS: Tampering[] = [
     undo: "rm /etc/systemd/system/miner.service",
   },
   {
+    change: `printf 'Match User mallory\\n  PasswordAuthentication yes\\n' >> /etc/ssh/sshd_config`,
+    finds: [
+      "warning files[/etc/ssh/sshd_config]: was written by neither this program nor a package, nothing should have",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: `printf '[Service]\\nExecStart=/bin/true\\n' > /opt/linked.service && systemctl link /opt/linked.service &&
+      mkdir -p /etc/systemd/system/basic.target.wants && ln -s /opt/linked.service /etc/systemd/system/basic.target.wants/ &&
+      cp /opt/linked.service /usr/lib/systemd/system/copied.service`,
+    finds: [
+      "/etc/systemd/system/linked.service",
+      "/etc/systemd/system/basic.target.wants/linked.service",
+      "/usr/lib/systemd/system/copied.service",
+    ].map((path) => `warning units[${path}]: ${STRAY}`),
+    undo: `rm -r /opt/linked.service /etc/systemd/system/{linked.service,basic.target.wants} /usr/lib/systemd/system/copied.service &&
+      systemctl daemon-reload`,
+  },
+  {
+    change: "sed -i 's/^Description=.*/& too/' /usr/lib/systemd/system/e2scrub_all.service && echo >> /etc/login.defs",
+    finds: ["/usr/lib/systemd/system/e2scrub_all.service", "/etc/login.defs"].map(
+      (path) => `warning files[${path}]: is not as its package brought it, it should be`,
+    ),
+    undo: AS_PRINTED,
+  },
+  {
+    change: `mkdir -p /etc/apt/sources.list.d && echo 'deb [trusted=yes] http://192.0.2.1/debian evil main' > /etc/apt/sources.list.d/evil.list`,
+    finds: [
+      "error packages.sources[/etc/apt/sources.list.d/evil.list]: has packages come from http://192.0.2.1/debian, nothing declares it",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change:
+      "echo /opt/evil.so > /etc/ld.so.preload.d && echo 'umask 0' > /etc/profile.d/evil.sh && touch /usr/local/bin/ls",
+    finds: ["/etc/ld.so.preload.d", "/etc/profile.d/evil.sh", "/usr/local/bin/ls"].map(
+      (path) => `warning files[${path}]: was written by neither this program nor a package, nothing should have`,
+    ),
+    undo: "rm /etc/ld.so.preload.d /etc/profile.d/evil.sh /usr/local/bin/ls",
+  },
+  {
     change: "mkdir -p /etc/cron.d && echo '* * * * * root true' > /etc/cron.d/evil",
     finds: [`warning cron[/etc/cron.d/evil]: ${STRAY}`],
     undo: "rm /etc/cron.d/evil",
@@ -144,6 +229,28 @@ export const TAMPERINGS: Tampering[] = [
     undo: "systemctl stop tampering",
   },
   {
+    change: `${REMAKE} --mount type=bind,src=/etc,dst=/host,readonly --security-opt seccomp=unconfined --tmpfs /t --pid host \\
+      --cap-add SYS_ADMIN --device /dev/null --ulimit nofile=999 --dns 192.0.2.1 --add-host a:192.0.2.1 \\
+      --sysctl net.ipv4.ip_forward=0 --network-alias other --ip 172.30.0.77 "$image" /app/server.ts`,
+    finds: [
+      ...[
+        'HostConfig.SecurityOpt: is ["seccomp=unconfined","label=disable"], it should be nothing',
+        'HostConfig.Tmpfs: is {"/t":""}, it should be nothing',
+        "pidMode: is host, it should be nothing",
+        'capabilities: is ["SYS_ADMIN"], it should be []',
+        'HostConfig.Devices: is [{"PathOnHost":"/dev/null","PathInContainer":"/dev/null","CgroupPermissions":"rwm"}], it should be nothing',
+        'HostConfig.Ulimits: is [{"Name":"nofile","Hard":999,"Soft":999}], it should be nothing',
+        'HostConfig.Dns: is ["192.0.2.1"], it should be nothing',
+        'HostConfig.Sysctls: is {"net.ipv4.ip_forward":"0"}, it should be nothing',
+        'hosts: is ["a:192.0.2.1"], it should be []',
+        'volumes: is ["/etc:/host:ro"], it should be []',
+        'networks.convex.aliases: is ["dashboard","other"], it should be ["dashboard"]',
+        "networks.convex.Address: is 172.30.0.77, it should be nothing",
+        'command: is ["/app/server.ts"], it should be nothing',
+      ].map((what) => `error containers.convex-dashboard.${what}`),
+    ],
+  },
+  {
     change: "docker network create stranger && docker network connect stranger convex-dashboard",
     finds: [
       `error containers.convex-dashboard.networks: is ["convex","stranger"], it should be ["convex"]`,
@@ -163,6 +270,50 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: "docker update --restart no convex-dashboard",
     finds: ["error containers.convex-dashboard.restart: is no, it should be unless-stopped"],
+  },
+  {
+    change: "sysctl -qw net.ipv4.ip_forward=0",
+    finds: ["error sysctl.net.ipv4.ip_forward: is 0, it should be 1: nothing is passed on to the containers"],
+    undo: AS_PRINTED,
+  },
+  {
+    change: "ip6tables -P INPUT DROP",
+    finds: ["error nft.ip6.filter.INPUT.policy: is drop, it should be accept"],
+    undo: AS_PRINTED,
+  },
+  {
+    change: "iptables -t nat -D PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+    finds: ["containers.convex-backend.3210", "containers.convex-backend.3211", "containers.convex-dashboard.6791"].map(
+      (path) => `error nft.ip.nat.PREROUTING.${path}: no rule leads the port there, one should`,
+    ),
+    // What drift prints has the containers start again, which other rows would notice.
+    undo: "iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+  },
+  {
+    change: `iptables -I FORWARD -s 192.0.2.1 -j DROP && iptables -I DOCKER -p tcp --dport 9 -j DROP &&
+      iptables -t nat -I DOCKER -s 192.0.2.1 -j RETURN`,
+    finds: ["filter.FORWARD", "filter.DOCKER", "nat.DOCKER"].map(
+      (chain) => `warning nft.ip.${chain}: rule … is declared by nothing`,
+    ),
+    undo: AS_PRINTED,
+  },
+  {
+    change: "ip route add blackhole 192.0.2.7 && ip rule add from 192.0.2.7 lookup 100 priority 100",
+    finds: [
+      "warning routes[192.0.2.7]: is a blackhole, nothing declares it",
+      "warning routes.rules[100]: chooses another table of routes, nothing declares it",
+    ],
+    undo: AS_PRINTED,
+  },
+  {
+    change: "echo nameserver 192.0.2.1 >> /etc/resolv.conf",
+    finds: ["error names.servers[192.0.2.1]: does not answer, it should: /etc/resolv.conf names it"],
+    undo: "sed '/192.0.2.1/d' /etc/resolv.conf > /run/resolv && cat /run/resolv > /etc/resolv.conf",
+  },
+  {
+    change: "echo 192.0.2.7 ghcr.io >> /etc/hosts",
+    finds: ["warning names.hosts[ghcr.io]: leads to 192.0.2.7 by line … of /etc/hosts, nothing declares it"],
+    undo: AS_PRINTED,
   },
   {
     change: "sysctl -qw net.ipv4.ip_nonlocal_bind=0",

@@ -45,6 +45,7 @@ const HOST: HostArgs = {
   publicPorts: [3210, 3211],
   allowedCidrs: ["198.51.100.0/24"],
   bootTimeoutSeconds: 300,
+  onChange: () => undefined,
   sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
 };
 

@@ -76,7 +76,8 @@ describe("FunctionEnvironment", () => {
         `^bash /usr/local/lib/convex-droplet/function-environment\\.sh ${verb} 4210 /mnt/convex # [0-9a-f]{12}$`,
       );
     expect(create).toMatch(command("set"));
-    expect(remove).toMatch(command("remove"));
+    // What is to be taken back is found by the run itself, and not by a deletion that the engine may pass over.
+    expect(remove).toBeUndefined();
   });
 
   it("generates the two variables of Convex Auth, beside those that are set", async () => {

@@ -69,12 +69,11 @@ export async function mockEngine(
     "test",
     false,
   );
-  // The SDK's mock engine knows no error hooks; they do not run under mocks anyway.
-  Object.assign(pulumi.runtime.getMonitor() ?? {}, {
-    registerErrorHook: (_request: unknown, done: (error: null, response: object) => void) => {
-      done(null, {});
-    },
-  });
+  // The SDK's mock engine knows no hooks; they do not run under mocks anyway.
+  const register = (_request: unknown, done: (error: null, response: object) => void) => {
+    done(null, {});
+  };
+  Object.assign(pulumi.runtime.getMonitor() ?? {}, { registerErrorHook: register, registerResourceHook: register });
   return registered;
 }
 

@@ -1,0 +1,196 @@
+import type { State } from "../state.ts";
+import type { Container } from "./containers.ts";
+import { json, lines } from "./facts.ts";
+import { error, type Finding, type Repair, should, warning } from "./finding.ts";
+import type { Inside } from "./inside.ts";
+import { declaredNetworks, ends, type Ends } from "./networks.ts";
+
+interface NftObject {
+  table?: { family: string; name: string };
+  chain?: { family: string; table: string; name: string; policy?: string };
+  rule?: { family: string; table: string; chain: string; handle: number };
+}
+
+/** Tables of Docker and of iptables' own, by family and name, beside the one of the scripts. */
+const TABLES = /^(inet convex_metadata|(ip|ip6) (filter|nat|mangle|raw|security))$/;
+
+/**
+ * The packet rules: that those are there by which Docker brings packets to its containers and back, and none besides. What
+ * rules there are nft tells, what they say iptables, in whose words Docker writes them.
+ */
+export function comparePackets(state: State, inside: Inside): Finding[] {
+  const objects = json<{ nftables: NftObject[] }>(inside, "nft")?.nftables ?? [];
+  const written = { ip: parse(lines(inside, "iptables")), ip6: parse(lines(inside, "ip6tables")) };
+  const docker = ends(inside);
+  const seen = new Map<string, number>();
+  return [
+    ...objects.flatMap(({ table, chain, rule }) => {
+      if (table !== undefined) return foreignTable(table);
+      if (chain !== undefined) return policy(chain);
+      if (rule === undefined || rule.table === "convex_metadata" || !(rule.family in written)) return [];
+      const key = `${rule.table} ${rule.chain}`;
+      const place = seen.get(`${rule.family} ${key}`) ?? 0;
+      seen.set(`${rule.family} ${key}`, place + 1);
+      const rules = written[rule.family as "ip" | "ip6"].get(key) ?? [];
+      const text = rules[place];
+      if (text !== undefined && isDockers(rule, text, place === rules.length - 1, docker)) return [];
+      return [
+        warning(`nft.${rule.family}.${rule.table}.${rule.chain}`, `rule ${rule.handle} is declared by nothing`, {
+          why: "remove it if it is nobody's, or pass it over with --ignore",
+          command: `nft delete rule ${rule.family} ${rule.table} ${rule.chain} handle ${rule.handle}`,
+        }),
+      ];
+    }),
+    ...lines(inside, "iptables.legacy").map((name) =>
+      warning(`iptables-legacy.${name}`, "is a table of rules that nft does not show, nothing declares it", {
+        why: "empty it if it is nobody's, or pass it over with --ignore",
+        command: `iptables-legacy -t ${name} -F`,
+      }),
+    ),
+    ...missing(state, inside, written.ip, docker),
+  ];
+}
+
+function foreignTable({ family, name }: { family: string; name: string }): Finding[] {
+  if (TABLES.test(`${family} ${name}`)) return [];
+  return [
+    warning(`nft.${family}.${name}`, "is a table that nothing declares", {
+      why: "remove it if it is nobody's, or pass it over with --ignore",
+      command: `nft delete table ${family} ${name}`,
+    }),
+  ];
+}
+
+/** Of the chain FORWARD it is Docker's: it drops where Docker itself made the machine forward. */
+function policy({ family, table, name, policy: found = "accept" }: NonNullable<NftObject["chain"]>): Finding[] {
+  if (found === "accept" || !TABLES.test(`${family} ${table}`) || (table === "filter" && name === "FORWARD")) return [];
+  return [
+    error(`nft.${family}.${table}.${name}.policy`, should(found, "accept"), {
+      why: "let in what no rule refuses; the cloud's firewall is what keeps people out",
+      command: `nft chain ${family} ${table} ${name} '{ policy accept; }'`,
+    }),
+  ];
+}
+
+/** What each chain says, by table and name, in the order of its rules. */
+type Chains = Map<string, string[]>;
+
+function parse(saved: string[]): Chains {
+  const chains: Chains = new Map();
+  let table = "";
+  for (const line of saved) {
+    if (line.startsWith("*")) table = line.slice(1);
+    const [, chain, rule] = /^-A (\S+) (.*)$/.exec(line) ?? [];
+    if (chain === undefined || rule === undefined) continue;
+    const key = `${table} ${chain}`;
+    chains.set(key, [...(chains.get(key) ?? []), rule]);
+  }
+  return chains;
+}
+
+/** Whether Docker writes such a rule, of whatever release it is: its own chains, bridges, networks and containers. */
+function isDockers(
+  { table, chain }: { table: string; chain: string },
+  rule: string,
+  isLast: boolean,
+  { bridges, subnets, addresses }: Ends,
+): boolean {
+  const target = / ?-[jg] (\S+)/.exec(rule)?.[1] ?? "";
+  const own = chain.startsWith("DOCKER");
+  const bridge = [...rule.matchAll(/-[io] (\S+)/g)].some(([, name = ""]) => bridges.includes(name));
+  const from = /(?<!! )-s (\S+)/.exec(rule)?.[1] ?? "";
+  const to = /--to-destination (\S+):\d+/.exec(rule)?.[1] ?? "";
+  if (target.startsWith("DOCKER")) return true;
+  if (chain === "DOCKER-USER") return rule === "-j RETURN";
+  switch (target) {
+    case "RETURN":
+      return own && (rule === "-j RETURN" ? isLast : /^-i \S+ -j RETURN$/.test(rule) && bridge);
+    case "ACCEPT":
+      return table === "filter" && (own || chain === "FORWARD") && bridge;
+    case "DROP":
+      return (
+        (table === "raw" && chain === "PREROUTING" && rule.includes("! -i ")) || (own && bridge && !/port/.test(rule))
+      );
+    case "MASQUERADE":
+      return (
+        chain === "POSTROUTING" &&
+        (subnets.includes(from) || addresses.includes(from.replace("/32", "")) || (bridge && rule.includes("addrtype")))
+      );
+    case "DNAT":
+      return own && (addresses.includes(to) || to === "127.0.0.11");
+    case "SNAT":
+      return own && rule.includes("-s 127.0.0.11/32");
+    default:
+      return false;
+  }
+}
+
+const REWRITE: Repair = {
+  why: "have Docker write its rules again, which restarts the containers",
+  command: "systemctl restart docker",
+};
+
+/** Without these no packet comes to a container, or none from one. */
+function missing(state: State, inside: Inside, chains: Chains, docker: Ends): Finding[] {
+  const reach = (table: string, chain: string, ...wanted: RegExp[]) =>
+    reachable(chains, table, chain).some((rule) => wanted.every((pattern) => pattern.test(rule)));
+  const lost: [path: string, what: string][] = [];
+  for (const { name, subnet } of declaredNetworks(state)) {
+    const network = docker.networks.get(name);
+    if (network === undefined) continue;
+    const path = `networks.${name}`;
+    const [input, output] = [literally(`-i ${network.bridge}`), literally(`-o ${network.bridge}`)];
+    if (!reach("nat", "POSTROUTING", literally(`-s ${subnet}`), /MASQUERADE/)) {
+      lost.push([`nft.ip.nat.POSTROUTING.${path}`, "no rule lets its containers out under the droplet's address"]);
+    }
+    if (!reach("filter", "FORWARD", input, /-j ACCEPT/)) {
+      lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule lets its containers out"]);
+    }
+    if (!reach("filter", "FORWARD", output, /ESTABLISHED/, /-j ACCEPT/)) {
+      lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule lets answers to its containers in"]);
+    }
+  }
+  const running = (json<Container[]>(inside, "docker.containers") ?? [])
+    .filter(({ State }) => State.Status === "running")
+    .map(({ Name }) => Name.slice(1));
+  for (const { name, ports } of declaredPorts(state)) {
+    const addresses = docker.byName.get(name) ?? [];
+    if (addresses.length === 0 || !running.includes(name)) continue;
+    // Of a container in several networks, Docker leads its ports to one of its addresses.
+    const anyOf = (rule: (address: string) => RegExp[], table: string, chain: string) =>
+      addresses.some((address) => reach(table, chain, ...rule(address)));
+    for (const { external, internal } of ports) {
+      const path = `containers.${name}.${external}`;
+      const leads = (to: string) => [literally(`--dport ${external}`), literally(`--to-destination ${to}:${internal}`)];
+      for (const chain of ["PREROUTING", "OUTPUT"]) {
+        if (!anyOf(leads, "nat", chain)) lost.push([`nft.ip.nat.${chain}.${path}`, "no rule leads the port there"]);
+      }
+      const accepts = (to: string) => [literally(`-d ${to}/32`), literally(`--dport ${internal}`), /-j ACCEPT/];
+      if (!anyOf(accepts, "filter", "FORWARD")) {
+        lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule lets the port's packets in"]);
+      }
+    }
+  }
+  return lost.map(([path, what]) => error(path, `${what}, one should`, REWRITE));
+}
+
+/** All rules that a packet may meet on its way from a chain. */
+function reachable(chains: Chains, table: string, chain: string, seen = new Set<string>()): string[] {
+  if (seen.has(chain)) return [];
+  seen.add(chain);
+  return (chains.get(`${table} ${chain}`) ?? []).flatMap((rule) => [
+    rule,
+    ...reachable(chains, table, /-[jg] (\S+)/.exec(rule)?.[1] ?? "", seen),
+  ]);
+}
+
+function literally(text: string): RegExp {
+  return new RegExp(`(^| )(?<!! )${text.replaceAll(".", "\\.")}( |$)`);
+}
+
+function declaredPorts(state: State): { name: string; ports: { external: number; internal: number }[] }[] {
+  return state.all("docker:index/container:Container").map(({ inputs }) => ({
+    name: String(inputs["name"]),
+    ports: inputs["ports"] as { external: number; internal: number }[],
+  }));
+}

@@ -1,0 +1,113 @@
+import http, { type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { afterEach, describe, expect, it } from "vitest";
+import { WebSocketServer } from "ws";
+
+import { examineAnswers } from "../../operations/doctor/answers.ts";
+import type { Inside } from "../../operations/drift/inside.ts";
+import { State } from "../../operations/state.ts";
+
+const servers: http.Server[] = [];
+
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
+});
+
+/** Starts a server and gives its origin. */
+async function serve(listener: RequestListener, webSockets = false): Promise<string> {
+  const server = http.createServer(listener);
+  servers.push(server);
+  if (webSockets) new WebSocketServer({ server, path: "/api/1.31.0/sync" });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const api =
+  (name: string): RequestListener =>
+  ({ url }, response) => {
+    response.writeHead(url === "/instance_name" ? 200 : 404, { "content-type": "text/plain" });
+    response.end(url === "/instance_name" ? name : "nothing");
+  };
+const site: RequestListener = (_, response) => {
+  response.writeHead(404, { "content-type": "text/plain" }).end("no HTTP actions");
+};
+const login: RequestListener = (_, response) => {
+  response.writeHead(302, { location: "https://login.example.org/" }).end();
+};
+const page =
+  (status: number): RequestListener =>
+  (_, response) => {
+    response.writeHead(status, { "content-type": "text/html" }).end("<html>");
+  };
+
+/** All that ails, for a person to find a cause in. */
+async function said(cloudOrigin: string, siteOrigin: string, insides: Record<string, string> = {}): Promise<string> {
+  const ports = [3210, 3211].map((port) => ({ internal: port, external: port }));
+  const envs = [`CONVEX_CLOUD_ORIGIN=${cloudOrigin}`, `CONVEX_SITE_ORIGIN=${siteOrigin}`, "INSTANCE_NAME=mine"];
+  const state = new State("dev", [
+    { type: "docker:index/container:Container", name: "convex-backend", id: "1", inputs: { envs, ports }, outputs: {} },
+  ]);
+  const facts = {
+    "backend.version": "unknown",
+    "backend.sync": "101",
+    "backend.nowhere": "404 text/plain",
+    "backend.nowhere_inside": "404 text/plain",
+    ...insides,
+  };
+  const inside: Inside = {
+    differences: [],
+    facts: new Map(Object.entries(facts).map(([name, text]) => [name, { exitCode: 0, text }])),
+  };
+  const { ailments } = await examineAnswers(state, inside);
+  return ailments.map(({ symptom, cause = "", cure }) => `${symptom} (${cause}): ${cure}`).join("\n");
+}
+
+describe("who answers", () => {
+  it("is well where it is the backend", async () => {
+    expect(await said(await serve(api("mine"), true), await serve(site))).toBe("");
+  });
+
+  it.each<[what: string, api: RequestListener, site: RequestListener, expected: RegExp]>([
+    [
+      "another instance",
+      api("other"),
+      site,
+      /instance_name says other, it should say mine \(another instance answers\)/,
+    ],
+    ["a login page", login, site, /instance_name leads on to https:\/\/login.example.org\//],
+    ["a page for everything", page(200), site, /answers with 200 text\/html, it should say mine/],
+    ["a proxy's own 404", page(404), site, /answers with 404 text\/html, it should say mine/],
+    [
+      "the HTTP actions in the API's place",
+      site,
+      site,
+      /it leads to the HTTP actions.*lead .* to the droplet's port 3210/,
+    ],
+    ["the API in the HTTP actions' place", api("mine"), api("mine"), /it leads to the API.*to the droplet's port 3211/],
+    [
+      "a proxy's own 404 before the HTTP actions",
+      api("mine"),
+      page(404),
+      /with 404 text\/html, on the droplet with 404/,
+    ],
+    ["a login page before the HTTP actions", api("mine"), login, /convex-droplet leads on to https:\/\/login/],
+  ])("is told from %s", async (_, cloudListener, siteListener, expected) => {
+    expect(await said(await serve(cloudListener, true), await serve(siteListener))).toMatch(expected);
+  });
+
+  it("passes WebSockets on, where the backend itself opens them", async () => {
+    const origins = [await serve(api("mine")), await serve(site)] as const;
+    expect(await said(...origins)).toMatch(/api\/1.31.0\/sync is not opened as a WebSocket.*Upgrade/);
+    expect(await said(...origins, { "backend.sync": "404" })).toBe("");
+  });
+
+  it("is asked from inside the container, too", async () => {
+    const origins = [await serve(api("mine"), true), await serve(site)] as const;
+    const unreached = await said(...origins, { "backend.nowhere_inside": "000 " });
+    expect(unreached).toMatch(/does not answer inside the backend's container.*sign-in.*--stack dev sitePort 3211/);
+    expect(await said(...origins, { "backend.nowhere_inside": "404 text/html" })).toMatch(
+      /answers with 404 text\/html inside/,
+    );
+  });
+});

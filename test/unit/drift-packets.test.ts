@@ -1,0 +1,122 @@
+import { describe, expect, it } from "vitest";
+
+import type { Inside } from "../../operations/drift/inside.ts";
+import { comparePackets } from "../../operations/drift/packets.ts";
+import { State } from "../../operations/state.ts";
+
+const BRIDGE = "br-0123456789ab";
+
+/** As Docker 28 writes them, which has other chains than the release that the sandbox runs. */
+const DOCKER_28 = `
+*raw
+-A PREROUTING -d 172.30.0.2/32 ! -i ${BRIDGE} -j DROP
+*filter
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER -d 172.30.0.2/32 ! -i ${BRIDGE} -o ${BRIDGE} -p tcp -m tcp --dport 3210 -j ACCEPT
+-A DOCKER ! -i ${BRIDGE} -o ${BRIDGE} -j DROP
+-A DOCKER-BRIDGE -o ${BRIDGE} -j DOCKER
+-A DOCKER-CT -o ${BRIDGE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i ${BRIDGE} -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i ${BRIDGE} ! -o ${BRIDGE} -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-2 -o ${BRIDGE} -j DROP
+*nat
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.30.0.0/24 ! -o ${BRIDGE} -j MASQUERADE
+-A DOCKER ! -i ${BRIDGE} -p tcp -m tcp --dport 3210 -j DNAT --to-destination 172.30.0.2:3210
+`;
+
+const state = new State("dev", [
+  {
+    type: "docker:index/network:Network",
+    name: "convex-network",
+    id: "1",
+    inputs: { name: "convex", ipamConfigs: [{ subnet: "172.30.0.0/24", gateway: "172.30.0.1" }] },
+    outputs: {},
+  },
+  {
+    type: "docker:index/container:Container",
+    name: "convex-backend",
+    id: "2",
+    inputs: { name: "convex-backend", ports: [{ internal: 3210, external: 3210 }] },
+    outputs: {},
+  },
+]);
+
+const network = (Name: string, bridge: string, subnet: string, backend: string) => ({
+  Id: bridge.replace("br-", ""),
+  Name,
+  Options: {},
+  IPAM: { Config: [{ Subnet: subnet }] },
+  Containers: { c: { Name: "convex-backend", IPv4Address: backend } },
+});
+
+/** A machine with these rules, of which nft tells the places, and perhaps more than the declared network. */
+function machine(saved: string, policy = "accept", ...others: object[]): Inside {
+  let table = "";
+  let handle = 0;
+  const nftables: object[] = [{ chain: { family: "ip", table: "filter", name: "INPUT", policy } }];
+  for (const line of saved.split("\n")) {
+    if (line.startsWith("*")) table = line.slice(1);
+    const [, chain] = /^-A (\S+)/.exec(line) ?? [];
+    if (chain !== undefined) nftables.push({ rule: { family: "ip", table, chain, handle: ++handle } });
+  }
+  const networks = [network("convex", BRIDGE, "172.30.0.0/24", "172.30.0.2/24"), ...others];
+  const facts = {
+    nft: JSON.stringify({ nftables }),
+    iptables: saved,
+    "docker.networks": JSON.stringify(networks),
+    "docker.containers": JSON.stringify([{ Name: "/convex-backend", State: { Status: "running" } }]),
+  };
+  return {
+    differences: [],
+    facts: new Map(Object.entries(facts).map(([name, text]) => [name, { exitCode: 0, text }])),
+  };
+}
+
+const found = (inside: Inside) => comparePackets(state, inside).map(({ path }) => path);
+
+describe("packet rules", () => {
+  it("are Docker's, of another release too", () => {
+    expect(found(machine(DOCKER_28))).toEqual([]);
+  });
+
+  it("may lead to any address of a container in several networks", () => {
+    const stranger = network("stranger", "br-ba9876543210", "172.31.0.0/24", "172.31.0.2/24");
+    expect(found(machine(DOCKER_28, "accept", stranger))).toEqual([]);
+  });
+
+  it.each([
+    [
+      "-A FORWARD -j DOCKER-FORWARD\n",
+      ["filter.FORWARD.networks.convex", "filter.FORWARD.containers.convex-backend.3210"],
+    ],
+    ["-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n", ["nat.PREROUTING.containers.convex-backend.3210"]],
+    [`-A POSTROUTING -s 172.30.0.0/24 ! -o ${BRIDGE} -j MASQUERADE\n`, ["nat.POSTROUTING.networks.convex"]],
+  ])("are missed: %s", (rule, paths) => {
+    expect([...new Set(found(machine(DOCKER_28.replace(rule, ""))))]).toEqual(paths.map((path) => `nft.ip.${path}`));
+  });
+
+  it.each([
+    ["filter", "-A FORWARD -s 192.0.2.1/32 -j DROP"],
+    ["filter", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"],
+    ["filter", "-A DOCKER -p tcp -m tcp --dport 3210 -j DROP"],
+    ["filter", "-A DOCKER-USER -s 192.0.2.1/32 -j RETURN"],
+    ["filter", "-A OTHER -j RETURN"],
+    ["nat", "-A PREROUTING -p tcp -m tcp --dport 3210 -j REDIRECT --to-ports 9"],
+    ["nat", "-A DOCKER -p tcp -m tcp --dport 3210 -j DNAT --to-destination 192.0.2.1:3210"],
+    ["mangle", "-A PREROUTING -s 192.0.2.1/32 -j DROP"],
+  ])("of nobody are found in %s: %s", (table, rule) => {
+    const chain = rule.split(" ")[1] ?? "";
+    const expected = `nft.ip.${table}.${chain}`;
+    expect(found(machine(`*${table}\n${rule}\n${DOCKER_28}`))).toEqual([expected]);
+  });
+
+  it("refuse nothing that no rule refuses", () => {
+    expect(found(machine(DOCKER_28, "drop"))).toEqual(["nft.ip.filter.INPUT.policy"]);
+  });
+});
