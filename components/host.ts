@@ -228,7 +228,7 @@ export class Host extends pulumi.ComponentResource {
 function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<number> {
   return volume.size.apply((found) => {
     if (found !== sizeGb) {
-      const what = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run pulumi up again.`;
+      const what = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run npx pulumi up again.`;
       throw new pulumi.ResourceError(what, volume);
     }
     return sizeGb;
@@ -266,7 +266,7 @@ function explainSilence(name: string, args: HostArgs): pulumi.ErrorHook {
       void pulumi.log.error(
         `the droplet ${args.label} did not let this computer in over SSH within ${args.bootTimeoutSeconds} s. ` +
           `See that adminCidrs (${args.adminCidrs.join(", ")}) holds this computer's address, and look at the droplet's ` +
-          "console in DigitalOcean's control panel; then run pulumi up again.",
+          "console in DigitalOcean's control panel; then run npx pulumi up again.",
       );
     }
     return false;

@@ -22,7 +22,7 @@ main() {
   if lost_files "$mountpoint"; then
     fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
       "a backup; to go on without what was stored, and without functions until they are deployed again:" \
-      "rm $(mark_of "$mountpoint"), then run pulumi up again"
+      "rm $(mark_of "$mountpoint"), then run npx pulumi up again"
   fi
   say "waiting for the backend"
   await_backend "$container" "http://127.0.0.1:$port"
@@ -50,7 +50,7 @@ await_backend() {
     docker restart "$container" > /dev/null
   fi
   # What it failed of in former lives is no reason now.
-  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run pulumi up --refresh --run-program"
+  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run npx pulumi up --refresh --run-program"
   until answers "$url"; do
     if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
       show_log "$container" "$since"

@@ -17,7 +17,7 @@ if [[ -n ${BASH_SOURCE[1]:-} && -z ${CONVEX_DROPLET_LIMITED:-} ]]; then
   timeout --foreground --kill-after=10 "$limit" bash "$0" "$@" || status=$?
   # 137 where it had to be killed.
   if ((status == 124 || status == 137)); then
-    printf '%s: error: did not end within %s s and was stopped. Its last line says at what; then run pulumi up again\n' "${0##*/}" "$limit" >&2
+    printf '%s: error: did not end within %s s and was stopped. Its last line says at what; then run npx pulumi up again\n' "${0##*/}" "$limit" >&2
     for started in $(pgrep --session 0); do
       if ((started != $$)); then kill -KILL "$started" 2> /dev/null || true; fi
     done
@@ -182,7 +182,7 @@ install_packages() {
     if ! grep -q "Could not get lock" "$log" || ((SECONDS >= deadline)); then
       tail -n 15 "$log" >&2
       rm "$log"
-      fail "packages ${missing[*]}: could not be installed, apt's last lines are above. See that the droplet reaches its package mirror, then run pulumi up again"
+      fail "packages ${missing[*]}: could not be installed, apt's last lines are above. See that the droplet reaches its package mirror, then run npx pulumi up again"
     fi
     sleep 1
   done

@@ -20,7 +20,7 @@ main() {
   IFS= read -r password || fail "the administrator's password: is missing, it should be a line on stdin"
   lock
   rests_on postgres.volume mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
-  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run pulumi up again"
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
   # A look at the host tells it already.
   checking || require_on_volume "$mountpoint"
   # Otherwise the package makes a cluster of its own on the root disk.
@@ -71,7 +71,7 @@ create_cluster() {
     # An instance was served from here, and a new cluster would know nothing of it.
     [[ ! -e $(mark_of "${home%/*}") ]] \
       || fail "$data: is not there, but an instance was served from this volume: its database is gone. Restore it from a backup;" \
-        "to begin with an empty one, without all documents: rm $(mark_of "${home%/*}"), then run pulumi up again"
+        "to begin with an empty one, without all documents: rm $(mark_of "${home%/*}"), then run npx pulumi up again"
     # Under another name until it is whole: a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
     install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
@@ -167,7 +167,7 @@ FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY 
 WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
   [[ -z $overrides ]] \
     || fail "PostgreSQL: waits for a restart, which would bring another value into force than is declared: $overrides." \
-      "Nothing was restarted. Take that back, as npm run drift says, then run pulumi up again"
+      "Nothing was restarted. Take that back, as npm run drift says, then run npx pulumi up again"
 }
 
 # In MB, of the memory in steps of 256 MB: what a kernel reports moves a little with each update, which is no reason to restart.

@@ -1,31 +1,35 @@
 # shellcheck shell=bash
 # What the backend's log says when it does not start, and what that means here. Sourced.
 
+readonly UP="npx pulumi up --refresh --run-program"
+# Looked at, too: the container may be somebody's own, made by hand.
+readonly MAKE_BACKEND="$UP --target '**convex-backend' --target-dependents --replace '**convex-backend'"
+
 # explain_symptoms <LOG: for each symptom found, one line with its cause and its fix.
 explain_symptoms() {
   local log
   log=$(cat)
   symptom "$log" "cluster url already contains db name" \
     "POSTGRES_URL names a database; the backend derives it from the instance name" \
-    "let this program make the container, it builds the URL: pulumi up --refresh --run-program --replace '**convex-backend'"
+    "let this program make the container, it builds the URL: $MAKE_BACKEND"
   symptom "$log" "invalid peer certificate|server does not support TLS" \
     "the backend wants TLS that the server does not offer, or does not trust its certificate" \
-    "let this program make the container, it sets sslmode and DO_NOT_REQUIRE_SSL together: pulumi up --refresh --run-program --replace '**convex-backend'"
+    "let this program make the container, it sets sslmode and DO_NOT_REQUIRE_SSL together: $MAKE_BACKEND"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
-    "restore its backup if it held data; an empty one is made by pulumi up --refresh --run-program --replace '**convex-privacy'"
+    "restore its backup if it held data; an empty one is made by $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"
   symptom "$log" "failed to lookup address|Temporary failure in name resolution|Name or service not known" \
     "the container does not know host.docker.internal: somebody made it without that name, or took it off its network" \
-    "let this program make the container: pulumi up --refresh --run-program --replace '**convex-backend'"
+    "let this program make the container: $MAKE_BACKEND"
   symptom "$log" "[Cc]onnection refused" \
     "PostgreSQL does not listen where the container looks for it" \
-    "run pulumi up --replace '**convex-server', which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
+    "run npx pulumi up --replace '**convex-server', which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
   symptom "$log" "no pg_hba.conf entry" \
     "PostgreSQL's host rules do not admit the container's address, role or database" \
-    "run pulumi up --replace '**convex-server', which writes the rules again"
+    "run npx pulumi up --replace '**convex-server', which writes the rules again"
   symptom "$log" "password authentication failed" \
     "the role's password is not the one in the stack's state" \
-    "run pulumi up --replace '**convex-password', which sets a new one"
+    "run npx pulumi up --replace '**convex-password', which sets a new one"
   symptom "$log" "remaining connection slots" \
     "the server's connections are used up" \
     "lower postgresPoolSize, or find who else connects: SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1"

@@ -29,7 +29,7 @@ main() {
   rests_on volume.size "$size_gb GB" "$(either "$size_gb GB" less has_size "$device" "$size_gb")"
   wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb" \
     || fail "volume $volume: is $(($(blockdev --getsize64 "$device") / 1024 ** 3)) GB, it should be $size_gb GB." \
-      "An earlier run could not grow it. Grow it with: pulumi up --refresh --run-program"
+      "An earlier run could not grow it. Grow it with: npx pulumi up --refresh --run-program"
   [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
   rests_on volume.mount.source "$device" "$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")"
   if findmnt --mountpoint "$mountpoint" > /dev/null; then
@@ -78,14 +78,14 @@ check_mounted() {
   local volume=$1 device=$2 mountpoint=$3 mounted
   mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint") || mounted=nothing
   [[ $(readlink -f "$mounted") == "$device" ]] \
-    || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run pulumi up again"
+    || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run npx pulumi up again"
 }
 
 mount_device() {
   local volume=$1 device=$2 mountpoint=$3
   mkdir -p "$mountpoint"
   if [[ -n $(ls -A "$mountpoint") ]]; then
-    fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run pulumi up again"
+    fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run npx pulumi up again"
   fi
   # If the volume is ever pulled away, Docker must not make a container's folder on the root disk instead.
   chattr +i "$mountpoint"

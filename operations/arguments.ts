@@ -1,3 +1,5 @@
+import { npmCommand } from "./typed.ts";
+
 /**
  * The stack that a command was given.
  *
@@ -5,7 +7,7 @@
  */
 export function requireStack(command: string, stack: string | undefined): string {
   if (stack === undefined) {
-    throw new Error(`${command}: no stack given. Name one: npm run ${command} -- --stack dev`);
+    throw new Error(`${command}: no stack given. Name one: ${npmCommand("dev", command)}`);
   }
   return stack;
 }

@@ -9,6 +9,7 @@ import { writeEnvironment } from "./env/command.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { State } from "./state.ts";
+import { pulumiCommand } from "./typed.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
@@ -47,7 +48,7 @@ async function main(args: string[]): Promise<number> {
   }
   const state = await State.read(requireStack(verb, values.stack));
   const target = dropletTarget(state);
-  return verb === "ssh" ? runSsh(target, [], command) : tunnel(target, outputsOf(state));
+  return verb === "ssh" ? runSsh(target, [], command) : tunnel(state.stack, target, outputsOf(state));
 }
 
 /** All behind the stack's name belongs to the command, its options too. */
@@ -63,7 +64,7 @@ function parse(args: string[]) {
   return { ...parseArgs({ ...config, args: args.slice(0, end) }), command: command.slice(command[0] === "--" ? 1 : 0) };
 }
 
-async function tunnel(target: Target, outputs: Outputs): Promise<number> {
+async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<number> {
   const { dashboardUrl, backendUrl, siteUrl } = outputs;
   // The far ends are where the containers are bound; public ones answer on loopback too. Behind another name is somebody
   // else's port, a proxy's, and not one of the droplet.
@@ -73,7 +74,7 @@ async function tunnel(target: Target, outputs: Outputs): Promise<number> {
   const at = (url: string) => `${url}${near.includes(url) ? "" : " (under its own name, not through this tunnel)"}`;
   process.stderr.write(
     `The dashboard is at ${at(dashboardUrl)}\n` +
-      `  log in at ${at(backendUrl)}\n  with the key of: pulumi stack output adminKey --show-secrets\n` +
+      `  log in at ${at(backendUrl)}\n  with the key of: ${pulumiCommand(stack, "stack output", "adminKey --show-secrets")}\n` +
       `HTTP actions are at ${at(siteUrl)}\n` +
       "Ctrl-C closes the tunnel.\n",
   );

@@ -1,4 +1,5 @@
 import type { State } from "./state.ts";
+import { pulumiCommand } from "./typed.ts";
 
 /** The outputs of a stack that the commands of this folder need. */
 export interface Outputs {
@@ -21,7 +22,7 @@ export function outputsOf(state: State): Outputs {
   const missing = NEEDED.filter((name) => outputs[name] === undefined);
   if (missing.length > 0) {
     throw new Error(
-      `stack ${state.stack}: has no ${missing.join(", ")}, it should be deployed. Deploy it with: pulumi up --stack ${state.stack}`,
+      `stack ${state.stack}: has no ${missing.join(", ")}, it should be deployed. Deploy it with: ${pulumiCommand(state.stack, "up")}`,
     );
   }
   return outputs as Outputs;

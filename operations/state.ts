@@ -1,6 +1,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
+import { pulumiCommand } from "./typed.ts";
+
 /** A resource as the stack's state has it, secrets in clear. */
 export interface Resource {
   type: string;
@@ -56,7 +58,7 @@ export class State {
     const resource = this.find(type, name);
     if (resource === undefined) {
       throw new Error(
-        `stack ${this.stack}: has no ${name}, it should be deployed. Deploy it with: pulumi up --stack ${this.stack}`,
+        `stack ${this.stack}: has no ${name}, it should be deployed. Deploy it with: ${pulumiCommand(this.stack, "up")}`,
       );
     }
     return resource;

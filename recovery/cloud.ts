@@ -90,7 +90,7 @@ async function tellOfVolume({ name, region }: Inputs): Promise<undefined> {
   for (const { id } of volumes) {
     await pulumi.log.warn(
       `volume ${String(name)} is in the account but not in the stack's state. If a run was ended while it was made, it is empty: ` +
-        `delete it with doctl compute volume delete ${id}, then run pulumi up again. If it may hold data, look at it first.`,
+        `delete it with doctl compute volume delete ${id}, then run npx pulumi up again. If it may hold data, look at it first.`,
     );
   }
   return undefined;

@@ -9,7 +9,7 @@ export function tellOfGone(name: string): pulumi.ErrorHook {
     if (failedOperation === "delete" && /: 404 |Not Found/.test(errors[0] ?? "")) {
       await pulumi.log.error(
         `${resource}: is gone from the account already. Let the stack's state forget it with: ` +
-          "pulumi refresh --target '**digitalocean:**'; then run the same command again.",
+          "npx pulumi refresh --target '**digitalocean:**'; then run the same command again.",
       );
     }
     return false;

@@ -9,7 +9,7 @@ export function tellOfHalfDone(name: string): pulumi.ErrorHook {
     if (failedOperation === "update") {
       await pulumi.log.warn(
         `${resource}: its change failed, and the stack's state may have it as done. Mend the cause, then let the next run look ` +
-          "at what is really there: pulumi up --refresh --run-program",
+          "at what is really there: npx pulumi up --refresh --run-program",
       );
     }
     return false;

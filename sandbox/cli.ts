@@ -142,7 +142,9 @@ async function logs(home: SandboxHome, name: string): Promise<number> {
 /** The same commands that a real stack is worked with, on the sandbox's. */
 async function operate(home: SandboxHome, verb: string, args: string[]): Promise<number> {
   const program = path.join(CHECKOUT, "operations", "cli.ts");
-  const result = await execa(process.execPath, [program, verb, "--stack", STACK, ...args], {
+  // What is behind a stack's name is ssh's command.
+  const words = /^--stack(=|$)/.test(args[0] ?? "") ? args : ["--stack", STACK, ...args];
+  const result = await execa(process.execPath, [program, verb, ...words], {
     cwd: projectFolder(home),
     env: await environment(home),
     stdio: "inherit",

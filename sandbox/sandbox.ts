@@ -49,7 +49,9 @@ export async function showPulumi(home: SandboxHome, ...args: string[]): Promise<
   // Whoever killed the last run should not have to know of its lock.
   await removeDeadLocks(home);
   const options = { cwd: projectFolder(home), env: await environment(home), stdio: "inherit", reject: false } as const;
-  return (await execa("pulumi", args, options)).exitCode ?? 1;
+  const { exitCode = 1 } = await execa("pulumi", args, options);
+  if (exitCode !== 0) process.stderr.write("Where a message says npx pulumi, type here: npm run sandbox -- pulumi\n");
+  return exitCode;
 }
 
 /** What a command of this repository needs in its environment to work on the sandbox as on a real cloud. */
@@ -58,6 +60,8 @@ export async function environment(home: SandboxHome): Promise<Record<string, str
     ...pulumiEnvironment(home),
     DIGITALOCEAN_TOKEN: await cloudToken(home),
     DIGITALOCEAN_API_URL: `http://127.0.0.1:${home.apiPort}`,
+    // Messages name commands as they are typed here.
+    CONVEX_DROPLET_ON_SANDBOX: "true",
   };
 }
 

@@ -27,7 +27,7 @@ export function readFunctionEnvironment(read: Reader, key: string): Record<strin
 function readVariables(read: Reader, key: string, refuse: Refusal): Record<string, string> {
   const value = read.json(key);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    const fix = `Remove it with: pulumi config rm ${key}, and set each with: pulumi config set --path --secret ${key}.NAME`;
+    const fix = `Remove it with: npx pulumi config rm ${key}, and set each with: npx pulumi config set --path --secret ${key}.NAME`;
     read.refuse(key, { sentence: "is not a map, it should map variable names to strings.", fix });
     return {};
   }
@@ -57,7 +57,7 @@ function lostText(content: unknown, path: string): Fault | undefined {
   if (kind === undefined) return undefined;
   return {
     sentence: `is not text, it should be: it was read as ${kind}, and how it was typed is lost.`,
-    fix: `Put it in quotes in ${stackFile()}, or set it with: pulumi config set --path --type string ${path} -- VALUE`,
+    fix: `Put it in quotes in ${stackFile()}, or set it with: npx pulumi config set --path --type string ${path} -- VALUE`,
   };
 }
 

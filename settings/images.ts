@@ -14,7 +14,7 @@ export function imageFault(text: string, path: string): Fault | undefined {
   const is = MOVING.test(text) ? "may be another image tomorrow" : "is not an image reference";
   return {
     sentence: `"${text}" ${is}, it should be pinned as repository@sha256:<64 hexadecimal digits>.`,
-    fix: `Take the program's own with: pulumi config rm ${path}`,
+    fix: `Take the program's own with: npx pulumi config rm ${path}`,
   };
 }
 

@@ -57,7 +57,7 @@ function publicKeyFault(entry: string, path: string): Fault | undefined {
 }
 
 function fixOf(path: string): string {
-  return `Set it with: pulumi config set --path '${path}' < ~/.ssh/id_ed25519.pub`;
+  return `Set it with: npx pulumi config set --path '${path}' < ~/.ssh/id_ed25519.pub`;
 }
 
 /** The first word of an entry where that is no part of a key. */

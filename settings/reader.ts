@@ -114,7 +114,7 @@ export function integerFault(text: string, min: number, max: number): Fault | un
 
 /** How to set a value, or a part of one. */
 export function setWith(path: string, value: string): string {
-  return `Set it with: pulumi config set ${pathArgument(path)} ${quoted(value)}`;
+  return `Set it with: npx pulumi config set ${pathArgument(path)} ${quoted(value)}`;
 }
 
 /** The file the stack's configuration is in. */
@@ -137,7 +137,7 @@ function misplacedKey(name: string, parent: string): Fault {
   const how = /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
   return {
     sentence: `is a key of its own, it should be a part of ${parent}.`,
-    fix: `Remove it with: pulumi config rm ${quoted(name)}, and set it with: pulumi config set --path ${how}`,
+    fix: `Remove it with: npx pulumi config rm ${quoted(name)}, and set it with: npx pulumi config set --path ${how}`,
   };
 }
 
@@ -145,7 +145,7 @@ function unknownKey(name: string, known: string[]): Fault {
   const nearest = known.toSorted((one, other) => distance(name, one) - distance(name, other))[0] ?? "";
   return {
     sentence: `is not a setting, it should be one; the nearest is ${nearest}.`,
-    fix: `Rename it in ${stackFile()}, or remove it with: pulumi config rm ${quoted(name)}`,
+    fix: `Rename it in ${stackFile()}, or remove it with: npx pulumi config rm ${quoted(name)}`,
   };
 }
 

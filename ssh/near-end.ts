@@ -72,7 +72,7 @@ async function listen({ at, server }: NearEnd): Promise<void> {
       reject(
         error.code === "EADDRINUSE"
           ? new Error(
-              `${end} on this computer: is taken, it should be free. Choose another with: pulumi config set tunnelPort 25432`,
+              `${end} on this computer: is taken, it should be free. Choose another with: npx pulumi config set tunnelPort 25432`,
             )
           : new Error(`${end} on this computer: cannot be listened on (${error.message}).`),
       );

@@ -60,7 +60,7 @@ async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T
   };
   if (!(await all.isKnown)) {
     throw new Error(
-      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. Somebody destroyed it? Make it again with: pulumi up --refresh --run-program --skip-preview --yes",
+      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. Somebody destroyed it? Make it again with: npx pulumi up --refresh --run-program --skip-preview --yes",
     );
   }
   return all.promise();

@@ -79,7 +79,7 @@ export function reportOf(stack: string, digest: Digest | undefined): string {
   return (
     `${title}${warning}**${counts.join(", ")}**, ${unchanged}.\n\n` +
     `| | Resource | Type | Properties |\n| --- | --- | --- | --- |\n${rows.join("\n")}\n\n` +
-    `Values are left out; ${code(`pulumi preview --diff --stack ${stack}`)} shows them.\n`
+    `Values are left out; ${code(`npx pulumi preview --diff --stack ${stack}`)} shows them.\n`
   );
 }
 

@@ -2,6 +2,7 @@ import { declaredBackend } from "../drift/expected.ts";
 import type { Inside } from "../drift/inside.ts";
 import type { State } from "../state.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
 
 /** A path that nobody serves, so that everybody who answers does so in a way of their own. As machine/facts.sh asks for it. */
 const NOWHERE = "/.well-known/convex-droplet";
@@ -119,7 +120,7 @@ function fromInside(origin: string, found: string, expected: string, stack: stri
       {
         symptom,
         cause: `${cause}, and inside the container they are at port 3211`,
-        cure: `pulumi config set --stack ${stack} sitePort 3211 && pulumi up --stack ${stack}`,
+        cure: `${pulumiCommand(stack, "config set", "sitePort 3211")} && ${pulumiCommand(stack, "up")}`,
       },
     ];
   }
@@ -128,7 +129,7 @@ function fromInside(origin: string, found: string, expected: string, stack: stri
     {
       symptom,
       cause,
-      cure: `give siteOrigin a URL that leads there from the droplet, too; see: npm run ssh -- --stack ${stack} '${command}'`,
+      cure: `give siteOrigin a URL that leads there from the droplet, too; see: ${npmCommand(stack, "ssh", `'${command}'`)}`,
     },
   ];
 }
@@ -167,12 +168,12 @@ async function ask(url: string, stack: string): Promise<Answer | Ailment> {
 
 function explain(url: string, stack: string): Pick<Ailment, "cause" | "cure"> {
   if (new URL(url).hostname === "127.0.0.1") {
-    return { cause: "it is reached through a tunnel, and none is open", cure: `npm run tunnel -- --stack ${stack}` };
+    return { cause: "it is reached through a tunnel, and none is open", cure: npmCommand(stack, "tunnel") };
   }
   return {
     cause:
       "where all before this is well: this computer is in none of allowedCidrs, the name leads elsewhere, or the firewall was changed",
-    cure: `see what npm run drift -- --stack ${stack} says of cloud.convex-firewall; networks are added with: pulumi config set --stack ${stack} --path 'allowedCidrs[0]' NETWORK`,
+    cure: `see what ${npmCommand(stack, "drift")} says of cloud.convex-firewall; networks are added with: ${pulumiCommand(stack, "config set", "--path 'allowedCidrs[0]' NETWORK")}`,
   };
 }
 

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 
 import { chooseFormat, requireStack } from "../arguments.ts";
 import { type Examination, examine } from "./examine.ts";
+import { npmCommand } from "../typed.ts";
 
 const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FORMAT]
 
@@ -52,17 +53,19 @@ export async function runDoctor(args: string[]): Promise<number> {
 function asText({ stack, stations, elsewhere }: Examination): string {
   const lines = stations.flatMap(({ name, status, said, ailments }) => [
     `${status.padEnd(8)} ${name}${said === "" ? "" : `: ${said}`}`,
-    ...ailments.flatMap(({ symptom, cause, cure }, index) => [
+    ...ailments.flatMap(({ symptom, cause, cure, costs }, index) => [
       `         symptom  ${symptom}`,
       ...(cause === undefined ? [] : [`         cause    ${cause}`]),
       // Many differences in one thing have one cure.
-      ...(cure === ailments[index + 1]?.cure ? [] : [`         cure     ${cure}`]),
+      ...(cure === ailments[index + 1]?.cure
+        ? []
+        : [`         cure     ${cure}`, ...(costs === undefined ? [] : [`         costs    ${costs}`])]),
     ]),
   ]);
   const first = stations.find(({ status }) => status === "ill");
   if (elsewhere > 0) {
     const differences = elsewhere === 1 ? "1 more thing is" : `${elsewhere} more things are`;
-    lines.push(`${differences} not as declared, in nobody's way: npm run drift -- --stack ${stack}`);
+    lines.push(`${differences} not as declared, in nobody's way: ${npmCommand(stack, "drift")}`);
   }
   if (first?.ailments[0] !== undefined) lines.push(`Begin with ${first.name}: ${first.ailments[0].cure}`);
   else if (stations.every(({ status }) => status === "well")) lines.push(`Nothing ails stack ${stack}.`);

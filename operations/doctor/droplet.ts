@@ -3,6 +3,10 @@ import type { Inside } from "../drift/inside.ts";
 import { dropletStatus, findDroplet } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+import { pulumiCommand } from "../typed.ts";
+import { REMAKE } from "../drift/finding.ts";
+import { costsOf } from "../drift/repairs.ts";
+import { repairText } from "../drift/report.ts";
 
 /**
  * Whether the droplet runs and lets this computer in.
@@ -12,7 +16,7 @@ import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 export async function examineDroplet(state: State, inside: Inside | Error): Promise<Station> {
   const name = "droplet";
   const droplet = findDroplet(state);
-  if (droplet === undefined) return unknown(name, `is not deployed yet: pulumi up --stack ${state.stack}`);
+  if (droplet === undefined) return unknown(name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
   if (!(inside instanceof UnreachableError)) return well(name, "runs, and lets this computer in over SSH");
   return ill(name, [explain(state.stack, droplet.id, await dropletStatus(state), inside)]);
 }
@@ -22,7 +26,8 @@ function explain(stack: string, id: string, status: string | undefined, { messag
     return {
       symptom: `DigitalOcean has no droplet ${id}`,
       cause: "somebody deleted it; the volume with the data is a resource of its own",
-      cure: `pulumi up --stack ${stack} --refresh --run-program`,
+      cure: repairText(stack, REMAKE),
+      costs: costsOf(REMAKE),
     };
   }
   if (status !== undefined && status !== "active") {

@@ -3,12 +3,14 @@ import { declaredBackend } from "../drift/expected.ts";
 import { type Finding, inOrder } from "../drift/finding.ts";
 import type { Inside } from "../drift/inside.ts";
 import { compare, inspect } from "../drift/look.ts";
-import { repairText, upCommand } from "../drift/report.ts";
+import { costsOf } from "../drift/repairs.ts";
+import { repairText, upOf } from "../drift/report.ts";
 import { State } from "../state.ts";
 import { examineAnswers } from "./answers.ts";
 import { examineApp } from "./app.ts";
 import { examineDroplet } from "./droplet.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+import { pulumiCommand } from "../typed.ts";
 
 /** What an examination gave. */
 export interface Examination {
@@ -92,7 +94,7 @@ function examineInside(state: State, inside: Inside, findings: Finding[], answer
     ];
     if (ailments.length > 0) return ill(inner.name, ailments);
     if (inner.name === "backend" && declaredBackend(state) === undefined) {
-      return unknown(inner.name, `is not deployed yet: pulumi up --stack ${state.stack}`);
+      return unknown(inner.name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
     }
     return well(inner.name, inner.well);
   });
@@ -100,10 +102,12 @@ function examineInside(state: State, inside: Inside, findings: Finding[], answer
 
 /** All that one `up` cures is one ailment's cure. */
 function grouped(stack: string, findings: Finding[]): Ailment[] {
-  const up = upCommand(stack, findings);
+  const up = upOf(findings);
   return findings.map(({ path, message, repair }) => ({
     symptom: `${path}: ${message}`,
-    cure: "up" in repair && up !== undefined ? up : repairText(stack, repair),
+    ...("up" in repair && up !== undefined
+      ? { cure: repairText(stack, up), costs: costsOf(up) }
+      : { cure: repairText(stack, repair) }),
   }));
 }
 
@@ -113,6 +117,6 @@ function explained(stack: string, { facts }: Inside): Ailment[] {
   return [...text.matchAll(/^cause: (.*)\n +fix: (.*)$/gm)].map(([, cause = "", fix = ""]) => ({
     symptom: "the backend's log names it",
     cause,
-    cure: fix.replaceAll("pulumi up", `pulumi up --stack ${stack}`),
+    cure: fix.replaceAll("npx pulumi up", pulumiCommand(stack, "up")),
   }));
 }

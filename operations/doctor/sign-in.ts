@@ -5,6 +5,7 @@ import { dependsOn, functionsFolder, readManifest } from "../../examples/app-rep
 import { json, sha256 } from "../drift/facts.ts";
 import type { Inside } from "../drift/inside.ts";
 import type { Ailment } from "./station.ts";
+import { pulumiCommand } from "../typed.ts";
 
 /** What every deployment has by itself. */
 const BUILT_IN = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
@@ -60,12 +61,13 @@ function withoutKeys(stack: string, file: string, keys: string[]): Ailment {
   return {
     symptom: `${file} is Convex Auth's, but the deployment has no ${keys.join(" and no ")}`,
     cause: 'nobody can sign in: "No auth provider found", because no command sets them up on a self-hosted backend',
-    cure: `npx pulumi config set --stack ${stack} authKeys true && npx pulumi up --stack ${stack}`,
+    cure: `${pulumiCommand(stack, "config set", "authKeys true")} && ${pulumiCommand(stack, "up")}`,
   };
 }
 
 function setting(stack: string, name: string, value: string): string {
-  return `npx pulumi config set --stack ${stack} --path functionEnvironment.${name} ${value} && npx pulumi up --stack ${stack}`;
+  const set = pulumiCommand(stack, "config set", `--path functionEnvironment.${name} ${value}`);
+  return `${set} && ${pulumiCommand(stack, "up")}`;
 }
 
 /**

@@ -5,6 +5,8 @@ export interface Ailment {
   cause?: string;
   /** A command, or a sentence that ends with one. */
   cure: string;
+  /** What the cure stops, and for how long, where it is an `up`. */
+  costs?: string;
 }
 
 /** One of the stations between a developer's machine and the data, and how it was found. */

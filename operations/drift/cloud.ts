@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
 import { isDeepStrictEqual, promisify } from "node:util";
 
-import { error, type Finding, REFRESH, REMAKE, should } from "./finding.ts";
+import { error, type Finding, refresh, REMAKE, should } from "./finding.ts";
+import { NOTHING_STOPS } from "./repairs.ts";
 
 /** A step of the engine's preview, as `--json` prints it. */
 export interface Step {
@@ -37,11 +38,32 @@ export async function compareCloud(stack: string): Promise<Finding[]> {
   return (JSON.parse(stdout) as { steps: Step[] }).steps.flatMap(fromStep);
 }
 
+/** What it costs to bring a resource back, by its type; a droplet is a case of its own. */
+const GONE: Record<string, string> = {
+  Volume: "a new and empty volume, and a new droplet for it: what was on it is gone, restore it from a backup",
+  SshKey: "nothing stops; the droplet keeps the key that it has",
+  Firewall: "nothing stops, and the droplet is closed again to what is not declared",
+};
+
+/** The same of a change that takes another resource of the kind. */
+const REPLACED: Record<string, string> = {
+  ...GONE,
+  Droplet: REMAKE.costs ?? "",
+};
+
+/** The same of a change that is taken back in place. */
+const CHANGED: Record<string, string> = {
+  "Droplet.size": "the droplet is switched off and resized: some minutes without answers",
+  "Firewall.inboundRules": "nothing stops but what uses the rules that nothing declares",
+};
+
 /** One finding a property that differs. Pure. */
 export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): Finding[] {
-  const path = `cloud.${urn.slice(urn.lastIndexOf("::") + 2)}`;
+  const name = urn.slice(urn.lastIndexOf("::") + 2);
+  const path = `cloud.${name}`;
+  const type = /([^$:]+)::[^:]+$/.exec(urn)?.[1] ?? "";
   if (op === "delete") {
-    return [error(path, "is not there, it should be", urn.includes("/droplet:Droplet::") ? REMAKE : REFRESH)];
+    return [error(path, "is not there, it should be", type === "Droplet" ? REMAKE : refresh(name, GONE[type]))];
   }
   return Object.entries(detailedDiff ?? {}).map(([property, { kind }]) => {
     const message = kind.startsWith("add")
@@ -49,7 +71,8 @@ export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): F
       : kind.startsWith("delete")
         ? `missing ${JSON.stringify(only(property, oldState, newState))}`
         : should(valueAt(property, newState), valueAt(property, oldState));
-    return error(`${path}.${property}`, message, REFRESH);
+    const costs = kind.endsWith("-replace") ? REPLACED[type] : CHANGED[`${type}.${property.replace(/\[.*/, "")}`];
+    return error(`${path}.${property}`, message, refresh(name, costs ?? NOTHING_STOPS));
   });
 }
 

@@ -4,8 +4,9 @@ import { findDroplet } from "../droplet.ts";
 import type { Resource, State } from "../state.ts";
 import { type Engine, type Property, undeclared } from "./configuration.ts";
 import { json, lines, sha256, variables } from "./facts.ts";
-import { error, type Finding, type Repair, should, warning } from "./finding.ts";
+import { error, type Finding, newContainer, refresh, type Repair, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
+import { pulumiCommand } from "../typed.ts";
 
 /** What `docker inspect` says of a container; all of it is compared, these are the parts that are named here. */
 export interface Container {
@@ -104,9 +105,9 @@ function compareContainer(
 ): Finding[] {
   const declared = inputs as unknown as Declared;
   const path = `containers.${declared.name}`;
-  const repair = { up: [logical] };
+  const repair = newContainer(logical);
   const container = containers.find(({ Name }) => Name === `/${declared.name}`);
-  if (container === undefined) return [error(path, "is not there, it should run", { up: [] })];
+  if (container === undefined) return [error(path, "is not there, it should run", refresh(logical))];
   const image = images.find(({ Id }) => Id === container.Image);
   return [
     ...(outOfMemory(path, state, container, declared, starved) ?? health(path, container, repair)),
@@ -143,7 +144,7 @@ function outOfMemory(
   const message = `${what} (${times}): it needs more than its limit of ${memory} MiB, of the droplet's ${machine} MiB`;
   const why =
     "give the droplet a larger size, the limit is a share of its memory: " +
-    `pulumi config set --stack ${state.stack} size ${nextSize(machine)} && pulumi up --stack ${state.stack}; ` +
+    `${pulumiCommand(state.stack, "config set", `size ${nextSize(machine)}`)} && ${pulumiCommand(state.stack, "up")}; ` +
     "see what it did last";
   return [error(`${path}.memory`, message, { why, command: `docker logs --tail 50 ${name}` })];
 }

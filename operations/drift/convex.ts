@@ -1,6 +1,6 @@
 import { declaredBackend } from "./expected.ts";
 import { json, lines, sha256 } from "./facts.ts";
-import { error, type Finding, should } from "./finding.ts";
+import { error, type Finding, newContainer, should } from "./finding.ts";
 import type { Fact, Inside } from "./inside.ts";
 import { OFF_VOLUME } from "./repairs.ts";
 import type { State } from "../state.ts";
@@ -9,12 +9,12 @@ import type { State } from "../state.ts";
 export function compareConvex(state: State, inside: Inside): Finding[] {
   const declared = declaredBackend(state)?.variables;
   if (declared === undefined) return [];
-  const repair = { up: ["convex-backend"] };
+  const repair = newContainer("convex-backend");
   const { facts } = inside;
   const version = facts.get("backend.version");
   if (!answered(version)) {
     return [
-      error("backend", "does not answer on its port, it should", { up: ["convex-backend", "convex-acceptance"] }),
+      error("backend", "does not answer on its port, it should", newContainer("convex-backend")),
       ...files(declared.get("INSTANCE_SECRET") ?? "", inside),
     ];
   }
@@ -26,7 +26,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
   if (!answered(facts.get("backend.site")))
     findings.push(error("backend.site", "does not answer on its port, it should", repair));
   if (!answered(facts.get("backend.dashboard"))) {
-    findings.push(error("dashboard", "does not answer on its port, it should", { up: ["convex-dashboard"] }));
+    findings.push(error("dashboard", "does not answer on its port, it should", newContainer("convex-dashboard")));
   }
   findings.push(...keys(inside));
   const urls = json<{ convexCloudUrl?: string; convexSiteUrl?: string }>(inside, "backend.canonical_urls");
@@ -50,7 +50,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
 
 /** All that there are are let in, and only one of them may change anything. */
 function keys({ facts }: Inside): Finding[] {
-  const repair = { up: ["convex-backend", "convex-acceptance"] };
+  const repair = newContainer("convex-backend");
   return ["admin_key", "read_only_key"].flatMap((key) => {
     const path = `backend.${key}`;
     // There is none where the backend's own tool had to make the other.
@@ -106,5 +106,5 @@ function secretFile(secret: string, fact: Fact | undefined): Finding[] {
   const found = fact?.exitCode === 0 ? (fact.text.trim().split(/\s+/)[0] ?? "") : "";
   if (found === expected) return [];
   const what = found === "" ? "is not on the volume, it should be" : "on the volume is another one than the stack's";
-  return [error("backend.instance_secret", what, { up: ["convex-backend"] })];
+  return [error("backend.instance_secret", what, newContainer("convex-backend"))];
 }

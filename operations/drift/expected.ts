@@ -2,6 +2,7 @@ import { mintAdminKey, readOnlyKeyBeside } from "../../components/admin-key.ts";
 import { fingerprint, SCRIPTS } from "../../components/scripts.ts";
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
+import { pulumiCommand } from "../typed.ts";
 
 /** Type of the resources that run scripts on the machine. */
 export const COMMAND = "command:remote:Command";
@@ -56,7 +57,7 @@ function script(state: State, name: string): Record<string, string> {
   if (deployed !== fingerprint()) {
     throw new Error(
       `the droplet was set up by other scripts (${deployed}) than this checkout has (${fingerprint()}). ` +
-        `Check out what was deployed, or bring the droplet up to date: pulumi up --stack ${state.stack}`,
+        `Check out what was deployed, or bring the droplet up to date: ${pulumiCommand(state.stack, "up")}`,
     );
   }
   return {

@@ -1,12 +1,23 @@
 /** How bad a finding is. Errors and warnings are drift; a notice only explains. */
 export type Severity = "error" | "warning" | "notice";
 
-/** What brings back what is declared: resources that `pulumi up` makes anew, or a command for a person on the droplet. */
+/** What brings back what is declared: a `pulumi up`, or a command for a person on the droplet. */
 export type Repair =
-  /** Logical names of resources to replace; with none, a refreshing `up` repairs it by itself. */
-  | { up: string[]; withoutPreview?: boolean }
+  | Up
   /** Not the program's to repair. `why` says what a person decides, `command` is run on the droplet. */
   | { why: string; command?: string };
+
+/** An `up` that touches what it names, what rests on that, and nothing else. */
+export interface Up {
+  /** Logical names of resources to make anew: of one that runs a script, that runs again. */
+  up: string[];
+  /** Logical names of resources to look at, of which the engine itself then sees what differs. */
+  refresh?: string[];
+  /** Makes a droplet anew, with all that is on it: all is looked at, and a preview of that would fail. */
+  remake?: boolean;
+  /** What this costs: what stops, and for how long, or what is lost. Where it is not told, what is named tells. */
+  costs?: string;
+}
 
 /** One property that is not as the stack declares it. */
 export interface Finding {
@@ -19,13 +30,27 @@ export interface Finding {
 }
 
 /** What repairs anything the machine's scripts set up: they run again and change only what differs. */
-export const RUN_SCRIPTS: Repair = { up: ["convex-setup", "convex-server"] };
+export const RUN_SCRIPTS: Up = {
+  up: ["convex-setup", "convex-server"],
+  costs: "nothing stops, unless Docker or PostgreSQL has to start again for this: then some seconds without answers",
+};
 
-/** What repairs anything that the engine can read: it sees the difference itself. */
-export const REFRESH: Repair = { up: [] };
+/** What repairs a resource that the engine can read: it sees the difference itself. */
+export function refresh(resource: string, costs?: string): Up {
+  return { up: [], refresh: [resource], ...(costs === undefined ? {} : { costs }) };
+}
 
-/** What brings back a droplet. A preview that refreshes would look at what is on it, and fail. */
-export const REMAKE: Repair = { up: [], withoutPreview: true };
+/** What makes a container anew, also where somebody made one of that name by hand, which only a look at it shows. */
+export function newContainer(...resources: string[]): Up {
+  return { up: resources, refresh: resources };
+}
+
+/** What brings back a droplet. */
+export const REMAKE: Up = {
+  up: [],
+  remake: true,
+  costs: "a new droplet, perhaps with another address, on the same volume with its data: some minutes without answers",
+};
 
 export function error(path: string, message: string, repair: Repair): Finding {
   return { path, severity: "error", message, repair };

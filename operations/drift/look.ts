@@ -91,7 +91,7 @@ export function compare(state: State, inside: Inside): Finding[] {
   );
   const findings = [
     ...machine,
-    ...postgres,
+    ...postgres.map((finding) => (finding.repair === RUN_SCRIPTS ? notCured(state, finding) : finding)),
     ...compareContainers(state, inside).map((finding) =>
       // A backend whose server is away is not cured by another start.
       /^containers\..*\.health$/.test(finding.path) && postgres.some(({ path }) => path === "postgres")
@@ -107,6 +107,16 @@ export function compare(state: State, inside: Inside): Finding[] {
   return trusted(inside) ? findings : findings.map(copyingScripts);
 }
 
+/** What the scripts themselves do not tell, and what they had nothing to change for, they may not cure. */
+function notCured(state: State, finding: Finding): Finding {
+  const ranLast = ["convex-setup", "convex-server"].map((name) => state.find(COMMAND, name)?.outputs["stderr"]);
+  if (!ranLast.every((said) => /: unchanged\s*$/.test(String(said)))) return finding;
+  const message =
+    `${finding.message}; the scripts had nothing to change when they last ran. ` +
+    "If that was for this, they are not its cure: look at journalctl -u 'postgresql@*' on the droplet";
+  return { ...finding, message };
+}
+
 /** Whether the machine's scripts are those of this checkout. */
 function trusted({ differences }: Inside): boolean {
   return !differences.some(({ path }) => path.startsWith(`files[${SCRIPTS}/`));
@@ -116,5 +126,5 @@ function trusted({ differences }: Inside): boolean {
 function copyingScripts(finding: Finding): Finding {
   const { repair } = finding;
   if (!("up" in repair) || repair.up.length === 0) return finding;
-  return { ...finding, repair: { up: [...new Set(["convex-scripts", ...repair.up])] } };
+  return { ...finding, repair: { ...repair, up: [...new Set(["convex-scripts", ...repair.up])] } };
 }

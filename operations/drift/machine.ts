@@ -135,7 +135,7 @@ function keys(state: State, inside: Inside): Finding[] {
   if (admitted === 0) {
     findings.push(
       warning("authorized_keys[/root/.ssh/authorized_keys]", "the deploy key is not in it, it should be", {
-        why: "put it back; the key is that of pulumi stack output sshPrivateKey",
+        why: "put it back; the key is that of npx pulumi stack output sshPrivateKey",
       }),
     );
   }

@@ -1,6 +1,6 @@
 import { isEmpty } from "./configuration.ts";
 import { json } from "./facts.ts";
-import { error, type Finding, REFRESH, should, warning } from "./finding.ts";
+import { error, type Finding, refresh, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 import type { State } from "../state.ts";
 
@@ -23,6 +23,8 @@ interface Network {
   Containers: Record<string, { Name: string; IPv4Address: string }> | null;
 }
 
+const ANEW = { up: ["convex-network"] };
+
 /** What Docker makes by itself. */
 const DOCKERS_OWN = ["bridge", "host", "none"];
 
@@ -36,7 +38,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
     ...declared.flatMap((want) => {
       const path = `networks.${want.name}`;
       const found = networks.find(({ Name }) => Name === want.name);
-      if (found === undefined) return [error(path, "is not there, it should be", REFRESH)];
+      if (found === undefined) return [error(path, "is not there, it should be", refresh("convex-network"))];
       const [ipam] = found.IPAM.Config ?? [];
       const [wanted] = want.ipamConfigs;
       return [
@@ -44,7 +46,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
         ...differ(`${path}.subnet`, ipam?.Subnet, wanted?.subnet),
         ...differ(`${path}.gateway`, ipam?.Gateway, wanted?.gateway),
         ...undeclared(found).map(([name, value]) =>
-          error(`${path}.${name}`, `${should(value, undefined)}: nothing declares it`, { up: ["convex-network"] }),
+          error(`${path}.${name}`, `${should(value, undefined)}: nothing declares it`, ANEW),
         ),
         ...Object.values(found.Containers ?? {})
           .filter(({ Name }) => !containers.includes(Name))
@@ -87,7 +89,7 @@ interface Declared {
 }
 
 function differ(path: string, found: unknown, expected: unknown): Finding[] {
-  return found === expected ? [] : [error(path, should(found, expected), REFRESH)];
+  return found === expected ? [] : [error(path, should(found, expected), ANEW)];
 }
 
 /** What the stack declares of each network's addresses. */

@@ -14,6 +14,22 @@ interface NftObject {
 /** Tables of Docker and of iptables' own, by family and name, beside the one of the scripts. */
 const TABLES = /^(inet convex_metadata|(ip|ip6) (filter|nat|mangle|raw|security))$/;
 
+/** Programs that keep packet rules by themselves, by their chains and tables. One command ends all of them at once. */
+const KEEPERS = [
+  { name: "ufw", rules: /^ufw6?-/, off: "ufw disable" },
+  { name: "firewalld", rules: /^firewalld$/, off: "systemctl disable --now firewalld" },
+  { name: "fail2ban", rules: /^f2b-/, off: "systemctl disable --now fail2ban" },
+];
+
+/** A rule that nothing declares. */
+interface Stray {
+  family: string;
+  table: string;
+  chain: string;
+  handle: number;
+  text: string;
+}
+
 /**
  * The packet rules: that those are there by which Docker brings packets to its containers and back, and none besides. What
  * rules there are nft tells, what they say iptables, in whose words Docker writes them.
@@ -23,24 +39,40 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
   const written = { ip: parse(lines(inside, "iptables")), ip6: parse(lines(inside, "ip6tables")) };
   const docker = ends(inside);
   const seen = new Map<string, number>();
+  const strays = objects.flatMap(({ rule }): Stray[] => {
+    if (rule === undefined || rule.table === "convex_metadata" || !(rule.family in written)) return [];
+    const key = `${rule.table} ${rule.chain}`;
+    const place = seen.get(`${rule.family} ${key}`) ?? 0;
+    seen.set(`${rule.family} ${key}`, place + 1);
+    const chains = written[rule.family as "ip" | "ip6"];
+    const rules = chains.get(key) ?? [];
+    const text = rules[place] ?? "";
+    if (
+      text !== "" &&
+      (isDockers(rule, text, place === rules.length - 1, docker) || leadsNowhere(chains, rule, text))
+    ) {
+      return [];
+    }
+    return [{ ...rule, text }];
+  });
+  const keepers = KEEPERS.filter(
+    ({ rules }) =>
+      strays.some(({ chain }) => rules.test(chain)) || objects.some(({ table }) => rules.test(table?.name ?? "")),
+  );
+  const kept = (name: string) => keepers.some(({ rules }) => rules.test(name));
+  const others = strays.filter(({ chain, text }) => !kept(chain) && !kept(/-[jg] (\S+)/.exec(text)?.[1] ?? ""));
+  const policies = objects.flatMap(({ chain }) => (chain === undefined ? [] : policy(chain)));
   return [
-    ...objects.flatMap(({ table, chain, rule }) => {
-      if (table !== undefined) return foreignTable(table);
-      if (chain !== undefined) return policy(chain);
-      if (rule === undefined || rule.table === "convex_metadata" || !(rule.family in written)) return [];
-      const key = `${rule.table} ${rule.chain}`;
-      const place = seen.get(`${rule.family} ${key}`) ?? 0;
-      seen.set(`${rule.family} ${key}`, place + 1);
-      const rules = written[rule.family as "ip" | "ip6"].get(key) ?? [];
-      const text = rules[place];
-      if (text !== undefined && isDockers(rule, text, place === rules.length - 1, docker)) return [];
-      return [
-        warning(`nft.${rule.family}.${rule.table}.${rule.chain}`, `rule ${rule.handle} is declared by nothing`, {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
-          command: `nft delete rule ${rule.family} ${rule.table} ${rule.chain} handle ${rule.handle}`,
-        }),
-      ];
-    }),
+    ...keepers.map(({ name, off }) =>
+      error(`nft.${name}`, `${name} is at work: it drops packets of the backend, or may; nothing declares it`, {
+        why: "switch it off, with all of its rules: the cloud's firewall is what keeps people out. Or pass it over with --ignore",
+        command: off,
+      }),
+    ),
+    ...objects.flatMap(({ table }) => (table === undefined || kept(table.name) ? [] : foreignTable(table))),
+    // Whoever drops what he does not know may have been told so by a keeper, which takes it back.
+    ...(keepers.length > 0 ? [] : policies.map(({ finding }) => finding)),
+    ...byChain(others).map((rules) => unexpected(rules, keepers.length > 0 ? [] : policies)),
     ...lines(inside, "iptables.legacy").map((name) =>
       warning(`iptables-legacy.${name}`, "is a table of rules that nft does not show, nothing declares it", {
         why: "empty it if it is nobody's, or pass it over with --ignore",
@@ -49,6 +81,36 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
     ),
     ...missing(state, inside, written.ip, docker),
   ];
+}
+
+function byChain(rules: Stray[]): [Stray, ...Stray[]][] {
+  const chains = Map.groupBy(rules, ({ family, table, chain }) => `${family} ${table} ${chain}`);
+  return [...chains.values()] as [Stray, ...Stray[]][];
+}
+
+/**
+ * The rules of a chain that nothing declares, and the one command that takes them away, in an order in which nobody is shut
+ * out half-way: first what drops whatever no rule names, then the rules that refuse, then those that admit.
+ */
+function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
+  const [{ family, table, chain }] = rules;
+  const refuses = ({ text }: Stray) => /-j (DROP|REJECT)/.test(text);
+  const inOrder = [...rules.filter(refuses), ...rules.filter((rule) => !refuses(rule))];
+  const handles = rules.map(({ handle }) => handle).join(", ");
+  const what = rules.length === 1 ? `rule ${handles} is` : `rules ${handles} are`;
+  return warning(`nft.${family}.${table}.${chain}`, `${what} declared by nothing`, {
+    why: "remove it if it is nobody's, or pass it over with --ignore",
+    command: [
+      ...policies.filter((known) => known.family === family && known.table === table).map(({ accept }) => accept),
+      ...inOrder.map(({ handle }) => `nft delete rule ${family} ${table} ${chain} handle ${handle}`),
+    ].join(" && "),
+  });
+}
+
+/** A chain without rules is what some leave behind that are switched off. */
+function leadsNowhere(chains: Chains, { table }: { table: string }, text: string): boolean {
+  const target = /-[jg] (\S+)/.exec(text)?.[1] ?? "";
+  return /[a-z]/.test(target) && reachable(chains, table, target).length === 0;
 }
 
 function foreignTable({ family, name }: { family: string; name: string }): Finding[] {
@@ -61,15 +123,23 @@ function foreignTable({ family, name }: { family: string; name: string }): Findi
   ];
 }
 
+/** A chain that drops what no rule names, and the command by which it does not. */
+interface Policy {
+  family: string;
+  table: string;
+  accept: string;
+  finding: Finding;
+}
+
 /** Of the chain FORWARD it is Docker's: it drops where Docker itself made the machine forward. */
-function policy({ family, table, name, policy: found = "accept" }: NonNullable<NftObject["chain"]>): Finding[] {
+function policy({ family, table, name, policy: found = "accept" }: NonNullable<NftObject["chain"]>): Policy[] {
   if (found === "accept" || !TABLES.test(`${family} ${table}`) || (table === "filter" && name === "FORWARD")) return [];
-  return [
-    error(`nft.${family}.${table}.${name}.policy`, should(found, "accept"), {
-      why: "let in what no rule refuses; the cloud's firewall is what keeps people out",
-      command: `nft chain ${family} ${table} ${name} '{ policy accept; }'`,
-    }),
-  ];
+  const accept = `nft chain ${family} ${table} ${name} '{ policy accept; }'`;
+  const finding = error(`nft.${family}.${table}.${name}.policy`, should(found, "accept"), {
+    why: "let in what no rule refuses; the cloud's firewall is what keeps people out",
+    command: accept,
+  });
+  return [{ family, table, accept, finding }];
 }
 
 /** What each chain says, by table and name, in the order of its rules. */

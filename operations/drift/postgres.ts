@@ -1,6 +1,7 @@
 import { json, lines } from "./facts.ts";
-import { error, type Finding, REFRESH, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
+import { error, type Finding, refresh, type Repair, RUN_SCRIPTS, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
+import { repairText } from "./report.ts";
 import type { State } from "../state.ts";
 
 interface Setting {
@@ -160,18 +161,18 @@ function roles(state: State, inside: Inside): Finding[] {
       findings.push(...limits(role));
     }
   }
-  for (const { name } of declared) {
+  for (const { name, logical } of declared) {
     const path = `postgres.roles.${name}`;
     const role = found.find((candidate) => candidate.name === name);
     if (role === undefined) {
-      findings.push(error(path, "is not there, it should be", REFRESH));
+      findings.push(error(path, "is not there, it should be", refresh(logical)));
       continue;
     }
     for (const attribute of ["superuser", "createdb", "createrole", "replication", "bypassrls"] as const) {
-      if (role[attribute]) findings.push(error(`${path}.${attribute}`, should(true, false), REFRESH));
+      if (role[attribute]) findings.push(error(`${path}.${attribute}`, should(true, false), refresh(logical)));
     }
     findings.push(...limits(role));
-    if (!role.login) findings.push(error(`${path}.login`, should(false, true), REFRESH));
+    if (!role.login) findings.push(error(`${path}.login`, should(false, true), refresh(logical)));
     if (!role.scram)
       findings.push(error(`${path}.password`, should("not kept as scram-sha-256", "scram-sha-256"), PASSWORD));
     for (const group of role.member_of) {
@@ -231,6 +232,9 @@ function held(inside: Inside): Finding[] {
   });
 }
 
+/** The rights to a database go with it. */
+const EMPTY_DATABASE = { up: ["convex-privacy"], refresh: ["convex-database"] };
+
 const TEMPLATES = ["postgres", "template0", "template1"];
 
 function databases(state: State, inside: Inside): Finding[] {
@@ -244,7 +248,7 @@ function databases(state: State, inside: Inside): Finding[] {
     if (database === undefined) {
       findings.push(
         error(path, "is not there, it should be: its data is gone", {
-          why: "no up brings data back: restore its backup; an empty database is made by pulumi up --refresh --run-program --replace '**convex-privacy'",
+          why: `no up brings data back: restore its backup; an empty database is made by ${repairText(state.stack, EMPTY_DATABASE)}`,
         }),
       );
       continue;
@@ -256,7 +260,8 @@ function databases(state: State, inside: Inside): Finding[] {
       ["ctype", database.ctype, inputs["lcCtype"]],
     ] as const;
     for (const [property, is, expected] of properties) {
-      if (is !== expected) findings.push(error(`${path}.${property}`, should(is, expected), REFRESH));
+      if (is !== expected)
+        findings.push(error(`${path}.${property}`, should(is, expected), refresh("convex-database")));
     }
     const free = [
       ["connection_limit", database.connection_limit, -1, `CONNECTION LIMIT -1`],
@@ -303,12 +308,15 @@ function strangers(acl: string | null, owner: string): string[] {
 
 const PASSWORD: Repair = { up: ["convex-password"] };
 
+/** The server itself answers, if only to refuse. */
+const DROPPED: Repair = { why: "packets are dropped on the way: mend rules, routes and forwarding first" };
+
 /** As the backend logs in: by password, at the address where the containers find the server. */
 function login(inside: Inside): Finding[] {
   const fact = inside.facts.get("postgres.login");
   if (fact === undefined || fact.exitCode === 0) return [];
   const reason = fact.text.trim().split("\n").at(-1) ?? "";
-  const repair = reason.includes("password") ? PASSWORD : RUN_SCRIPTS;
+  const repair = reason.includes("password") ? PASSWORD : /timeout/.test(reason) ? DROPPED : RUN_SCRIPTS;
   return [error("postgres.login", `the backend's role cannot log in as the backend does: ${reason}`, repair)];
 }
 

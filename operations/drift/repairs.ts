@@ -1,5 +1,5 @@
 import { SCRIPTS } from "../../components/scripts.ts";
-import { type Repair, RUN_SCRIPTS } from "./finding.ts";
+import { type Repair, RUN_SCRIPTS, type Up } from "./finding.ts";
 import type { Difference } from "./inside.ts";
 
 /** Where the differences stand that tell of data which is not on the volume. */
@@ -49,4 +49,20 @@ function unlessOverridden(directive: string): Repair {
     why: "the scripts refuse what overrides their own file, and until then no up mends anything else: strike it out where it stands, then systemctl reload ssh",
     command: `grep -ri ${directive} /etc/ssh/sshd_config /etc/ssh/sshd_config.d`,
   };
+}
+
+export const NOTHING_STOPS = "nothing stops";
+
+/** What making a resource anew costs. What is not here costs nothing that anybody notices. */
+const COSTS: Record<string, string> = {
+  "convex-setup": RUN_SCRIPTS.costs ?? "",
+  "convex-network": "network and containers are made anew: some seconds without answers",
+  "convex-backend": "the backend's container is made anew: some seconds without answers",
+  "convex-dashboard": "the dashboard's container is made anew; the backend goes on",
+  "convex-password": "the role gets another password and the backend another container: some seconds without answers",
+};
+
+/** What an `up` costs: what stops, and for how long, or what is lost. */
+export function costsOf({ up, refresh = [], costs }: Up): string {
+  return costs ?? ([...new Set([...up, ...refresh])].flatMap((name) => COSTS[name] ?? []).join("; ") || NOTHING_STOPS);
 }

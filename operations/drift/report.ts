@@ -1,6 +1,8 @@
 import { quote } from "../../components/scripts.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
 import { workflowCommand } from "../workflow-command.ts";
-import { type Finding, inOrder, isDrift, type Repair } from "./finding.ts";
+import { type Finding, inOrder, isDrift, type Repair, type Up } from "./finding.ts";
+import { costsOf, NOTHING_STOPS } from "./repairs.ts";
 
 /** What a look at a stack gave. */
 export interface Report {
@@ -26,11 +28,11 @@ export function asText(report: Report): string {
   const findings = inOrder(report.findings);
   const lines = findings.flatMap(({ path, severity, message, repair }) => [
     `${severity.padEnd(8)} ${path}: ${message}`,
-    `         ${advice(report.stack, repair)}`,
+    ...advice(report.stack, repair).map((line) => `         ${line}`),
   ]);
   lines.push(...report.unknown.map((reason) => `unknown  ${reason}`), headline(report));
-  const repairs = upCommand(report.stack, findings);
-  if (repairs !== undefined) lines.push(`Repair with: ${repairs}`);
+  const repairs = upOf(findings);
+  if (repairs !== undefined) lines.push(`Repair with: ${repairText(report.stack, repairs)}`);
   return `${lines.join("\n")}\n`;
 }
 
@@ -39,6 +41,7 @@ export function asJson(report: Report): string {
   const findings = inOrder(report.findings).map(({ repair, ...finding }) => ({
     ...finding,
     repair: repairText(report.stack, repair),
+    ...("up" in repair ? { costs: costsOf(repair) } : {}),
   }));
   return `${JSON.stringify({ stack: report.stack, status: status(report), findings, unknown: report.unknown }, undefined, 2)}\n`;
 }
@@ -47,7 +50,7 @@ export function asJson(report: Report): string {
 export function asAnnotations(report: Report): string {
   const title = `Drift in ${report.stack}`;
   const lines = inOrder(report.findings).map(({ path, severity, message, repair }) =>
-    workflowCommand(severity, `${path}: ${message}\n${advice(report.stack, repair)}`, title),
+    workflowCommand(severity, [`${path}: ${message}`, ...advice(report.stack, repair)].join("\n"), title),
   );
   lines.push(...report.unknown.map((reason) => workflowCommand("error", reason, title)));
   return `${[...lines, headline(report)].join("\n")}\n`;
@@ -58,7 +61,7 @@ export function asSummary(report: Report): string {
   const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
   const rows = inOrder(report.findings).map(
     ({ path, severity, message, repair }) =>
-      `| ${severity} | \`${cell(path)}\` | ${cell(message)} | ${cell(repairText(report.stack, repair))} |`,
+      `| ${severity} | \`${cell(path)}\` | ${cell(message)} | ${cell(advice(report.stack, repair).join(" "))} |`,
   );
   const table =
     rows.length === 0 ? [] : ["", "| Severity | Where | What | Repair |", "| --- | --- | --- | --- |", ...rows];
@@ -66,9 +69,10 @@ export function asSummary(report: Report): string {
   return `${[`### Drift of stack ${report.stack}`, "", headline(report), ...unknown, ...table].join("\n")}\n`;
 }
 
-/** As a sentence of its own. */
-function advice(stack: string, repair: Repair): string {
-  return `${"up" in repair ? "repair: " : ""}${repairText(stack, repair)}`;
+/** In lines of their own: what to do, and what that costs. */
+function advice(stack: string, repair: Repair): string[] {
+  if (!("up" in repair)) return [repairText(stack, repair)];
+  return [`repair: ${repairText(stack, repair)}`, `costs:  ${costsOf(repair)}`];
 }
 
 function headline(report: Report): string {
@@ -89,25 +93,40 @@ function headline(report: Report): string {
   return `Stack ${report.stack} ${sentence}${counted.length > 0 ? `: ${counted.join(", ")}` : ""}.`;
 }
 
-/** One command for all that an `up` repairs; undefined where nothing is. */
-export function upCommand(stack: string, findings: Finding[]): string | undefined {
+/** One `up` for all that an `up` repairs; undefined where nothing is. */
+export function upOf(findings: Finding[]): Up | undefined {
   const ups = findings
     .filter(({ severity }) => severity !== "notice")
     .flatMap(({ repair }) => ("up" in repair ? [repair] : []));
   if (ups.length === 0) return undefined;
-  const names = new Set(ups.flatMap((repair) => repair.up));
-  return up(stack, { up: [...names].toSorted(), withoutPreview: ups.some(({ withoutPreview }) => withoutPreview) });
+  const costs = new Set(ups.map(costsOf));
+  if (costs.size > 1) costs.delete(NOTHING_STOPS);
+  return {
+    up: ups.flatMap((repair) => repair.up),
+    refresh: ups.flatMap((repair) => repair.refresh ?? []),
+    remake: ups.some(({ remake }) => remake),
+    costs: [...costs].join("; "),
+  };
 }
 
 /** A command, or what a person decides and the command for that. */
 export function repairText(stack: string, repair: Repair): string {
   if ("up" in repair) return up(stack, repair);
-  const command = repair.command === undefined ? "" : `: npm run ssh -- --stack ${stack} ${quote(repair.command)}`;
+  const command = repair.command === undefined ? "" : `: ${npmCommand(stack, "ssh", quote(repair.command))}`;
   return `${repair.why}${command}`;
 }
 
-/** Replacing a command resource runs its script again; refreshing lets the engine see what providers can read. */
-function up(stack: string, { up: names, withoutPreview = false }: Extract<Repair, { up: string[] }>): string {
-  const replacements = names.map((name) => ` --replace '**${name}'`).join("");
-  return `pulumi up --stack ${stack} --refresh --run-program${withoutPreview ? " --skip-preview --yes" : ""}${replacements}`;
+/**
+ * Replacing a command resource runs its script again. Refreshing lets the engine see what providers can read, and is kept to
+ * what is to be repaired: with all it looked at it would take back what else people have changed.
+ */
+function up(stack: string, { up: names, refresh = [], remake = false }: Up): string {
+  const option = (name: string, resources: string[]) =>
+    [...new Set(resources)].toSorted().map((resource) => `--${name} '**${resource}'`);
+  const looked = remake
+    ? ["--refresh --run-program --skip-preview --yes"]
+    : refresh.length > 0
+      ? ["--refresh --run-program", ...option("target", [...refresh, ...names]), "--target-dependents"]
+      : [];
+  return pulumiCommand(stack, "up", ...looked, ...option("replace", names));
 }

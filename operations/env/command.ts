@@ -12,6 +12,7 @@ import { writeGithubEnvironment } from "./github.ts";
 import { isLoopback, refuseLoopback } from "./loopback.ts";
 import { findLosses } from "./losses.ts";
 import { refuseRivals } from "./rivals.ts";
+import { npmCommand } from "../typed.ts";
 
 const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAME] [--prefix PREFIX]
        npm run env -- --stack STACK --ci github [--tunnel] [--framework NAME] [--prefix PREFIX]
@@ -74,12 +75,12 @@ export async function writeEnvironment(args: string[]): Promise<number> {
       const value = values[name];
       return value === undefined ? [] : [`--${name}`, value];
     });
-    return `npm run env -- ${["--stack", stack, ...options, ...same].map(quote).join(" ")}`;
+    return npmCommand(stack, "env", ...[...options, ...same].map(quote));
   };
   let place = ["--ci", "github"];
   if (values.ci === undefined) {
     if (values.file === undefined && app.folder === PROJECT) {
-      throw new Error(`env: this folder is no app's. Name one: npm run env -- --stack ${stack} --file ../my-app`);
+      throw new Error(`env: this folder is no app's. Name one: ${npmCommand(stack, "env", "--file ../my-app")}`);
     }
     refuseRivals(
       process.env,
@@ -110,7 +111,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
     );
   }
   if (isLoopback(outputs.backendUrl)) {
-    tell(`The URLs lead there while the tunnel is open: npm run tunnel -- --stack ${stack}`);
+    tell(`The URLs lead there while the tunnel is open: ${npmCommand(stack, "tunnel")}`);
   }
   return 0;
 }

@@ -1,4 +1,5 @@
 import type { Outputs } from "../outputs.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
 
 /** Whether a URL leads to the computer that it is used on. */
 export function isLoopback(url: string): boolean {
@@ -16,7 +17,7 @@ export function refuseLoopback({ backendUrl, siteUrl }: Outputs, stack: string, 
   if (name === undefined) return;
   throw new Error(
     `${name}: is ${name === "siteUrl" ? siteUrl : backendUrl}, which leads a runner to itself, it should be a URL that the runner reaches. ` +
-      `Open the stack to the runner's network: npx pulumi config set --stack ${stack} --path 'allowedCidrs[0]' NETWORK && npx pulumi up --stack ${stack}. ` +
-      `Or open npm run tunnel -- --stack ${stack} in the job, then run: ${tunnelled}`,
+      `Open the stack to the runner's network: ${pulumiCommand(stack, "config set", "--path 'allowedCidrs[0]' NETWORK")} && ${pulumiCommand(stack, "up")}. ` +
+      `Or open ${npmCommand(stack, "tunnel")} in the job, then run: ${tunnelled}`,
   );
 }

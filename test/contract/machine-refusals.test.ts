@@ -85,7 +85,7 @@ describe("a droplet that reaches no package mirror", () => {
     const run = await droplet.run(host);
     expect(run.output).toContain("127.0.0.1:9");
     expect(run.output).toMatch(
-      /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. See that the droplet reaches its package mirror, then run pulumi up again$/,
+      /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. See that the droplet reaches its package mirror, then run npx pulumi up again$/,
     );
     expect(run.exitCode).toBe(1);
   });
@@ -108,7 +108,7 @@ describe("a droplet whose cloud-init failed", () => {
     const run = await unmade.run("host.sh blank 1 /mnt/convex");
     expect(run.output).toContain("the tape is full");
     expect(run.output).toMatch(
-      /host\.sh: error: cloud-init: failed, its last lines are above\. .* replace it with pulumi up --replace '\*\*convex-droplet'$/,
+      /host\.sh: error: cloud-init: failed, its last lines are above\. .* replace it with npx pulumi up --replace '\*\*convex-droplet'$/,
     );
     expect(run.exitCode).toBe(1);
     expect(await unmade.sh("ls /etc/convex-droplet 2>&1 || true")).toContain("No such file");

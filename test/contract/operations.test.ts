@@ -125,11 +125,11 @@ describe("without a stack to work on", () => {
     ],
     [
       ["ssh", "--stack", "empty"],
-      "error: stack empty: has no convex-droplet, it should be deployed. Deploy it with: pulumi up --stack empty",
+      "error: stack empty: has no convex-droplet, it should be deployed. Deploy it with: npx pulumi up --stack empty",
     ],
     [
       ["tunnel", "--stack", "half"],
-      "error: stack half: has no backendUrl, siteUrl, dashboardUrl, adminKey, it should be deployed. Deploy it with: pulumi up --stack half",
+      "error: stack half: has no backendUrl, siteUrl, dashboardUrl, adminKey, it should be deployed. Deploy it with: npx pulumi up --stack half",
     ],
   ])("%j: %s", async (words, message) => {
     const { exitCode, stderr } = await start(...words);
@@ -297,7 +297,7 @@ describe("tunnel", () => {
     expect(stderr).toBe(
       `The dashboard is at http://127.0.0.1:${ports[0]}
   log in at http://127.0.0.1:${ports[1]}
-  with the key of: pulumi stack output adminKey --show-secrets
+  with the key of: npx pulumi stack output adminKey --show-secrets
 HTTP actions are at http://127.0.0.1:${ports[2]}
 Ctrl-C closes the tunnel.`,
     );

@@ -89,9 +89,9 @@ it("a droplet that somebody destroyed is made again by the command that drift na
   });
   await preview();
   const { stdout } = await cloud.operate("drift", STACK);
-  const [, named = ""] = /^Repair with: pulumi (.*)$/m.exec(stdout) ?? [];
+  const [, named = ""] = /^Repair with: (.*)$/m.exec(stdout) ?? [];
   expect(named, stdout).toContain("--skip-preview --yes");
-  const up = await cloud.pulumi(named.replaceAll("'", "").split(" "));
+  const up = await cloud.typed(named);
   expect(up.exitCode, up.all).toBe(0);
   await expectServing();
 });
@@ -108,7 +108,7 @@ describe("a stack of which somebody deleted parts", () => {
     const destroy = () => cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]);
     const failed = await destroy();
     expect(failed.exitCode).not.toBe(0);
-    const [, target] = /convex-firewall: is gone .*: pulumi refresh --target '([^']+)'/.exec(failed.all) ?? [];
+    const [, target] = /convex-firewall: is gone .*: npx pulumi refresh --target '([^']+)'/.exec(failed.all) ?? [];
     expect(target, failed.all).toBeDefined();
     const refresh = await cloud.pulumi([
       ...["refresh", "--yes", "--skip-preview", "--stack", STACK],

@@ -50,14 +50,7 @@ async function followTheDoctor(): Promise<void> {
     const examination = await examine();
     if (examination.exitCode === 0) return;
     const cure = examination.stations.find(({ status }) => status === "ill")?.ailments[0]?.cure ?? "";
-    const onDroplet = /npm run ssh -- --stack \S+ '(.*)'$/s.exec(cure)?.[1];
-    if (onDroplet !== undefined) {
-      expect(await cloud.onDroplet(STACK, onDroplet.replaceAll(`'\\''`, "'")), cure).toMatchObject({ exitCode: 0 });
-    } else {
-      const up = cure.slice(cure.indexOf("pulumi up") + "pulumi ".length).replaceAll("'", "");
-      const words = [...up.split(" "), "--yes", "--skip-preview"];
-      expect(await cloud.pulumi(words), said(examination)).toMatchObject({ exitCode: 0 });
-    }
+    expect(await cloud.typed(cure), said(examination)).toMatchObject({ exitCode: 0 });
   }
   expect(said(await examine())).toBe("");
 }

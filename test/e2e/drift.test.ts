@@ -113,11 +113,26 @@ describe("a stack", () => {
     expect(seen.found).toEqual(expected.toSorted());
     expect(seen).toMatchObject({ exitCode: 2, unknown: [] });
 
-    const undo = TAMPERINGS.flatMap(({ finds, undo: by }) =>
-      by === AS_PRINTED ? finds.map((line) => onDroplet(seen.printed.get(line) ?? "")) : (by ?? []),
-    ).map((command) => `( ${command}\n) > /dev/null`);
-    expect(await cloud.onDroplet(STACK, "bash -e -s", undo.join("\n"))).toMatchObject({ exitCode: 0 });
+    for (const line of TAMPERINGS.flatMap(({ finds, undo }) => (undo === AS_PRINTED ? finds : []))) {
+      expect(await cloud.typed(seen.printed.get(line) ?? ""), line).toMatchObject({ exitCode: 0 });
+    }
+    const others = TAMPERINGS.flatMap(({ undo = AS_PRINTED }) =>
+      undo === AS_PRINTED ? [] : `( ${undo}\n) > /dev/null`,
+    );
+    expect(await cloud.onDroplet(STACK, "bash -e -s", others.join("\n"))).toMatchObject({ exitCode: 0 });
     await repair();
+    expect(await look()).toEqual(CLEAN);
+  });
+
+  it("on which somebody switched a firewall on is told of that alone, and is clean after the command that switches it off", async () => {
+    const switchOn = "apt-get -qq install -y ufw > /dev/null && ufw allow 22/tcp && ufw --force enable";
+    expect(await cloud.onDroplet(STACK, switchOn)).toMatchObject({ exitCode: 0 });
+    const { found } = await look();
+    expect(found).toEqual([
+      expect.stringMatching(/^error nft\.ufw: ufw is at work/),
+      expect.stringMatching(/^error postgres\.login: .*timeout/),
+    ]);
+    await followPerson("nft.ufw");
     expect(await look()).toEqual(CLEAN);
   });
 
@@ -258,25 +273,17 @@ describe("a stack", () => {
   });
 });
 
-/** The command that a repair has a person run on the droplet. */
-function onDroplet(repair: string): string {
-  const [, quoted, bare] = /npm run ssh -- --stack \S+ (?:'([^]*)'|([^]*))$/.exec(repair) ?? [];
-  return quoted?.replaceAll(`'\\''`, "'") ?? bare ?? "false";
-}
-
-/** Runs, on the droplet, the command that drift names for a person. */
+/** Runs the command that drift names for a person. */
 async function followPerson(where: string): Promise<void> {
   const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
   const named = findings.find(({ path: place }) => place.startsWith(where))?.repair ?? "";
-  expect(await cloud.onDroplet(STACK, onDroplet(named)), named).toMatchObject({ exitCode: 0 });
+  expect(await cloud.typed(named), named).toMatchObject({ exitCode: 0 });
 }
 
 /** Runs the one command that drift names. */
 async function repair(): Promise<void> {
   const { stdout } = await drift();
-  const command = /^Repair with: pulumi (.*)$/m.exec(stdout)?.[1] ?? "";
-  const words = command.replaceAll("'", "").split(" ");
-  const up = await cloud.pulumi([...words, "--yes", "--skip-preview"]);
+  const up = await cloud.typed(/^Repair with: (.*)$/m.exec(stdout)?.[1] ?? stdout);
   expect(up.all).not.toContain("error:");
-  expect(up.exitCode).toBe(0);
+  expect(up.exitCode, up.all).toBe(0);
 }

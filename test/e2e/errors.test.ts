@@ -73,7 +73,7 @@ describe("a mistake", () => {
     expect(preview.exitCode).toBe(1);
     const diagnostics = preview.all.slice(preview.all.indexOf("Diagnostics:"));
     for (const sentence of [given.told].flat()) expect(diagnostics).toContain(sentence);
-    expect(diagnostics).toContain("Set it with: pulumi config set ");
+    expect(diagnostics).toContain("Set it with: npx pulumi config set ");
     expect(diagnostics.match(/error:/g)).toHaveLength(1);
     expect(diagnostics).not.toMatch(/^\s+at /m);
     expect(diagnostics).not.toContain("unhandled");
@@ -146,7 +146,7 @@ describe("a cloud that fails now and then", () => {
     expect((await cloud.up(STACK)).exitCode).toBe(1);
     const second = await cloud.up(STACK);
     expect(second.all).toContain(
-      "is 110 GB, it should be 115 GB. An earlier run could not grow it. Run pulumi up again.",
+      "is 110 GB, it should be 115 GB. An earlier run could not grow it. Run npx pulumi up again.",
     );
     expect(second.exitCode).not.toBe(0);
     const third = await cloud.up(STACK);

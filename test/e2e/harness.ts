@@ -101,6 +101,21 @@ export class TestCloud implements AsyncDisposable {
     return run("node", words, projectFolder(this.home), { env: { ...this.env, ...env } });
   }
 
+  /**
+   * Runs a command as it was printed, where a person on the sandbox types it; an `up` without its question.
+   *
+   * @param printed  the command, or a sentence that ends with it
+   */
+  async typed(printed: string): Promise<Run> {
+    const command = printed
+      .slice(printed.indexOf("npm run sandbox --"))
+      .replaceAll("pulumi up", "$& --yes --skip-preview");
+    const env = { CONVEX_DROPLET_SANDBOX: this.home.root };
+    const finished = await run("sh", ["-c", command], path.resolve("."), { env });
+    this.transcript += finished.all;
+    return finished;
+  }
+
   /** Switches the cloud's first droplet, and returns once the cloud says that it is so. */
   async switchDroplet(to: "on" | "off"): Promise<void> {
     const { droplets } = (await (await this.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };

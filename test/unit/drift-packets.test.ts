@@ -116,6 +116,28 @@ describe("packet rules", () => {
     expect(found(machine(`*${table}\n${rule}\n${DOCKER_28}`))).toEqual([expected]);
   });
 
+  it("are taken away in an order that shuts nobody out", () => {
+    const own = "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n-A INPUT -j DROP\n";
+    const [dropped, rules] = comparePackets(state, machine(`*filter\n${own}${DOCKER_28}`, "drop"));
+    expect(dropped?.path).toBe("nft.ip.filter.INPUT.policy");
+    expect(rules?.message).toBe("rules 1, 2 are declared by nothing");
+    expect(rules?.repair).toMatchObject({
+      command:
+        "nft chain ip filter INPUT '{ policy accept; }' && nft delete rule ip filter INPUT handle 2 && nft delete rule ip filter INPUT handle 1",
+    });
+  });
+
+  it.each([
+    ["ufw", "-A INPUT -j ufw-before-input\n-A ufw-before-input -j DROP\n"],
+    ["fail2ban", "-A INPUT -p tcp -j f2b-sshd\n-A f2b-sshd -s 192.0.2.1/32 -j DROP\n"],
+  ])("of %s are one thing, whatever they are", (name, own) => {
+    expect(found(machine(`*filter\n${own}${DOCKER_28}`, "drop"))).toEqual([`nft.${name}`]);
+  });
+
+  it("that lead to a chain without rules are nothing", () => {
+    expect(found(machine(`*filter\n-A INPUT -j ufw-before-input\n${DOCKER_28}`))).toEqual([]);
+  });
+
   it("refuse nothing that no rule refuses", () => {
     expect(found(machine(DOCKER_28, "drop"))).toEqual(["nft.ip.filter.INPUT.policy"]);
   });

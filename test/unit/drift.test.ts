@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { fromStep } from "../../operations/drift/cloud.ts";
-import { error, type Finding, matches, notice, REFRESH, RUN_SCRIPTS, warning } from "../../operations/drift/finding.ts";
+import { error, type Finding, matches, notice, refresh, RUN_SCRIPTS, warning } from "../../operations/drift/finding.ts";
 import { compareConvex } from "../../operations/drift/convex.ts";
 import { type Inside, parse } from "../../operations/drift/inside.ts";
 import { State } from "../../operations/state.ts";
@@ -24,14 +24,16 @@ describe("a report", () => {
   });
 
   it("tells the worst first, and one command for all that an up repairs", () => {
-    const text = asText(report([DEATHS, ROLE, RULE, error("cloud.convex-firewall", "is not there", REFRESH)]));
+    const text = asText(
+      report([DEATHS, ROLE, RULE, error("cloud.convex-firewall", "is not there", refresh("convex-firewall"))]),
+    );
     expect(text.split("\n").filter((line) => !line.startsWith(" "))).toEqual([
       "error    cloud.convex-firewall: is not there",
       'error    postgres.pg_hba: unexpected line 5 "host all | all"',
       "warning  postgres.roles.it's: is a role",
       "notice   containers.a.restarts: has died 1 time",
       "Stack dev has drifted: 2 errors, 1 warning, 1 notice.",
-      "Repair with: pulumi up --stack dev --refresh --run-program --replace '**convex-server' --replace '**convex-setup'",
+      "Repair with: npx pulumi up --stack dev --refresh --run-program --target '**convex-firewall' --target '**convex-server' --target '**convex-setup' --target-dependents --replace '**convex-server' --replace '**convex-setup'",
       "",
     ]);
     expect(text).toContain(`drop it: npm run ssh -- --stack dev 'psql -c '\\''DROP'\\'''`);
@@ -47,9 +49,9 @@ describe("a report", () => {
   });
 
   it("keeps its line breaks and bars inside an annotation and a table", () => {
-    const [annotation] = asAnnotations(report([error("a", "50 %\nand more", REFRESH)])).split("\n");
+    const [annotation] = asAnnotations(report([error("a", "50 %\nand more", refresh("convex-firewall"))])).split("\n");
     expect(annotation).toBe(
-      "::error title=Drift in dev::a: 50 %25%0Aand more%0Arepair: pulumi up --stack dev --refresh --run-program",
+      "::error title=Drift in dev::a: 50 %25%0Aand more%0Arepair: npx pulumi up --stack dev --refresh --run-program --target '**convex-firewall' --target-dependents%0Acosts:  nothing stops",
     );
     expect(asSummary(report([RULE]))).toContain('| error | `postgres.pg_hba` | unexpected line 5 "host all \\| all" |');
   });

@@ -1,10 +1,48 @@
 import { describe, expect, it } from "vitest";
 
-import { RUN_SCRIPTS } from "../../operations/drift/finding.ts";
-import { repairOf } from "../../operations/drift/repairs.ts";
+import { error, newContainer, refresh, REMAKE, RUN_SCRIPTS } from "../../operations/drift/finding.ts";
+import { costsOf, repairOf } from "../../operations/drift/repairs.ts";
+import { repairText, upOf } from "../../operations/drift/report.ts";
 
 const repair = (path: string, found = "another", expected = "this") => repairOf({ path, expected, found });
 const SCRIPTS = "/usr/local/lib/convex-droplet";
+
+describe("an up that repairs", () => {
+  const up = "npx pulumi up --stack dev";
+
+  it.each([
+    [
+      "what scripts mend",
+      RUN_SCRIPTS,
+      `${up} --replace '**convex-server' --replace '**convex-setup'`,
+      /unless Docker or/,
+    ],
+    [
+      "a container",
+      newContainer("convex-backend"),
+      `${up} --refresh --run-program --target '**convex-backend' --target-dependents --replace '**convex-backend'`,
+      /^the backend's container is made anew: some seconds without answers$/,
+    ],
+    [
+      "what the engine can read",
+      refresh("convex-firewall"),
+      `${up} --refresh --run-program --target '**convex-firewall' --target-dependents`,
+      /^nothing stops$/,
+    ],
+    ["a droplet", REMAKE, `${up} --refresh --run-program --skip-preview --yes`, /another address.*minutes/],
+  ])("touches nothing but %s, and says what it costs", (_what, repair, command, costs) => {
+    expect(repairText("dev", repair)).toBe(command);
+    expect(costsOf(repair)).toMatch(costs);
+  });
+
+  it("is one for all findings, and costs what all do", () => {
+    const findings = [refresh("convex-project"), refresh("convex-network")].map((repair) => error("a", "b", repair));
+    expect(upOf(findings)).toMatchObject({
+      refresh: ["convex-project", "convex-network"],
+      costs: "network and containers are made anew: some seconds without answers",
+    });
+  });
+});
 
 describe("the repair of a difference", () => {
   it("is the scripts', where they mend it", () => {

@@ -9,7 +9,7 @@ beforeEach(async () => {
 describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
   /** What is said of one network beside one that is as it should be. */
   const said = (network: string) => mistakesOf({ [key]: [network, "192.0.2.0/24"] });
-  const set = `Set it with: pulumi config set --path '${key}[0]'`;
+  const set = `Set it with: npx pulumi config set --path '${key}[0]'`;
 
   it.each([
     "203.0.113.0/24",
@@ -62,7 +62,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
   it("refuses to hold nothing that could reach a droplet", () => {
     expect(mistakesOf({ [key]: ["2001:db8::/32", "::/0"] })).toEqual([
       `convex-droplet:${key}: has no IPv4 network, it should have one: a droplet has no IPv6 address that these could reach. ` +
-        `Set it with: pulumi config set --path '${key}[2]' 203.0.113.0/24`,
+        `Set it with: npx pulumi config set --path '${key}[2]' 203.0.113.0/24`,
     ]);
   });
 });
@@ -70,7 +70,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
 it("lets nobody lock themselves out, and everybody close the backend", () => {
   expect(mistakesOf({ adminCidrs: [] })).toEqual([
     "convex-droplet:adminCidrs: is empty, it should hold the network you run pulumi from, or no run could reach the droplet. " +
-      "Set it with: pulumi config set --path 'adminCidrs[0]' 203.0.113.0/24",
+      "Set it with: npx pulumi config set --path 'adminCidrs[0]' 203.0.113.0/24",
   ]);
   expect(mistakesOf({ allowedCidrs: [] })).toEqual([]);
 });

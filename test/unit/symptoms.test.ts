@@ -23,7 +23,7 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   [
     'Error: db error: FATAL: database "convex_self_hosted" does not exist',
     "the database named after the instance is missing",
-    "pulumi up --refresh --run-program --replace '**convex-privacy'",
+    "npx pulumi up --refresh --run-program --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'",
   ],
   [
     "Error: failed to lookup address information: Name or service not known",
@@ -33,7 +33,7 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   [
     "Error: error connecting to server: Connection refused (os error 111)",
     "PostgreSQL does not listen where the container looks for it",
-    "run pulumi up --replace '**convex-server'",
+    "run npx pulumi up --replace '**convex-server'",
   ],
   [
     'Error: db error: FATAL: no pg_hba.conf entry for host "172.30.0.2", user "convex", database "convex_self_hosted", no encryption',

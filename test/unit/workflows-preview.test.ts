@@ -45,7 +45,7 @@ describe("a preview's report", () => {
         "| update | `convex-backend` | `docker:index/container:Container` | `envs[0]`, `image` |",
         "| create | `a\\|b'c` | `command:remote:Command` |  |",
         "",
-        "Values are left out; `pulumi preview --diff --stack dev` shows them.",
+        "Values are left out; `npx pulumi preview --diff --stack dev` shows them.",
         "",
       ].join("\n"),
     );
