@@ -16,13 +16,13 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
   if (offered === undefined) {
     throw new pulumi.RunError(
       `convex-droplet:size: ${size} is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
-        "Set it with: pulumi config set size s-2vcpu-4gb",
+        "Set it with: npx pulumi config set size s-2vcpu-4gb",
     );
   }
   if (!offered.regions.includes(region)) {
     throw new pulumi.RunError(
       `convex-droplet:region: ${region} does not offer droplets of size ${size}, it should be one of ` +
-        `${offered.regions.toSorted().join(", ")}. Set it with: pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
+        `${offered.regions.toSorted().join(", ")}. Set it with: npx pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
     );
   }
   return { memoryMb: offered.memory };
@@ -31,6 +31,6 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
 function explain(reason: string): string {
   return /unable to authenticate/i.test(reason)
     ? "digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write. " +
-        "Set it with: pulumi config set --secret digitalocean:token"
+        "Set it with: npx pulumi config set --secret digitalocean:token"
     : `DigitalOcean: does not tell its droplet sizes. ${reason}`;
 }

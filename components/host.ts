@@ -229,7 +229,7 @@ function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<num
   return volume.size.apply((found) => {
     if (found !== sizeGb) {
       const what = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run npx pulumi up again.`;
-      throw new pulumi.ResourceError(what, volume);
+      throw new pulumi.ResourceError(what, volume, true);
     }
     return sizeGb;
   });
