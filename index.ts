@@ -5,7 +5,8 @@ import { Convex } from "./components/convex.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
-import { containerNetwork, databaseName, endpoints, label, loadSettings } from "./settings.ts";
+import { ID, NETWORK } from "./contract/names.ts";
+import { databaseName, endpoints, label, loadSettings } from "./settings.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
@@ -20,7 +21,7 @@ const { memoryMb } = await findSize(settings.size, settings.region);
 
 // A preview is not worth a wait.
 const boot = new Boot(pulumi.runtime.isDryRun() ? 0 : settings.bootTimeoutSeconds);
-const host = new Host("convex", {
+const host = new Host(ID, {
   ...settings,
   label: label(stack),
   publicPorts: [settings.apiPort, settings.sitePort],
@@ -36,8 +37,9 @@ const tunnel = openRunTunnel(
   boot,
 );
 
-const postgres = new Postgres("convex", {
-  ...containerNetwork,
+const postgres = new Postgres(ID, {
+  subnet: NETWORK.subnet,
+  gateway: NETWORK.gateway,
   connection: host.connection,
   machineId: host.machineId,
   mountpoint: host.mountpoint,
@@ -49,9 +51,10 @@ const postgres = new Postgres("convex", {
   onVolume: host.onVolume,
 });
 
-const convex = new Convex("convex", {
+const convex = new Convex(ID, {
   ...settings,
-  ...containerNetwork,
+  subnet: NETWORK.subnet,
+  gateway: NETWORK.gateway,
   ...endpoints(settings, host.publicIp),
   connection: host.connection,
   dockerHost: tunnel.dockerHost,
@@ -62,7 +65,7 @@ const convex = new Convex("convex", {
   onMachine: host.onMachine,
 });
 
-new FunctionEnvironment("convex", {
+new FunctionEnvironment(ID, {
   connection: host.connection,
   mountpoint: host.mountpoint,
   apiPort: settings.apiPort,

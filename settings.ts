@@ -129,9 +129,6 @@ export function label(stack: string): string {
   return name.slice(0, 50).replace(/-+$/, "");
 }
 
-/** The containers' own network. Fixed, because PostgreSQL listens in it and admits it by name. */
-export const containerNetwork = { subnet: "172.30.0.0/24", gateway: "172.30.0.1" };
-
 /**
  * Where clients find the backend. With nobody allowed in from outside, the ports stay on the droplet's loopback and the
  * URLs are those at the near end of `npm run tunnel`; what is printed is always what can be reached.

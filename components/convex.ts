@@ -5,7 +5,8 @@ import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../recovery/docker.ts";
 import { tellOfHalfDone } from "../recovery/half-done.ts";
-import { mintAdminKey, readOnlyKeyBeside } from "./admin-key.ts";
+import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
+import { CONTAINERS, HOST_IN_CONTAINERS, MOUNTPOINT, NETWORK, PORTS } from "../contract/names.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -100,34 +101,27 @@ export class Convex extends pulumi.ComponentResource {
       deleteBeforeReplace: true,
       hooks: { onError: [removeLostFromEngine(name, args.dockerHost), tellOfHalfDone(`${name}-convex`)] },
     };
-    // The engine is there once the machine is set up, which only the data folder's path tells.
-    const networkName = pulumi.output(args.dataDirectory).apply(() => "convex");
-
     const network = new docker.Network(
       `${name}-network`,
-      { name: networkName, driver: "bridge", ipamConfigs: [{ subnet: args.subnet, gateway: args.gateway }] },
+      { name: NETWORK.name, driver: "bridge", ipamConfigs: [{ subnet: args.subnet, gateway: args.gateway }] },
       inEngine,
     );
     const pull = (role: string, image: string) =>
-      new docker.RemoteImage(
-        `${name}-${role}-image`,
-        { name: pulumi.output(args.dataDirectory).apply(() => image), keepLocally: true },
-        inEngine,
-      );
+      new docker.RemoteImage(`${name}-${role}-image`, { name: image, keepLocally: true }, inEngine);
     const backendImage = pull("backend", args.backendImage);
     const dashboardImage = pull("dashboard", args.dashboardImage);
 
     const backend = new docker.Container(
       `${name}-backend`,
       {
-        ...containerDefaults("convex-backend", args.backendImage),
+        ...containerDefaults(CONTAINERS.backend, args.backendImage),
         envs: pulumi.secret(backendEnvironment(args, instanceSecret.result)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // By address: Docker's own "host-gateway" is the default bridge, where PostgreSQL does not listen.
-        hosts: [{ host: "host.docker.internal", ip: args.gateway }],
+        hosts: [{ host: HOST_IN_CONTAINERS, ip: args.gateway }],
         ports: [
-          { internal: 3210, external: args.apiPort, ip: args.bindAddress },
-          { internal: 3211, external: args.sitePort, ip: args.bindAddress },
+          { internal: PORTS.api, external: args.apiPort, ip: args.bindAddress },
+          { internal: PORTS.site, external: args.sitePort, ip: args.bindAddress },
         ],
         volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
         healthcheck: {
@@ -148,8 +142,13 @@ export class Convex extends pulumi.ComponentResource {
       `${name}-acceptance`,
       {
         connection: args.connection,
-        create: runScript("backend.sh", "convex-backend", args.instanceName, args.apiPort),
-        stdin: pulumi.interpolate`${minted}\n`,
+        ...runScript("backend.sh", {
+          container: CONTAINERS.backend,
+          name: args.instanceName,
+          port: args.apiPort,
+          mountpoint: MOUNTPOINT,
+          key: minted,
+        }),
         // A backend started anew has to prove itself anew.
         triggers: [backend.id],
         logging: command.remote.Logging.Stderr,
@@ -166,11 +165,11 @@ export class Convex extends pulumi.ComponentResource {
     new docker.Container(
       `${name}-dashboard`,
       {
-        ...containerDefaults("convex-dashboard", args.dashboardImage),
+        ...containerDefaults(CONTAINERS.dashboard, args.dashboardImage),
         // The browser that shows the page calls this URL; it is filled in for the person who logs in.
         envs: [pulumi.interpolate`NEXT_PUBLIC_DEPLOYMENT_URL=${args.cloudOrigin}`],
         networksAdvanced: [{ name: network.name, aliases: ["dashboard"] }],
-        ports: [{ internal: 6791, external: args.dashboardPort, ip: "127.0.0.1" }],
+        ports: [{ internal: PORTS.dashboard, external: args.dashboardPort, ip: "127.0.0.1" }],
         ...memoryShare(args.memoryMb, 0.15),
       },
       { ...inEngine, dependsOn: [dashboardImage, acceptance] },
@@ -200,7 +199,7 @@ export class Convex extends pulumi.ComponentResource {
  * PostgreSQL server, and nothing else, answers the question for TLS (eight bytes) with S or N, before anybody logs in.
  */
 const HEALTH =
-  "curl -fs -o /dev/null http://localhost:3210/version && exec 3<>/dev/tcp/host.docker.internal/5432 && " +
+  `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
   String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
 
 /** What both containers have in common. The backend ends in order on SIGINT only. */

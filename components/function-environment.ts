@@ -44,9 +44,13 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
       `${name}-function-environment`,
       {
         connection: args.connection,
-        create: runScript("function-environment.sh", "set", args.apiPort, args.mountpoint),
-        // {"adminKey": "…", "variables": {"NAME": "value", …}}, sorted by name: what the deployment should have.
-        stdin: pulumi.secret(pulumi.jsonStringify({ adminKey: args.adminKey, variables: sorted(variables) })),
+        ...runScript("function-environment.sh", {
+          port: args.apiPort,
+          mountpoint: args.mountpoint,
+          key: args.adminKey,
+          // Sorted by name: what the deployment should have.
+          variables: pulumi.secret(pulumi.jsonStringify(sorted(variables))),
+        }),
         addPreviousOutputInEnv: false,
       },
       {

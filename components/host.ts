@@ -3,6 +3,7 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
+import { DATA, MOUNTPOINT } from "../contract/names.ts";
 import { deleteLostFromCloud } from "../recovery/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../recovery/droplet.ts";
 import { tellOfGone } from "../recovery/gone.ts";
@@ -39,10 +40,8 @@ export interface HostArgs {
 }
 
 /** When a resource is replaced, and when its deletion can be left out because its place goes too. */
-export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">>;
-
-/** Where the volume is mounted; PostgreSQL's data and Convex's files are below. */
-const MOUNTPOINT = "/mnt/convex";
+export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">> &
+  Pick<pulumi.CustomResourceOptions, "dependsOn">;
 
 /**
  * A droplet that is ready for Convex: SSH with a host key known beforehand, its data volume mounted, Docker running.
@@ -187,8 +186,12 @@ export class Host extends pulumi.ComponentResource {
       `${name}-setup`,
       {
         connection,
-        create: runScript("host.sh", volume.name, grownTo(volume, args.volumeSizeGb), MOUNTPOINT),
-        stdin: args.operatorKeys.map((key) => `${key}\n`).join(""),
+        ...runScript("host.sh", {
+          volume: volume.name,
+          size_gb: grownTo(volume, args.volumeSizeGb),
+          mountpoint: MOUNTPOINT,
+          operator_keys: args.operatorKeys,
+        }),
         // Where a refresh finds the droplet gone, the new one is no replacement to the engine, and may have the same address.
         triggers: [droplet.id],
         addPreviousOutputInEnv: false,
@@ -198,7 +201,7 @@ export class Host extends pulumi.ComponentResource {
 
     // The set-up and not the droplet itself: when the engine replaces a droplet it takes down what goes with it first, and
     // passes over a deletion only where the resource named here is among what it takes down.
-    this.onMachine = { deletedWith: setup, replaceWith: [droplet] };
+    this.onMachine = { deletedWith: setup, replaceWith: [droplet], dependsOn: [setup] };
     this.onVolume = { deletedWith: setup, replaceWith: [volume] };
 
     const ready = setup.id;
@@ -206,7 +209,7 @@ export class Host extends pulumi.ComponentResource {
     this.machineId = droplet.id;
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
-    this.dataDirectory = ready.apply(() => `${MOUNTPOINT}/data`);
+    this.dataDirectory = ready.apply(() => DATA);
     this.deployKey = deployKey.privateKeyOpenssh;
     this.hostKey = publicHostKey;
     this.registerOutputs({

@@ -1,7 +1,7 @@
 import type { types } from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
-import { fingerprint, quote, SCRIPTS, SOURCE } from "./scripts.ts";
+import { fingerprint, namedValues, SCRIPTS, SOURCE, type Values } from "../contract/scripts.ts";
 
 /** How the command provider reaches a droplet: as root, with the stack's deploy key, the host key pinned. */
 export type Connection = pulumi.Output<types.input.remote.ConnectionArgs>;
@@ -13,12 +13,16 @@ export const machineFiles = {
 };
 
 /**
- * The command line that runs one of the scripts of `machine/`. The scripts' fingerprint rides along as a comment, so that
- * a changed script is run again on machines that have run it before.
+ * A run of one of the scripts of `machine/`: the command, and its values by name on stdin, where a secret among them is in no
+ * process list. The scripts' fingerprint rides along as a comment, so that a changed script is run again on machines that have
+ * run it before.
  */
-export function runScript(script: string, ...args: pulumi.Input<string | number>[]): pulumi.Output<string> {
-  const version = fingerprint();
-  return pulumi
-    .all(args)
-    .apply((values) => `bash ${[`${SCRIPTS}/${script}`, ...values.map(quote)].join(" ")} # ${version}`);
+export function runScript(
+  script: string,
+  values: Record<string, pulumi.Input<string | number | string[]>>,
+): { create: string; stdin: pulumi.Output<string> } {
+  return {
+    create: `bash ${SCRIPTS}/${script} # ${fingerprint()}`,
+    stdin: pulumi.output(values).apply((known) => namedValues(known as Values)),
+  };
 }

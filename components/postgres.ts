@@ -3,6 +3,7 @@ import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { HOST_IN_CONTAINERS, ROLES } from "../contract/names.ts";
 import { tellOfHalfDone } from "../recovery/half-done.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -31,9 +32,6 @@ export interface PostgresArgs {
   /** Lifetime of roles and databases, which are in the cluster on the volume. */
   onVolume: Lifetime;
 }
-
-/** The backend's own role; it owns its database and nothing else. */
-const ROLE = "convex";
 
 /** Connections kept for administration and monitoring beside the pool. */
 const RESERVED_CONNECTIONS = 20;
@@ -64,16 +62,16 @@ export class Postgres extends pulumi.ComponentResource {
       `${name}-server`,
       {
         connection: args.connection,
-        create: runScript(
-          "postgres.sh",
-          args.mountpoint,
-          args.gateway,
-          args.subnet,
-          args.database,
-          ROLE,
-          args.poolSize + RESERVED_CONNECTIONS,
-        ),
-        stdin: pulumi.interpolate`${administrator.result}\n`,
+        ...runScript("postgres.sh", {
+          mountpoint: args.mountpoint,
+          gateway: args.gateway,
+          subnet: args.subnet,
+          database: args.database,
+          role: ROLES.owner,
+          administrator: ROLES.administrator,
+          max_connections: args.poolSize + RESERVED_CONNECTIONS,
+          password: administrator.result,
+        }),
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },
@@ -85,7 +83,7 @@ export class Postgres extends pulumi.ComponentResource {
       {
         host: "127.0.0.1",
         port: args.tunnelPort,
-        username: "convex_admin",
+        username: ROLES.administrator,
         password: administrator.result,
         // SSH encrypts; on the other side is the server's socket, which knows no TLS.
         sslmode: "disable",
@@ -97,13 +95,14 @@ export class Postgres extends pulumi.ComponentResource {
       ...child,
       ...args.onVolume,
       provider,
+      // It can be asked once the server answers.
+      dependsOn: [server],
       hooks: { onError: [tellOfHalfDone(`${name}-postgres`)] },
     };
 
     const role = new postgresql.Role(
       `${name}-role`,
-      // Taken from the server's name for ordering: it exists once the server answers.
-      { name: server.id.apply(() => ROLE), login: true, password: owner.result },
+      { name: ROLES.owner, login: true, password: owner.result },
       inCluster,
     );
     const database = new postgresql.Database(
@@ -121,7 +120,7 @@ export class Postgres extends pulumi.ComponentResource {
     this.url = pulumi.secret(
       pulumi
         .all([owner.result, privacy.id])
-        .apply(([secret]) => `postgresql://${ROLE}:${secret}@host.docker.internal:5432?sslmode=disable`),
+        .apply(([secret]) => `postgresql://${ROLES.owner}:${secret}@${HOST_IN_CONTAINERS}:5432?sslmode=disable`),
     );
     this.registerOutputs({ url: this.url });
   }

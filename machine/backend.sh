@@ -4,7 +4,7 @@
 # the volume, those it was first accepted with, and in which a write works. Changes nothing but the mark of the first accepted
 # start on the volume, and starts a backend at once that has failed and waits for its next start; each run does the same.
 #
-#   backend.sh CONTAINER INSTANCE_NAME API_PORT <the admin key
+#   backend.sh <container, name (the instance's), port (the API's on the droplet), mountpoint, key (the admin key)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
@@ -15,9 +15,8 @@ source "$here/symptoms.sh"
 source "$here/on-volume.sh"
 
 main() {
-  local container=$1 name=$2 port=$3 mountpoint key made served
-  mountpoint=$(declared MOUNTPOINT)
-  IFS= read -r key
+  local container name port mountpoint key made served
+  take container name port mountpoint key
   require_on_volume "$mountpoint"
   if lost_files "$mountpoint"; then
     fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \

@@ -11,7 +11,7 @@
 #   postgres.grants           what in the backend's database belongs to others than its role, may be used by them, or acts
 #                             by itself
 #   postgres.held             what makes the server keep something back: what, how much or where, the statement that removes it
-#   postgres.login            user and database, by the password of `role-url` at the gateway's address; nothing while the backend's
+#   postgres.login            user and database, by the password of `role_url` at the gateway's address; nothing while the backend's
 #                             container, from where that is tried, does not run
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
@@ -46,20 +46,22 @@
 #   packages.broken           what dpkg --audit tells
 #   run                       `at work` while a script of a run is, otherwise `none`
 
+# value_in FILE NAME: of the values that a script takes.
+value_in() { sed -n "s/^$2=//p" "$1"; }
+
 # collect_facts EXPECTED: starts to find them all out.
 collect_facts() {
-  local expected=$1 words=() mountpoint=/mnt/convex gateway="" database="" role="" backend=()
-  if [[ -e $expected/server.command ]]; then
-    # The shell's own words, as the command's script gets them.
-    eval "words=($(sed 's/ #.*//' "$expected/server.command"))"
-    mountpoint=${words[2]} gateway=${words[3]} database=${words[5]} role=${words[6]}
-    fact postgres postgres_facts "$mountpoint" "$database" "$role"
+  local host=$1/host postgres=$1/postgres backend=$1/backend mountpoint=/ gateway="" database="" container=""
+  if [[ -e $host ]]; then mountpoint=$(value_in "$host" mountpoint); fi
+  if [[ -e $postgres ]]; then
+    gateway=$(value_in "$postgres" gateway) database=$(value_in "$postgres" database)
+    fact postgres postgres_facts "$mountpoint" "$database" "$(value_in "$postgres" role)"
     stray postgres.files unowned /etc/postgresql/
   fi
-  if [[ -e $expected/role-url ]]; then fact postgres.login log_in "$expected/role-url" "$gateway" "$database"; fi
-  if [[ -e $expected/backend ]]; then
-    mapfile -t backend < "$expected/backend"
-    backend_facts "${backend[@]}"
+  if [[ -e $backend ]]; then
+    container=$(value_in "$backend" container)
+    fact postgres.login log_in "$container" "$(value_in "$backend" role_url)" "$gateway" "$database"
+    backend_facts "$backend" "$container"
     fact backend.instance_secret secret_hash "$mountpoint/data/credentials/instance_secret"
     fact backend.files tell_lost_files "$mountpoint"
   fi
@@ -105,32 +107,39 @@ postgres_facts() {
     < "$SCRIPTS/inspect.sql" > "$RESULTS/postgres.records"
 }
 
-# log_in URL_FILE GATEWAY DATABASE: from where the backend does. The machine itself has another address in its own network.
+# log_in CONTAINER URL GATEWAY DATABASE: from where the backend does. The machine itself has another address in its own network.
 log_in() {
   local user rest pid passfile=$TMPDIR/passfile
-  pid=$(docker inspect --format '{{.State.Pid}}' convex-backend 2> /dev/null) || return 0
-  ((pid > 0)) || return 0
-  IFS=: read -r user rest < <(sed 's|^postgresql://||' "$1")
+  pid=$(pid_of "$1") || return 0
+  IFS=: read -r user rest <<< "${2#postgresql://}"
   (umask 077 && printf '*:*:*:%s:%s\n' "$user" "${rest%%@*}" > "$passfile")
   PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 timeout 10 nsenter --target "$pid" --net \
-    psql -qAtX -F ' ' --no-password -h "$2" -U "$user" -d "$3" -c "SELECT current_user, current_database()"
+    psql -qAtX -F ' ' --no-password -h "$3" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
 }
 
-# backend_facts API_PORT SITE_PORT DASHBOARD_PORT ADMIN_KEY READ_ONLY_KEY: the last may be empty, where the backend takes none.
+# pid_of CONTAINER: fails where it does not run.
+pid_of() {
+  local pid
+  pid=$(docker inspect --format '{{.State.Pid}}' "$1" 2> /dev/null) && ((pid > 0)) && echo "$pid"
+}
+
+# backend_facts VALUES CONTAINER: a read-only key there may be none, where the backend takes none.
 backend_facts() {
-  local api=http://127.0.0.1:$1 reader=${5:-$4}
+  local api site key reader
+  api=http://127.0.0.1:$(value_in "$1" api_port) site=http://127.0.0.1:$(value_in "$1" site_port)
+  key=$(value_in "$1" key) reader=$(value_in "$1" read_only_key)
   fact backend.version ask "$api/version"
   fact backend.instance_name ask "$api/instance_name"
-  fact backend.site ask "http://127.0.0.1:$2/"
-  fact backend.dashboard ask "http://127.0.0.1:$3/"
-  fact backend.admin_key key_check "$api" "$4"
-  if [[ -n $5 ]]; then fact backend.read_only_key key_check "$api" "$5"; fi
+  fact backend.site ask "$site/"
+  fact backend.dashboard ask "http://127.0.0.1:$(value_in "$1" dashboard_port)/"
+  fact backend.admin_key key_check "$api" "$key"
+  if [[ -n $reader ]]; then fact backend.read_only_key key_check "$api" "$reader"; fi
   fact backend.sync websocket "$api/api/1.31.0/sync"
-  fact backend.nowhere nowhere "http://127.0.0.1:$2"
-  fact backend.nowhere_inside nowhere_inside
-  fact backend.symptoms symptoms "$api"
-  fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "$reader" --fail
-  fact backend.environment environment "$api" "$reader"
+  fact backend.nowhere nowhere "$site"
+  fact backend.nowhere_inside nowhere_inside "$2"
+  fact backend.symptoms symptoms "$api" "$2"
+  fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "${reader:-$key}" --fail
+  fact backend.environment environment "$api" "${reader:-$key}"
 }
 
 # A socket that is opened stays so, until curl has had enough.
@@ -144,12 +153,11 @@ nowhere() {
   "${@:2}" curl --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{content_type}' "$1/.well-known/convex-droplet" || true
 }
 
-# As the backend reaches its own HTTP actions: with its container's network and names.
+# nowhere_inside CONTAINER: as the backend reaches its own HTTP actions, with its container's network and names.
 nowhere_inside() {
   local pid origin
-  pid=$(docker inspect --format '{{.State.Pid}}' convex-backend 2> /dev/null) || return 0
-  ((pid > 0)) || return 0
-  origin=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend | sed -n 's/^CONVEX_SITE_ORIGIN=//p')
+  pid=$(pid_of "$1") || return 0
+  origin=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$1" | sed -n 's/^CONVEX_SITE_ORIGIN=//p')
   nowhere "$origin" nsenter --target "$pid" --net --mount
 }
 
@@ -159,9 +167,9 @@ key_check() {
   printf '%s\n%s\n' "${answer##*$'\n'}" "${answer%$'\n'*}"
 }
 
-# Of the backend's last life and the end of the one before: one that just begins has said nothing yet.
+# symptoms API CONTAINER: of the backend's last life and the end of the one before: one that just begins has said nothing yet.
 symptoms() {
-  ask "$1/version" --fail > /dev/null 2>&1 || timeout 10 docker logs --tail 60 convex-backend 2>&1 | explain_symptoms
+  ask "$1/version" --fail > /dev/null 2>&1 || timeout 10 docker logs --tail 60 "$2" 2>&1 | explain_symptoms
 }
 
 environment() {

@@ -1,39 +1,37 @@
 #!/usr/bin/env bash
 # Gives the deployment the environment variables that functions read with process.env: sets those that differ, and removes
 # those that an earlier run has set and this one does not name. Others, set by hand, are left alone. Which ones it has set
-# is kept on the volume, where the database is too, so that they come and go together. `remove` takes all of them away. The
+# is kept on the volume, where the database is too, so that they come and go together. The
 # second run finds everything as it should be and changes nothing.
 #
-#   function-environment.sh set|remove API_PORT MOUNTPOINT <{"adminKey": "…", "variables": {"NAME": "value", …}}
+#   function-environment.sh <port (the API's on the droplet), mountpoint, key (an admin key), variables ({"NAME": "value", …})
 set -euo pipefail
 # shellcheck source=machine/lib.sh
 source "${BASH_SOURCE[0]%/*}/lib.sh"
 
 main() {
-  local verb=$1 port=$2 record=$3/function-environment request key wanted='{}' present owned edits
+  local port mountpoint key variables record present owned edits
   # What is set is compared by what the backend lists; there is nothing else to look at.
   if checking; then return; fi
-  request=$(cat)
+  take port mountpoint key variables
+  record=$mountpoint/function-environment
   lock
   # Nothing to set, and nothing to take back.
-  if [[ $request == *'"variables":{}}' && ! -e $record ]]; then
+  if [[ $variables == '{}' && ! -e $record ]]; then
     finish
     return
   fi
   install_packages jq
-  key=$(jq -r .adminKey <<< "$request")
-  if [[ $verb == set ]]; then wanted=$(jq .variables <<< "$request"); fi
-
   present=$(api "$port" "$key" list_environment_variables | jq .environmentVariables)
   owned=$(names_in "$record")
-  edits=$(differences "$wanted" "$present" "$owned")
+  edits=$(differences "$variables" "$present" "$owned")
   if [[ $edits != '[]' ]]; then
     # Beforehand, too: a run that is killed behind the change must not leave variables that nobody knows of.
-    remember "$record" "$(jq -n '$ARGS.positional | add | unique' --jsonargs "$owned" "$(jq keys <<< "$wanted")")"
+    remember "$record" "$(jq -n '$ARGS.positional | add | unique' --jsonargs "$owned" "$(jq keys <<< "$variables")")"
     jq '{changes: .}' <<< "$edits" | api "$port" "$key" update_environment_variables --data-binary @- -H 'Content-Type: application/json'
     tell "$edits"
   fi
-  remember "$record" "$(jq keys <<< "$wanted")"
+  remember "$record" "$(jq keys <<< "$variables")"
   finish
 }
 

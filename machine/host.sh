@@ -2,7 +2,7 @@
 # Makes a fresh droplet a host for Convex: waits for cloud-init, closes the metadata service and the process list to all but
 # root, hardens SSH, mounts the data volume with its guard, installs Docker. The second run changes nothing and says so.
 #
-#   host.sh VOLUME SIZE_GB MOUNTPOINT <operators' public keys, one a line
+#   host.sh <volume, size_gb, mountpoint, operator_keys (public keys that may log in, too)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
@@ -11,7 +11,8 @@ source "$here/lib.sh"
 source "$here/units.sh"
 
 main() {
-  local volume=$1 size_gb=$2 mountpoint=$3 packages=(nftables docker.io e2fsprogs curl)
+  local volume size_gb mountpoint operator_keys packages=(nftables docker.io e2fsprogs curl)
+  take volume size_gb mountpoint operator_keys
   lock
   await_cloud_init
   # Debian has put Docker's client into a package of its own, Ubuntu has not.
@@ -20,7 +21,7 @@ main() {
   put_folder 0755 root:root /etc/convex-droplet
   guard_metadata
   hide_processes
-  admit_operators
+  admit_operators "$operator_keys"
   attach_volume "$volume" "$size_gb" "$mountpoint"
   configure_docker "$mountpoint"
   finish
@@ -94,7 +95,7 @@ hide_processes() {
 hidepid() { sed -n 's/.*\bhidepid=\([a-z0-9]*\).*/\1/p'; }
 
 admit_operators() {
-  put_file 0600 /etc/ssh/convex_operators
+  put_file 0600 /etc/ssh/convex_operators < <(printf %s "${1:+$1$'\n'}")
   put_file 0644 /etc/ssh/sshd_config.d/10-convex-droplet.conf sshd < "$here/files/sshd.conf"
   if pending sshd; then
     sshd -t || fail "sshd: refuses its new configuration, see above. The running server was left alone"
@@ -131,7 +132,9 @@ attach_volume() {
   local volume=$1 size_gb=$2 mountpoint=$3
   put_file 0644 /etc/convex-droplet/volume.env <<< "VOLUME=$volume
 MOUNTPOINT=$mountpoint"
-  bash "$here/volume.sh" prepare "$volume" "$mountpoint" "$size_gb"
+  bash "$here/volume.sh" prepare <<< "volume=$volume
+size_gb=$size_gb
+mountpoint=$mountpoint"
   put_unit convex-volume.service
   link_convex "$mountpoint"
   # Not below the mount point without the volume.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Tells, on stdout, how this machine differs from what is declared, and facts to compare with the rest; changes nothing.
-# It is a folder on its own: beside it lie the other scripts, and `expected/` with NAME.command and NAME.stdin of the commands
-# that set the machine up ($SCRIPTS in a command is this folder), and where there are such, `role-url` and `backend` (ports of
-# API, HTTP actions and dashboard, admin key, read-only admin key or nothing; a line each). Records are four fields that end with NUL each:
+# It is a folder on its own: beside it lie the other scripts, and `expected/` with the values of those that set the machine up,
+# as they take them: `host`, `postgres`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key or
+# nothing, role_url), as far as there are such. Records are four fields that end with NUL each:
 #
 #   difference  path  expected  found
 #   fact        name  exit code  what it said (on stderr, where there is nothing on stdout)
@@ -25,13 +25,11 @@ source "$SCRIPTS/facts.sh"
 facts=() strays=()
 
 main() {
-  local command
+  local script
   mkdir "$RESULTS"
   : > "$CONVEX_DROPLET_DECLARED"
-  for command in "$SCRIPTS"/expected/*.command; do
-    [[ -e $command ]] || continue
-    command=${command##*/}
-    fact "check.${command%.command}" check "${command%.command}"
+  for script in host postgres; do
+    if [[ -e $SCRIPTS/expected/$script ]]; then fact "check.$script" check "$script"; fi
   done
   fact check.scripts check_scripts
   collect_facts "$SCRIPTS/expected"
@@ -51,10 +49,8 @@ fact() {
   } &
 }
 
-# check NAME: has one of the expected commands look; what it says to people is the fact.
-check() {
-  timeout 30 bash -c "$(< "$SCRIPTS/expected/$1.command")" < "$SCRIPTS/expected/$1.stdin" 2>&1 > "$RESULTS/$1.records"
-}
+# check SCRIPT: has one of the scripts look; what it says to people is the fact.
+check() { timeout 30 bash "$SCRIPTS/$1.sh" < "$SCRIPTS/expected/$1" 2>&1 > "$RESULTS/check.$1.records"; }
 
 # Those on the machine, which it runs at boot, against those beside this one.
 check_scripts() {

@@ -44,6 +44,22 @@ fail() {
   exit 1
 }
 
+# take NAME...: reads the values of a run from stdin, a line `name=value` each, into the caller's variables of these names. A name
+# that comes more than once is a list, a line each item.
+take() {
+  local taken_line taken_name
+  local -A taken=()
+  while IFS= read -r taken_line; do
+    [[ $taken_line == ?*=* ]] || continue
+    taken_name=${taken_line%%=*}
+    taken[$taken_name]+=${taken[$taken_name]+$'\n'}${taken_line#*=}
+  done
+  for taken_name in "$@"; do
+    [[ -v taken[$taken_name] ]] || fail "$taken_name: is missing, it should be a line $taken_name=… on stdin"
+    printf -v "$taken_name" %s "${taken[$taken_name]}"
+  done
+}
+
 # finish: the last word of a run.
 finish() {
   if checking; then return; fi

@@ -3,7 +3,7 @@
 # MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. A cluster that is
 # already on the volume is adopted as it is. The second run changes nothing and says so.
 #
-#   postgres.sh MOUNTPOINT GATEWAY SUBNET DATABASE ROLE MAX_CONNECTIONS <the administrator's password
+#   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the administrator's)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
@@ -13,11 +13,11 @@ source "$here/units.sh"
 # shellcheck source=machine/on-volume.sh
 source "$here/on-volume.sh"
 
-readonly CLUSTER=main ADMINISTRATOR=convex_admin
+readonly CLUSTER=main
 
 main() {
-  local mountpoint=$1 gateway=$2 subnet=$3 database=$4 role=$5 max_connections=$6 password version
-  IFS= read -r password || fail "the administrator's password: is missing, it should be a line on stdin"
+  local mountpoint gateway subnet database role max_connections administrator password version
+  take mountpoint gateway subnet database role max_connections administrator password
   lock
   rests_on postgres.volume mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -32,9 +32,9 @@ main() {
   version=${version%%+*}
   allow_early_binding
   create_cluster "$version" "$mountpoint/postgresql"
-  configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$max_connections"
+  configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
   serve "$version" "$mountpoint"
-  grant_administrator "$password"
+  grant_administrator "$administrator" "$password"
   verify "$gateway" "$max_connections"
   finish
 }
@@ -90,7 +90,7 @@ create_cluster() {
 }
 
 configure() {
-  local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 max_connections=$7
+  local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
   local etc=/etc/postgresql/$version/$CLUSTER folder
   for folder in "$etc" "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
   # For Debian's tools, whether they start it at boot.
@@ -113,7 +113,7 @@ EOF
   put_file 0644 "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
 # TYPE  DATABASE  USER  ADDRESS  METHOD
 local   all       postgres                 peer
-local   all       $ADMINISTRATOR           scram-sha-256
+local   all       $administrator           scram-sha-256
 host    "$database"  "$role"  $subnet      scram-sha-256
 EOF
 }
@@ -188,27 +188,28 @@ has_reloaded() { [[ $(sql "SELECT pg_conf_load_time()") != "$1" ]]; }
 # The stack's tools come through a socket forwarded over SSH, which any user of the computer at the other end might use
 # while a run lasts: so this role needs its password there. The postgres user keeps its own way in, by its name.
 grant_administrator() {
-  local password=$1 passfile state
+  local administrator=$1 password=$2 passfile state
   passfile=$(mktemp)
   # shellcheck disable=SC2064 # the name must be taken now, while it is known
   trap "rm -f '$passfile'" EXIT
-  printf '*:*:*:%s:%s\n' "$ADMINISTRATOR" "$password" > "$passfile"
-  state=$(state_of_administrator "$passfile")
-  if differs "postgres.roles[$ADMINISTRATOR]" "superuser with the stack's password" "$state"; then
+  printf '*:*:*:%s:%s\n' "$administrator" "$password" > "$passfile"
+  state=$(state_of_administrator "$administrator" "$passfile")
+  if differs "postgres.roles[$administrator]" "superuser with the stack's password" "$state"; then
     # On stdin, where neither the process list nor the server's log of a failed statement shows it.
     sql << EOF
 SET log_min_error_statement = panic;
 SET password_encryption = 'scram-sha-256';
-$([[ $state == missing ]] && echo CREATE || echo ALTER) ROLE $ADMINISTRATOR LOGIN SUPERUSER PASSWORD '$password';
+$([[ $state == missing ]] && echo CREATE || echo ALTER) ROLE $administrator LOGIN SUPERUSER PASSWORD '$password';
 EOF
     changed "set the administrator's password"
   fi
 }
 
 state_of_administrator() {
-  if PGPASSFILE=$1 psql --no-password -qAtX -U "$ADMINISTRATOR" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
+  local administrator=$1
+  if PGPASSFILE=$2 psql --no-password -qAtX -U "$administrator" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
     echo "superuser with the stack's password"
-  elif [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$ADMINISTRATOR'") == 1 ]]; then
+  elif [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$administrator'") == 1 ]]; then
     echo "no superuser, or with another password"
   else
     echo missing

@@ -4,8 +4,8 @@
 # The second run finds it mounted and full-size, and changes nothing. `guard` only looks: it fails unless the volume is what
 # is mounted, and the data on it; whatever writes there asks it before it starts.
 #
-#   volume.sh prepare|mount VOLUME MOUNTPOINT [SIZE_GB]
-#   volume.sh guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
+#   volume.sh prepare <volume, size_gb, mountpoint
+#   volume.sh mount|guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib.sh
@@ -16,12 +16,16 @@ source "$here/on-volume.sh"
 readonly LABEL=convex-data OPTIONS=rw,noatime,discard
 
 main() {
-  if [[ $1 == guard ]]; then
-    guard "$(declared VOLUME)" "$(declared MOUNTPOINT)"
+  local verb=$1 volume mountpoint size_gb=0 link device
+  if [[ $verb == prepare ]]; then
+    take volume size_gb mountpoint
+  else
+    volume=$(declared VOLUME) mountpoint=$(declared MOUNTPOINT)
+  fi
+  if [[ $verb == guard ]]; then
+    guard "$volume" "$mountpoint"
     return
   fi
-  local verb=$1 volume=$2 mountpoint=$3 size_gb=${4:-0}
-  local link device
   link=$(link_of "$volume")
   rests_on volume.device attached "$(either attached "not attached" test -b "$link")"
   wait_until 90 "volume $volume at $link; is it attached to this droplet?" test -b "$link"

@@ -1,7 +1,8 @@
 import type { Target } from "../ssh/connect.ts";
 import type { Resource, State } from "./state.ts";
+import { RESOURCES, TYPES } from "../contract/names.ts";
 
-const DROPLET = ["digitalocean:index/droplet:Droplet", "convex-droplet"] as const;
+const DROPLET = [TYPES.droplet, RESOURCES.droplet] as const;
 
 /** Undefined where the stack was not deployed that far. */
 export function findDroplet(state: State): Resource | undefined {
@@ -14,11 +15,11 @@ export function findDroplet(state: State): Resource | undefined {
  * @throws Error when the stack has none
  */
 export function dropletTarget(state: State): Target {
-  const key = (name: string) => state.get("tls:index/privateKey:PrivateKey", name).outputs;
+  const key = (name: string) => state.get(TYPES.key, name).outputs;
   return {
     host: String(state.get(...DROPLET).outputs["ipv4Address"]),
-    privateKey: String(key("convex-deploy-key")["privateKeyOpenssh"]),
-    hostKey: String(key("convex-host-key")["publicKeyOpenssh"]).trim(),
+    privateKey: String(key(RESOURCES.deployKey)["privateKeyOpenssh"]),
+    hostKey: String(key(RESOURCES.hostKey)["publicKeyOpenssh"]).trim(),
   };
 }
 

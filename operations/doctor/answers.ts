@@ -3,6 +3,7 @@ import type { Inside } from "../drift/inside.ts";
 import type { State } from "../state.ts";
 import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
 import { npmCommand, pulumiCommand } from "../typed.ts";
+import { CONTAINERS, PORTS } from "../../contract/names.ts";
 
 /** A path that nobody serves, so that everybody who answers does so in a way of their own. As machine/facts.sh asks for it. */
 const NOWHERE = "/.well-known/convex-droplet";
@@ -21,7 +22,10 @@ export async function examineAnswers(state: State, inside?: Inside): Promise<Sta
   const [api, site] = [origin("CONVEX_CLOUD_ORIGIN"), origin("CONVEX_SITE_ORIGIN")];
   const instance = origin("INSTANCE_NAME");
   const told = (fact: string) => (inside?.facts.get(fact)?.text ?? "").trim();
-  const wanted = { api: `port ${backend.port(3210) ?? 3210}`, site: `port ${backend.port(3211) ?? 3211}` };
+  const wanted = {
+    api: `port ${backend.port(PORTS.api) ?? PORTS.api}`,
+    site: `port ${backend.port(PORTS.site) ?? PORTS.site}`,
+  };
   const ailments = (
     await Promise.all([
       examineApi(api, instance, wanted.api, told("backend.nowhere"), state.stack),
@@ -115,16 +119,16 @@ function fromInside(origin: string, found: string, expected: string, stack: stri
   const how = found.startsWith("000") ? "does not answer" : `answers with ${found}`;
   const cause = "sign-in discovery fails: the backend looks there for its own keys";
   const symptom = `${origin} ${how} inside the backend's container, on the droplet it answers with ${expected}`;
-  if (hostname === "127.0.0.1" && port !== "3211") {
+  if (hostname === "127.0.0.1" && port !== String(PORTS.site)) {
     return [
       {
         symptom,
-        cause: `${cause}, and inside the container they are at port 3211`,
-        cure: `${pulumiCommand(stack, "config set", "sitePort 3211")} && ${pulumiCommand(stack, "up")}`,
+        cause: `${cause}, and inside the container they are at port ${PORTS.site}`,
+        cure: `${pulumiCommand(stack, "config set", `sitePort ${PORTS.site}`)} && ${pulumiCommand(stack, "up")}`,
       },
     ];
   }
-  const command = `docker exec convex-backend curl -v ${origin}${NOWHERE}`;
+  const command = `docker exec ${CONTAINERS.backend} curl -v ${origin}${NOWHERE}`;
   return [
     {
       symptom,

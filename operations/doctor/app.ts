@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { findForCli, findMistakes } from "../../examples/app-repo/scripts/target/checks.ts";
 import { type Platform, rewriting, shown } from "../../examples/app-repo/scripts/target/mistake.ts";
-import { quote } from "../../components/scripts.ts";
+import { quote } from "../../contract/scripts.ts";
 import { declaredBackend } from "../drift/expected.ts";
 import type { Inside } from "../drift/inside.ts";
 import type { State } from "../state.ts";

@@ -7,6 +7,7 @@ import { json, lines, sha256, variables } from "./facts.ts";
 import { error, type Finding, newContainer, refresh, type Repair, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 import { pulumiCommand } from "../typed.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 
 /** What `docker inspect` says of a container; all of it is compared, these are the parts that are named here. */
 export interface Container {
@@ -77,9 +78,9 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
   const engine = json<Engine>(inside, "docker.info") ?? {};
   const starved = lines(inside, "docker.out_of_memory");
   if (containers === undefined) {
-    return [error("docker", "does not answer, so nothing is known of its containers", { up: ["convex-setup"] })];
+    return [error("docker", "does not answer, so nothing is known of its containers", { up: [RESOURCES.setup] })];
   }
-  const declared = state.all("docker:index/container:Container");
+  const declared = state.all(TYPES.container);
   const names = declared.map(({ inputs }) => String(inputs["name"]));
   return [
     ...declared.flatMap((resource) => compareContainer(state, resource, containers, images, engine, starved)),

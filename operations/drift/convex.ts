@@ -1,20 +1,22 @@
+import { valueIn } from "../../contract/scripts.ts";
 import { declaredBackend } from "./expected.ts";
 import { json, lines, sha256 } from "./facts.ts";
 import { error, type Finding, newContainer, should } from "./finding.ts";
 import type { Fact, Inside } from "./inside.ts";
 import { OFF_VOLUME } from "./repairs.ts";
 import type { State } from "../state.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 
 /** The backend as it answers, against what is declared: who it says it is, whom it lets in, where it says it is. */
 export function compareConvex(state: State, inside: Inside): Finding[] {
   const declared = declaredBackend(state)?.variables;
   if (declared === undefined) return [];
-  const repair = newContainer("convex-backend");
+  const repair = newContainer(RESOURCES.backend);
   const { facts } = inside;
   const version = facts.get("backend.version");
   if (!answered(version)) {
     return [
-      error("backend", "does not answer on its port, it should", newContainer("convex-backend")),
+      error("backend", "does not answer on its port, it should", newContainer(RESOURCES.backend)),
       ...files(declared.get("INSTANCE_SECRET") ?? "", inside),
     ];
   }
@@ -26,7 +28,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
   if (!answered(facts.get("backend.site")))
     findings.push(error("backend.site", "does not answer on its port, it should", repair));
   if (!answered(facts.get("backend.dashboard"))) {
-    findings.push(error("dashboard", "does not answer on its port, it should", newContainer("convex-dashboard")));
+    findings.push(error("dashboard", "does not answer on its port, it should", newContainer(RESOURCES.dashboard)));
   }
   findings.push(...keys(inside));
   const urls = json<{ convexCloudUrl?: string; convexSiteUrl?: string }>(inside, "backend.canonical_urls");
@@ -50,7 +52,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
 
 /** All that there are are let in, and only one of them may change anything. */
 function keys({ facts }: Inside): Finding[] {
-  const repair = newContainer("convex-backend");
+  const repair = newContainer(RESOURCES.backend);
   return ["admin_key", "read_only_key"].flatMap((key) => {
     const path = `backend.${key}`;
     // There is none where the backend's own tool had to make the other.
@@ -68,9 +70,9 @@ function keys({ facts }: Inside): Finding[] {
 
 /** By name and hash: values are secrets. Variables that the stack does not declare are people's own. */
 function functionEnvironment(state: State, inside: Inside): Finding[] {
-  const resource = state.find("command:remote:Command", "convex-function-environment");
+  const resource = state.find(TYPES.command, RESOURCES.functionEnvironment);
   if (resource === undefined) return [];
-  const { variables } = JSON.parse(resource.inputs["stdin"] as string) as { variables: Record<string, string> };
+  const variables = JSON.parse(valueIn(String(resource.inputs["stdin"]), "variables")) as Record<string, string>;
   const found = json<Record<string, string>>(inside, "backend.environment");
   // Not told to a key that is refused, which is a finding of its own.
   if (found === undefined) return [];
@@ -106,5 +108,5 @@ function secretFile(secret: string, fact: Fact | undefined): Finding[] {
   const found = fact?.exitCode === 0 ? (fact.text.trim().split(/\s+/)[0] ?? "") : "";
   if (found === expected) return [];
   const what = found === "" ? "is not on the volume, it should be" : "on the volume is another one than the stack's";
-  return [error("backend.instance_secret", what, newContainer("convex-backend"))];
+  return [error("backend.instance_secret", what, newContainer(RESOURCES.backend))];
 }

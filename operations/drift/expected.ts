@@ -1,31 +1,35 @@
-import { mintAdminKey, readOnlyKeyBeside } from "../../components/admin-key.ts";
-import { fingerprint, SCRIPTS } from "../../components/scripts.ts";
+import { mintAdminKey, readOnlyKeyBeside } from "../../contract/admin-key.ts";
+import { fingerprint, namedValues } from "../../contract/scripts.ts";
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
 import { pulumiCommand } from "../typed.ts";
-
-/** Type of the resources that run scripts on the machine. */
-export const COMMAND = "command:remote:Command";
+import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
 
 /**
- * What machine/inspect.sh takes the machine's own scripts by: the very commands that set the machine up, as the state has
- * them, and how the backend and its role are reached.
+ * What machine/inspect.sh takes the machine's own scripts by: the values that they set the machine up with, as the state
+ * has them, and how the backend and its role are reached.
  *
  * @throws Error when the stack was deployed with other scripts than this checkout has
  */
 export function expected(state: State): Record<string, string> {
-  const scripts = { ...script(state, "setup"), ...script(state, "server") };
+  const scripts = { ...values(state, RESOURCES.setup, "host"), ...values(state, RESOURCES.server, "postgres") };
   const backend = declaredBackend(state);
   if (backend === undefined) return scripts;
   const { variables, port } = backend;
   const [name, secret] = [variables.get("INSTANCE_NAME") ?? "", variables.get("INSTANCE_SECRET") ?? ""];
-  const accepted = state.find(COMMAND, "convex-acceptance")?.outputs["stdout"] as string | undefined;
+  const accepted = state.find(TYPES.command, RESOURCES.acceptance)?.outputs["stdout"] as string | undefined;
   const key = accepted?.trim() ?? mintAdminKey(name, secret);
-  const keys = [key, readOnlyKeyBeside(key, name, secret) ?? ""];
   return {
     ...scripts,
-    "role-url": `${variables.get("POSTGRES_URL") ?? ""}\n`,
-    backend: `${[port(3210), port(3211), port(6791), ...keys].join("\n")}\n`,
+    backend: namedValues({
+      container: CONTAINERS.backend,
+      api_port: port(PORTS.api) ?? "",
+      site_port: port(PORTS.site) ?? "",
+      dashboard_port: port(PORTS.dashboard) ?? "",
+      key,
+      read_only_key: readOnlyKeyBeside(key, name, secret) ?? "",
+      role_url: variables.get("POSTGRES_URL") ?? "",
+    }),
   };
 }
 
@@ -37,10 +41,10 @@ interface DeclaredBackend {
 
 /** Undefined where the stack was not deployed that far. */
 export function declaredBackend(state: State): DeclaredBackend | undefined {
-  const type = "docker:index/container:Container";
-  const backend = state.find(type, "convex-backend")?.inputs;
+  const type = TYPES.container;
+  const backend = state.find(type, RESOURCES.backend)?.inputs;
   if (backend === undefined) return undefined;
-  const ports = [backend, state.find(type, "convex-dashboard")?.inputs].flatMap(
+  const ports = [backend, state.find(type, RESOURCES.dashboard)?.inputs].flatMap(
     (inputs) => (inputs?.["ports"] ?? []) as { internal: number; external: number }[],
   );
   return {
@@ -49,8 +53,9 @@ export function declaredBackend(state: State): DeclaredBackend | undefined {
   };
 }
 
-function script(state: State, name: string): Record<string, string> {
-  const inputs = state.find(COMMAND, `convex-${name}`)?.inputs;
+/** What a script was last run with, by the script's name. */
+function values(state: State, resource: string, script: string): Record<string, string> {
+  const inputs = state.find(TYPES.command, resource)?.inputs;
   if (inputs === undefined) return {};
   const command = String(inputs["create"]);
   const deployed = command.slice(command.lastIndexOf("# ") + 2);
@@ -60,9 +65,5 @@ function script(state: State, name: string): Record<string, string> {
         `Check out what was deployed, or bring the droplet up to date: ${pulumiCommand(state.stack, "up")}`,
     );
   }
-  return {
-    // inspect.sh knows where the scripts are that came with it.
-    [`${name}.command`]: `${command.replaceAll(SCRIPTS, '"$SCRIPTS"')}\n`,
-    [`${name}.stdin`]: (inputs["stdin"] as string | undefined) ?? "",
-  };
+  return { [script]: String(inputs["stdin"]) };
 }

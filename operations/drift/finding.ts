@@ -1,3 +1,5 @@
+import { RESOURCES } from "../../contract/names.ts";
+
 /** How bad a finding is. Errors and warnings are drift; a notice only explains. */
 export type Severity = "error" | "warning" | "notice";
 
@@ -31,7 +33,7 @@ export interface Finding {
 
 /** What repairs anything the machine's scripts set up: they run again and change only what differs. */
 export const RUN_SCRIPTS: Up = {
-  up: ["convex-setup", "convex-server"],
+  up: [RESOURCES.setup, RESOURCES.server],
   costs: "nothing stops, unless Docker or PostgreSQL has to start again for this: then some seconds without answers",
 };
 

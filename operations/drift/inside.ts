@@ -4,7 +4,7 @@ import path from "node:path";
 import type { ClientChannel } from "ssh2";
 import tar from "tar-stream";
 
-import { scriptFiles, SOURCE } from "../../components/scripts.ts";
+import { scriptFiles, SOURCE } from "../../contract/scripts.ts";
 import { dial, type Target } from "../../ssh/connect.ts";
 
 /** What one of the machine's own scripts would change. */

@@ -1,9 +1,9 @@
-import { SCRIPTS } from "../../components/scripts.ts";
+import { SCRIPTS } from "../../contract/scripts.ts";
 import { dropletStatus, dropletTarget } from "../droplet.ts";
 import { compareCloud } from "./cloud.ts";
 import { compareContainers } from "./containers.ts";
 import { compareConvex } from "./convex.ts";
-import { COMMAND, expected } from "./expected.ts";
+import { expected } from "./expected.ts";
 import { error, type Finding, RUN_SCRIPTS, should } from "./finding.ts";
 import { compareFirewalls } from "./firewalls.ts";
 import { type Inside, lookInside } from "./inside.ts";
@@ -15,6 +15,7 @@ import { comparePostgres } from "./postgres.ts";
 import type { Report } from "./report.ts";
 import { compareRoutes } from "./routes.ts";
 import { State } from "../state.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 
 /**
  * Looks at a stack's cloud, through the engine, and at its droplet, over one SSH connection, at the same time; changes
@@ -48,7 +49,7 @@ function settle<T>(promise: Promise<T>): Promise<T | Error> {
 
 async function compareInside(state: State): Promise<Finding[]> {
   // The last thing of an up. What was never deployed to its end cannot have drifted.
-  state.get(COMMAND, "convex-acceptance");
+  state.get(TYPES.command, RESOURCES.acceptance);
   return compare(state, await inspect(state));
 }
 
@@ -68,7 +69,7 @@ async function switchedOff(state: State): Promise<Finding[]> {
  */
 export async function inspect(state: State): Promise<Inside> {
   const inside = await lookInside(dropletTarget(state), expected(state));
-  for (const script of ["setup", "server", "scripts"]) {
+  for (const script of ["host", "postgres", "scripts"]) {
     const { exitCode, text } = inside.facts.get(`check.${script}`) ?? { exitCode: 0, text: "" };
     if (exitCode !== 0)
       throw new Error(
@@ -109,7 +110,7 @@ export function compare(state: State, inside: Inside): Finding[] {
 
 /** What the scripts themselves do not tell, and what they had nothing to change for, they may not cure. */
 function notCured(state: State, finding: Finding): Finding {
-  const ranLast = ["convex-setup", "convex-server"].map((name) => state.find(COMMAND, name)?.outputs["stderr"]);
+  const ranLast = [RESOURCES.setup, RESOURCES.server].map((name) => state.find(TYPES.command, name)?.outputs["stderr"]);
   if (!ranLast.every((said) => /: unchanged\s*$/.test(String(said)))) return finding;
   const message =
     `${finding.message}; the scripts had nothing to change when they last ran. ` +
@@ -126,5 +127,5 @@ function trusted({ differences }: Inside): boolean {
 function copyingScripts(finding: Finding): Finding {
   const { repair } = finding;
   if (!("up" in repair) || repair.up.length === 0) return finding;
-  return { ...finding, repair: { ...repair, up: [...new Set(["convex-scripts", ...repair.up])] } };
+  return { ...finding, repair: { ...repair, up: [...new Set([RESOURCES.scripts, ...repair.up])] } };
 }

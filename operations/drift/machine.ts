@@ -5,6 +5,7 @@ import { error, type Finding, type Repair, RUN_SCRIPTS, should, warning } from "
 import type { Difference, Inside } from "./inside.ts";
 import { repairOf } from "./repairs.ts";
 import type { State } from "../state.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 
 /** What the machine's own scripts would change, and what is on it that nobody declared. */
 export function compareMachine(state: State, inside: Inside): Finding[] {
@@ -43,10 +44,10 @@ function fromScript(difference: Difference): Finding[] {
  */
 function listeners(state: State, inside: Inside): Finding[] {
   const gateways = state
-    .all("docker:index/network:Network")
+    .all(TYPES.network)
     .flatMap(({ inputs }) => (inputs["ipamConfigs"] as { gateway: string }[]).map(({ gateway }) => `${gateway}:5432`));
   const published = state
-    .all("docker:index/container:Container")
+    .all(TYPES.container)
     .flatMap(({ inputs }) =>
       (inputs["ports"] as { external: number; ip: string }[]).map(({ external, ip }) => `${ip}:${external}`),
     );
@@ -111,9 +112,7 @@ function users(inside: Inside): Finding[] {
 
 /** The deploy key, and nothing else: operators' keys are in a file of their own, which the scripts keep. */
 function keys(state: State, inside: Inside): Finding[] {
-  const deployKey = String(
-    state.get("tls:index/privateKey:PrivateKey", "convex-deploy-key").outputs["publicKeyOpenssh"],
-  );
+  const deployKey = String(state.get(TYPES.key, RESOURCES.deployKey).outputs["publicKeyOpenssh"]);
   const body = (key: string) => key.trim().split(/\s+/)[1] ?? "";
   const findings: Finding[] = [];
   let admitted = 0;

@@ -2,6 +2,7 @@ import type { State } from "../state.ts";
 import { lines } from "./facts.ts";
 import { error, type Finding, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
+import { TYPES } from "../../contract/names.ts";
 
 /** Names that a machine gives itself and its neighbours in its own network. */
 const OWN = /^(localhost|localhost\.localdomain|localhost[46]|ip6-\w+)$/;
@@ -79,6 +80,6 @@ function hosts(state: State, inside: Inside): Finding[] {
 
 function registries(state: State): string[] {
   return state
-    .all("docker:index/container:Container")
+    .all(TYPES.container)
     .map(({ inputs }) => String(inputs["image"]).split("/")[0]?.replace(/:\d+$/, "") ?? "");
 }

@@ -3,6 +3,7 @@ import { json } from "./facts.ts";
 import { error, type Finding, refresh, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 import type { State } from "../state.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 
 interface Network {
   Id: string;
@@ -23,7 +24,7 @@ interface Network {
   Containers: Record<string, { Name: string; IPv4Address: string }> | null;
 }
 
-const ANEW = { up: ["convex-network"] };
+const ANEW = { up: [RESOURCES.network] };
 
 /** What Docker makes by itself. */
 const DOCKERS_OWN = ["bridge", "host", "none"];
@@ -32,13 +33,13 @@ const DOCKERS_OWN = ["bridge", "host", "none"];
 export function compareNetworks(state: State, inside: Inside): Finding[] {
   const networks = json<Network[]>(inside, "docker.networks");
   if (networks === undefined) return [];
-  const declared = state.all("docker:index/network:Network").map(({ inputs }) => inputs as unknown as Declared);
-  const containers = state.all("docker:index/container:Container").map(({ inputs }) => inputs["name"]);
+  const declared = state.all(TYPES.network).map(({ inputs }) => inputs as unknown as Declared);
+  const containers = state.all(TYPES.container).map(({ inputs }) => inputs["name"]);
   return [
     ...declared.flatMap((want) => {
       const path = `networks.${want.name}`;
       const found = networks.find(({ Name }) => Name === want.name);
-      if (found === undefined) return [error(path, "is not there, it should be", refresh("convex-network"))];
+      if (found === undefined) return [error(path, "is not there, it should be", refresh(RESOURCES.network))];
       const [ipam] = found.IPAM.Config ?? [];
       const [wanted] = want.ipamConfigs;
       return [
@@ -94,7 +95,7 @@ function differ(path: string, found: unknown, expected: unknown): Finding[] {
 
 /** What the stack declares of each network's addresses. */
 export function declaredNetworks(state: State): { name: string; subnet: string; gateway: string }[] {
-  return state.all("docker:index/network:Network").flatMap(({ inputs }) => {
+  return state.all(TYPES.network).flatMap(({ inputs }) => {
     const { name, ipamConfigs } = inputs as unknown as Declared;
     return ipamConfigs.map(({ subnet, gateway }) => ({ name, subnet, gateway }));
   });

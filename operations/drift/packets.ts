@@ -4,6 +4,7 @@ import { json, lines } from "./facts.ts";
 import { error, type Finding, type Repair, should, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 import { declaredNetworks, ends, type Ends } from "./networks.ts";
+import { TYPES } from "../../contract/names.ts";
 
 interface NftObject {
   table?: { family: string; name: string };
@@ -259,7 +260,7 @@ function literally(text: string): RegExp {
 }
 
 function declaredPorts(state: State): { name: string; ports: { external: number; internal: number }[] }[] {
-  return state.all("docker:index/container:Container").map(({ inputs }) => ({
+  return state.all(TYPES.container).map(({ inputs }) => ({
     name: String(inputs["name"]),
     ports: inputs["ports"] as { external: number; internal: number }[],
   }));

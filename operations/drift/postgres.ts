@@ -3,6 +3,7 @@ import { error, type Finding, refresh, type Repair, RUN_SCRIPTS, should, warning
 import type { Inside } from "./inside.ts";
 import { repairText } from "./report.ts";
 import type { State } from "../state.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 
 interface Setting {
   name: string;
@@ -149,9 +150,7 @@ function roles(state: State, inside: Inside): Finding[] {
     "postgres",
     ...state.all("pulumi:providers:postgresql").map(({ inputs }) => String(inputs["username"])),
   ];
-  const declared = state
-    .all("postgresql:index/role:Role")
-    .map(({ name, inputs }) => ({ logical: name, name: String(inputs["name"]) }));
+  const declared = state.all(TYPES.role).map(({ name, inputs }) => ({ logical: name, name: String(inputs["name"]) }));
   const findings: Finding[] = [];
   for (const name of administrators) {
     const role = found.find((candidate) => candidate.name === name);
@@ -233,13 +232,13 @@ function held(inside: Inside): Finding[] {
 }
 
 /** The rights to a database go with it. */
-const EMPTY_DATABASE = { up: ["convex-privacy"], refresh: ["convex-database"] };
+const EMPTY_DATABASE = { up: [RESOURCES.privacy], refresh: [RESOURCES.database] };
 
 const TEMPLATES = ["postgres", "template0", "template1"];
 
 function databases(state: State, inside: Inside): Finding[] {
   const found = json<Database[]>(inside, "postgres.databases") ?? [];
-  const declared = state.all("postgresql:index/database:Database").map(({ inputs }) => inputs);
+  const declared = state.all(TYPES.database).map(({ inputs }) => inputs);
   const findings: Finding[] = [];
   for (const inputs of declared) {
     const name = String(inputs["name"]);
@@ -261,7 +260,7 @@ function databases(state: State, inside: Inside): Finding[] {
     ] as const;
     for (const [property, is, expected] of properties) {
       if (is !== expected)
-        findings.push(error(`${path}.${property}`, should(is, expected), refresh("convex-database")));
+        findings.push(error(`${path}.${property}`, should(is, expected), refresh(RESOURCES.database)));
     }
     const free = [
       ["connection_limit", database.connection_limit, -1, `CONNECTION LIMIT -1`],
@@ -274,7 +273,7 @@ function databases(state: State, inside: Inside): Finding[] {
       findings.push(error(`${path}.${property}`, should(is, expected), repair));
     }
     for (const entry of strangers(database.acl, database.owner)) {
-      findings.push(error(`${path}.grants`, `${entry} may use it, only its owner should`, { up: ["convex-privacy"] }));
+      findings.push(error(`${path}.grants`, `${entry} may use it, only its owner should`, { up: [RESOURCES.privacy] }));
     }
   }
   for (const { name } of found) {
@@ -306,7 +305,7 @@ function strangers(acl: string | null, owner: string): string[] {
     .map((name) => (name === "" ? "everybody" : name));
 }
 
-const PASSWORD: Repair = { up: ["convex-password"] };
+const PASSWORD: Repair = { up: [RESOURCES.password] };
 
 /** The server itself answers, if only to refuse. */
 const DROPPED: Repair = { why: "packets are dropped on the way: mend rules, routes and forwarding first" };

@@ -1,6 +1,7 @@
-import { SCRIPTS } from "../../components/scripts.ts";
+import { SCRIPTS } from "../../contract/scripts.ts";
 import { type Repair, RUN_SCRIPTS, type Up } from "./finding.ts";
 import type { Difference } from "./inside.ts";
+import { MOUNTPOINT, RESOURCES } from "../../contract/names.ts";
 
 /** Where the differences stand that tell of data which is not on the volume. */
 export const OFF_VOLUME = "volume.on[";
@@ -36,12 +37,12 @@ function copyScripts(path: string, expected: string): Repair {
   }
   if (expected === "nothing")
     return { why: "no script of this program: look at it, and remove it", command: `rm ${file}` };
-  return { up: ["convex-scripts"] };
+  return { up: [RESOURCES.scripts] };
 }
 
 const LINK =
   "the scripts make no link where something is, and refuse to go on: until it is out of the way, no up mends anything else";
-const MOVE_LINK = "mv --no-target-directory /opt/convex /opt/convex.before && ln -s /mnt/convex /opt/convex";
+const MOVE_LINK = `mv --no-target-directory /opt/convex /opt/convex.before && ln -s ${MOUNTPOINT} /opt/convex`;
 
 /** Where the server reads what, only a person can tell; the scripts write their own file and refuse what overrides it. */
 function unlessOverridden(directive: string): Repair {
@@ -55,11 +56,12 @@ export const NOTHING_STOPS = "nothing stops";
 
 /** What making a resource anew costs. What is not here costs nothing that anybody notices. */
 const COSTS: Record<string, string> = {
-  "convex-setup": RUN_SCRIPTS.costs ?? "",
-  "convex-network": "network and containers are made anew: some seconds without answers",
-  "convex-backend": "the backend's container is made anew: some seconds without answers",
-  "convex-dashboard": "the dashboard's container is made anew; the backend goes on",
-  "convex-password": "the role gets another password and the backend another container: some seconds without answers",
+  [RESOURCES.setup]: RUN_SCRIPTS.costs ?? "",
+  [RESOURCES.network]: "network and containers are made anew: some seconds without answers",
+  [RESOURCES.backend]: "the backend's container is made anew: some seconds without answers",
+  [RESOURCES.dashboard]: "the dashboard's container is made anew; the backend goes on",
+  [RESOURCES.password]:
+    "the role gets another password and the backend another container: some seconds without answers",
 };
 
 /** What an `up` costs: what stops, and for how long, or what is lost. */

@@ -1,4 +1,4 @@
-import { quote } from "../../components/scripts.ts";
+import { quote } from "../../contract/scripts.ts";
 import { npmCommand, pulumiCommand } from "../typed.ts";
 import { workflowCommand } from "../workflow-command.ts";
 import { type Finding, inOrder, isDrift, type Repair, type Up } from "./finding.ts";

@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-import { quote } from "../../components/scripts.ts";
+import { quote } from "../../contract/scripts.ts";
 import { requireStack } from "../arguments.ts";
 import { outputsOf } from "../outputs.ts";
 import { State } from "../state.ts";

@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { quote } from "../../components/scripts.ts";
+import { quote } from "../../contract/scripts.ts";
 import { findForCli } from "../../examples/app-repo/scripts/target/checks.ts";
 import { CONVEX_CLI, find, MODES, readerOf } from "../../examples/app-repo/scripts/target/environment.ts";
 import { removal } from "../../examples/app-repo/scripts/target/mistake.ts";

@@ -2,14 +2,14 @@ import { createHash } from "node:crypto";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { CONTAINERS } from "../../contract/names.ts";
+import { namedValues } from "../../contract/scripts.ts";
 import type { Inside } from "../../operations/drift/inside.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { Machine, SCRIPTS } from "./machine-harness.ts";
+import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
 import { Inspector } from "./machine-inspection.ts";
 
-const HOST = "host.sh data 100 /mnt/convex";
-const POSTGRES = "postgres.sh /mnt/convex 172.30.0.1 172.30.0.0/24 convex_self_hosted convex 84";
-const ADMINISTRATOR = "administrators-password\n";
+const ADMINISTRATOR = "administrators-password";
 const SECRET = "0123456789abcdef";
 
 let lab: Lab;
@@ -30,19 +30,20 @@ beforeAll(async () => {
     install -D -m 0600 <(echo ${SECRET}) /mnt/convex/data/credentials/instance_secret`);
   await startBackend();
   inspector = await Inspector.create(machine, {
-    "setup.command": `bash "$SCRIPTS"/${HOST} # fingerprint\n`,
-    "setup.stdin": "",
-    "server.command": `bash "$SCRIPTS"/${POSTGRES} # fingerprint\n`,
-    "server.stdin": ADMINISTRATOR,
-    "role-url": "postgresql://convex:roles-password@host.docker.internal:5432?sslmode=disable\n",
-    backend: "3210\n3211\n6791\nconvex|admin\nconvex|reader\n",
+    host: hostValues(),
+    postgres: postgresValues(ADMINISTRATOR),
+    backend: namedValues({
+      ...{ container: CONTAINERS.backend, api_port: 3210, site_port: 3211, dashboard_port: 6791 },
+      ...{ key: "convex|admin", read_only_key: "convex|reader" },
+      role_url: "postgresql://convex:roles-password@host.docker.internal:5432?sslmode=disable",
+    }),
   });
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
 async function setUp(): Promise<void> {
-  expect(await machine.run(HOST)).toMatchObject({ exitCode: 0 });
-  expect(await machine.run(POSTGRES, ADMINISTRATOR)).toMatchObject({ exitCode: 0 });
+  expect(await machine.run("host.sh", hostValues())).toMatchObject({ exitCode: 0 });
+  expect(await machine.run("postgres.sh", postgresValues(ADMINISTRATOR))).toMatchObject({ exitCode: 0 });
 }
 
 /** Answers as a backend does, as far as it is asked: with the path, or with what a key is allowed. */
@@ -105,7 +106,7 @@ describe("on a machine that is set up", () => {
   it("no difference is told, and every fact is found", () => {
     expect(inspection.differences).toEqual([]);
     expect([...inspection.facts].filter(([, { exitCode }]) => exitCode !== 0)).toEqual([]);
-    expect(["check.setup", "check.server", "check.scripts"].map(fact)).toEqual(["", "", ""]);
+    expect(["check.host", "check.postgres", "check.scripts"].map(fact)).toEqual(["", "", ""]);
   });
 
   it("what nobody put there is not told as a stray", () => {

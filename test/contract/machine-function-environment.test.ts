@@ -2,11 +2,11 @@ import { readFile } from "node:fs/promises";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { namedValues } from "../../contract/scripts.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { Machine } from "./machine-harness.ts";
 
-const SET = "function-environment.sh set 3210 /srv/volume";
-const REMOVE = "function-environment.sh remove 3210 /srv/volume";
+const SET = "function-environment.sh";
 const RECORD = "/srv/volume/function-environment";
 const PEM = '-----BEGIN PRIVATE KEY-----\nMIIE "quoted" \\n $HOME `id`\n-----END PRIVATE KEY-----\n';
 
@@ -25,8 +25,8 @@ beforeAll(async () => {
 afterAll(() => lab[Symbol.asyncDispose]());
 
 /** What the program hands to the script. */
-const request = (variables: Record<string, string>, adminKey = "convex-self-hosted|01ab") =>
-  JSON.stringify({ adminKey, variables });
+const request = (variables: Record<string, string>, { key = "convex-self-hosted|01ab", port = 3210 } = {}) =>
+  namedValues({ port, mountpoint: "/srv/volume", key, variables: JSON.stringify(variables) });
 
 const set = (variables: Record<string, string>) => machine.run(SET, request(variables));
 const present = async () => JSON.parse(await machine.sh("cat /srv/variables.json")) as Record<string, string>;
@@ -77,28 +77,27 @@ describe("the environment of functions", () => {
   });
 
   it("says what is wrong with key or backend", async () => {
-    const refused = await machine.run(SET, request({ A: "2" }, "convex-self-hosted|02"));
+    const refused = await machine.run(SET, request({ A: "2" }, { key: "convex-self-hosted|02" }));
     expect(refused.output).toMatch(
       /error: backend: refuses list_environment_variables \(401\), nothing was changed\. It says: The provided admin key was invalid for this instance$/,
     );
-    const silent = await machine.run(SET.replace("3210", "3219"), request({ A: "2" }));
+    const silent = await machine.run(SET, request({ A: "2" }, { port: 3219 }));
     expect(silent.output).toMatch(/error: backend: does not answer on port 3219\. Look at: docker ps --all$/);
     expect([refused.exitCode, silent.exitCode]).toEqual([1, 1]);
     expect(await present()).toEqual({ BY_HAND: "mine", A: "1" });
   }, 120_000);
 
   it("is taken away but for what was set by hand, twice with the same end", async () => {
-    const run = await machine.run(REMOVE, request({ A: "1" }));
+    const run = await set({});
     expect(run.output).toMatch(/removed A\n.*removed \/srv\/volume\/function-environment\n.*done, \d changed$/);
     expect(await present()).toEqual({ BY_HAND: "mine" });
     expect(await record()).toBe("");
-    expect((await machine.run(REMOVE, request({ A: "1" }))).output).toBe("function-environment.sh: unchanged");
+    expect((await set({})).output).toBe("function-environment.sh: unchanged");
   });
 
   it("stood on no command line, nor did the key, and left nothing behind in a file", async () => {
     expect(await machine.sh("grep -c 'curl --config' /srv/processes")).not.toBe("0");
-    // Of the test's own, the whole request stands on one.
-    const leaks = "grep -v printf /srv/processes | grep -F -e '|01ab' -e 'PRIVATE KEY' || true";
+    const leaks = "grep -F -e '|01ab' -e 'PRIVATE KEY' /srv/processes || true";
     expect(await machine.sh(leaks)).toBe("");
     expect(
       await machine.sh("grep -rlF '|01ab' /srv /tmp /run /var/tmp | grep -v -e backend.py -e processes || true"),

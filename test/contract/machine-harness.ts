@@ -1,17 +1,41 @@
 import { execa } from "execa";
 import { vi } from "vitest";
 
+import { MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
+import { namedValues, SCRIPTS } from "../../contract/scripts.ts";
 import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import type { Lab } from "./droplet-harness.ts";
 
-/** Where the program puts the scripts, too. */
-export const SCRIPTS = "/usr/local/lib/convex-droplet";
+export { SCRIPTS };
+
+/** What host.sh reads on stdin of a volume, its size in GB, and operators' keys. */
+export function hostValues({
+  volume = "data",
+  sizeGb = 100,
+  mountpoint = MOUNTPOINT,
+  keys = [] as string[],
+} = {}): string {
+  return namedValues({ volume, size_gb: sizeGb, mountpoint, operator_keys: keys });
+}
+
+/** What postgres.sh reads on stdin. */
+export function postgresValues(password: string, maxConnections = 84): string {
+  return namedValues({
+    ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
+    ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
+  });
+}
 
 /** What a script said to people, and how it ended. */
 export interface ScriptRun {
   exitCode: number;
   output: string;
+}
+
+/** Encoded: no secret of a script's stands on the test's own command line, where a test looks for such. */
+function piped(stdin: string): string {
+  return `base64 -d <<< '${Buffer.from(stdin).toString("base64")}'`;
 }
 
 /** A booted droplet with the scripts on it, which runs them as the program does. */
@@ -45,7 +69,7 @@ export class Machine {
   }
 
   run(script: string, stdin = ""): Promise<ScriptRun> {
-    return this.try(`printf %s '${stdin}' | bash ${SCRIPTS}/${script}`);
+    return this.try(`${piped(stdin)} | bash ${SCRIPTS}/${script}`);
   }
 
   /**
@@ -55,7 +79,7 @@ export class Machine {
   async killWhen(condition: string, script: string, stdin = ""): Promise<void> {
     const { exitCode, output } = await this.try(`
       log=$(mktemp)
-      printf %s '${stdin}' | setsid bash ${SCRIPTS}/${script} > "$log" 2>&1 &
+      ${piped(stdin)} | setsid bash ${SCRIPTS}/${script} > "$log" 2>&1 &
       until ${condition}; do
         kill -0 $! 2> /dev/null || { cat "$log"; exit 1; }
         sleep 0.005

@@ -6,9 +6,9 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { Machine, SCRIPTS } from "./machine-harness.ts";
+import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
 
-const SETUP = "host.sh data 100 /mnt/convex";
+const SETUP = "host.sh";
 const UNITS = ["convex-metadata-guard", "convex-hide-processes", "convex-volume", "ssh", "docker"];
 
 let lab: Lab;
@@ -30,14 +30,14 @@ describe("the set-up of a fresh droplet", () => {
     "grep -q 10-convex-droplet.conf $log",
     "grep -q 'formatted volume' $log",
     "grep -q daemon.json $log",
-  ])("is killed when %s", (moment) => machine.killWhen(moment, SETUP), 180_000);
+  ])("is killed when %s", (moment) => machine.killWhen(moment, SETUP, hostValues()), 180_000);
 
   it("is finished by the next run, and the one after that changes nothing", async () => {
-    const last = await machine.run(SETUP);
+    const last = await machine.run(SETUP, hostValues());
     expect(last.output).toMatch(/host\.sh: done, \d+ changed$/);
     expect(last.exitCode).toBe(0);
     const before = await machine.snapshot(UNITS);
-    const again = await machine.run(SETUP);
+    const again = await machine.run(SETUP, hostValues());
     expect(again).toEqual({ exitCode: 0, output: "host.sh: waiting for cloud-init\nhost.sh: unchanged" });
     expect(await machine.snapshot(UNITS)).toBe(before);
   });
@@ -68,9 +68,12 @@ describe("the set-up of a fresh droplet", () => {
   it("waits for a run that is still at work", async () => {
     await machine.sh(`flock /run/convex-droplet.lock sh -c 'until [ -e /run/release ]; do sleep 0.05; done' &> /dev/null &
       until ! flock --nonblock /run/convex-droplet.lock true; do sleep 0.05; done`);
-    expect(await machine.try(`timeout 2 bash ${SCRIPTS}/${SETUP} < /dev/null`)).toEqual({ exitCode: 124, output: "" });
+    expect(await machine.try(`timeout 2 bash ${SCRIPTS}/${SETUP} <<< '${hostValues()}'`)).toEqual({
+      exitCode: 124,
+      output: "",
+    });
     await machine.sh("touch /run/release");
-    expect(await machine.run(SETUP)).toMatchObject({ exitCode: 0 });
+    expect(await machine.run(SETUP, hostValues())).toMatchObject({ exitCode: 0 });
   });
 });
 
@@ -78,7 +81,7 @@ it("a script that hangs ends by itself, and says so, with all that it has starte
   const { output, exitCode } = await machine.try(`
     exec 9> /run/convex-droplet.lock
     flock 9
-    CONVEX_DROPLET_LIMIT_SECONDS=2 setsid --wait bash ${SCRIPTS}/${SETUP} < /dev/null 9>&-`);
+    CONVEX_DROPLET_LIMIT_SECONDS=2 setsid --wait bash ${SCRIPTS}/${SETUP} <<< '${hostValues()}' 9>&-`);
   expect(output).toMatch(/host\.sh: error: did not end within 2 s and was stopped\. Its last line says at what/);
   expect(exitCode).not.toBe(0);
   expect((await machine.try("pgrep --full --list-full '[h]ost.sh'")).output).toBe("");
@@ -172,9 +175,9 @@ describe("on a droplet that is set up", () => {
         return execa("ssh", [...words, `root@${machine.droplet.publicAddress}`, "whoami"], { reject: false });
       };
       const before = await machine.sh("systemctl show --property MainPID ssh docker");
-      await machine.run(SETUP, await readFile(`${file}.pub`, "utf8"));
+      await machine.run(SETUP, hostValues({ keys: [(await readFile(`${file}.pub`, "utf8")).trim()] }));
       expect((await logIn()).stdout).toBe("root");
-      const { output } = await machine.run(SETUP);
+      const { output } = await machine.run(SETUP, hostValues());
       expect(output).toMatch(/wrote \/etc\/ssh\/convex_operators\nhost\.sh: done, 1 changed$/);
       expect((await logIn()).stderr).toContain("Permission denied (publickey).");
       expect(await machine.sh("systemctl show --property MainPID ssh docker")).toBe(before);
@@ -190,22 +193,24 @@ describe("on a droplet that is set up", () => {
   ])("%s at /opt/convex is refused and left alone", async (_, make) => {
     await machine.sh(`rm -d /opt/convex; ${make}`);
     const before = await machine.sh("stat -c '%F %N' /opt/convex");
-    const { output, exitCode } = await machine.run(SETUP);
+    const { output, exitCode } = await machine.run(SETUP, hostValues());
     expect(output).toMatch(/error: \/opt\/convex: is something else, it should be a link to \/mnt\/convex\. .*$/);
     expect(exitCode).toBe(1);
     expect(await machine.sh("stat -c '%F %N' /opt/convex")).toBe(before);
     await machine.sh("rm -d /opt/convex");
-    expect((await machine.run(SETUP)).output).toMatch(/linked \/opt\/convex to \/mnt\/convex\n.*1 changed$/);
+    expect((await machine.run(SETUP, hostValues())).output).toMatch(
+      /linked \/opt\/convex to \/mnt\/convex\n.*1 changed$/,
+    );
   });
 
   it("a volume that grew is used as far as it reaches", async () => {
     await lab.room.growVolume("11111111", 120);
-    const { exitCode } = await machine.run("host.sh data 120 /mnt/convex");
+    const { exitCode } = await machine.run(SETUP, hostValues({ sizeGb: 120 }));
     expect(exitCode).toBe(0);
     expect(await machine.sh("df --output=size -BG /mnt/convex | tail -n 1 | xargs; systemctl is-active docker")).toBe(
       "118G\nactive",
     );
-    expect((await machine.run("host.sh data 120 /mnt/convex")).output).toMatch(/unchanged$/);
+    expect((await machine.run(SETUP, hostValues({ sizeGb: 120 }))).output).toMatch(/unchanged$/);
   });
 });
 
@@ -246,7 +251,7 @@ describe("without its volume", () => {
 
   it("it is all there again once the volume is, without a reboot", async () => {
     await lab.room.attachVolume("11111111", 1);
-    expect(await machine.run("host.sh data 120 /mnt/convex")).toMatchObject({ exitCode: 0 });
+    expect(await machine.run(SETUP, hostValues({ sizeGb: 120 }))).toMatchObject({ exitCode: 0 });
     expect(await machine.sh("systemctl is-active convex-volume docker; ls -A /mnt/convex")).toBe(
       "active\nactive\ndata\nlost+found\npostgresql",
     );

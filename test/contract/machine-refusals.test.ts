@@ -2,7 +2,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { Machine } from "./machine-harness.ts";
+import { hostValues, Machine } from "./machine-harness.ts";
 
 /** Volumes that are not this program's; `dirty` makes them so from the outside. */
 const FOREIGN = [
@@ -64,7 +64,10 @@ describe("a volume with something on it", () => {
     "is refused and not touched: $name",
     async ({ id, name, found }) => {
       const compared = await snapshot(id);
-      const run = await droplet.run(`volume.sh prepare ${name} /mnt/${name} 1`);
+      const run = await droplet.run(
+        "volume.sh prepare",
+        hostValues({ volume: name, sizeGb: 1, mountpoint: `/mnt/${name}` }),
+      );
       expect(run.output).toContain(`volume.sh: error: volume ${name}: ${found}, it should be blank or ext4 labelled`);
       expect(run.output).toContain("Nothing was written. Keep that data and use another volume");
       expect(run.exitCode).toBe(1);
@@ -75,37 +78,37 @@ describe("a volume with something on it", () => {
 });
 
 describe("a droplet that reaches no package mirror", () => {
-  const host = "host.sh blank 1 /mnt/convex";
+  const run = () => droplet.run("host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
 
   it("says which packages cannot be installed, with apt's own words", async () => {
     await droplet.sh(
       "mkdir /root/apt && cp -a /etc/apt/sources.list* /root/apt && rm -rf /etc/apt/sources.list.d && " +
         "echo 'deb http://127.0.0.1:9/debian trixie main' > /etc/apt/sources.list && rm -rf /var/lib/apt/lists/*",
     );
-    const run = await droplet.run(host);
-    expect(run.output).toContain("127.0.0.1:9");
-    expect(run.output).toMatch(
+    const refused = await run();
+    expect(refused.output).toContain("127.0.0.1:9");
+    expect(refused.output).toMatch(
       /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. See that the droplet reaches its package mirror, then run npx pulumi up again$/,
     );
-    expect(run.exitCode).toBe(1);
+    expect(refused.exitCode).toBe(1);
   });
 
   it("goes on where it was once the mirror is back", async () => {
     await droplet.sh("rm -rf /etc/apt/sources.list* && cp -a /root/apt/. /etc/apt/");
-    const run = await droplet.run(host);
-    expect(run.output).toMatch(/host\.sh: done, \d+ changed$/);
-    expect(run.exitCode).toBe(0);
+    const done = await run();
+    expect(done.output).toMatch(/host\.sh: done, \d+ changed$/);
+    expect(done.exitCode).toBe(0);
     expect(await droplet.sh("docker version --format '{{.Server.Os}}'; findmnt -no TARGET /mnt/convex")).toBe(
       "linux\n/mnt/convex",
     );
-    const again = await droplet.run(host);
+    const again = await run();
     expect(again.output).toMatch(/host\.sh: unchanged$/);
   });
 });
 
 describe("a droplet whose cloud-init failed", () => {
   it("is not used; its last log lines say why, and the message how to replace it", async () => {
-    const run = await unmade.run("host.sh blank 1 /mnt/convex");
+    const run = await unmade.run("host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
     expect(run.output).toContain("the tape is full");
     expect(run.output).toMatch(
       /host\.sh: error: cloud-init: failed, its last lines are above\. .* replace it with npx pulumi up --replace '\*\*convex-droplet'$/,

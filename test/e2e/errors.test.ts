@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, ssh, TestCloud } from "./harness.ts";
+import { MOUNTPOINT } from "../../contract/names.ts";
+import { namedValues } from "../../contract/scripts.ts";
 
 const STACK = "errors";
 const SCRIPTS = "/usr/local/lib/convex-droplet";
@@ -179,7 +181,9 @@ describe("a backend that does not get healthy", () => {
 
   /** What an `up` runs to find out whether a backend is healthy. */
   const check = (container = "convex-backend", port = 3210) =>
-    onDroplet(`echo 'some|key' | bash ${SCRIPTS}/backend.sh ${container} convex-self-hosted ${port}`);
+    onDroplet(
+      `bash ${SCRIPTS}/backend.sh <<< '${namedValues({ container, name: "convex-self-hosted", port, mountpoint: MOUNTPOINT, key: "some|key" })}'`,
+    );
 
   const answers = () =>
     eventually("the backend to answer again", 120, async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { type AdminKeyRights, mintAdminKey, sealAdminKey } from "../../components/admin-key.ts";
+import { type AdminKeyRights, mintAdminKey, sealAdminKey } from "../../contract/admin-key.ts";
 import { readAdminKey } from "../../sandbox/images/backend/admin-key.ts";
 
 const COUNTING = Buffer.from(Array.from({ length: 32 }, (_, index) => index));

@@ -1,10 +1,12 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it } from "vitest";
 
-import { mintAdminKey } from "../../components/admin-key.ts";
+import { mintAdminKey } from "../../contract/admin-key.ts";
+import { FunctionEnvironment } from "../../components/function-environment.ts";
+import { ID, RESOURCES } from "../../contract/names.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
-import { quote } from "../../components/scripts.ts";
+import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { configure, mockEngine, type Registered, valueOf } from "./program.ts";
 
@@ -184,10 +186,11 @@ describe("Host", () => {
   it("hands the volume's size and the operators' keys to the machine", async () => {
     new Host("convex", HOST);
     const { create, stdin } = (await settled())("convex-setup");
-    expect(create).toMatch(
-      /^bash \/usr\/local\/lib\/convex-droplet\/host\.sh convex-test-data 120 \/mnt\/convex # [0-9a-f]{12}$/,
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/host\.sh # [0-9a-f]{12}$/);
+    expect(stdin).toBe(
+      "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
+        "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\n",
     );
-    expect(stdin).toBe("ssh-ed25519 AAAA me\nssh-ed25519 BBBB you\n");
   });
 });
 
@@ -208,8 +211,10 @@ describe("Postgres", () => {
 
   it("tells the server more connections than the pool may open", async () => {
     new Postgres("convex", POSTGRES());
-    expect((await settled())("convex-server")["create"]).toContain(
-      "postgres.sh /mnt/convex 172.30.0.1 172.30.0.0/24 convex_self_hosted convex 84 #",
+    const { create, stdin } = (await settled())("convex-server");
+    expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
+    expect(secretValue(stdin)).toMatch(
+      /^mountpoint=\/mnt\/convex\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\npassword=/,
     );
   });
 
@@ -290,7 +295,7 @@ describe("Convex", () => {
     expect(await valueOf(adminKey)).toBe("accepted|01");
     expect(await pulumi.isSecret(adminKey)).toBe(true);
     const { stdin, create } = (await settled())("convex-acceptance");
-    expect(secretValue(stdin)).toMatch(/^convex-self-hosted\|01[0-9a-f]{72}\n$/);
+    expect(secretValue(stdin)).toMatch(/^key=convex-self-hosted\|01[0-9a-f]{72}$/m);
     expect(create).not.toContain("|01");
   });
 
@@ -320,4 +325,16 @@ describe("a word of a command line", () => {
   ])("%j is quoted as %s", (word, quoted) => {
     expect(quote(word)).toBe(quoted);
   });
+});
+
+it("the components register what others look for by name", async () => {
+  const connection = pulumi.secret({ host: "192.0.2.1" });
+  new Host(ID, HOST);
+  new Postgres(ID, POSTGRES());
+  new Convex(ID, CONVEX());
+  new FunctionEnvironment(ID, {
+    ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key"), variables: {} },
+    ...{ authKeys: false, onMachine: lifetime() },
+  });
+  expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
 });

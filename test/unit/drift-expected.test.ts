@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { mintAdminKey } from "../../components/admin-key.ts";
+import { valueIn } from "../../contract/scripts.ts";
+import { mintAdminKey } from "../../contract/admin-key.ts";
 import { compareConvex } from "../../operations/drift/convex.ts";
 import { expected } from "../../operations/drift/expected.ts";
 import { State } from "../../operations/state.ts";
@@ -23,11 +24,11 @@ function deployed(accepted: string): State {
       ports,
     }),
     resource("command:remote:Command", "convex-acceptance", {}, { stdout: `${accepted}\n` }),
-    resource("command:remote:Command", "convex-function-environment", { stdin: '{"variables":{"A":"a"}}' }),
+    resource("command:remote:Command", "convex-function-environment", { stdin: 'variables={"A":"a"}\n' }),
   ]);
 }
 
-const keys = (state: State) => expected(state)["backend"]?.split("\n").slice(3, 5);
+const keys = (state: State) => ["key", "read_only_key"].map((name) => valueIn(expected(state)["backend"] ?? "", name));
 
 describe("the keys that a backend is asked with", () => {
   it("are both of the stack's making where it has accepted the one", () => {

@@ -6,6 +6,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { jwks, jwtPrivateKey } from "../../components/auth-keys.ts";
 import { FunctionEnvironment, type FunctionEnvironmentArgs } from "../../components/function-environment.ts";
 import { configure, mockEngine, type Registered } from "./program.ts";
+import { valueIn } from "../../contract/scripts.ts";
 
 /** How the engine's protocol marks a value as secret. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
@@ -52,7 +53,8 @@ async function deploy(args: Partial<FunctionEnvironmentArgs>): Promise<Record<st
 function told({ "convex-function-environment": run }: Record<string, Record<string, unknown>>): unknown {
   const stdin = run?.["stdin"] as Record<string, unknown> | undefined;
   expect(stdin).toHaveProperty(SIGNATURE);
-  return JSON.parse(String(stdin?.["value"]));
+  const told = String(stdin?.["value"]);
+  return { key: valueIn(told, "key"), variables: JSON.parse(valueIn(told, "variables")) as unknown };
 }
 
 describe("FunctionEnvironment", () => {
@@ -69,13 +71,11 @@ describe("FunctionEnvironment", () => {
   it("hands the variables to the machine on stdin, as a secret, sorted, with nothing on the command line", async () => {
     const resources = await deploy({ variables: { B: pulumi.secret("two\nlines"), A: pulumi.secret("1") } });
     const { stdin, create, delete: remove } = resources["convex-function-environment"] ?? {};
-    expect(told(resources)).toEqual({ adminKey: "name|01ab", variables: { A: "1", B: "two\nlines" } });
-    expect((stdin as { value: string }).value).toBe('{"adminKey":"name|01ab","variables":{"A":"1","B":"two\\nlines"}}');
-    const command = (verb: string) =>
-      new RegExp(
-        `^bash /usr/local/lib/convex-droplet/function-environment\\.sh ${verb} 4210 /mnt/convex # [0-9a-f]{12}$`,
-      );
-    expect(create).toMatch(command("set"));
+    expect(told(resources)).toEqual({ key: "name|01ab", variables: { A: "1", B: "two\nlines" } });
+    expect((stdin as { value: string }).value).toBe(
+      'port=4210\nmountpoint=/mnt/convex\nkey=name|01ab\nvariables={"A":"1","B":"two\\nlines"}\n',
+    );
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/function-environment\.sh # [0-9a-f]{12}$/);
     // What is to be taken back is found by the run itself, and not by a deletion that the engine may pass over.
     expect(remove).toBeUndefined();
   });
@@ -84,7 +84,7 @@ describe("FunctionEnvironment", () => {
     const resources = await deploy({ authKeys: true, variables: { SITE_URL: pulumi.secret("https://example.com") } });
     expect(resources["convex-auth-key"]).toEqual({ algorithm: "RSA", rsaBits: 2048 });
     expect(told(resources)).toEqual({
-      adminKey: "name|01ab",
+      key: "name|01ab",
       variables: {
         JWKS: jwks(PAIR.publicKey),
         JWT_PRIVATE_KEY: jwtPrivateKey(PAIR.privateKey),

@@ -13,6 +13,30 @@ export function quote(word: string | number): string {
   return /^[\w@%+=:,./-]+$/.test(String(word)) ? String(word) : `'${String(word).replaceAll("'", `'\\''`)}'`;
 }
 
+/** Where a script's values come from. */
+export type Values = Record<string, string | number | string[]>;
+
+/**
+ * What a script of `machine/` reads on stdin: a line `name=value` for each value, for a list one for each of its items.
+ *
+ * @throws Error where a value holds a line break, which would be another value
+ */
+export function namedValues(values: Values): string {
+  const lines = Object.entries(values).flatMap(([name, value]) => {
+    const items = Array.isArray(value) ? (value.length === 0 ? [""] : value) : [String(value)];
+    if (items.some((item) => item.includes("\n")))
+      throw new Error(`${name}: holds a line break, it should be one line`);
+    return items.map((item) => `${name}=${item}\n`);
+  });
+  return lines.join("");
+}
+
+/** One of the values that a script was given; empty where it was given none of that name. */
+export function valueIn(stdin: string, name: string): string {
+  const line = stdin.split("\n").find((candidate) => candidate.startsWith(`${name}=`));
+  return line?.slice(name.length + 1) ?? "";
+}
+
 /** Names what the scripts say and do now: another text in any of them gives another fingerprint. */
 export function fingerprint(): string {
   const hash = createHash("sha256");

@@ -1,0 +1,56 @@
+/**
+ * The names by which program, machine, drift, doctor and tests know the parts of an instance. Each derives from one id, so that
+ * another id is another instance. None is ever changed for its looks: to the engine, a resource of another name is another one.
+ */
+export const ID = "convex";
+
+/** Logical names of the resources that others than their component speak of. */
+export const RESOURCES = {
+  deployKey: `${ID}-deploy-key`,
+  hostKey: `${ID}-host-key`,
+  sshKey: `${ID}-ssh-key`,
+  volume: `${ID}-volume`,
+  droplet: `${ID}-droplet`,
+  firewall: `${ID}-firewall`,
+  project: `${ID}-project`,
+  scripts: `${ID}-scripts`,
+  setup: `${ID}-setup`,
+  server: `${ID}-server`,
+  role: `${ID}-role`,
+  password: `${ID}-password`,
+  database: `${ID}-database`,
+  privacy: `${ID}-privacy`,
+  network: `${ID}-network`,
+  backend: `${ID}-backend`,
+  dashboard: `${ID}-dashboard`,
+  acceptance: `${ID}-acceptance`,
+  functionEnvironment: `${ID}-function-environment`,
+} as const;
+
+/** Containers as Docker knows them; the network's subnet is what PostgreSQL admits, and its gateway where the server listens. */
+export const CONTAINERS = { backend: `${ID}-backend`, dashboard: `${ID}-dashboard` } as const;
+export const NETWORK = { name: ID, subnet: "172.30.0.0/24", gateway: "172.30.0.1" } as const;
+
+/** Ports inside the containers, fixed by their images. */
+export const PORTS = { api: 3210, site: 3211, dashboard: 6791 } as const;
+
+/** PostgreSQL's: the backend's own role, which owns its database and nothing else, and the one of the stack's tools. */
+export const ROLES = { owner: ID, administrator: `${ID}_admin` } as const;
+
+/** On the droplet: where the volume is mounted, and what is on it. */
+export const MOUNTPOINT = `/mnt/${ID}`;
+export const DATA = `${MOUNTPOINT}/data`;
+
+/** The name under which the containers find the droplet itself. */
+export const HOST_IN_CONTAINERS = "host.docker.internal";
+
+/** Types of the resources that are looked for in a stack's state. */
+export const TYPES = {
+  droplet: "digitalocean:index/droplet:Droplet",
+  key: "tls:index/privateKey:PrivateKey",
+  command: "command:remote:Command",
+  container: "docker:index/container:Container",
+  network: "docker:index/network:Network",
+  role: "postgresql:index/role:Role",
+  database: "postgresql:index/database:Database",
+} as const;
