@@ -19,10 +19,10 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
   tunnel   brings the dashboard, the API and the HTTP actions to this computer until Ctrl-C
   env      gives an app the stack's URLs and admin key
   drift    compares the cloud and the inside of the droplet with what was deployed
-  doctor   finds out why something does not work
+  doctor   says what is wrong, why, and how to fix it
 
-The last three tell their options with --help. All take what they need from the stack's state, so they need that and its
-passphrase; drift and doctor ask DigitalOcean, too.
+The last three list their options with --help. All read the stack's state, so they need its passphrase; drift and doctor
+also ask DigitalOcean.
 `;
 
 /** Those that read their arguments themselves. */

@@ -21,7 +21,7 @@ The whole cloud on this computer: a DigitalOcean of its own, and on it a Convex 
   tunnel               brings the dashboard to this computer until Ctrl-C
   env [OPTION ...]     gives an app its URLs and admin key; see: npm run env -- --help
   drift [OPTION ...]   what is not as it was deployed; see: npm run drift -- --help
-  doctor [OPTION ...]  why something does not work; see: npm run doctor -- --help
+  doctor [OPTION ...]  what is wrong, and how to fix it; see: npm run doctor -- --help
   pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
   down [--force]       destroys all of it; --force also where the engine cannot any more
 `;
@@ -98,7 +98,7 @@ async function summary(home: SandboxHome): Promise<number> {
     ["admin key", "npm run --silent sandbox -- pulumi stack output adminKey --show-secrets"],
     ["status", "npm run sandbox -- status"],
     ["backend's log", "npm run sandbox -- logs"],
-    ["what ails it", "npm run sandbox -- doctor"],
+    ["what is wrong", "npm run sandbox -- doctor"],
     ["remove all", "npm run sandbox -- down"],
   ];
   process.stdout.write(`\nConvex instance ${outputs["instanceName"] ?? ""} on stack ${STACK}:\n${table(rows)}\n`);

@@ -69,7 +69,7 @@ export async function environment(home: SandboxHome): Promise<Record<string, str
 export async function deploy(home: SandboxHome, stack = STACK): Promise<void> {
   await selectStack(home, stack);
   if ((await showPulumi(home, "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)) !== 0) {
-    throw new Error("the deployment did not end well. What it made is kept; mend the cause, then: npm run sandbox");
+    throw new Error("the deployment did not end well. What it made is kept; fix the cause, then run: npm run sandbox");
   }
 }
 
@@ -110,7 +110,7 @@ async function destroyStacks(home: SandboxHome): Promise<void> {
     // With its preview, which refuses a protected stack before anything is deleted.
     if ((await showPulumi(home, "destroy", "--yes", "--stack", name)) !== 0) {
       throw new Error(
-        `stack ${name} could not be destroyed. Mend the cause (where data is protected: npm run sandbox -- pulumi config set ` +
+        `stack ${name} could not be destroyed. Fix the cause (where data is protected: npm run sandbox -- pulumi config set ` +
           `--stack ${name} protectData false, then npm run sandbox), or: npm run sandbox -- down --force`,
       );
     }

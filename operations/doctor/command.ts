@@ -7,14 +7,14 @@ import { npmCommand } from "../typed.ts";
 
 const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FORMAT]
 
-Where something does not work: examines the way from the droplet to a call of a function, says what ails, why, and what
-cures it. Changes nothing.
+Use it when something does not work. It checks the way from the droplet to a call of a function, step by step, and says what
+is wrong, why, and how to fix it. It changes nothing.
 
   --app      an app's folder, in a monorepo the one of the functions: whether the Convex CLI in it would reach this
              stack and be let in, the app itself calls this stack, and signing in can work
   --format   text (default) or json
 
-Exit code: 0 all is well, 2 something ails, 1 it could not be found out.
+Exit code: 0 all is healthy, 2 there is a problem, 1 something could not be checked.
 `;
 
 const FORMATS: Record<string, (examination: Examination) => string> = { text: asText, json: asJson };
@@ -50,26 +50,29 @@ export async function runDoctor(args: string[]): Promise<number> {
   return found.includes("unknown") ? 1 : 0;
 }
 
+/** As people read what programs know as `well`, `ill` and `unknown`. */
+const LABELS = { well: "ok", ill: "problem", unknown: "unknown" };
+
 function asText({ stack, stations, elsewhere }: Examination): string {
   const lines = stations.flatMap(({ name, status, said, ailments }) => [
-    `${status.padEnd(8)} ${name}${said === "" ? "" : `: ${said}`}`,
+    `${LABELS[status].padEnd(8)} ${name}${said === "" ? "" : `: ${said}`}`,
     ...ailments.flatMap(({ symptom, cause, cure, costs }, index) => [
       `         symptom  ${symptom}`,
       ...(cause === undefined ? [] : [`         cause    ${cause}`]),
       // Many differences in one thing have one cure.
       ...(cure === ailments[index + 1]?.cure
         ? []
-        : [`         cure     ${cure}`, ...(costs === undefined ? [] : [`         costs    ${costs}`])]),
+        : [`         fix      ${cure}`, ...(costs === undefined ? [] : [`         costs    ${costs}`])]),
     ]),
   ]);
   const first = stations.find(({ status }) => status === "ill");
   if (elsewhere > 0) {
     const differences = elsewhere === 1 ? "1 more thing is" : `${elsewhere} more things are`;
-    lines.push(`${differences} not as declared, in nobody's way: ${npmCommand(stack, "drift")}`);
+    lines.push(`${differences} not as declared, without being the cause: ${npmCommand(stack, "drift")}`);
   }
-  if (first?.ailments[0] !== undefined) lines.push(`Begin with ${first.name}: ${first.ailments[0].cure}`);
-  else if (stations.every(({ status }) => status === "well")) lines.push(`Nothing ails stack ${stack}.`);
-  else lines.push(`Nothing is known to ail stack ${stack}, but not all could be looked at.`);
+  if (first?.ailments[0] !== undefined) lines.push(`Start with ${first.name}: ${first.ailments[0].cure}`);
+  else if (stations.every(({ status }) => status === "well")) lines.push(`Stack ${stack} is healthy.`);
+  else lines.push(`No problem was found in stack ${stack}, but not everything could be checked.`);
   return `${lines.join("\n")}\n`;
 }
 

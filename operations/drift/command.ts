@@ -12,10 +12,10 @@ Compares the cloud and the inside of the droplet with what the stack was last de
 
   --format   text (default), json, or github: annotations, and a summary where GITHUB_STEP_SUMMARY names a file
   --output   writes the JSON report to a file, too
-  --ignore   passes over findings whose path matches; * stands for any text, for example 'containers.swarm-platform*';
-             several in lines of their own
+  --ignore   ignores findings whose path matches; * stands for any text, for example 'containers.swarm-platform*';
+             several patterns may stand on lines of their own
 
-Exit code: 0 clean, 2 drift, 1 could not tell. What the findings mean is in docs/drift.md.
+Exit code: 0 clean, 2 drift, 1 something could not be checked. What the findings mean is in docs/drift.md.
 `;
 
 const FORMATS: Record<string, (report: Report) => string> = { text: asText, json: asJson, github: asAnnotations };

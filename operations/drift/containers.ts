@@ -89,7 +89,7 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
       .filter((name) => !names.includes(name))
       .map((name) =>
         warning(`containers.${name}`, "is not one of this stack's, it should not be here", {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
+          why: "remove it if nobody needs it, or ignore it with --ignore",
           command: `docker rm --force ${name}`,
         }),
       ),

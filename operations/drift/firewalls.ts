@@ -37,7 +37,7 @@ export async function compareFirewalls(state: State): Promise<Finding[]> {
       return error(
         `cloud.firewalls[${name}]`,
         `lets in ${open.length === 0 ? "nothing" : open.join("; ")} beside the stack's own firewall, nothing declares it`,
-        { why: `delete it if it is nobody's, or take the droplet out of it: doctl compute firewall ${way}` },
+        { why: `delete it if nobody needs it, or take the droplet out of it: doctl compute firewall ${way}` },
       );
     });
 }

@@ -114,7 +114,7 @@ function notCured(state: State, finding: Finding): Finding {
   if (!ranLast.every((said) => /: unchanged\s*$/.test(String(said)))) return finding;
   const message =
     `${finding.message}; the scripts had nothing to change when they last ran. ` +
-    "If that was for this, they are not its cure: look at journalctl -u 'postgresql@*' on the droplet";
+    "If that was for this, they are not its fix: look at journalctl -u 'postgresql@*' on the droplet";
   return { ...finding, message };
 }
 

@@ -58,7 +58,7 @@ function listeners(state: State, inside: Inside): Finding[] {
     const who = /"([^"]+)"/.exec(process)?.[1] ?? "some process";
     return [
       warning(`listeners.${address}`, `${who} listens there, nothing is declared to`, {
-        why: "end it if it is nobody's, or pass it over with --ignore",
+        why: "end it if nobody needs it, or ignore it with --ignore",
         command: `ss -ltnp 'sport = :${address.split(":").at(-1) ?? ""}'`,
       }),
     ];
@@ -79,12 +79,12 @@ function users(inside: Inside): Finding[] {
     const path = `users.${name}`;
     const findings: Finding[] = [];
     const remove: Repair = {
-      why: "remove it if it is nobody's, or pass it over with --ignore",
+      why: "remove it if nobody needs it, or ignore it with --ignore",
       command: `userdel --remove ${name}`,
     };
     if (uid === 0 && name !== "root") {
       // Not by userdel: to that, root's processes are this one's, too.
-      const strike = { why: "strike it out", command: `sed -i '/^${name}:/d' /etc/passwd /etc/shadow` };
+      const strike = { why: "delete the account's lines", command: `sed -i '/^${name}:/d' /etc/passwd /etc/shadow` };
       findings.push(error(path, "has root's number 0, only root should", strike));
     }
     if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(shell)) {
@@ -154,7 +154,7 @@ function strays(inside: Inside): Finding[] {
       .filter((name) => !CLOUDS_OWN.test(name))
       .map((name) =>
         find(`${path}[${name}]`, what, {
-          why: "look at it; mend or remove it, or pass it over with --ignore",
+          why: "look at it; fix or remove it, or ignore it with --ignore",
           command: command(name),
         }),
       );
@@ -216,7 +216,7 @@ function packages(inside: Inside): Finding[] {
       if (DISTRIBUTORS.test(site)) return [];
       return [
         error(`packages.sources[${file}]`, `has packages come from ${site}, nothing declares it`, {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
+          why: "remove it if nobody needs it, or ignore it with --ignore",
           command: file.endsWith("/sources.list") ? `sed -i '${place}d' ${file}` : `rm ${file}`,
         }),
       ];
@@ -240,7 +240,7 @@ function fstab(inside: Inside): Finding[] {
     .filter((line) => !/^(\/|\/boot.*|none|swap|\/dev\/shm|\/proc)$/.test(line.trim().split(/\s+/)[1] ?? ""))
     .map((line) =>
       warning("fstab", `unexpected line "${line.trim().replaceAll(/\s+/g, " ")}"`, {
-        why: "remove it: the data volume is mounted by convex-volume.service; or pass it over with --ignore",
+        why: "remove it: the data volume is mounted by convex-volume.service; or ignore it with --ignore",
       }),
     );
 }

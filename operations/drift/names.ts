@@ -21,7 +21,7 @@ function order(inside: Inside): Finding[] {
   if (files !== -1 && network > files) return [];
   return [
     error("names.order", `names are looked up in ${services ?? "nothing"}, it should be files, then dns`, {
-      why: "mend the line",
+      why: "fix the line",
       command: "sed -i '/^hosts:/d; $a hosts: files dns' /etc/nsswitch.conf",
     }),
   ];
@@ -62,7 +62,7 @@ function hosts(state: State, inside: Inside): Finding[] {
     if (known.length === 0 && registries(state).includes(name)) return [];
     return [
       warning(`names.hosts[${name}]`, `leads to ${address} by line ${line} of /etc/hosts, nothing declares it`, {
-        why: "remove it if it is nobody's, or pass it over with --ignore",
+        why: "remove it if nobody needs it, or ignore it with --ignore",
         command: `sed -i '${line}d' /etc/hosts`,
       }),
     ];

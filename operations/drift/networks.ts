@@ -63,7 +63,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
       .filter(({ Name }) => !DOCKERS_OWN.includes(Name) && !declared.some(({ name }) => name === Name))
       .map(({ Name }) =>
         warning(`networks.${Name}`, "is not one of this stack's, it should not be here", {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
+          why: "remove it if nobody needs it, or ignore it with --ignore",
           command: `docker network rm ${Name}`,
         }),
       ),

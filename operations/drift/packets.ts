@@ -66,7 +66,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
   return [
     ...keepers.map(({ name, off }) =>
       error(`nft.${name}`, `${name} is at work: it drops packets of the backend, or may; nothing declares it`, {
-        why: "switch it off, with all of its rules: the cloud's firewall is what keeps people out. Or pass it over with --ignore",
+        why: "switch it off, with all of its rules: the cloud's firewall keeps people out. Or ignore it with --ignore",
         command: off,
       }),
     ),
@@ -76,7 +76,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
     ...byChain(others).map((rules) => unexpected(rules, keepers.length > 0 ? [] : policies)),
     ...lines(inside, "iptables.legacy").map((name) =>
       warning(`iptables-legacy.${name}`, "is a table of rules that nft does not show, nothing declares it", {
-        why: "empty it if it is nobody's, or pass it over with --ignore",
+        why: "empty it if nobody needs it, or ignore it with --ignore",
         command: `iptables-legacy -t ${name} -F`,
       }),
     ),
@@ -100,7 +100,7 @@ function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
   const handles = rules.map(({ handle }) => handle).join(", ");
   const what = rules.length === 1 ? `rule ${handles} is` : `rules ${handles} are`;
   return warning(`nft.${family}.${table}.${chain}`, `${what} declared by nothing`, {
-    why: "remove it if it is nobody's, or pass it over with --ignore",
+    why: "remove it if nobody needs it, or ignore it with --ignore",
     command: [
       ...policies.filter((known) => known.family === family && known.table === table).map(({ accept }) => accept),
       ...inOrder.map(({ handle }) => `nft delete rule ${family} ${table} ${chain} handle ${handle}`),
@@ -118,7 +118,7 @@ function foreignTable({ family, name }: { family: string; name: string }): Findi
   if (TABLES.test(`${family} ${name}`)) return [];
   return [
     warning(`nft.${family}.${name}`, "is a table that nothing declares", {
-      why: "remove it if it is nobody's, or pass it over with --ignore",
+      why: "remove it if nobody needs it, or ignore it with --ignore",
       command: `nft delete table ${family} ${name}`,
     }),
   ];
@@ -137,7 +137,7 @@ function policy({ family, table, name, policy: found = "accept" }: NonNullable<N
   if (found === "accept" || !TABLES.test(`${family} ${table}`) || (table === "filter" && name === "FORWARD")) return [];
   const accept = `nft chain ${family} ${table} ${name} '{ policy accept; }'`;
   const finding = error(`nft.${family}.${table}.${name}.policy`, should(found, "accept"), {
-    why: "let in what no rule refuses; the cloud's firewall is what keeps people out",
+    why: "let in what no rule refuses; the cloud's firewall keeps people out",
     command: accept,
   });
   return [{ family, table, accept, finding }];

@@ -188,7 +188,7 @@ function roles(state: State, inside: Inside): Finding[] {
     const find = superuser ? error : warning;
     findings.push(
       find(`postgres.roles.${name}`, `is ${superuser ? "a superuser" : "a role"} that this stack does not declare`, {
-        why: "remove it if it is nobody's, or pass it over with --ignore",
+        why: "remove it if nobody needs it, or ignore it with --ignore",
         command: psql(`DROP ROLE "${name}"`),
       }),
     );
@@ -225,7 +225,7 @@ function held(inside: Inside): Finding[] {
       ? `, it keeps ${measure === "" ? "nothing yet" : measure} of the log on the volume`
       : "";
     return error("postgres.held", `unexpected ${what}${kept}, nothing declares it`, {
-      why: "remove it if it is nobody's, or pass it over with --ignore",
+      why: "remove it if nobody needs it, or ignore it with --ignore",
       command: psqlIn(database, statement.replaceAll("'", "$$$$")),
     });
   });
@@ -280,7 +280,7 @@ function databases(state: State, inside: Inside): Finding[] {
     if (TEMPLATES.includes(name) || declared.some((inputs) => inputs["name"] === name)) continue;
     findings.push(
       warning(`postgres.databases.${name}`, "is not one of this stack's, it should not be here", {
-        why: "it may hold a neighbour's data: look at it before you drop it, or pass it over with --ignore",
+        why: "it may hold a neighbour's data: look before you drop it, or ignore it with --ignore",
       }),
     );
   }
@@ -308,7 +308,7 @@ function strangers(acl: string | null, owner: string): string[] {
 const PASSWORD: Repair = { up: [RESOURCES.password] };
 
 /** The server itself answers, if only to refuse. */
-const DROPPED: Repair = { why: "packets are dropped on the way: mend rules, routes and forwarding first" };
+const DROPPED: Repair = { why: "packets are dropped on the way: fix rules, routes and forwarding first" };
 
 /** As the backend logs in: by password, at the address where the containers find the server. */
 function login(inside: Inside): Finding[] {

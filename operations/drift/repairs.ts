@@ -41,13 +41,13 @@ function copyScripts(path: string, expected: string): Repair {
 }
 
 const LINK =
-  "the scripts make no link where something is, and refuse to go on: until it is out of the way, no up mends anything else";
+  "the scripts make no link where something is, and refuse to go on: until it is gone, no up repairs anything else";
 const MOVE_LINK = `mv --no-target-directory /opt/convex /opt/convex.before && ln -s ${MOUNTPOINT} /opt/convex`;
 
 /** Where the server reads what, only a person can tell; the scripts write their own file and refuse what overrides it. */
 function unlessOverridden(directive: string): Repair {
   return {
-    why: "the scripts refuse what overrides their own file, and until then no up mends anything else: strike it out where it stands, then systemctl reload ssh",
+    why: "the scripts refuse what overrides their own file, and until then no up repairs anything else: delete the line where it stands, then systemctl reload ssh",
     command: `grep -ri ${directive} /etc/ssh/sshd_config /etc/ssh/sshd_config.d`,
   };
 }
@@ -57,9 +57,9 @@ export const NOTHING_STOPS = "nothing stops";
 /** What making a resource anew costs. What is not here costs nothing that anybody notices. */
 const COSTS: Record<string, string> = {
   [RESOURCES.setup]: RUN_SCRIPTS.costs ?? "",
-  [RESOURCES.network]: "network and containers are made anew: some seconds without answers",
-  [RESOURCES.backend]: "the backend's container is made anew: some seconds without answers",
-  [RESOURCES.dashboard]: "the dashboard's container is made anew; the backend goes on",
+  [RESOURCES.network]: "network and containers are recreated: some seconds without answers",
+  [RESOURCES.backend]: "the backend's container is recreated: some seconds without answers",
+  [RESOURCES.dashboard]: "the dashboard's container is recreated; the backend keeps running",
   [RESOURCES.password]:
     "the role gets another password and the backend another container: some seconds without answers",
 };

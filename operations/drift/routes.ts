@@ -76,7 +76,7 @@ function routes(state: State, inside: Inside): Finding[] {
         `routes[${dst}]`,
         `${type === undefined ? `leads to ${gateway ?? dev ?? "nowhere"}` : `is a ${type}`}, nothing declares it`,
         {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
+          why: "remove it if nobody needs it, or ignore it with --ignore",
           command: `ip route del ${route.filter((word) => word !== undefined).join(" ")}`,
         },
       ),
@@ -94,7 +94,7 @@ function rules(inside: Inside): Finding[] {
       .filter((rule) => !has(RULES, rule))
       .map((rule) =>
         warning(`routes.rules[${rule.priority}]`, `chooses another table of routes, nothing declares it`, {
-          why: "remove it if it is nobody's, or pass it over with --ignore",
+          why: "remove it if nobody needs it, or ignore it with --ignore",
           command: `ip rule del priority ${rule.priority}`,
         }),
       ),

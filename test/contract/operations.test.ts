@@ -297,7 +297,7 @@ describe("tunnel", () => {
     expect(stderr).toBe(
       `The dashboard is at http://127.0.0.1:${ports[0]}
   log in at http://127.0.0.1:${ports[1]}
-  with the key of: npx pulumi stack output adminKey --show-secrets
+  with the key of: npx pulumi stack output --stack dev adminKey --show-secrets
 HTTP actions are at http://127.0.0.1:${ports[2]}
 Ctrl-C closes the tunnel.`,
     );

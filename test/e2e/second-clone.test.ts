@@ -47,14 +47,17 @@ async function deployFrom(clone: Clone): Promise<void> {
   }
 }
 
-/** A clone of its own with a Pulumi of its own. It has the states, the passphrase and the token, and no other file. */
+/**
+ * A clone of its own with a Pulumi of its own, and the packages of the program alone. It has the states, the passphrase and the
+ * token, and no other file.
+ */
 class SecondComputer implements AsyncDisposable {
-  readonly #root: string;
+  readonly root: string;
   readonly #clone: Clone;
   readonly #env: Record<string, string | undefined>;
 
   private constructor(root: string, clone: Clone, env: Record<string, string | undefined>) {
-    this.#root = root;
+    this.root = root;
     this.#clone = clone;
     this.#env = env;
   }
@@ -64,7 +67,7 @@ class SecondComputer implements AsyncDisposable {
     const home = sandboxHome(root);
     await layOutPulumiHome(home, () => undefined);
     await cp(path.join(cloud.home.root, "state"), path.join(root, "state"), { recursive: true });
-    return new SecondComputer(root, await Clone.make(), {
+    return new SecondComputer(root, await Clone.make("production"), {
       ...pulumiEnvironment(home),
       PULUMI_CONFIG_PASSPHRASE_FILE: undefined,
       PULUMI_CONFIG_PASSPHRASE: (await readFile(path.join(cloud.home.root, "passphrase"), "utf8")).trim(),
@@ -77,9 +80,13 @@ class SecondComputer implements AsyncDisposable {
     return this.#clone.pulumi({ ...this.#env, ...env }, args);
   }
 
+  npm(name: string, ...args: string[]): Promise<Run> {
+    return this.#clone.npm(this.#env, name, ["--stack", STACK, ...args]);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#clone[Symbol.asyncDispose]();
-    await rm(this.#root, { recursive: true, force: true });
+    await rm(this.root, { recursive: true, force: true });
   }
 }
 
@@ -109,6 +116,16 @@ describe("a second computer with the states, the passphrase and the token", () =
     const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
     expect(look.all).toContain("30 unchanged");
     expect(look.exitCode).toBe(0);
+  });
+
+  it("looks for drift, examines the stack, enters the droplet and gives out the key", async () => {
+    expect(await second.npm("drift")).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining("is as declared") as unknown,
+    });
+    expect(await second.npm("doctor")).toMatchObject({ exitCode: 0 });
+    expect(await second.npm("ssh", "cat /proc/sys/kernel/ostype")).toMatchObject({ exitCode: 0, stdout: "Linux" });
+    expect(await second.npm("env", "--file", path.join(second.root, ".env.local"))).toMatchObject({ exitCode: 0 });
   });
 
   it("is told what is missing where refresh does not run the program, and spoils nothing", async () => {

@@ -17,5 +17,5 @@ it.each([
   const key = { type: "tls:index/privateKey:PrivateKey", name: "convex-deploy-key", id: "", inputs: {} };
   const state = new State("dev", [...scripts, { ...key, outputs: { publicKeyOpenssh: "ssh-ed25519 AAAA" } }]);
   const found = compare(state, { differences: [], facts: new Map() }).find(({ path }) => path === "postgres");
-  expect(found?.message.includes("they are not its cure")).toBe(isTold);
+  expect(found?.message.includes("they are not its fix")).toBe(isTold);
 });

@@ -21,7 +21,7 @@ describe("an up that repairs", () => {
       "a container",
       newContainer("convex-backend"),
       `${up} --refresh --run-program --target '**convex-backend' --target-dependents --replace '**convex-backend'`,
-      /^the backend's container is made anew: some seconds without answers$/,
+      /^the backend's container is recreated: some seconds without answers$/,
     ],
     [
       "what the engine can read",
@@ -39,7 +39,7 @@ describe("an up that repairs", () => {
     const findings = [refresh("convex-project"), refresh("convex-network")].map((repair) => error("a", "b", repair));
     expect(upOf(findings)).toMatchObject({
       refresh: ["convex-project", "convex-network"],
-      costs: "network and containers are made anew: some seconds without answers",
+      costs: "network and containers are recreated: some seconds without answers",
     });
   });
 });
