@@ -30,7 +30,7 @@ describe("the stacks that come with the program", () => {
     const dev = await plan(clone, "dev");
     const prod = await plan(clone, "prod");
 
-    expect(dev.size).toBe(28);
+    expect(dev.size).toBe(30);
     expect([...dev.keys()].sort()).toEqual([...prod.keys()].map((name) => name.replace("-prod", "-dev")).sort());
 
     expect(whatDiffers(dev)).toEqual({
