@@ -1,14 +1,20 @@
 import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 
+/** A droplet size. */
+export interface Offer {
+  slug: string;
+  diskGb: number;
+}
+
 /**
  * Looks a droplet size up in DigitalOcean's catalogue, so that a slug with a typing error, a region without that size or
  * a refused token is told at preview and not half-way through a deployment.
  *
- * @returns the memory of such a droplet, in MiB
+ * @returns the memory of such a droplet, in MiB, and all sizes of the region, the cheapest first
  * @throws pulumi.RunError naming the setting to change
  */
-export async function findSize(size: string, region: string): Promise<{ memoryMb: number }> {
+export async function findSize(size: string, region: string): Promise<{ memoryMb: number; offers: Offer[] }> {
   const { sizes } = await digitalocean.getSizes().catch((error: unknown) => {
     throw new pulumi.RunError(explain(String(error)));
   });
@@ -25,7 +31,11 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
         `${offered.regions.toSorted().join(", ")}. Set it with: npx pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
     );
   }
-  return { memoryMb: offered.memory };
+  const offers = sizes
+    .filter(({ regions }) => regions.includes(region))
+    .toSorted((one, other) => one.priceMonthly - other.priceMonthly)
+    .map(({ slug, disk }) => ({ slug, diskGb: disk }));
+  return { memoryMb: offered.memory, offers };
 }
 
 function explain(reason: string): string {

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { refuseShrinking } from "./account.ts";
 import { findSize } from "./catalogue.ts";
 import { Convex } from "./components/convex.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
@@ -17,13 +18,17 @@ Reflect.deleteProperty(Error, "prepareStackTrace");
 
 const settings = loadSettings();
 const stack = pulumi.getStack();
-const { memoryMb } = await findSize(settings.size, settings.region);
+const [{ memoryMb, offers }] = await Promise.all([
+  findSize(settings.size, settings.region),
+  refuseShrinking(label(stack), settings.region, settings.volumeSizeGb),
+]);
 
 // A preview is not worth a wait.
 const boot = new Boot(pulumi.runtime.isDryRun() ? 0 : settings.bootTimeoutSeconds);
 const host = new Host(ID, {
   ...settings,
   label: label(stack),
+  offers,
   publicPorts: [settings.apiPort, settings.sitePort],
   sshAgent: openEmptyAgent,
   onChange: () => {

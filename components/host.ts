@@ -3,6 +3,8 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
+import { refuseDropletSize, refuseVolumeSize, volumeName } from "../account.ts";
+import type { Offer } from "../catalogue.ts";
 import { DATA, MOUNTPOINT } from "../contract/names.ts";
 import { deleteLostFromCloud } from "../recovery/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../recovery/droplet.ts";
@@ -15,8 +17,10 @@ export interface HostArgs {
   label: string;
   /** Region slug of droplet and volume. Changing it replaces both. */
   region: string;
-  /** Droplet size slug. Changing it power-cycles the droplet. */
+  /** Droplet size slug. Changing it power-cycles the droplet, whose disk stays as it is. */
   size: string;
+  /** Sizes of the region, the cheapest first; those are proposed where a change of size is refused. */
+  offers: readonly Offer[];
   /** Image slug; read when a droplet is made, no change of it touches an existing one. */
   image: string;
   /** Size of the data volume in GB. Grows in place; the provider refuses to shrink it. */
@@ -88,12 +92,17 @@ export class Host extends pulumi.ComponentResource {
     const volume = new digitalocean.Volume(
       `${name}-volume`,
       {
-        name: `${args.label}-data`,
+        name: volumeName(args.label),
         region: args.region,
         size: args.volumeSizeGb,
         description: "PostgreSQL data and Convex files",
       },
-      { ...unique, protect: args.protectData, retainOnDelete: args.protectData },
+      {
+        ...unique,
+        protect: args.protectData,
+        retainOnDelete: args.protectData,
+        hooks: { ...unique.hooks, beforeUpdate: [refuseVolumeSize(name)] },
+      },
     );
 
     const droplet = new digitalocean.Droplet(
@@ -102,6 +111,8 @@ export class Host extends pulumi.ComponentResource {
         name: args.label,
         region: args.region,
         size: args.size,
+        // The data is on the volume. A disk that was not grown lets the droplet go back to the size it had.
+        resizeDisk: false,
         image: args.image,
         sshKeys: [sshKey.id],
         userData: pulumi.secret(
@@ -121,10 +132,12 @@ export class Host extends pulumi.ComponentResource {
         // A volume that is replaced can only be deleted once no droplet holds it.
         replaceWith: [volume],
         // What only a new droplet reads must not replace one that runs.
-        // And backups that somebody switched on are nothing to be taken away by the repair of something else.
-        ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy"],
+        // And what somebody switched on is nothing to be taken away by the repair of something else: neither backups, nor
+        // IPv6, which the provider can only take away with the droplet.
+        ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
         hooks: {
           onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell],
+          beforeUpdate: [refuseDropletSize(name, args.offers)],
           afterUpdate: [new pulumi.ResourceHook(`${name}-droplet-changed`, args.onChange)],
         },
       },
@@ -152,7 +165,8 @@ export class Host extends pulumi.ComponentResource {
         description: "Self-hosted Convex",
         resources: [droplet.dropletUrn, volume.volumeUrn],
       },
-      unique,
+      // A project stops being the account's default only when another becomes it.
+      { ...unique, ignoreChanges: ["isDefault"] },
     );
 
     const publicHostKey = hostKey.publicKeyOpenssh.apply(trim);

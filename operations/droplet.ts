@@ -38,18 +38,27 @@ export async function dropletStatus(state: State): Promise<string | undefined> {
 }
 
 /**
- * Asks DigitalOcean of a stack's droplet with DIGITALOCEAN_TOKEN, or with the token that the stack was deployed with.
+ * Asks DigitalOcean of a stack's droplet.
  *
  * @param what  the path behind the droplet's
  * @returns undefined where the stack has no droplet or no token
  */
 export async function askOfDroplet(state: State, what: string): Promise<Response | undefined> {
   const droplet = findDroplet(state);
+  return droplet && askCloud(state, `/v2/droplets/${droplet.id}${what}`);
+}
+
+/**
+ * Asks DigitalOcean with DIGITALOCEAN_TOKEN, or with the token that a stack was deployed with.
+ *
+ * @returns undefined where the stack has no token
+ */
+export async function askCloud(state: State, route: string): Promise<Response | undefined> {
   const [provider] = state.all("pulumi:providers:digitalocean");
   const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
-  if (droplet === undefined || token === undefined) return undefined;
+  if (token === undefined) return undefined;
   const api = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com";
-  return fetch(`${api}/v2/droplets/${droplet.id}${what}`, {
+  return fetch(`${api}${route}`, {
     headers: { authorization: `Bearer ${token}` },
     signal: AbortSignal.timeout(10_000),
   });

@@ -1,8 +1,11 @@
 import { execFile } from "node:child_process";
 import { isDeepStrictEqual, promisify } from "node:util";
 
-import { error, type Finding, refresh, REMAKE, should } from "./finding.ts";
+import { error, type Finding, refresh, REMAKE, type Repair, RUN_SCRIPTS, should } from "./finding.ts";
 import { NOTHING_STOPS } from "./repairs.ts";
+import { repairText } from "./report.ts";
+import { pulumiCommand } from "../typed.ts";
+import { RESOURCES } from "../../contract/names.ts";
 
 /** A step of the engine's preview, as `--json` prints it. */
 export interface Step {
@@ -21,7 +24,13 @@ interface Found {
 }
 
 /** All that DigitalOcean keeps for the stack, asked of the engine's own provider; Docker and PostgreSQL are seen inside. */
-const RESOURCES = "**digitalocean:**";
+const EVERYTHING = ["**digitalocean:**"];
+
+/** All but the volume. */
+const OTHERS = ["droplet", "firewall", "project", "sshKey"].map((kind) => `**digitalocean:index/${kind}:**`);
+
+/** What the provider, or the program if that is run, says of a volume that was grown behind its back. */
+const GROWN = /volumes `size` can only be expanded|volumeSizeGb: \d+ is below/;
 
 /**
  * Compares the cloud with the stack's state by a refresh that is only previewed, so nothing is written.
@@ -29,13 +38,23 @@ const RESOURCES = "**digitalocean:**";
  * @throws Error with the engine's last words when the cloud cannot be asked
  */
 export async function compareCloud(stack: string): Promise<Finding[]> {
-  const args = ["refresh", "--preview-only", "--json", "--non-interactive", "--target", RESOURCES, "--stack", stack];
-  const { stdout } = await promisify(execFile)("pulumi", args, { maxBuffer: 64 * 1024 * 1024 }).catch(
-    (failure: unknown) => {
+  const steps = await refreshed(stack, EVERYTHING)
+    .catch((failure: unknown) => {
+      if (!GROWN.test(reasonOf(failure))) throw failure;
+      // The volume's size is looked at beside this.
+      return refreshed(stack, OTHERS, "--run-program=false");
+    })
+    .catch((failure: unknown) => {
       throw new Error(`the cloud cannot be asked: ${reasonOf(failure)}`);
-    },
-  );
-  return (JSON.parse(stdout) as { steps: Step[] }).steps.flatMap(fromStep);
+    });
+  return steps.flatMap(fromStep);
+}
+
+async function refreshed(stack: string, resources: string[], ...options: string[]): Promise<Step[]> {
+  const targets = resources.flatMap((resource) => ["--target", resource]);
+  const args = ["refresh", "--preview-only", "--json", "--non-interactive", ...options, ...targets, "--stack", stack];
+  const { stdout } = await promisify(execFile)("pulumi", args, { maxBuffer: 64 * 1024 * 1024 });
+  return (JSON.parse(stdout) as { steps: Step[] }).steps;
 }
 
 /** What it costs to bring a resource back, by its type; a droplet is a case of its own. */
@@ -65,15 +84,38 @@ export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): F
   if (op === "delete") {
     return [error(path, "is not there, it should be", type === "Droplet" ? REMAKE : refresh(name, GONE[type]))];
   }
-  return Object.entries(detailedDiff ?? {}).map(([property, { kind }]) => {
+  // What begins with underscores is the engine's own.
+  const differences = Object.entries(detailedDiff ?? {}).filter(([property]) => !property.startsWith("__"));
+  return differences.map(([property, { kind }]) => {
     const message = kind.startsWith("add")
       ? `unexpected ${JSON.stringify(only(property, newState, oldState))}`
       : kind.startsWith("delete")
         ? `missing ${JSON.stringify(only(property, oldState, newState))}`
-        : should(valueAt(property, newState), valueAt(property, oldState));
+        : should(foundAt(property, newState, oldState), valueAt(property, oldState));
     const costs = kind.endsWith("-replace") ? REPLACED[type] : CHANGED[`${type}.${property.replace(/\[.*/, "")}`];
-    return error(`${path}.${property}`, message, refresh(name, costs ?? NOTHING_STOPS));
+    const repair = takenOver(urn, property, oldState, newState) ?? refresh(name, costs ?? NOTHING_STOPS);
+    return error(`${path}.${property}`, message, repair);
   });
+}
+
+/**
+ * What a refresh alone does not repair. A volume that was detached is mounted by the scripts, and a disk that somebody has grown
+ * with the droplet's size keeps the droplet from the smaller one.
+ */
+function takenOver(urn: string, property: string, oldState?: Found, newState?: Found): Repair | undefined {
+  if (property.startsWith("volumeIds")) {
+    const costs = "PostgreSQL and the backend start again once the volume is back";
+    return { ...RUN_SCRIPTS, refresh: [RESOURCES.droplet], costs };
+  }
+  const disk = (state: Found | undefined) => Number(state?.outputs?.["disk"]);
+  if (property !== "size" || !urn.includes("/droplet:Droplet::") || !(disk(newState) > disk(oldState))) return undefined;
+  const stack = urn.split(":")[2] ?? "";
+  const size = String(at(newState?.outputs, property));
+  const why =
+    `its disk is ${disk(newState)} GB now and does not shrink: let the stack have that size with: ` +
+    `${pulumiCommand(stack, "config set", `size ${size}`)} && ${repairText(stack, refresh(RESOURCES.droplet))}; ` +
+    `or recreate the droplet, which keeps the data: ${pulumiCommand(stack, "up", `--replace '**${RESOURCES.droplet}'`)}`;
+  return { why };
 }
 
 /** The value at a path that one state has and the other has not. In a list that is a set the places do not tell which. */
@@ -85,6 +127,12 @@ function only(property: string, one: Found | undefined, other: Found | undefined
   const known = new Set(others.map((item) => JSON.stringify(item)));
   const alone = items.filter((item) => !known.has(JSON.stringify(item))).map(bare);
   return alone.find((item) => isDeepStrictEqual(item, value)) ?? alone[0] ?? value;
+}
+
+/** The value at a path that a provider has found to be another. Of some properties it leaves the input as it was declared. */
+function foundAt(property: string, found: Found | undefined, declared: Found | undefined): unknown {
+  const value = valueAt(property, found);
+  return isDeepStrictEqual(value, valueAt(property, declared)) ? bare(at(found?.outputs, property)) : value;
 }
 
 /**
@@ -112,10 +160,27 @@ function at(value: unknown, path: string): unknown {
   return current;
 }
 
-/** With `--json` the engine tells its mistakes on stdout. */
-function reasonOf(failure: unknown): string {
+/** Why a command of the engine failed, in one line: with `--json` it tells that on stdout, among all it has done till then. Pure. */
+export function reasonOf(failure: unknown): string {
   if (!(failure instanceof Error)) return String(failure);
   const { stdout = "", stderr = "" } = failure as Error & { stdout?: string; stderr?: string };
-  const lines = [...stderr.split("\n"), ...stdout.split("\n")].map((line) => line.trim()).filter((line) => line !== "");
-  return lines.find((line) => /error/i.test(line)) ?? lines.at(-1) ?? failure.message;
+  const told = diagnostics(stdout).filter(({ severity }) => severity === "error");
+  const [{ urn = "", message } = { message: stderr.trim() === "" ? failure.message : stderr }] = told;
+  // The provider puts the place in its own source before what it says, and itself behind.
+  const reason = message
+    .trim()
+    .replace(/^error: */, "")
+    .replace(/^\S+\.go:\d+: \S+: /, "")
+    .replace(/: provider=\S+$/, "")
+    .replaceAll(/\s+/g, " ");
+  const name = urn.slice(urn.lastIndexOf("::") + 2);
+  return urn === "" || urn.includes("pulumi:pulumi:Stack") ? reason : `${name}: ${reason}`;
+}
+
+function diagnostics(stdout: string): { urn?: string; message: string; severity: string }[] {
+  try {
+    return (JSON.parse(stdout) as { diagnostics?: [] }).diagnostics ?? [];
+  } catch {
+    return [];
+  }
 }

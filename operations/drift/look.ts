@@ -14,6 +14,7 @@ import { comparePackets } from "./packets.ts";
 import { comparePostgres } from "./postgres.ts";
 import type { Report } from "./report.ts";
 import { compareRoutes } from "./routes.ts";
+import { compareVolume } from "./volume.ts";
 import { State } from "../state.ts";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 
@@ -26,20 +27,30 @@ import { RESOURCES, TYPES } from "../../contract/names.ts";
 export async function look(stack: string): Promise<Report> {
   const asked = settle(compareCloud(stack));
   const state = await State.read(stack);
-  const [inside, firewalls] = await Promise.all([settle(compareInside(state)), settle(compareFirewalls(state))]);
+  const [inside, firewalls, volume] = await Promise.all([
+    settle(compareInside(state)),
+    settle(compareFirewalls(state)),
+    settle(compareVolume(state)),
+  ]);
   const cloud = await asked;
   const parts = [
     cloud,
     // One reason is enough.
-    cloud instanceof Error && firewalls instanceof Error ? [] : firewalls,
+    ...[firewalls, volume].filter((part) => !(cloud instanceof Error && part instanceof Error)),
     inside,
     inside instanceof Error ? await switchedOff(state) : [],
   ];
   return {
     stack,
-    findings: parts.flatMap((part) => (part instanceof Error ? [] : part)),
+    findings: withoutConsequence(parts.flatMap((part) => (part instanceof Error ? [] : part))),
     unknown: parts.flatMap((part) => (part instanceof Error ? [part.message] : [])),
   };
+}
+
+/** The file system of a volume that somebody has grown is grown by the same run that takes the volume as it is. */
+function withoutConsequence(findings: Finding[]): Finding[] {
+  const grown = findings.some(({ path }) => path === `cloud.${RESOURCES.volume}.size`);
+  return findings.filter(({ path }) => !(grown && path === "volume.file-system"));
 }
 
 /** What could not be looked at must not hide what could. */

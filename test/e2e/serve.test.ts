@@ -111,7 +111,7 @@ describe("a stack, from an empty account on", () => {
   it("refuses to shrink it again, and changes nothing", async () => {
     await cloud.configure(STACK, "volumeSizeGb", "100");
     const preview = await cloud.pulumi(["preview", "--stack", STACK]);
-    expect(preview.all).toContain("can only be expanded and not shrunk");
+    expect(preview.all).toContain("convex-droplet:volumeSizeGb: 100 is below 120, the size of volume");
     expect(preview.exitCode).not.toBe(0);
     await cloud.configure(STACK, "volumeSizeGb", "120");
   });

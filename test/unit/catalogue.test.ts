@@ -8,9 +8,19 @@ function offering(...sizes: object[]) {
 }
 
 describe("a droplet size", () => {
-  it("tells its memory", async () => {
-    await offering({ slug: "s-2vcpu-4gb", memory: 4096, regions: ["nyc3"] });
-    expect(await findSize("s-2vcpu-4gb", "nyc3")).toEqual({ memoryMb: 4096 });
+  it("tells its memory, and what the region offers, the cheapest first", async () => {
+    await offering(
+      { slug: "s-2vcpu-4gb", memory: 4096, disk: 80, priceMonthly: 24, regions: ["nyc3"] },
+      { slug: "s-1vcpu-2gb", memory: 2048, disk: 50, priceMonthly: 12, regions: ["nyc3"] },
+      { slug: "s-1vcpu-1gb", memory: 1024, disk: 25, priceMonthly: 6, regions: ["fra1"] },
+    );
+    expect(await findSize("s-2vcpu-4gb", "nyc3")).toEqual({
+      memoryMb: 4096,
+      offers: [
+        { slug: "s-1vcpu-2gb", diskGb: 50 },
+        { slug: "s-2vcpu-4gb", diskGb: 80 },
+      ],
+    });
   });
 
   it("is refused where DigitalOcean has none of that name", async () => {

@@ -39,6 +39,7 @@ const HOST: HostArgs = {
   label: "convex-test",
   region: "nyc3",
   size: "s-2vcpu-4gb",
+  offers: [],
   image: "debian-13-x64",
   volumeSizeGb: 120,
   protectData: true,
@@ -167,6 +168,11 @@ describe("Host", () => {
       "#cloud-config\nssh_pwauth: false\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    PRIVATE convex-host-key\n" +
         "  ed25519_public: ssh-ed25519 convex-host-key\n",
     );
+  });
+
+  it("keeps the droplet's disk as it is, so that the droplet can go back to the size it had", async () => {
+    new Host("convex", HOST);
+    expect((await settled())("convex-droplet")).toMatchObject({ size: "s-2vcpu-4gb", resizeDisk: false });
   });
 
   it("pins the host key in every connection, and keeps the connection secret", async () => {

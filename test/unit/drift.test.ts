@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 
-import { fromStep } from "../../operations/drift/cloud.ts";
+import { fromStep, reasonOf } from "../../operations/drift/cloud.ts";
 import { error, type Finding, matches, notice, refresh, RUN_SCRIPTS, warning } from "../../operations/drift/finding.ts";
 import { compareConvex } from "../../operations/drift/convex.ts";
+import { grown } from "../../operations/drift/volume.ts";
 import { type Inside, parse } from "../../operations/drift/inside.ts";
 import { State } from "../../operations/state.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "../../operations/drift/report.ts";
@@ -113,9 +114,80 @@ describe("a step of the engine's preview", () => {
     ]);
   });
 
+  it("says what the provider has read where it leaves the input as it was declared, and nothing of the engine's own", () => {
+    const step = {
+      op: "update",
+      urn: urn.replace("firewall:Firewall::convex-firewall", "droplet:Droplet::convex-droplet"),
+      oldState: { inputs: { size: "small" }, outputs: { size: "small", disk: 80 } },
+      newState: { inputs: { size: "small" }, outputs: { size: "large", disk: 80 } },
+      detailedDiff: { size: { kind: "update" }, __meta: { kind: "update" } },
+    };
+    const found = [error("cloud.convex-droplet.size", "is large, it should be small", refresh("convex-droplet", "the droplet is switched off and resized: some minutes without answers"))];
+    expect(fromStep(step)).toEqual(found);
+    const grownDisk = { ...step, newState: { inputs: { size: "small" }, outputs: { size: "large", disk: 160 } } };
+    expect(fromStep(grownDisk)).toMatchObject([
+      { repair: { why: expect.stringContaining("npx pulumi config set --stack dev size large &&") as unknown } },
+    ]);
+    const detached = { ...step, detailedDiff: { "volumeIds[0]": { kind: "delete" } } };
+    expect(fromStep(detached)).toMatchObject([{ repair: { up: RUN_SCRIPTS.up, refresh: ["convex-droplet"] } }]);
+  });
+
   it("tells of what is gone, and says nothing of what is the same", () => {
     expect(fromStep({ op: "delete", urn }).map(({ message }) => message)).toEqual(["is not there, it should be"]);
     expect(fromStep({ op: "refresh", urn, detailedDiff: null })).toEqual([]);
+  });
+});
+
+describe("why the cloud cannot be asked", () => {
+  const failed = (stdout: string, stderr = "") =>
+    Object.assign(new Error("Command failed: pulumi refresh"), { stdout, stderr });
+  const urn =
+    "urn:pulumi:dev::convex-droplet::convex-droplet:index:Host$digitalocean:index/volume:Volume::convex-volume";
+  const hooks = { steps: [{ oldState: { resourceHooks: { OnError: ["convex-lost-in-cloud"] } } }] };
+  const told = (message: string, of?: string) =>
+    JSON.stringify(
+      {
+        ...hooks,
+        diagnostics: [
+          { message: "warning: old\n", severity: "warning" },
+          { urn: of, message, severity: "error" },
+        ],
+      },
+      undefined,
+      4,
+    );
+
+  it.each([
+    [
+      "a provider",
+      failed(
+        told(
+          "error:   sdk-v2/provider2.go:571: sdk.helper_schema: Error retrieving it: 401: provider=digitalocean@4.80.1\n",
+          urn,
+        ),
+      ),
+      "convex-volume: Error retrieving it: 401",
+    ],
+    [
+      "the program",
+      failed(told("error: convex-droplet:size: is none.\n", "urn:pulumi:dev::p::pulumi:pulumi:Stack::p-dev")),
+      "convex-droplet:size: is none.",
+    ],
+    ["the engine, before it begins", failed("", "error: no stack named 'dev' found\n"), "no stack named 'dev' found"],
+    ["nobody", failed(""), "Command failed: pulumi refresh"],
+  ])("is what %s said", (_, failure, reason) => {
+    expect(reasonOf(failure)).toBe(reason);
+  });
+});
+
+it("a volume that is larger than declared is told, with how the stack takes it over", () => {
+  expect(grown("dev", 150, 150)).toEqual([]);
+  const [finding] = grown("dev", 150, 100);
+  expect(finding).toMatchObject({ path: "cloud.convex-volume.size", message: "is 150, it should be 100" });
+  expect(finding?.repair).toEqual({
+    why:
+      "no volume shrinks, so let the stack have it as it is: npx pulumi config set --stack dev volumeSizeGb 150 && " +
+      "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --stack dev --yes --target '**convex-volume' && npx pulumi up --stack dev",
   });
 });
 
