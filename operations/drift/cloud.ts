@@ -108,7 +108,8 @@ function takenOver(urn: string, property: string, oldState?: Found, newState?: F
     return { ...RUN_SCRIPTS, refresh: [RESOURCES.droplet], costs };
   }
   const disk = (state: Found | undefined) => Number(state?.outputs?.["disk"]);
-  if (property !== "size" || !urn.includes("/droplet:Droplet::") || !(disk(newState) > disk(oldState))) return undefined;
+  if (property !== "size" || !urn.includes("/droplet:Droplet::") || !(disk(newState) > disk(oldState)))
+    return undefined;
   const stack = urn.split(":")[2] ?? "";
   const size = String(at(newState?.outputs, property));
   const why =

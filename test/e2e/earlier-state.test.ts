@@ -16,8 +16,11 @@ const STATES = [
   {
     file: "before-named-values.json",
     passphrase: "h3HiELITqS0uhwbNThbVa1FX81p1DqCzmaPgOhRcFs8",
-    // The scripts run again, which change nothing where nothing differs.
-    updated: ["convex-acceptance", "convex-function-environment", "convex-scripts", "convex-server", "convex-setup"],
+    // The scripts run again, which change nothing where nothing differs, and the droplet's state learns that its disk stays.
+    updated: [
+      ...["convex-acceptance", "convex-droplet", "convex-function-environment"],
+      ...["convex-scripts", "convex-server", "convex-setup"],
+    ],
   },
 ];
 

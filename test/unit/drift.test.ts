@@ -122,7 +122,13 @@ describe("a step of the engine's preview", () => {
       newState: { inputs: { size: "small" }, outputs: { size: "large", disk: 80 } },
       detailedDiff: { size: { kind: "update" }, __meta: { kind: "update" } },
     };
-    const found = [error("cloud.convex-droplet.size", "is large, it should be small", refresh("convex-droplet", "the droplet is switched off and resized: some minutes without answers"))];
+    const found = [
+      error(
+        "cloud.convex-droplet.size",
+        "is large, it should be small",
+        refresh("convex-droplet", "the droplet is switched off and resized: some minutes without answers"),
+      ),
+    ];
     expect(fromStep(step)).toEqual(found);
     const grownDisk = { ...step, newState: { inputs: { size: "small" }, outputs: { size: "large", disk: 160 } } };
     expect(fromStep(grownDisk)).toMatchObject([
