@@ -10,6 +10,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
+          expect: { requireAssertions: true },
           // They leave nothing behind in their process, and importing the SDKs takes longer than all of them.
           isolate: false,
           sequence: { groupOrder: 0 },

@@ -8,7 +8,7 @@ import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
-import { configure, mockEngine, type Registered, valueOf } from "./program.ts";
+import { componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
 
 /** How the engine's protocol marks a value as secret. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
@@ -77,9 +77,10 @@ function secretValue(value: unknown): unknown {
   return (value as { value: unknown }).value;
 }
 
-function lifetime(): Lifetime {
-  const droplet = new pulumi.ComponentResource("test:index:Droplet", "droplet");
-  return { deletedWith: droplet, replaceWith: [droplet] };
+/** Of what is set up on a machine, and made anew with something else. */
+function lifetime(replaced = "droplet"): Lifetime {
+  const [setup, other] = ["setup", replaced].map((name) => new pulumi.ComponentResource("test:index:Other", name));
+  return { deletedWith: setup as pulumi.Resource, replaceWith: [other as pulumi.Resource] };
 }
 
 const POSTGRES = (): PostgresArgs => ({
@@ -93,7 +94,7 @@ const POSTGRES = (): PostgresArgs => ({
   gateway: "172.30.0.1",
   protectData: false,
   onMachine: lifetime(),
-  onVolume: lifetime(),
+  onVolume: lifetime("volume"),
 });
 
 const CONVEX = (): ConvexArgs => ({
@@ -343,4 +344,60 @@ it("the components register what others look for by name", async () => {
     ...{ authKeys: false, onMachine: lifetime() },
   });
   expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
+});
+
+describe("all that the components register", () => {
+  const deploy = async () => {
+    new Host(ID, { ...HOST, protectData: true });
+    new Postgres(ID, { ...POSTGRES(), protectData: true });
+    new Convex(ID, { ...CONVEX(), protectData: true });
+    await settled();
+  };
+  const [host, postgres, convex] = [{ parent: "Host" }, { parent: "Postgres" }, { parent: "Convex" }];
+  const unique = { deleteBeforeReplace: true };
+  const onMachine = { deletedWith: "setup", replaceWith: ["droplet"] };
+  const onVolume = { deletedWith: "setup", replaceWith: ["volume"] };
+  const run = { replaceOnChanges: ["triggers[*]"] };
+
+  it("has its place and its lifetime", async () => {
+    await deploy();
+    expect(Object.fromEntries([...options].filter(([, told]) => Object.keys(told).length > 0))).toEqual({
+      "convex-deploy-key PrivateKey": host,
+      "convex-host-key PrivateKey": host,
+      "convex-ssh-key SshKey": { ...host, ...unique },
+      "convex-volume Volume": { ...host, ...unique, protect: true, retainOnDelete: true },
+      "convex-droplet Droplet": {
+        ...{ ...host, ...unique, replaceWith: ["convex-volume"] },
+        ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
+      },
+      "convex-firewall Firewall": { ...host, ...unique },
+      "convex-project Project": { ...host, ...unique, ignoreChanges: ["isDefault"] },
+      "convex-scripts CopyToRemote": { ...host, ...run, replaceWith: ["convex-droplet"] },
+      "convex-setup Command": { ...host, ...run, replaceWith: ["convex-droplet"] },
+      "convex-admin-password RandomPassword": postgres,
+      "convex-password RandomPassword": postgres,
+      "convex-server Command": { ...postgres, ...run, ...onMachine },
+      "convex-provider postgresql": postgres,
+      "convex-role Role": { ...postgres, ...onVolume },
+      "convex-database Database": { ...postgres, ...onVolume, protect: true, retainOnDelete: true },
+      "convex-privacy Grant": { ...postgres, ...onVolume },
+      "convex-instance-secret RandomPassword": { ...convex, protect: true },
+      "convex-docker docker": convex,
+      "convex-network Network": { ...convex, ...unique, ...onMachine },
+      "convex-backend-image RemoteImage": { ...convex, ...unique, ...onMachine },
+      "convex-dashboard-image RemoteImage": { ...convex, ...unique, ...onMachine },
+      "convex-backend Container": { ...convex, ...unique, ...onMachine, replaceOnChanges: ["healthcheck"] },
+      "convex-acceptance Command": { ...convex, ...run, ...onMachine },
+      "convex-dashboard Container": { ...convex, ...unique, ...onMachine },
+    });
+  });
+
+  it("is told to the engine as outputs, as far as it is public", async () => {
+    await deploy();
+    expect(Object.fromEntries(componentOutputs)).toMatchObject({
+      Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],
+      Postgres: ["url"],
+      Convex: ["adminKey", "backendUrl", "dashboardUrl", "readOnlyAdminKey", "siteUrl"],
+    });
+  });
 });
