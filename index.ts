@@ -11,10 +11,7 @@ import { databaseName, endpoints, label, loadSettings } from "./settings.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
-
-// The SDK takes a stack trace at every step and maps each to its TypeScript sources, which is a third of a run's work.
-// Node runs these files unmapped.
-Reflect.deleteProperty(Error, "prepareStackTrace");
+import "./unmapped.ts";
 
 const settings = loadSettings();
 const stack = pulumi.getStack();
@@ -23,17 +20,14 @@ const [{ memoryMb, offers }] = await Promise.all([
   refuseShrinking(label(stack), settings.region, settings.volumeSizeGb),
 ]);
 
-// A preview is not worth a wait.
-const boot = new Boot(pulumi.runtime.isDryRun() ? 0 : settings.bootTimeoutSeconds);
+const boot = Boot.ofRun(settings.bootTimeoutSeconds);
 const host = new Host(ID, {
   ...settings,
   label: label(stack),
   offers,
   publicPorts: [settings.apiPort, settings.sitePort],
   sshAgent: openEmptyAgent,
-  onChange: () => {
-    boot.begin();
-  },
+  onChange: boot.begin,
 });
 
 const tunnel = openRunTunnel(

@@ -1,3 +1,5 @@
+import * as pulumi from "@pulumi/pulumi";
+
 /**
  * How long a machine may be waited for. What boots takes what it takes; what is off, closed or gone is not waited for, or a
  * run with something to ask there would hang.
@@ -11,10 +13,15 @@ export class Boot {
     this.#milliseconds = seconds * 1000;
   }
 
-  /** Says that the machine was started just now. */
-  begin(): void {
-    this.#begun = Date.now();
+  /** For a run of the program, where a preview is not worth a wait. */
+  static ofRun(seconds: number): Boot {
+    return new Boot(pulumi.runtime.isDryRun() ? 0 : seconds);
   }
+
+  /** Says that the machine was started just now. */
+  readonly begin = (): void => {
+    this.#begun = Date.now();
+  };
 
   /**
    * Whether a connection that failed is worth another try.
