@@ -74,13 +74,23 @@ new FunctionEnvironment(ID, {
   onMachine: host.onMachine,
 });
 
+/** URL of the API, once the backend is healthy: `CONVEX_SELF_HOSTED_URL` */
 export const backendUrl = convex.backendUrl;
+/** URL of the HTTP actions */
 export const siteUrl = convex.siteUrl;
+/** URL of the dashboard while `npm run tunnel` runs */
 export const dashboardUrl = convex.dashboardUrl;
+/** secret; `CONVEX_SELF_HOSTED_ADMIN_KEY`, accepted by the running backend before it is output */
 export const adminKey = convex.adminKey;
+/** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend accepts only keys of its own tool */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
+/** name of the instance */
 export const instanceName = settings.instanceName;
+/** address of the droplet */
 export const publicIp = host.publicIp;
+/** command that opens a shell on the droplet */
 export const sshCommand = `npm run ssh -- --stack ${stack}`;
+/** secret; the deploy key */
 export const sshPrivateKey = host.deployKey;
+/** the droplet's host key, to pin */
 export const sshHostKey = host.hostKey;

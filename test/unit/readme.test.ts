@@ -1,25 +1,19 @@
 import { globSync, readFileSync } from "node:fs";
 
 import { describe, expect, it } from "vitest";
-import { parse } from "yaml";
+import { generated } from "../../docs/generate.ts";
 
 const readme = readFileSync("README.md", "utf8");
 
 describe("the README", () => {
-  it("lists every setting of Pulumi.yaml with its default, and no other", () => {
-    const { config } = parse(readFileSync("Pulumi.yaml", "utf8")) as { config: Record<string, { default: unknown }> };
-    const section = readme.slice(readme.indexOf("## Settings"), readme.indexOf("## Outputs"));
-    const listed = [...section.matchAll(/^\| `(\w+)` +\| (.*?) +\|/gm)].map(([, key, value]) => [key, value]);
-    const expected = Object.entries(config).map(([key, { default: value }]) => [key, `\`${shown(value)}\``]);
-    expect(listed).toEqual(expected);
+  it("has the tables of settings and outputs that npm run docs makes", () => {
+    expect(readme).toBe(generated(readme));
   });
 
-  it("lists every output of the program, and no other", () => {
-    const exported = [...readFileSync("index.ts", "utf8").matchAll(/^export const (\w+)/gm)].map(([, name]) => name);
-    const section = readme.slice(readme.indexOf("## Outputs"), readme.indexOf("## Cost"));
-    const rows = section.split("\n").filter((line) => line.startsWith("| `"));
-    const listed = rows.flatMap((row) => [...(row.split("|")[1] ?? "").matchAll(/`(\w+)`/g)].map(([, name]) => name));
-    expect(new Set(listed)).toEqual(new Set(exported));
+  it("says something of every setting and output", () => {
+    const rows = generated(readme).match(/^\| `.*$/gm) ?? [];
+    expect(rows.length).toBeGreaterThan(30);
+    expect(rows.filter((row) => /\| +\|$/.test(row))).toEqual([]);
   });
 
   it("quotes only npm scripts that exist", () => {
@@ -54,7 +48,3 @@ describe("the documents", () => {
     expect(asked.filter((command) => !/curl -4 .*\)\/32"$/.test(command))).toEqual([]);
   });
 });
-
-function shown(value: unknown): string {
-  return typeof value === "string" && value !== "" ? value : JSON.stringify(value);
-}
