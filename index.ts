@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { refuseShrinking } from "./account.ts";
-import { findSize } from "./catalogue.ts";
+import { refuseShrinking } from "./digitalocean/sizes.ts";
+import { findSize } from "./digitalocean/catalogue.ts";
 import { Convex } from "./components/convex.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";

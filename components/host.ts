@@ -3,8 +3,8 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
-import { refuseDropletSize, refuseVolumeSize, volumeName } from "../account.ts";
-import type { Offer } from "../catalogue.ts";
+import { refuseDropletSize, refuseVolumeSize, volumeName } from "../digitalocean/sizes.ts";
+import type { Offer } from "../digitalocean/catalogue.ts";
 import { DATA, MOUNTPOINT } from "../contract/names.ts";
 import { deleteLostFromCloud } from "../recovery/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../recovery/droplet.ts";

@@ -1,3 +1,4 @@
+import { Account, RefusedError } from "../digitalocean/account.ts";
 import type { Target } from "../ssh/connect.ts";
 import type { Resource, State } from "./state.ts";
 import { RESOURCES, TYPES } from "../contract/names.ts";
@@ -28,38 +29,34 @@ export function dropletTarget(state: State): Target {
  * Undefined where the stack has no droplet, or DigitalOcean cannot be asked.
  */
 export async function dropletStatus(state: State): Promise<string | undefined> {
+  const [account, id] = [accountOf(state), findDroplet(state)?.id];
+  if (account === undefined || id === undefined) return undefined;
   try {
-    const response = await askOfDroplet(state, "");
-    if (response?.status === 404) return "gone";
-    return ((await response?.json()) as { droplet?: { status: string } } | undefined)?.droplet?.status;
-  } catch {
-    return undefined;
+    return (await account.ask<{ droplet: { status: string } }>("GET", `/v2/droplets/${id}`)).droplet.status;
+  } catch (error) {
+    return error instanceof RefusedError && error.status === 404 ? "gone" : undefined;
   }
 }
 
-/**
- * Asks DigitalOcean of a stack's droplet.
- *
- * @param what  the path behind the droplet's
- * @returns undefined where the stack has no droplet or no token
- */
-export async function askOfDroplet(state: State, what: string): Promise<Response | undefined> {
-  const droplet = findDroplet(state);
-  return droplet && askCloud(state, `/v2/droplets/${droplet.id}${what}`);
+/** The account that a stack is in, with DIGITALOCEAN_TOKEN or the token that it was deployed with; undefined without either. */
+export function accountOf(state: State): Account | undefined {
+  const [provider] = state.all("pulumi:providers:digitalocean");
+  const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
+  return token === undefined ? undefined : new Account(token);
 }
 
 /**
- * Asks DigitalOcean with DIGITALOCEAN_TOKEN, or with the token that a stack was deployed with.
+ * What a look at the cloud gives; nothing where that of which it asks is gone.
  *
- * @returns undefined where the stack has no token
+ * @throws Error when the cloud cannot be asked
  */
-export async function askCloud(state: State, route: string): Promise<Response | undefined> {
-  const [provider] = state.all("pulumi:providers:digitalocean");
-  const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
-  if (token === undefined) return undefined;
-  const api = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com";
-  return fetch(`${api}${route}`, {
-    headers: { authorization: `Bearer ${token}` },
-    signal: AbortSignal.timeout(10_000),
-  });
+export async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof RefusedError && error.status === 404) return undefined;
+    throw new Error(`the cloud cannot be asked: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
 }

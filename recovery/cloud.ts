@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { api } from "./api.ts";
+import { account } from "../digitalocean/own-account.ts";
 
 /** Something in the account that no state knows. */
 interface Lost {
@@ -40,50 +40,43 @@ export function deleteLostFromCloud(name: string): pulumi.ErrorHook {
 
 /** Nobody else has the key's private half. */
 async function findKey({ publicKey }: Inputs): Promise<Lost | undefined> {
-  const { ssh_keys: keys } = await api<{ ssh_keys: { id: number; name: string; public_key: string }[] }>(
-    "GET",
-    "/v2/account/keys?per_page=200",
-  );
+  const keys = await account().list<{ id: number; name: string; public_key: string }>("/v2/account/keys", "ssh_keys");
   const lost = keys.find((key) => key.public_key.trim() === publicKey);
-  return lost && { what: `SSH key ${lost.name}`, remove: () => api("DELETE", `/v2/account/keys/${lost.id}`) };
+  return lost && { what: `SSH key ${lost.name}`, remove: () => account().ask("DELETE", `/v2/account/keys/${lost.id}`) };
 }
 
 /** One that guards no other droplet than this stack's. */
 async function findFirewall({ name, dropletIds }: Inputs): Promise<Lost | undefined> {
-  const { firewalls } = await api<{ firewalls: { id: string; name: string; droplet_ids: number[] | null }[] }>(
-    "GET",
-    "/v2/firewalls?per_page=200",
+  const firewalls = await account().list<{ id: string; name: string; droplet_ids: number[] | null }>(
+    "/v2/firewalls",
+    "firewalls",
   );
   const own = dropletIds as number[];
   const lost = firewalls.find(
     (firewall) => firewall.name === name && (firewall.droplet_ids ?? []).every((id) => own.includes(id)),
   );
-  return lost && { what: `firewall ${lost.name}`, remove: () => api("DELETE", `/v2/firewalls/${lost.id}`) };
+  return lost && { what: `firewall ${lost.name}`, remove: () => account().ask("DELETE", `/v2/firewalls/${lost.id}`) };
 }
 
 /** One that holds nothing but what is this stack's; that goes to the default project first, as a project must be empty. */
 async function findProject({ name, resources }: Inputs): Promise<Lost | undefined> {
-  const { projects } = await api<{ projects: { id: string; name: string; is_default: boolean }[] }>(
-    "GET",
-    "/v2/projects?per_page=200",
-  );
+  const projects = await account().list<{ id: string; name: string; is_default: boolean }>("/v2/projects", "projects");
   const lost = projects.find((project) => project.name === name && !project.is_default);
   if (lost === undefined) return undefined;
-  const held = (
-    await api<{ resources: { urn: string }[] }>("GET", `/v2/projects/${lost.id}/resources?per_page=200`)
-  ).resources.map(({ urn }) => urn);
+  const found = await account().list<{ urn: string }>(`/v2/projects/${lost.id}/resources`, "resources");
+  const held = found.map(({ urn }) => urn);
   if (!held.every((urn) => (resources as string[]).includes(urn))) return undefined;
   return {
     what: `project ${lost.name}`,
     remove: async () => {
-      if (held.length > 0) await api("POST", "/v2/projects/default/resources", { resources: held });
-      await api("DELETE", `/v2/projects/${lost.id}`);
+      if (held.length > 0) await account().ask("POST", "/v2/projects/default/resources", { resources: held });
+      await account().ask("DELETE", `/v2/projects/${lost.id}`);
     },
   };
 }
 
 async function tellOfVolume({ name, region }: Inputs): Promise<undefined> {
-  const { volumes } = await api<{ volumes: { id: string }[] }>(
+  const { volumes } = await account().ask<{ volumes: { id: string }[] }>(
     "GET",
     `/v2/volumes?name=${String(name)}&region=${String(region)}`,
   );

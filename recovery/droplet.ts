@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import * as pulumi from "@pulumi/pulumi";
 
-import { api } from "./api.ts";
+import { account } from "../digitalocean/own-account.ts";
 
 /** How long DigitalOcean may take to finish a droplet that is being made, and then to take it away. */
 const PATIENCE_SECONDS = 180;
@@ -27,10 +27,10 @@ export function deleteLostDroplet(name: string): pulumi.ErrorHook {
         "Deleting it, to make it again; the volume and its data stay.",
     );
     await until(`droplet ${lost.id} to be made, so that it can be deleted`, async () => {
-      const { droplet } = await api<{ droplet: Droplet }>("GET", `/v2/droplets/${lost.id}`);
+      const { droplet } = await account().ask<{ droplet: Droplet }>("GET", `/v2/droplets/${lost.id}`);
       return droplet.status !== "new" && !droplet.locked;
     });
-    await api("DELETE", `/v2/droplets/${lost.id}`);
+    await account().ask("DELETE", `/v2/droplets/${lost.id}`);
     await until(
       `the volume of droplet ${lost.id} to be free`,
       async () => (await holderOf(String(volumeId))) === undefined,
@@ -51,9 +51,9 @@ export function switchOffDeafDroplet(name: string): pulumi.ErrorHook {
     await pulumi.log.warn(
       `droplet ${id} does not shut down in order. Switching it off; what it did not write is lost.`,
     );
-    await api("POST", `/v2/droplets/${id}/actions`, { type: "power_off" });
+    await account().ask("POST", `/v2/droplets/${id}/actions`, { type: "power_off" });
     await until(`droplet ${id} to be off`, async () => {
-      const { droplet } = await api<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`);
+      const { droplet } = await account().ask<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`);
       return droplet.status === "off";
     });
     return true;
@@ -68,10 +68,10 @@ interface Droplet {
 }
 
 async function holderOf(volumeId: string): Promise<Droplet | undefined> {
-  const { volume } = await api<{ volume: { droplet_ids: number[] } }>("GET", `/v2/volumes/${volumeId}`);
+  const { volume } = await account().ask<{ volume: { droplet_ids: number[] } }>("GET", `/v2/volumes/${volumeId}`);
   const [dropletId] = volume.droplet_ids;
   if (dropletId === undefined) return undefined;
-  return (await api<{ droplet: Droplet }>("GET", `/v2/droplets/${dropletId}`)).droplet;
+  return (await account().ask<{ droplet: Droplet }>("GET", `/v2/droplets/${dropletId}`)).droplet;
 }
 
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {

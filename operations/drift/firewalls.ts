@@ -1,4 +1,4 @@
-import { askOfDroplet, findDroplet } from "../droplet.ts";
+import { accountOf, findDroplet, orNothing } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { error, type Finding } from "./finding.ts";
 
@@ -17,13 +17,11 @@ interface Firewall {
  * @throws Error when the cloud cannot be asked
  */
 export async function compareFirewalls(state: State): Promise<Finding[]> {
-  const response = await askOfDroplet(state, "/firewalls?per_page=200");
-  if (response === undefined || response.status === 404) return [];
-  if (!response.ok)
-    throw new Error(`the cloud cannot be asked: it answers ${response.status} for the droplet's firewalls`);
-  const { firewalls } = (await response.json()) as { firewalls: Firewall[] | null };
+  const account = accountOf(state);
+  const droplet = findDroplet(state)?.id;
+  if (account === undefined || droplet === undefined) return [];
+  const firewalls = await orNothing(account.list<Firewall>(`/v2/droplets/${droplet}/firewalls`, "firewalls"));
   const own = state.all("digitalocean:index/firewall:Firewall").map(({ id }) => id);
-  const droplet = findDroplet(state)?.id ?? "";
   return (firewalls ?? [])
     .filter(({ id }) => !own.includes(id))
     .map(({ id, name, droplet_ids, tags, inbound_rules }) => {

@@ -1,6 +1,6 @@
 import { RESOURCES } from "../../contract/names.ts";
 import { tellState } from "../../recovery/grown-volume.ts";
-import { askCloud } from "../droplet.ts";
+import { accountOf, orNothing } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../typed.ts";
 import { error, type Finding, should } from "./finding.ts";
@@ -12,11 +12,10 @@ import { error, type Finding, should } from "./finding.ts";
  */
 export async function compareVolume(state: State): Promise<Finding[]> {
   const volume = state.find("digitalocean:index/volume:Volume", RESOURCES.volume);
-  if (volume === undefined) return [];
-  const response = await askCloud(state, `/v2/volumes/${volume.id}`);
-  if (response === undefined || response.status === 404) return [];
-  if (!response.ok) throw new Error(`the cloud cannot be asked: it answers ${response.status} for the volume`);
-  const found = ((await response.json()) as { volume: { size_gigabytes: number } }).volume.size_gigabytes;
+  const account = accountOf(state);
+  if (volume === undefined || account === undefined) return [];
+  const asked = account.ask<{ volume: { size_gigabytes: number } }>("GET", `/v2/volumes/${volume.id}`);
+  const found = (await orNothing(asked))?.volume.size_gigabytes ?? 0;
   return grown(state.stack, found, Number(volume.inputs["size"]));
 }
 

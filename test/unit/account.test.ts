@@ -1,110 +1,34 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 
-import { refuseDropletSize, refuseShrinking, refuseVolumeSize } from "../../account.ts";
-import { configure, mockEngine } from "./program.ts";
+import { Account, RefusedError } from "../../digitalocean/account.ts";
 
-const OFFERS = [
-  { slug: "s-1vcpu-2gb", diskGb: 50 },
-  { slug: "s-2vcpu-4gb", diskGb: 80 },
-  { slug: "s-2vcpu-8gb-amd", diskGb: 100 },
-  { slug: "s-4vcpu-8gb", diskGb: 160 },
-];
-const TELL = "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --yes --target '**convex-volume'";
+afterEach(() => vi.unstubAllGlobals());
 
-let account: Record<string, unknown>;
-
-beforeEach(async () => {
-  configure();
-  await mockEngine();
-  vi.stubEnv("DIGITALOCEAN_API_URL", undefined);
-  vi.stubGlobal("fetch", (url: URL) => Promise.resolve(Response.json(account[`${url.pathname}${url.search}`])));
-});
-
-afterEach(() => {
-  vi.unstubAllGlobals();
-  vi.unstubAllEnvs();
-});
-
-/** What a hook says of an update; undefined where it lets it pass. */
-async function saidOf(
-  hook: ReturnType<typeof refuseVolumeSize>,
-  from: unknown,
-  to: unknown,
-): Promise<string | undefined> {
-  expect(hook.opts).toEqual({ onDryRun: true });
-  const args = { urn: "urn", id: "7", name: "x", type: "x", oldOutputs: { size: from }, newInputs: { size: to } };
-  return await Promise.resolve(hook.callback(args)).then(
-    () => undefined,
-    (error: unknown) => (error as Error).message,
-  );
-}
-
-describe("a volume", () => {
-  it.each([
-    ["is to be made", []],
-    ["has its size", [{ size_gigabytes: 150 }]],
-    ["is to grow", [{ size_gigabytes: 120 }]],
-  ])("that %s is none of a preview's", async (_, volumes) => {
-    account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes } };
-    await expect(refuseShrinking("convex-dev", "nyc3", 150)).resolves.toBeUndefined();
-  });
-
-  it("that is larger than it should be is refused, with how the stack takes it over", async () => {
-    account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes: [{ size_gigabytes: 150 }] } };
-    await expect(refuseShrinking("convex-dev", "nyc3", 100)).rejects.toThrow(
-      "convex-droplet:volumeSizeGb: 100 is below 150, the size of volume convex-dev-data in DigitalOcean, and no volume shrinks. " +
-        `Set it with: npx pulumi config set volumeSizeGb 150; and where somebody grew it by hand, let the stack's state know, with: ${TELL}`,
-    );
-  });
-
-  it("that has the size already which it is to get is refused, any other is grown", async () => {
-    account = { "/v2/volumes/7": { volume: { size_gigabytes: 150 } } };
-    expect(await saidOf(refuseVolumeSize("convex"), 100, 150)).toBe(
-      "convex-droplet:volumeSizeGb: the volume has 150 GB already, the stack's state should know. " +
-        `Let it look with: ${TELL}`,
-    );
-    expect(await saidOf(refuseVolumeSize("convex"), 100, 200)).toBeUndefined();
-    expect(await saidOf(refuseVolumeSize("convex"), 150, 150)).toBeUndefined();
-  });
-});
-
-describe("a droplet", () => {
-  const droplet = (more: object = {}) => {
-    account = {
-      "/v2/droplets/7": { droplet: { id: 7, size_slug: "s-2vcpu-4gb", disk: 80, status: "active", ...more } },
+it("a list is all of it, however many pages the account has", async () => {
+  const asked: string[] = [];
+  vi.stubGlobal("fetch", (url: URL) => {
+    asked.push(url.href);
+    const page = Number(url.searchParams.get("page") ?? 1);
+    const next = {
+      links: { pages: { next: `https://api.digitalocean.com/v2/firewalls?page=${page + 1}&per_page=200` } },
     };
-  };
-  const said = (from: string, to: string) => saidOf(refuseDropletSize("convex", OFFERS), from, to);
-
-  it("gets a size with a disk that is not smaller than its own", async () => {
-    droplet();
-    expect(await said("s-2vcpu-4gb", "s-4vcpu-8gb")).toBeUndefined();
-    droplet({ size_slug: "s-4vcpu-8gb" });
-    expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBeUndefined();
+    return Promise.resolve(Response.json({ firewalls: [page], ...(page < 3 ? next : { links: {} }) }));
   });
+  expect(await new Account("t", "http://127.0.0.1:1").list("/v2/firewalls", "firewalls")).toEqual([1, 2, 3]);
+  // Whatever host the answer names.
+  expect(asked).toEqual([
+    "http://127.0.0.1:1/v2/firewalls?per_page=200",
+    "http://127.0.0.1:1/v2/firewalls?page=2&per_page=200",
+    "http://127.0.0.1:1/v2/firewalls?page=3&per_page=200",
+  ]);
+});
 
-  it("does not get one with a smaller disk", async () => {
-    droplet();
-    expect(await said("s-2vcpu-4gb", "s-1vcpu-2gb")).toBe(
-      "convex-droplet:size: s-1vcpu-2gb has a disk of 50 GB, it should have at least the 80 GB that the droplet has, as no disk shrinks. " +
-        "Set it with: npx pulumi config set size s-2vcpu-4gb (the cheapest others: s-2vcpu-8gb-amd, s-4vcpu-8gb), " +
-        "or recreate the droplet, which keeps the data: npx pulumi up --replace '**convex-droplet'",
-    );
-  });
-
-  it("does not get the size that somebody has given it, and is not forgotten where it is off since", async () => {
-    droplet();
-    const look =
-      "convex-droplet:size: the droplet is s-2vcpu-4gb already, the stack's state should know. Let it look with: npx pulumi up --refresh --run-program";
-    expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBe(look);
-    droplet({ status: "off" });
-    expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBe(
-      `${look}, and switch the droplet on with: doctl compute droplet-action power-on 7`,
-    );
-  });
-
-  it("is not asked of where its size stays", async () => {
-    account = {};
-    expect(await said("s-2vcpu-4gb", "s-2vcpu-4gb")).toBeUndefined();
+it("a call that is refused says which, and with what, and never the token", async () => {
+  vi.stubGlobal("fetch", () => Promise.resolve(new Response("{}", { status: 401 })));
+  const refused = new Account("dop_v1_secret").ask("DELETE", "/v2/firewalls/1");
+  await expect(refused).rejects.toBeInstanceOf(RefusedError);
+  await expect(refused).rejects.toMatchObject({
+    status: 401,
+    message: "DigitalOcean: answered 401 to DELETE /v2/firewalls/1",
   });
 });

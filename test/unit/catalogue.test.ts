@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { findSize } from "../../catalogue.ts";
+import { findSize } from "../../digitalocean/catalogue.ts";
 import { mockEngine } from "./program.ts";
 
 function offering(...sizes: object[]) {

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import type { Offer } from "./catalogue.ts";
-import { api } from "./recovery/api.ts";
-import { tellState } from "./recovery/grown-volume.ts";
+import { account } from "./own-account.ts";
+import { tellState } from "../recovery/grown-volume.ts";
 
 /** What the data volume is called in the account. */
 export function volumeName(label: string): string {
@@ -17,7 +17,7 @@ export function volumeName(label: string): string {
  */
 export async function refuseShrinking(label: string, region: string, sizeGb: number): Promise<void> {
   const name = volumeName(label);
-  const { volumes } = await api<{ volumes: Volume[] }>("GET", `/v2/volumes?name=${name}&region=${region}`);
+  const { volumes } = await account().ask<{ volumes: Volume[] }>("GET", `/v2/volumes?name=${name}&region=${region}`);
   const found = volumes[0]?.size_gigabytes ?? 0;
   if (found <= sizeGb) return;
   throw new pulumi.RunError(
@@ -33,7 +33,7 @@ export async function refuseShrinking(label: string, region: string, sizeGb: num
  */
 export function refuseVolumeSize(name: string): pulumi.ResourceHook {
   return beforeResize(`${name}-volume-size`, async (id, wanted) => {
-    const { volume } = await api<{ volume: Volume }>("GET", `/v2/volumes/${id}`);
+    const { volume } = await account().ask<{ volume: Volume }>("GET", `/v2/volumes/${id}`);
     if (volume.size_gigabytes !== wanted) return undefined;
     return `convex-droplet:volumeSizeGb: the volume has ${wanted} GB already, the stack's state should know. Let it look with: ${tellState()}`;
   });
@@ -45,7 +45,7 @@ export function refuseVolumeSize(name: string): pulumi.ResourceHook {
  */
 export function refuseDropletSize(name: string, offers: readonly Offer[]): pulumi.ResourceHook {
   return beforeResize(`${name}-droplet-size`, async (id, wanted) => {
-    const { droplet } = await api<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`);
+    const { droplet } = await account().ask<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`);
     const fault = sizeFault(droplet, String(wanted), offers);
     return fault && `convex-droplet:size: ${fault}`;
   });

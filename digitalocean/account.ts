@@ -1,0 +1,58 @@
+/** DigitalOcean has refused a call. */
+export class RefusedError extends Error {
+  readonly status: number;
+
+  constructor(status: number, call: string) {
+    super(`DigitalOcean: answered ${status} to ${call}`);
+    this.name = "RefusedError";
+    this.status = status;
+  }
+}
+
+/** The most that the API puts on a page of a list. */
+const PAGE = 200;
+
+/** An account of DigitalOcean's, through its API: what Pulumi's provider, which only declares, cannot be asked. */
+export class Account {
+  readonly #token: string;
+  readonly #endpoint: string;
+
+  /** @param endpoint  the API's address; that of the environment's DIGITALOCEAN_API_URL by default, or DigitalOcean's */
+  constructor(token: string, endpoint = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com") {
+    this.#token = token;
+    this.#endpoint = endpoint;
+  }
+
+  /**
+   * One call, of at most 30 seconds.
+   *
+   * @throws RefusedError where the answer is no success
+   */
+  async ask<T>(method: string, route: string, body?: object): Promise<T> {
+    const response = await fetch(new URL(route, this.#endpoint), {
+      method,
+      headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (!response.ok) throw new RefusedError(response.status, `${method} ${route}`);
+    return (response.status === 204 ? undefined : await response.json()) as T;
+  }
+
+  /**
+   * All of a list, however many pages it has.
+   *
+   * @param key  under which the answer has it
+   */
+  async list<T>(route: string, key: string): Promise<T[]> {
+    const items: T[] = [];
+    let next: string | undefined = `${route}${route.includes("?") ? "&" : "?"}per_page=${PAGE}`;
+    while (next !== undefined) {
+      const page: Record<string, T[] | null> & { links?: { pages?: { next?: string } } } = await this.ask("GET", next);
+      items.push(...(page[key] ?? []));
+      const url: string | undefined = page.links?.pages?.next;
+      next = url === undefined ? undefined : `${new URL(url).pathname}${new URL(url).search}`;
+    }
+    return items;
+  }
+}

@@ -1,0 +1,9 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { Account } from "./account.ts";
+import { apiToken } from "../settings.ts";
+
+/** The account that the program's provider works in. */
+export function account(): Account {
+  return new Account(apiToken(), new pulumi.Config("digitalocean").get("apiEndpoint"));
+}
