@@ -7,7 +7,7 @@ import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { ID, NETWORK } from "./contract/names.ts";
-import { databaseName, endpoints, label, loadSettings } from "./settings.ts";
+import { databaseName, endpoints, label, loadSettings, publicPorts } from "./settings.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
@@ -25,7 +25,7 @@ const host = new Host(ID, {
   ...settings,
   label: label(stack),
   offers,
-  publicPorts: [settings.apiPort, settings.sitePort],
+  publicPorts: publicPorts(settings),
   sshAgent: openEmptyAgent,
   onChange: boot.begin,
 });

@@ -129,6 +129,11 @@ export function label(stack: string): string {
   return name.slice(0, 50).replace(/-+$/, "");
 }
 
+/** Ports of the droplet that `allowedCidrs` may reach: with nobody allowed in from outside, none. */
+export function publicPorts({ allowedCidrs, apiPort, sitePort }: Settings): number[] {
+  return allowedCidrs.length > 0 ? [apiPort, sitePort] : [];
+}
+
 /**
  * Where clients find the backend. With nobody allowed in from outside, the ports stay on the droplet's loopback and the
  * URLs are those at the near end of `npm run tunnel`; what is printed is always what can be reached.
@@ -137,7 +142,7 @@ export function endpoints(
   settings: Settings,
   publicIp: pulumi.Output<string>,
 ): { bindAddress: string; cloudOrigin: pulumi.Output<string>; siteOrigin: pulumi.Output<string> } {
-  const isPublic = settings.allowedCidrs.length > 0;
+  const isPublic = publicPorts(settings).length > 0;
   const at = (origin: string | undefined, port: number) =>
     origin !== undefined
       ? pulumi.output(origin)

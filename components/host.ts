@@ -31,9 +31,9 @@ export interface HostArgs {
   operatorKeys: string[];
   /** Networks that may reach SSH. Changed in place. */
   adminCidrs: string[];
-  /** TCP ports open to `allowedCidrs`. Changed in place. */
+  /** TCP ports open to `allowedCidrs`, or none. Changed in place. */
   publicPorts: number[];
-  /** Networks that may reach `publicPorts`; empty closes them. Changed in place. */
+  /** Networks that may reach `publicPorts`. Changed in place. */
   allowedCidrs: string[];
   /** How long a new droplet may take until it answers SSH, in seconds. */
   bootTimeoutSeconds: number;
@@ -268,10 +268,13 @@ ssh_keys:
 }
 
 function inboundRules(args: HostArgs): digitalocean.types.input.FirewallInboundRule[] {
-  const open = args.allowedCidrs.length === 0 ? [] : args.publicPorts;
   return [
     { protocol: "tcp", portRange: "22", sourceAddresses: args.adminCidrs },
-    ...open.map((port) => ({ protocol: "tcp", portRange: String(port), sourceAddresses: args.allowedCidrs })),
+    ...args.publicPorts.map((port) => ({
+      protocol: "tcp",
+      portRange: String(port),
+      sourceAddresses: args.allowedCidrs,
+    })),
   ];
 }
 

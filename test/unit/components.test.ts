@@ -156,7 +156,7 @@ describe("Host", () => {
   });
 
   it("opens only SSH where nobody is allowed", async () => {
-    new Host("convex", { ...HOST, allowedCidrs: [] });
+    new Host("convex", { ...HOST, publicPorts: [], allowedCidrs: [] });
     expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
     ]);

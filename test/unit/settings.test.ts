@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { databaseName, endpoints, label, loadSettings } from "../../settings.ts";
+import { databaseName, endpoints, label, loadSettings, publicPorts } from "../../settings.ts";
 import { configure, mistakesOf, mockEngine, valueOf } from "./program.ts";
 
 const BACKEND = `ghcr.io/get-convex/convex-backend@sha256:${"a".repeat(64)}`;
@@ -168,6 +168,7 @@ describe("what follows from the settings", () => {
   ])("prints URLs that can be reached with %j", async (overrides, bind, cloud, site) => {
     configure(overrides);
     const found = endpoints(loadSettings(), pulumi.output("192.0.2.1"));
+    expect(publicPorts(loadSettings())).toEqual(bind === "0.0.0.0" ? [3210, 3211] : []);
     expect(found.bindAddress).toBe(bind);
     expect(await valueOf(found.cloudOrigin)).toBe(cloud);
     expect(await valueOf(found.siteOrigin)).toBe(site);
