@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { freePort } from "./plugin-sshd.ts";
+import { freePort } from "../free-port.ts";
 
 const CLI = path.resolve("operations/cli.ts");
 

@@ -10,7 +10,8 @@ import { Archive, Asset, reveal, Secret, UNKNOWN } from "../../sandbox/plugins/f
 import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
 import { expectSame, standInOnly } from "./plugin-subject.ts";
-import { freePort, Sshd } from "./plugin-sshd.ts";
+import { freePort } from "../free-port.ts";
+import { Sshd } from "./plugin-sshd.ts";
 
 const COMMAND = "command:remote:Command";
 const COPY = "command:remote:CopyToRemote";

@@ -1,10 +1,9 @@
-import { once } from "node:events";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { execa } from "execa";
 import pg from "pg";
+import { freePort } from "../free-port.ts";
 
 /** A PostgreSQL server of Debian's package on this computer's loopback address, with all its data in a temporary folder. */
 export class LocalPostgres implements AsyncDisposable {
@@ -51,13 +50,4 @@ export class LocalPostgres implements AsyncDisposable {
     const command = [path.join(this.#binaries, program), "-D", path.join(this.#folder, "data"), ...args];
     await execa("runuser", ["-u", "postgres", "--", ...command], { cwd: "/", stdio: "ignore" });
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -12,7 +12,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { Boot } from "../../ssh/boot.ts";
 import type { Target } from "../../ssh/connect.ts";
 import { openTunnel } from "../../ssh/tunnel.ts";
-import { freePort, Sshd } from "./plugin-sshd.ts";
+import { freePort } from "../free-port.ts";
+import { Sshd } from "./plugin-sshd.ts";
 
 let sshd: Sshd;
 let folder: string;

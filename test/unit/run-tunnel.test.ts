@@ -1,6 +1,5 @@
 import { rm } from "node:fs/promises";
 import http from "node:http";
-import { createServer } from "node:net";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 
@@ -9,6 +8,7 @@ import { afterAll, beforeEach, describe, expect, it } from "vitest";
 
 import { openRunTunnel } from "../../ssh/run-tunnel.ts";
 import { configure, mockEngine, valueOf } from "./program.ts";
+import { freePort } from "../free-port.ts";
 
 let port: number;
 
@@ -67,13 +67,4 @@ async function ask(address: string, route: string): Promise<{ status: number | u
 
 function never<T>(): Promise<T> {
   return new Promise(() => undefined);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("the port is not known");
-  return address.port;
 }
