@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { namedValues } from "../../contract/scripts.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { Machine } from "./machine-harness.ts";
+import { stepByStep } from "../steps.ts";
 
 const SET = "function-environment.sh";
 const RECORD = "/srv/volume/function-environment";
@@ -34,6 +35,8 @@ const record = () => machine.sh(`cat ${RECORD} 2> /dev/null || true`);
 
 // One life of one deployment's variables; each test goes on where the one before ended.
 describe("the environment of functions", () => {
+  stepByStep();
+
   it("is set to the byte beside what was set by hand, and the second run changes nothing", async () => {
     const first = await set({ A: "1", EMPTY: "", PEM });
     expect(first.output).toMatch(/function-environment\.sh: set A\n.*set EMPTY\n.*set PEM\n.*done, \d changed$/);

@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import type { FinishedPush } from "../../sandbox/images/backend/pushes.ts";
 import { Clone } from "./clone.ts";
 import { run, type Run, TestCloud } from "./harness.ts";
+import { stepByStep } from "../steps.ts";
 
 // docs/app-repos.md, followed to the letter: each test runs the next of its commands.
 
@@ -112,6 +113,8 @@ function succeeded({ exitCode, all }: Run): void {
 }
 
 describe("the document on app repositories", () => {
+  stepByStep();
+
   it("1: gets the app and its packages", async () => {
     succeeded(await reader.next());
     expect(await pushed()).toBeNull();

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, type Run, TestCloud } from "./harness.ts";
+import { stepByStep } from "../steps.ts";
 
 const STACK = "panel";
 
@@ -87,6 +88,8 @@ async function refused(...args: string[]): Promise<Run> {
 }
 
 // Each test goes on where the one before ended.
+stepByStep();
+
 it("a size whose disk is smaller is refused at preview, and the droplet goes on running", async () => {
   await cloud.configure(STACK, "size", "s-1vcpu-2gb");
   const { all } = await refused("preview");

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, type Run, TestCloud } from "./harness.ts";
 import { readRow, writeRow } from "./probe.ts";
+import { stepByStep } from "../steps.ts";
 
 const STACK = "dead";
 
@@ -47,6 +48,8 @@ async function only(kind: string, route: string): Promise<string> {
 }
 
 // Each test goes on where the one before ended.
+stepByStep();
+
 describe("a droplet that is off", () => {
   it("keeps nobody from a preview, nor from an up that changes nothing", async () => {
     await cloud.switchDroplet("off");

@@ -8,6 +8,7 @@ import { layOutPulumiHome, pulumiEnvironment } from "../../sandbox/engine/pulumi
 import { sandboxHome } from "../../sandbox/home.ts";
 import { Clone } from "./clone.ts";
 import { type Run, TestCloud } from "./harness.ts";
+import { stepByStep } from "../steps.ts";
 
 const STACK = "moved";
 
@@ -92,6 +93,8 @@ class SecondComputer implements AsyncDisposable {
 
 // Each test goes on where the one before ended.
 describe("a second computer with the states, the passphrase and the token", () => {
+  stepByStep();
+
   it("gets the stack's settings from its state", async () => {
     for (const args of [
       ["stack", "select", STACK],

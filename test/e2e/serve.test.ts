@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, TestCloud } from "./harness.ts";
 import { leaksIn, leaksInFiles, ProcessWatch, secretsOf } from "./leaks.ts";
 import { probe, readRow } from "./probe.ts";
+import { stepByStep } from "../steps.ts";
 
 const STACK = "serve";
 
@@ -56,6 +57,8 @@ function changeVariables(changes: { name: string; value: string | null }[], key?
 
 // One life of one stack; each test goes on where the one before ended.
 describe("a stack, from an empty account on", () => {
+  stepByStep();
+
   it("serves after the first up", async () => {
     const up = await cloud.up(STACK);
     expect(up.all).toContain("30 created");

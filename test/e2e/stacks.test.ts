@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Clone } from "./clone.ts";
 import { eventually, TestCloud } from "./harness.ts";
 import { readRow, writeRow } from "./probe.ts";
+import { stepByStep } from "../steps.ts";
 
 const STACKS = ["one", "two"] as const;
 
@@ -56,6 +57,8 @@ describe("the stacks that come with the program", () => {
 
 // One life of two stacks; each test goes on where the one before ended.
 describe("two stacks side by side", () => {
+  stepByStep();
+
   it("are made at the same time", async () => {
     for (const stack of STACKS) {
       await cloud.createStack(stack, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8" });

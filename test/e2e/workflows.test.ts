@@ -9,6 +9,7 @@ import { type JobResult, packagesAreInstalled, runJob } from "../contract/workfl
 import { Clone } from "./clone.ts";
 import { eventually, TestCloud } from "./harness.ts";
 import { leaksIn, ProcessWatch, secretsOf } from "./leaks.ts";
+import { stepByStep } from "../steps.ts";
 
 const STACK = "delivered";
 
@@ -91,6 +92,8 @@ const DRIFT = ["Install the packages", "Check for drift", "Tell by an issue"];
 
 // One life of one stack, by its workflows alone; each test goes on where the one before ended.
 describe("a stack in the hands of its workflows", () => {
+  stepByStep();
+
   it("is previewed on a pull request", async () => {
     expectAllWell(await run("preview.yml"), PREVIEW);
     expect(pullRequest.comments).toHaveLength(1);
