@@ -481,8 +481,8 @@ describe("what lies below is gone:", () => {
     await machine.sh("cd / && systemctl stop postgresql@17-main.service docker.socket docker.service");
     const { differences, facts } = await inspector.inspect();
     expect(differences.map(({ path }) => path)).toEqual([
-      "units.postgresql@17-main.service.active",
       "units.docker.service.active",
+      "units.postgresql@17-main.service.active",
     ]);
     const failed = [...facts].filter(([, { exitCode }]) => exitCode !== 0).map(([name]) => name);
     // That of docker.info, which asks the client too, depends on its version.
