@@ -47,7 +47,7 @@ export const TAMPERINGS: Tampering[] = [
     finds: [
       "warning postgres.settings.work_mem: is 64MB by /mnt/convex/postgresql/17/main/postgresql.auto.conf:3, it should not be set there",
     ],
-    undo: `${PSQL} -c 'ALTER SYSTEM RESET work_mem'`,
+    undo: AS_PRINTED,
   },
   {
     change: `${PSQL} -c "ALTER ROLE convex SET statement_timeout = '1s'"`,
@@ -57,7 +57,7 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: `${PSQL} -c 'CREATE ROLE intruder SUPERUSER LOGIN'`,
     finds: ["error postgres.roles.intruder: is a superuser that this stack does not declare"],
-    undo: `${PSQL} -c 'DROP ROLE intruder'`,
+    undo: AS_PRINTED,
   },
   {
     change: `${PSQL} -c 'CREATE DATABASE swarmdb'`,
@@ -75,7 +75,7 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: `${PSQL} -c 'GRANT pg_read_server_files TO convex'`,
     finds: ["error postgres.roles.convex.member_of: is a member of pg_read_server_files, it should be of no role"],
-    undo: `${PSQL} -c 'REVOKE pg_read_server_files FROM convex'`,
+    undo: AS_PRINTED,
   },
   {
     change: `${PSQL} -d convex_self_hosted -c 'CREATE ROLE neighbour' -c 'GRANT SELECT ON documents TO neighbour'`,
@@ -131,12 +131,12 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: "useradd -o -u 0 -g 0 -M toor",
     finds: ["error users.toor: has root's number 0, only root should"],
-    undo: "sed -i '/^toor:/d' /etc/passwd /etc/shadow",
+    undo: AS_PRINTED,
   },
   {
     change: `echo '${KEY}' >> /root/.ssh/authorized_keys`,
     finds: [`error authorized_keys[/root/.ssh/authorized_keys]: unexpected line 2 "${SHOWN_KEY}"`],
-    undo: "sed -i '/mallory/d' /root/.ssh/authorized_keys",
+    undo: AS_PRINTED,
   },
   {
     change: "mkdir -p /etc/sudoers.d && echo 'mallory ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/mallory",
@@ -205,17 +205,17 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: "apt-mark hold postgresql",
     finds: ["warning packages.postgresql: is held back, so it gets no security updates"],
-    undo: "apt-mark unhold postgresql",
+    undo: AS_PRINTED,
   },
   {
     change: "nft add table inet evil",
     finds: ["warning nft.inet.evil: is a table that nothing declares"],
-    undo: "nft delete table inet evil",
+    undo: AS_PRINTED,
   },
   {
     change: "iptables -I DOCKER-USER -s 192.0.2.1 -j DROP",
     finds: ["warning nft.ip.filter.DOCKER-USER: rule … is declared by nothing"],
-    undo: "iptables -D DOCKER-USER -s 192.0.2.1 -j DROP",
+    undo: AS_PRINTED,
   },
   {
     change: "echo 'UUID=0 /mnt/convex ext4 defaults 0 0' >> /etc/fstab",
