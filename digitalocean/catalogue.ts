@@ -21,7 +21,7 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
   const offered = sizes.find(({ slug }) => slug === size);
   if (offered === undefined) {
     throw new pulumi.RunError(
-      `convex-droplet:size: ${size} is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
+      `convex-droplet:size: ${size} is not a droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
         "Set it with: npx pulumi config set size s-2vcpu-4gb",
     );
   }

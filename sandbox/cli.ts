@@ -72,7 +72,7 @@ async function main([command = "up", ...rest]: string[]): Promise<number> {
       process.stdout.write(HELP);
       return 0;
     default:
-      process.stderr.write(`${command}: is no command of the sandbox.\n\n${HELP}`);
+      process.stderr.write(`${command}: is not a command of the sandbox.\n\n${HELP}`);
       return 2;
   }
 }

@@ -39,8 +39,7 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
   const text = TEXTS[name];
   if (text === undefined) {
     return {
-      sentence:
-        "is no variable that may be set: it is none of the backend's knobs, and what its image lives by could move data or credentials.",
+      sentence: "is not one of the backend's knobs, and other variables could move data or credentials.",
       fix: "Remove it, or see settings/backend-environment.ts for those that there are.",
     };
   }

@@ -57,7 +57,9 @@ async function preview({ stack, report }: Options): Promise<number> {
 async function comment(options: Options): Promise<number> {
   const pullRequest = Number(options["pull-request"]);
   if (!Number.isInteger(pullRequest) || pullRequest < 1) {
-    throw new Error(`--pull-request: ${options["pull-request"]} is no number of a pull request. Name one, such as 7.`);
+    throw new Error(
+      `--pull-request: ${options["pull-request"]} is not the number of a pull request. Name one, such as 7.`,
+    );
   }
   // A step before the preview failed, if there is none.
   const report = await readFile(options.report, "utf8").catch(() => reportOf(options.stack, undefined));

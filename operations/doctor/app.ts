@@ -81,7 +81,7 @@ async function target(
       symptom: `the backend refuses CONVEX_SELF_HOSTED_ADMIN_KEY of ${key.place} (BadAdminKey, ${status})`,
       cause:
         owner === name
-          ? "the key was made from another secret than the backend runs with. A new key is no cure where the backend lost its own: then it is ill itself, above"
+          ? "the key was made from another secret than the backend runs with. A new key does not help if the backend lost its own secret: then fix the backend first, above"
           : `the key is for an instance ${owner}, this one is ${name}`,
       cure: command(rewriting("CONVEX_SELF_HOSTED_ADMIN_KEY", key, platform)),
     },

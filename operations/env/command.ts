@@ -80,7 +80,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   let place = ["--ci", "github"];
   if (values.ci === undefined) {
     if (values.file === undefined && app.folder === PROJECT) {
-      throw new Error(`env: this folder is no app's. Name one: ${npmCommand(stack, "env", "--file ../my-app")}`);
+      throw new Error(`env: this folder is not an app's. Name one: ${npmCommand(stack, "env", "--file ../my-app")}`);
     }
     refuseRivals(
       process.env,
@@ -147,7 +147,7 @@ function refuseFramework(name: string): never {
 function checkedPrefix(prefix: string): string {
   if (/^([A-Za-z]\w*_)?$/.test(prefix)) return prefix;
   throw new Error(
-    `--prefix: ${prefix} is no start of a variable's name, it should be like PUBLIC_, with its underscore.`,
+    `--prefix: ${prefix} is not the start of a variable's name, it should be like PUBLIC_, with its underscore.`,
   );
 }
 

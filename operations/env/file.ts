@@ -58,7 +58,7 @@ function merged(file: string, text: string, variables: Record<string, string>): 
 /** The file behind links; one that is not there yet is where it will be. */
 async function resolve(file: string): Promise<string> {
   const folder = await realpath(path.dirname(file)).catch(() => {
-    throw new Error(`${path.dirname(file)}: is no folder, it should be the app's. Name another file with --file.`);
+    throw new Error(`${path.dirname(file)}: is not a folder, it should be the app's. Name another file with --file.`);
   });
   const entry = await lstat(file).catch(() => undefined);
   if (entry === undefined) return path.join(folder, path.basename(file));
@@ -66,7 +66,7 @@ async function resolve(file: string): Promise<string> {
     throw new Error(`${file}: is a link to nothing, it should be a file. Remove it or make what it leads to.`);
   });
   if (!(await stat(real)).isFile()) {
-    throw new Error(`${file}: is no file, it should be one to keep. Name another with --file.`);
+    throw new Error(`${file}: is not a file, it should be one to keep. Name another with --file.`);
   }
   return real;
 }

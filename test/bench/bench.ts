@@ -47,7 +47,7 @@ async function main(): Promise<number> {
   }
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1) {
-    process.stderr.write(`--runs: ${values.runs} is no number of runs, it should be 1 or more.\n\n${HELP}`);
+    process.stderr.write(`--runs: ${values.runs} is not a number of runs, it should be 1 or more.\n\n${HELP}`);
     return 2;
   }
   await using cloud = await TestCloud.start();

@@ -272,7 +272,7 @@ describe("env", () => {
       "--file where this program lives",
       { INIT_CWD: path.resolve(".") },
       [],
-      "error: env: this folder is no app's. Name one: npm run env -- --stack named --file ../my-app",
+      "error: env: this folder is not an app's. Name one: npm run env -- --stack named --file ../my-app",
     ],
     [
       "a job that deploys to Convex's cloud",

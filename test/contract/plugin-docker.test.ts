@@ -729,7 +729,7 @@ describe("Container", () => {
     await expect(plugin.check(CONTAINER, { ...inputs, colour: "red" })).rejects.toThrow("colour is unknown");
     await expect(
       plugin.create(CONTAINER, { ...inputs, healthcheck: { tests: ["CMD", "true"], interval: "1 minute" } }),
-    ).rejects.toThrow("healthcheck.interval: 1 minute is no duration, it should be like 30s, 1m30s or 500ms.");
+    ).rejects.toThrow("healthcheck.interval: 1 minute is not a duration, it should be like 30s, 1m30s or 500ms.");
   });
 
   test("of an image that is nowhere says so", async () => {

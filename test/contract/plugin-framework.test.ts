@@ -105,7 +105,7 @@ describe("provider settings", () => {
   });
 
   test.each<[string, Inputs]>([
-    ["hosts is no JSON text, it must be one", { hosts: "[" }],
+    ["hosts is not JSON text, it must be", { hosts: "[" }],
     ["hosts[0] is a number, it must be a string", { hosts: "[1]" }],
     ["retries is a boolean, it must be an integer", { retries: "true" }],
     ["endpoint is unknown, it must be one of: hosts, retries, token", { endpoint: "x" }],

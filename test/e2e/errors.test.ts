@@ -50,7 +50,7 @@ describe("a mistake", () => {
     {
       mistake: "an unknown size",
       settings: { size: "s-9vcpu-1tb" },
-      told: "error: convex-droplet:size: s-9vcpu-1tb is no droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb.",
+      told: "error: convex-droplet:size: s-9vcpu-1tb is not a droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb.",
     },
     {
       mistake: "an unknown region",

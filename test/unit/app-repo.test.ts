@@ -183,7 +183,7 @@ describe("the check, of which value wins", () => {
       "the last of two",
       { ".env.local": `${URL_VARIABLE}=http://a\n${URL_VARIABLE}=no\n` },
       {},
-      /is no URL in .env.local:2/,
+      /is not a URL in .env.local:2/,
     ],
     [
       "one that the CLI does not put together",
@@ -263,7 +263,7 @@ describe("the check, of which value wins", () => {
     await put(".env", `${URL_VARIABLE}=https://api.example.com\nVITE_CONVEX_URL=$${URL_VARIABLE}\n`);
     await put(".env.local", `NEXT_PUBLIC_CONVEX_URL=$${URL_VARIABLE}/x\nVITE_CONVEX_URL=$${URL_VARIABLE}\n`);
     expect((await check({ [KEY_VARIABLE]: KEY })).mistakes).toEqual([
-      expect.stringContaining("NEXT_PUBLIC_CONVEX_URL: is no URL in .env.local:1") as string,
+      expect.stringContaining("NEXT_PUBLIC_CONVEX_URL: is not a URL in .env.local:1") as string,
     ]);
   });
 

@@ -26,7 +26,7 @@ describe("a droplet size", () => {
   it("is refused where DigitalOcean has none of that name", async () => {
     await offering();
     await expect(findSize("s-9vcpu", "nyc3")).rejects.toThrow(
-      "convex-droplet:size: s-9vcpu is no droplet size of DigitalOcean",
+      "convex-droplet:size: s-9vcpu is not a droplet size of DigitalOcean",
     );
   });
 

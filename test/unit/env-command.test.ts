@@ -143,7 +143,7 @@ describe("env, of a framework that is not known", () => {
     expect(read(".env.local")).not.toContain("VITE_");
     for (const prefix of ["PUBLIC", "A B_", "1_", "X=_"]) {
       expect(await run("--file", app, "--prefix", prefix)).toContain(
-        `--prefix: ${prefix} is no start of a variable's name`,
+        `--prefix: ${prefix} is not the start of a variable's name`,
       );
     }
   });

@@ -91,9 +91,11 @@ describe("an environment file", () => {
       `${file}: is a link to nothing, it should be a file. Remove it or make what it leads to.`,
     );
     file = app;
-    expect(await refusal()).toBe(`${app}: is no file, it should be one to keep. Name another with --file.`);
+    expect(await refusal()).toBe(`${app}: is not a file, it should be one to keep. Name another with --file.`);
     file = path.join(app, "none", ".env");
-    expect(await refusal()).toBe(`${app}/none: is no folder, it should be the app's. Name another file with --file.`);
+    expect(await refusal()).toBe(
+      `${app}/none: is not a folder, it should be the app's. Name another file with --file.`,
+    );
   });
 
   it("is left as it is where it cannot be changed without doubt", async () => {

@@ -30,6 +30,6 @@ describe("a host key", () => {
     ["a fingerprint", "SHA256:2XVlmyJm6436Ary+BtTAjNolPRac8tvZ9Qq/Brbl+z4"],
     ["a private key", PRIVATE_KEY],
   ])("is refused when it is %s, without a word of it in the message", (_what, line) => {
-    expect(() => parseHostKey(line)).toThrow(/^connection\.hostKey: is no public key, it must be a line like/);
+    expect(() => parseHostKey(line)).toThrow(/^connection\.hostKey: is not a public key, it must be a line like/);
   });
 });

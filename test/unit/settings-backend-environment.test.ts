@@ -22,15 +22,15 @@ describe("the backend's environment", () => {
     ["TMPDIR", "/tmp", "would move what is being uploaded away from the volume"],
     // The shell's, the loader's, Node's, the HTTP clients'.
     ...["PATH", "HOME", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "LD_PRELOAD", "NODE_OPTIONS", "https_proxy"].map(
-      (name) => [name, "1", "is no variable that may be set"],
+      (name) => [name, "1", "is not one of the backend's knobs"],
     ),
     // Data and errors to somebody else.
     ...["SENTRY_DSN", "DEPLOYMENT_USAGE_WEBHOOK_URL", "MYSQL_CA_FILE", "PG_CA_FILE", "ISOLATE_V8_FLAGS"].map((name) => [
       name,
       "1",
-      "is no variable that may be set",
+      "is not one of the backend's knobs",
     ]),
-    ["udf_cache_max_size", "1", "is no variable that may be set"],
+    ["udf_cache_max_size", "1", "is not one of the backend's knobs"],
     ["UDF_CACHE_MAX_SIZE", "100 MB", "is neither a number nor true or false"],
     ["UDF_CACHE_MAX_SIZE", "", "is neither a number nor true or false"],
     ["LOG_FORMAT", "xml", "should be json, compact or pretty"],

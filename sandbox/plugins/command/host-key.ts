@@ -6,7 +6,7 @@ export function parseHostKey(line: string): { algorithm: ServerHostKeyAlgorithm;
   const key = ssh2.utils.parseKey(line.trim());
   if (key instanceof Error || key.isPrivateKey()) {
     throw new Error(
-      "connection.hostKey: is no public key, it must be a line like `ssh-ed25519 AAAA…`, as in authorized_keys.",
+      "connection.hostKey: is not a public key, it must be a line like `ssh-ed25519 AAAA…`, as in authorized_keys.",
     );
   }
   // Only this one: offered another kind of key, the client could not tell a stranger from the host.

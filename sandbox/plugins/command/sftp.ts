@@ -55,7 +55,7 @@ function uploadFile(sftp: SFTPWrapper, source: string, target: string): Promise<
 async function makeDirectory(sftp: SFTPWrapper, directory: string): Promise<void> {
   const existing = await remoteStat(sftp, directory);
   if (existing?.isDirectory()) return;
-  if (existing) throw new Error(`${directory}: is no directory, it must be one or not exist.`);
+  if (existing) throw new Error(`${directory}: is not a directory, it must be one or not exist.`);
   await makeDirectory(sftp, path.posix.dirname(directory));
   await attempt(`create directory ${directory}`, (done) => {
     sftp.mkdir(directory, done);

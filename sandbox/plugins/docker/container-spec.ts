@@ -67,7 +67,7 @@ function healthcheckOptions(check: Healthcheck): Docker.HealthConfig {
   const nanoseconds = (key: "interval" | "timeout" | "startPeriod" | "startInterval"): number => {
     const parsed = parseDuration(check[key]);
     if (parsed === undefined) {
-      throw new Error(`healthcheck.${key}: ${check[key]} is no duration, it should be like 30s, 1m30s or 500ms.`);
+      throw new Error(`healthcheck.${key}: ${check[key]} is not a duration, it should be like 30s, 1m30s or 500ms.`);
     }
     return parsed;
   };

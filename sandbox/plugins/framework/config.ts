@@ -29,7 +29,7 @@ export function parseConfig(table: Properties, settings: PropertyBag): { config:
     try {
       config[key] = parse(table[key], value);
     } catch {
-      failures.push({ property: key, reason: `${key} is no JSON text, it must be one` });
+      failures.push({ property: key, reason: `${key} is not JSON text, it must be` });
     }
   }
   return { config, failures };
