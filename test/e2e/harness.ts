@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
@@ -160,10 +160,16 @@ export class TestCloud implements AsyncDisposable {
 async function removeAbandoned(): Promise<void> {
   for (const name of (await readdir(tmpdir())).filter((entry) => entry.startsWith(PREFIX))) {
     const root = path.join(tmpdir(), name);
-    const owner = await readFile(path.join(root, OWNER), "utf8").catch(() => "");
+    const file = path.join(root, OWNER);
+    const owner = await readFile(file, "utf8").catch(() => "");
     if (owner === "" || existsSync(`/proc/${owner}`)) continue;
-    // Ours to remove: tests that start at the same time would get in each other's way.
-    await writeFile(path.join(root, OWNER), String(process.pid));
+    // Of those that start together the one that gets this file removes the cloud; then it is known as that one's.
+    const isOurs = await rename(file, `${file}.dead`).then(
+      () => true,
+      () => false,
+    );
+    if (!isOurs) continue;
+    await writeFile(file, String(process.pid));
     await tearDown(sandboxHome(root), true);
   }
 }

@@ -33,5 +33,5 @@ export function shown(value: string): string {
   const url = URL.parse(value);
   return url !== null && /^(https?|wss?):$/.test(url.protocol)
     ? `${url.protocol}//${url.host}${url.pathname}`
-    : "no URL";
+    : "not a URL";
 }
