@@ -17,8 +17,8 @@ export function volumeName(label: string): string {
  */
 export async function refuseShrinking(label: string, region: string, sizeGb: number): Promise<void> {
   const name = volumeName(label);
-  const { volumes } = await account().ask<{ volumes: Volume[] }>("GET", `/v2/volumes?name=${name}&region=${region}`);
-  const found = volumes[0]?.size_gigabytes ?? 0;
+  const asked = account().ask<{ volumes: Volume[] }>("GET", `/v2/volumes?name=${name}&region=${region}`);
+  const found = (await orProvider(asked))?.volumes[0]?.size_gigabytes ?? 0;
   if (found <= sizeGb) return;
   throw new pulumi.RunError(
     `convex-droplet:volumeSizeGb: ${sizeGb} is below ${found}, the size of volume ${name} in DigitalOcean, and no volume shrinks. ` +
@@ -51,6 +51,11 @@ export function refuseDropletSize(name: string, offers: readonly Offer[]): pulum
   });
 }
 
+/** What cannot be asked here is the provider's to say, or to ask again. */
+async function orProvider<T>(asked: Promise<T>): Promise<T | undefined> {
+  return asked.catch(() => undefined);
+}
+
 /** Looks where the size that the state has is to become another one; what `fault` gives back ends the run. */
 function beforeResize(
   name: string,
@@ -59,7 +64,7 @@ function beforeResize(
   const sizeOf = (properties: unknown) => (properties as { size: unknown }).size;
   const look = async ({ id, oldOutputs, newInputs }: pulumi.ResourceHookArgs) => {
     const wanted = sizeOf(newInputs);
-    const found = wanted === sizeOf(oldOutputs) ? undefined : await fault(id, wanted);
+    const found = wanted === sizeOf(oldOutputs) ? undefined : await orProvider(fault(id, wanted));
     if (found !== undefined) throw new Error(found);
   };
   return new pulumi.ResourceHook(name, look, { onDryRun: true });

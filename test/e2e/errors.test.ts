@@ -111,7 +111,7 @@ describe("a cloud that fails now and then", () => {
 
     // What a stack that was never deployed to its end needs most.
     const doctor = await cloud.operate("doctor", STACK);
-    expect(doctor.all).toMatch(/^ill {6}droplet\n.*: cannot be reached over SSH[^]*^unknown {2}backend/m);
+    expect(doctor.all).toMatch(/^problem {2}droplet\n.*: cannot be reached over SSH[^]*^unknown {2}backend/m);
     expect(doctor.exitCode).toBe(2);
   });
 

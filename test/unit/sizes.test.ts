@@ -40,6 +40,12 @@ async function saidOf(
 }
 
 describe("a volume", () => {
+  it("that cannot be asked is left to the provider, which says why or asks again", async () => {
+    vi.stubGlobal("fetch", () => Promise.resolve(new Response("{}", { status: 503 })));
+    await expect(refuseShrinking("convex-dev", "nyc3", 150)).resolves.toBeUndefined();
+    expect(await saidOf(refuseVolumeSize("convex"), 100, 150)).toBeUndefined();
+  });
+
   it.each([
     ["is to be made", []],
     ["has its size", [{ size_gigabytes: 150 }]],
