@@ -72,7 +72,8 @@ show_log() {
 }
 
 # A backend that has lost its database goes on answering from memory. The API has no write that leaves nothing, so this one is
-# taken back; a variable that a killed run leaves is taken back by the next.
+# taken back; a variable that a killed run leaves is taken back by the next. Where it refuses a write (400: as many variables as it
+# takes, an auth.config that does not evaluate), it has read its database to know that.
 require_write() {
   local container=$1 port=$2 key=$3 since
   since=$(date --iso-8601=seconds)
@@ -85,8 +86,11 @@ require_write() {
 
 # writes PORT KEY VALUE
 writes() {
-  curl --config <(printf 'header = "Authorization: Convex %s"\n' "$2") -fs --max-time 10 -o /dev/null -H 'Content-Type: application/json' \
-    --data "{\"changes\": [{\"name\": \"CONVEX_DROPLET_ACCEPTANCE\", \"value\": $3}]}" "http://127.0.0.1:$1/api/update_environment_variables"
+  local status
+  status=$(curl --config <(printf 'header = "Authorization: Convex %s"\n' "$2") -s --max-time 10 -o /dev/null -w '%{http_code}' \
+    -H 'Content-Type: application/json' --data "{\"changes\": [{\"name\": \"CONVEX_DROPLET_ACCEPTANCE\", \"value\": $3}]}" \
+    "http://127.0.0.1:$1/api/update_environment_variables") || return
+  [[ $status == 200 || $status == 400 ]]
 }
 
 # What it was started with counts, not what is there now. A mount that came or went since does not reach a container that runs.

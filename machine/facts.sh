@@ -324,9 +324,13 @@ def declared():
         unpacked = os.stat(sums[:-len("md5sums")] + "list").st_ctime
         for line in open(sums):
             yield "/" + line[34:].rstrip("\n"), line[:32], unpacked
+    installed = False
     for line in open("/var/lib/dpkg/status"):
+        if line.startswith("Status: "):
+            # Of a package that was removed its configuration may stay, or go.
+            installed = line.split()[3] == "installed"
         conffile = re.match(r" (/.*) ([0-9a-f]{32})$", line)
-        if conffile:
+        if conffile and installed:
             yield conffile[1], conffile[2], 0
 def is_changed(path, md5, unpacked):
     try:

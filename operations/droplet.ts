@@ -38,12 +38,17 @@ export async function dropletStatus(state: State): Promise<string | undefined> {
   }
 }
 
-/** The account that a stack is in, with DIGITALOCEAN_TOKEN or the token that it was deployed with; undefined without either. */
+/** The account that a stack is in, by the token that the provider takes, too; undefined without any. */
 export function accountOf(state: State): Account | undefined {
   const [provider] = state.all("pulumi:providers:digitalocean");
-  const token = process.env["DIGITALOCEAN_TOKEN"] ?? (provider?.inputs["token"] as string | undefined);
+  const token =
+    (provider?.inputs["token"] as string | undefined) ??
+    process.env["DIGITALOCEAN_TOKEN"] ??
+    process.env["DIGITALOCEAN_ACCESS_TOKEN"];
   return token === undefined ? undefined : new Account(token);
 }
+
+export const NO_TOKEN = "the cloud cannot be asked: there is no token. Set DIGITALOCEAN_TOKEN, or digitalocean:token";
 
 /**
  * What a look at the cloud gives; nothing where that of which it asks is gone.

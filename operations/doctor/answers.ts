@@ -26,13 +26,13 @@ export async function examineAnswers(state: State, inside?: Inside): Promise<Sta
     api: `port ${backend.port(PORTS.api) ?? PORTS.api}`,
     site: `port ${backend.port(PORTS.site) ?? PORTS.site}`,
   };
-  const ailments = (
-    await Promise.all([
-      examineApi(api, instance, wanted.api, told("backend.nowhere"), state.stack),
-      examineSite(site, instance, wanted.site, told("backend.nowhere"), state.stack),
-      told("backend.sync") === "101" ? examineSync(api) : [],
-    ])
-  ).flat();
+  const [cloud, actions] = await Promise.all([
+    examineApi(api, instance, wanted.api, told("backend.nowhere"), state.stack),
+    examineSite(site, instance, wanted.site, told("backend.nowhere"), state.stack),
+  ]);
+  // Of an API that does not answer as it should, a socket tells nothing more.
+  const sync = cloud.length === 0 && told("backend.sync") === "101" ? await examineSync(api) : [];
+  const ailments = [...cloud, ...actions, ...sync];
   if (inside?.facts.get("backend.version")?.exitCode === 0) {
     ailments.push(...fromInside(site, told("backend.nowhere_inside"), told("backend.nowhere"), state.stack));
   }
@@ -56,7 +56,7 @@ async function examineApi(
     return [{ symptom: `${url} says ${text}, it should say ${instance}`, cause: "another instance answers", cure }];
   }
   const cause =
-    status !== 200 && `${status} ${kind}` === siteAnswer
+    status !== 200 && `${status} ${kind}`.trim() === siteAnswer
       ? "it leads to the HTTP actions, or to something else that has no such page"
       : "a proxy or a login page answers by itself, and not the backend";
   return [{ symptom: `${url} answers with ${status} ${kind}, it should say ${instance}`, cause, cure }];
@@ -79,7 +79,7 @@ async function examineSite(
   const url = `${origin}${NOWHERE}`;
   const answer = await ask(url, stack);
   if ("symptom" in answer) return [answer];
-  const found = `${answer.status} ${answer.kind}`;
+  const found = `${answer.status} ${answer.kind}`.trim();
   // What the app's own actions answer is compared with, and a droplet that could not be looked at tells nothing.
   if (siteAnswer === "" || siteAnswer.startsWith("000") || found === siteAnswer) return [];
   const cause = "something else answers: a proxy or a login page by itself, or another instance";

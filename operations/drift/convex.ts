@@ -72,7 +72,10 @@ function keys({ facts }: Inside): Finding[] {
 function functionEnvironment(state: State, inside: Inside): Finding[] {
   const resource = state.find(TYPES.command, RESOURCES.functionEnvironment);
   if (resource === undefined) return [];
-  const variables = JSON.parse(valueIn(String(resource.inputs["stdin"]), "variables")) as Record<string, string>;
+  const given = valueIn(String(resource.inputs["stdin"]), "variables");
+  // Of a run of before, where the one that was to set them anew did not get that far.
+  if (given === "") return [];
+  const variables = JSON.parse(given) as Record<string, string>;
   const found = json<Record<string, string>>(inside, "backend.environment");
   // Not told to a key that is refused, which is a finding of its own.
   if (found === undefined) return [];

@@ -1,4 +1,4 @@
-import { accountOf, findDroplet, orNothing } from "../droplet.ts";
+import { accountOf, findDroplet, NO_TOKEN, orNothing } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { error, type Finding } from "./finding.ts";
 
@@ -19,8 +19,10 @@ interface Firewall {
 export async function compareFirewalls(state: State): Promise<Finding[]> {
   const account = accountOf(state);
   const droplet = findDroplet(state)?.id;
-  if (account === undefined || droplet === undefined) return [];
+  if (droplet === undefined) return [];
+  if (account === undefined) throw new Error(NO_TOKEN);
   const firewalls = await orNothing(account.list<Firewall>(`/v2/droplets/${droplet}/firewalls`, "firewalls"));
+  const declared = (findDroplet(state)?.inputs["tags"] ?? []) as string[];
   const own = state.all("digitalocean:index/firewall:Firewall").map(({ id }) => id);
   return (firewalls ?? [])
     .filter(({ id }) => !own.includes(id))
@@ -29,13 +31,17 @@ export async function compareFirewalls(state: State): Promise<Finding[]> {
         const from = Object.values(sources).flatMap((values) => values ?? []);
         return `${protocol}${ports === "" ? "" : ` ${ports === "0" ? "all" : ports}`} from ${from.join(", ")}`;
       });
+      // A tag that is taken from the firewall would take all other droplets with it out of it.
+      const strange = (tags ?? []).filter((tag) => !declared.includes(tag));
       const way = (droplet_ids ?? []).map(String).includes(droplet)
-        ? `remove-droplets ${id} --droplet-ids ${droplet}`
-        : `remove-tags ${id} --tag-names ${(tags ?? []).join(",")}`;
+        ? `, or take the droplet out of it: doctl compute firewall remove-droplets ${id} --droplet-ids ${droplet}`
+        : strange.length > 0
+          ? `, or take its tag off the droplet: doctl compute droplet untag ${droplet} --tag-name ${strange.join(",")}`
+          : `: it holds all droplets with tag ${(tags ?? []).join(", ")}, as every stack's has it`;
       return error(
         `cloud.firewalls[${name}]`,
         `lets in ${open.length === 0 ? "nothing" : open.join("; ")} beside the stack's own firewall, nothing declares it`,
-        { why: `delete it if nobody needs it, or take the droplet out of it: doctl compute firewall ${way}` },
+        { why: `delete it if nobody needs it${way}` },
       );
     });
 }

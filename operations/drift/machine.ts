@@ -6,6 +6,7 @@ import type { Difference, Inside } from "./inside.ts";
 import { repairOf } from "./repairs.ts";
 import type { State } from "../state.ts";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { deleteLine, deleteLinesWith } from "./edits.ts";
 
 /** What the machine's own scripts would change, and what is on it that nobody declared. */
 export function compareMachine(state: State, inside: Inside): Finding[] {
@@ -126,7 +127,7 @@ function keys(state: State, inside: Inside): Finding[] {
       findings.push(
         error(`authorized_keys[${path}]`, `unexpected line ${index + 1} "${shortened(line)}"`, {
           why: "remove it, or declare it in operatorKeys",
-          command: `sed -i '${index + 1}d' ${path}`,
+          command: deleteLine(line, path),
         }),
       );
     });
@@ -190,7 +191,7 @@ const UNEXPECTED = "is neither this program's nor a package's, it should not be 
 
 /** What cloud-init, DigitalOcean's agents and Ubuntu's snaps write outside of packages. */
 const CLOUDS_OWN =
-  /(^|\/)(90-cloud-init-users|50-cloud-init|50-cloud-init\.yaml|digitalocean-agent[^/]*|50-cloud-init\.conf|60-cloudimg-settings\.conf|droplet-agent[^/]*|do-agent[^/]*|snap[.-][^/]*|README)$/;
+  /(^|\/)(10-netplan\.conf|netplan-[^/]*\.service|90-cloud-init-users|50-cloud-init|50-cloud-init\.yaml|digitalocean-agent[^/]*|50-cloud-init\.conf|60-cloudimg-settings\.conf|droplet-agent[^/]*|do-agent[^/]*|snap[.-][^/]*|README)$/;
 
 /** Of the images and their agents. */
 const DISTRIBUTORS = /^https?:\/\/([^/]+\.)?(debian\.org|ubuntu\.com|digitalocean\.com)(\/|$)/;
@@ -212,12 +213,12 @@ function packages(inside: Inside): Finding[] {
       }),
     ),
     ...lines(inside, "packages.sources").flatMap((line) => {
-      const [, file = "", place = "", site = ""] = /^(.+?):(\d+):(.*)$/.exec(line) ?? [];
+      const [, file = "", site = ""] = /^(.+?):\d+:(.*)$/.exec(line) ?? [];
       if (DISTRIBUTORS.test(site)) return [];
       return [
         error(`packages.sources[${file}]`, `has packages come from ${site}, nothing declares it`, {
           why: "remove it if nobody needs it, or ignore it with --ignore",
-          command: file.endsWith("/sources.list") ? `sed -i '${place}d' ${file}` : `rm ${file}`,
+          command: file.endsWith("/sources.list") ? deleteLinesWith(site, file) : `rm ${file}`,
         }),
       ];
     }),

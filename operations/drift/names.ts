@@ -3,6 +3,7 @@ import { lines } from "./facts.ts";
 import { error, type Finding, warning } from "./finding.ts";
 import type { Inside } from "./inside.ts";
 import { TYPES } from "../../contract/names.ts";
+import { deleteHost } from "./edits.ts";
 
 /** Names that a machine gives itself and its neighbours in its own network. */
 const OWN = /^(localhost|localhost\.localdomain|localhost[46]|ip6-\w+)$/;
@@ -22,7 +23,7 @@ function order(inside: Inside): Finding[] {
   return [
     error("names.order", `names are looked up in ${services ?? "nothing"}, it should be files, then dns`, {
       why: "fix the line",
-      command: "sed -i '/^hosts:/d; $a hosts: files dns' /etc/nsswitch.conf",
+      command: "sed -i '/^hosts:/d' /etc/nsswitch.conf && echo 'hosts: files dns' >> /etc/nsswitch.conf",
     }),
   ];
 }
@@ -63,7 +64,7 @@ function hosts(state: State, inside: Inside): Finding[] {
     return [
       warning(`names.hosts[${name}]`, `leads to ${address} by line ${line} of /etc/hosts, nothing declares it`, {
         why: "remove it if nobody needs it, or ignore it with --ignore",
-        command: `sed -i '${line}d' /etc/hosts`,
+        command: deleteHost(address, name),
       }),
     ];
   });

@@ -38,10 +38,12 @@ interface Stray {
 export function comparePackets(state: State, inside: Inside): Finding[] {
   const objects = json<{ nftables: NftObject[] }>(inside, "nft")?.nftables ?? [];
   const written = { ip: parse(lines(inside, "iptables")), ip6: parse(lines(inside, "ip6tables")) };
+  const unreadable = { ip: unreadableIn(lines(inside, "iptables")), ip6: unreadableIn(lines(inside, "ip6tables")) };
   const docker = ends(inside);
   const seen = new Map<string, number>();
   const strays = objects.flatMap(({ rule }): Stray[] => {
     if (rule === undefined || rule.table === "convex_metadata" || !(rule.family in written)) return [];
+    if (unreadable[rule.family as "ip" | "ip6"].includes(rule.table)) return [];
     const key = `${rule.table} ${rule.chain}`;
     const place = seen.get(`${rule.family} ${key}`) ?? 0;
     seen.set(`${rule.family} ${key}`, place + 1);
@@ -80,8 +82,21 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
         command: `iptables-legacy -t ${name} -F`,
       }),
     ),
-    ...missing(state, inside, written.ip, docker),
+    ...Object.entries(unreadable).flatMap(([family, tables]) =>
+      tables.map((table) =>
+        warning(`nft.${family}.${table}`, "has rules in nft's own words, so nothing is known of any of its rules", {
+          why: "find what nobody needs and remove it by its handle, or ignore it with --ignore",
+          command: `nft --handle list table ${family} ${table}`,
+        }),
+      ),
+    ),
+    ...(unreadable.ip.length > 0 ? [] : missing(state, inside, written.ip, docker)),
   ];
+}
+
+/** Tables that iptables does not tell, since somebody has written into them what it has no words for. */
+function unreadableIn(saved: string[]): string[] {
+  return saved.flatMap((line) => /^# Table `(\S+)' is incompatible/.exec(line)?.[1] ?? []);
 }
 
 function byChain(rules: Stray[]): [Stray, ...Stray[]][] {
@@ -143,6 +158,9 @@ function policy({ family, table, name, policy: found = "accept" }: NonNullable<N
   return [{ family, table, accept, finding }];
 }
 
+/** Anybody's words, which are no rule. */
+const COMMENT = / -m comment --comment ("(\\.|[^"\\])*"|\S+)/;
+
 /** What each chain says, by table and name, in the order of its rules. */
 type Chains = Map<string, string[]>;
 
@@ -151,7 +169,7 @@ function parse(saved: string[]): Chains {
   let table = "";
   for (const line of saved) {
     if (line.startsWith("*")) table = line.slice(1);
-    const [, chain, rule] = /^-A (\S+) (.*)$/.exec(line) ?? [];
+    const [, chain, rule] = /^-A (\S+) (.*)$/.exec(line.replace(COMMENT, "")) ?? [];
     if (chain === undefined || rule === undefined) continue;
     const key = `${table} ${chain}`;
     chains.set(key, [...(chains.get(key) ?? []), rule]);
@@ -170,6 +188,7 @@ function isDockers(
   const own = chain.startsWith("DOCKER");
   const bridge = [...rule.matchAll(/-[io] (\S+)/g)].some(([, name = ""]) => bridges.includes(name));
   const from = /(?<!! )-s (\S+)/.exec(rule)?.[1] ?? "";
+  const at = (/(?<!! )-d (\S+)/.exec(rule)?.[1] ?? "").replace("/32", "");
   const to = /--to-destination (\S+):\d+/.exec(rule)?.[1] ?? "";
   if (target.startsWith("DOCKER")) return true;
   if (chain === "DOCKER-USER") return rule === "-j RETURN";
@@ -180,7 +199,11 @@ function isDockers(
       return table === "filter" && (own || chain === "FORWARD") && bridge;
     case "DROP":
       return (
-        (table === "raw" && chain === "PREROUTING" && rule.includes("! -i ")) || (own && bridge && !/port/.test(rule))
+        (table === "raw" &&
+          chain === "PREROUTING" &&
+          rule.includes("! -i ") &&
+          [...addresses, "127.0.0.1"].includes(at)) ||
+        (own && bridge && !/port/.test(rule))
       );
     case "MASQUERADE":
       return (

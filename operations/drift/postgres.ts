@@ -4,6 +4,7 @@ import type { Inside } from "./inside.ts";
 import { repairText } from "./report.ts";
 import type { State } from "../state.ts";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { deleteSetting } from "./edits.ts";
 
 interface Setting {
   name: string;
@@ -88,7 +89,7 @@ function settings(inside: Inside): Finding[] {
             why: "take it back, and restart nothing before",
             command: setting.pending_file.endsWith("postgresql.auto.conf")
               ? psql(`ALTER SYSTEM RESET ${setting.name}`, "SELECT pg_reload_conf()")
-              : `sed -i '/^ *${setting.name}/d' ${setting.pending_file} && ${psql("SELECT pg_reload_conf()")}`,
+              : `${deleteSetting(setting.name, setting.pending_file)} && ${psql("SELECT pg_reload_conf()")}`,
           },
         ),
       ];
@@ -102,7 +103,7 @@ function settings(inside: Inside): Finding[] {
         }
       : {
           why: "remove the line, then run the scripts again",
-          command: `sed -i '${setting.sourceline ?? 0}d' ${setting.sourcefile}`,
+          command: deleteSetting(setting.name, setting.sourcefile),
         };
     const declared = inside.differences.find((difference) => difference.path === path)?.expected;
     return [

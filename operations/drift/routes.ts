@@ -19,6 +19,7 @@ interface Route {
 interface Rule {
   priority: number;
   src: string;
+  srclen?: number;
   table?: string;
 }
 
@@ -95,7 +96,7 @@ function rules(inside: Inside): Finding[] {
       .map((rule) =>
         warning(`routes.rules[${rule.priority}]`, `chooses another table of routes, nothing declares it`, {
           why: "remove it if nobody needs it, or ignore it with --ignore",
-          command: `ip rule del priority ${rule.priority}`,
+          command: `ip rule del ${selectorOf(rule)}`,
         }),
       ),
     ...RULES.filter((rule) => !has(found, rule)).map(({ priority, table = "" }) =>
@@ -105,6 +106,12 @@ function rules(inside: Inside): Finding[] {
       }),
     ),
   ];
+}
+
+/** Whole: by its priority alone one of the system's own might be meant. */
+function selectorOf({ priority, src, srclen, table }: Rule): string {
+  const from = srclen === undefined ? src : `${src}/${srclen}`;
+  return `from ${from} priority ${priority}${table === undefined ? "" : ` lookup ${table}`}`;
 }
 
 /** Docker switches it on when it starts. By interface, the one that packets come in by counts. */

@@ -1,6 +1,6 @@
 import { RESOURCES } from "../../contract/names.ts";
 import { tellState } from "../../recovery/grown-volume.ts";
-import { accountOf, orNothing } from "../droplet.ts";
+import { accountOf, NO_TOKEN, orNothing } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../typed.ts";
 import { error, type Finding, should } from "./finding.ts";
@@ -13,7 +13,8 @@ import { error, type Finding, should } from "./finding.ts";
 export async function compareVolume(state: State): Promise<Finding[]> {
   const volume = state.find("digitalocean:index/volume:Volume", RESOURCES.volume);
   const account = accountOf(state);
-  if (volume === undefined || account === undefined) return [];
+  if (volume === undefined) return [];
+  if (account === undefined) throw new Error(NO_TOKEN);
   const asked = account.ask<{ volume: { size_gigabytes: number } }>("GET", `/v2/volumes/${volume.id}`);
   const found = (await orNothing(asked))?.volume.size_gigabytes ?? 0;
   return grown(state.stack, found, Number(volume.inputs["size"]));

@@ -102,6 +102,20 @@ describe("who answers", () => {
     expect(await said(...origins, { "backend.sync": "404" })).toBe("");
   });
 
+  it("blames no proxy for a WebSocket where nobody answers at all", async () => {
+    const nobody = "http://127.0.0.1:9";
+    expect(await said(nobody, nobody)).not.toContain("WebSocket");
+  });
+
+  it("may answer without saying of what kind", async () => {
+    const bare: RequestListener = (_, response) => {
+      response.removeHeader("content-type");
+      response.writeHead(404).end();
+    };
+    const insides = { "backend.nowhere": "404 ", "backend.nowhere_inside": "404 " };
+    expect(await said(await serve(api("mine"), true), await serve(bare), insides)).toBe("");
+  });
+
   it("is asked from inside the container, too", async () => {
     const origins = [await serve(api("mine"), true), await serve(site)] as const;
     const unreached = await said(...origins, { "backend.nowhere_inside": "000 " });

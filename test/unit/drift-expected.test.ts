@@ -53,5 +53,12 @@ describe("the keys that a backend is asked with", () => {
       facts: new Map(Object.entries(facts).map(([name, text]) => [name, { exitCode: 0, text }])),
     };
     expect(compareConvex(state, inside)).toEqual([]);
+    // As earlier releases gave them, where an upgrade ended before the variables' turn.
+    const earlier = state.resources.map((resource) =>
+      resource.name === "convex-function-environment"
+        ? { ...resource, inputs: { stdin: '{"variables":{}}' } }
+        : resource,
+    );
+    expect(compareConvex(new State("dev", earlier), inside)).toEqual([]);
   });
 });

@@ -110,6 +110,8 @@ describe("packet rules", () => {
     ["nat", "-A PREROUTING -p tcp -m tcp --dport 3210 -j REDIRECT --to-ports 9"],
     ["nat", "-A DOCKER -p tcp -m tcp --dport 3210 -j DNAT --to-destination 192.0.2.1:3210"],
     ["mangle", "-A PREROUTING -s 192.0.2.1/32 -j DROP"],
+    ["raw", "-A PREROUTING ! -i lo -p tcp -m tcp --dport 3210 -j DROP"],
+    ["filter", '-A INPUT -p tcp -m comment --comment "was -j old" -m tcp --dport 22 -j DROP'],
   ])("of nobody are found in %s: %s", (table, rule) => {
     const chain = rule.split(" ")[1] ?? "";
     const expected = `nft.ip.${table}.${chain}`;
@@ -132,6 +134,13 @@ describe("packet rules", () => {
     ["fail2ban", "-A INPUT -p tcp -j f2b-sshd\n-A f2b-sshd -s 192.0.2.1/32 -j DROP\n"],
   ])("of %s are one thing, whatever they are", (name, own) => {
     expect(found(machine(`*filter\n${own}${DOCKER_28}`, "drop"))).toEqual([`nft.${name}`]);
+  });
+
+  it("are not judged where iptables cannot tell them, and nothing is missed there", () => {
+    const table = DOCKER_28.replace(/\*filter[^*]*/, "# Table `filter' is incompatible, use 'nft' tool.\n");
+    const told = machine(DOCKER_28);
+    told.facts.set("iptables", { exitCode: 0, text: table });
+    expect(found(told)).toEqual(["nft.ip.filter"]);
   });
 
   it("that lead to a chain without rules are nothing", () => {
