@@ -47,6 +47,8 @@ export const HOST_IN_CONTAINERS = "host.docker.internal";
 /** Types of the resources that are looked for in a stack's state. */
 export const TYPES = {
   droplet: "digitalocean:index/droplet:Droplet",
+  firewall: "digitalocean:index/firewall:Firewall",
+  volume: "digitalocean:index/volume:Volume",
   key: "tls:index/privateKey:PrivateKey",
   command: "command:remote:Command",
   container: "docker:index/container:Container",

@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import type { Offer } from "./catalogue.ts";
 import { account } from "./own-account.ts";
-import { tellState } from "../recovery/grown-volume.ts";
+import { tellState } from "./grown-volume.ts";
 
 /** What the data volume is called in the account. */
 export function volumeName(label: string): string {

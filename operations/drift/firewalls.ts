@@ -1,3 +1,4 @@
+import { TYPES } from "../../contract/names.ts";
 import { accountOf, findDroplet, NO_TOKEN, orNothing } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { error, type Finding } from "./finding.ts";
@@ -23,7 +24,7 @@ export async function compareFirewalls(state: State): Promise<Finding[]> {
   if (account === undefined) throw new Error(NO_TOKEN);
   const firewalls = await orNothing(account.list<Firewall>(`/v2/droplets/${droplet}/firewalls`, "firewalls"));
   const declared = (findDroplet(state)?.inputs["tags"] ?? []) as string[];
-  const own = state.all("digitalocean:index/firewall:Firewall").map(({ id }) => id);
+  const own = state.all(TYPES.firewall).map(({ id }) => id);
   return (firewalls ?? [])
     .filter(({ id }) => !own.includes(id))
     .map(({ id, name, droplet_ids, tags, inbound_rules }) => {

@@ -63,7 +63,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
       strays.some(({ chain }) => rules.test(chain)) || objects.some(({ table }) => rules.test(table?.name ?? "")),
   );
   const kept = (name: string) => keepers.some(({ rules }) => rules.test(name));
-  const others = strays.filter(({ chain, text }) => !kept(chain) && !kept(/-[jg] (\S+)/.exec(text)?.[1] ?? ""));
+  const others = strays.filter(({ chain, text }) => !kept(chain) && !kept(targetOf(text)));
   const policies = objects.flatMap(({ chain }) => (chain === undefined ? [] : policy(chain)));
   return [
     ...keepers.map(({ name, off }) =>
@@ -123,9 +123,14 @@ function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
   });
 }
 
+/** Where a rule leads: another chain, or what becomes of the packet. */
+function targetOf(rule: string): string {
+  return /-[jg] (\S+)/.exec(rule)?.[1] ?? "";
+}
+
 /** A chain without rules is what some leave behind that are switched off. */
 function leadsNowhere(chains: Chains, { table }: { table: string }, text: string): boolean {
-  const target = /-[jg] (\S+)/.exec(text)?.[1] ?? "";
+  const target = targetOf(text);
   return /[a-z]/.test(target) && reachable(chains, table, target).length === 0;
 }
 
@@ -184,7 +189,7 @@ function isDockers(
   isLast: boolean,
   { bridges, subnets, addresses }: Ends,
 ): boolean {
-  const target = / ?-[jg] (\S+)/.exec(rule)?.[1] ?? "";
+  const target = targetOf(rule);
   const own = chain.startsWith("DOCKER");
   const bridge = [...rule.matchAll(/-[io] (\S+)/g)].some(([, name = ""]) => bridges.includes(name));
   const from = /(?<!! )-s (\S+)/.exec(rule)?.[1] ?? "";
@@ -274,7 +279,7 @@ function reachable(chains: Chains, table: string, chain: string, seen = new Set<
   seen.add(chain);
   return (chains.get(`${table} ${chain}`) ?? []).flatMap((rule) => [
     rule,
-    ...reachable(chains, table, /-[jg] (\S+)/.exec(rule)?.[1] ?? "", seen),
+    ...reachable(chains, table, targetOf(rule), seen),
   ]);
 }
 

@@ -1,5 +1,5 @@
-import { RESOURCES } from "../../contract/names.ts";
-import { tellState } from "../../recovery/grown-volume.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { tellState } from "../../digitalocean/grown-volume.ts";
 import { accountOf, NO_TOKEN, orNothing } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../typed.ts";
@@ -11,7 +11,7 @@ import { error, type Finding, should } from "./finding.ts";
  * @throws Error when the cloud cannot be asked
  */
 export async function compareVolume(state: State): Promise<Finding[]> {
-  const volume = state.find("digitalocean:index/volume:Volume", RESOURCES.volume);
+  const volume = state.find(TYPES.volume, RESOURCES.volume);
   const account = accountOf(state);
   if (volume === undefined) return [];
   if (account === undefined) throw new Error(NO_TOKEN);
