@@ -142,7 +142,7 @@ export class Convex extends pulumi.ComponentResource {
       `${name}-acceptance`,
       {
         connection: args.connection,
-        ...runScript("backend.sh", {
+        ...runScript("convex/backend.sh", {
           container: CONTAINERS.backend,
           name: args.instanceName,
           port: args.apiPort,

@@ -44,7 +44,7 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
       `${name}-function-environment`,
       {
         connection: args.connection,
-        ...runScript("function-environment.sh", {
+        ...runScript("functions/environment.sh", {
           port: args.apiPort,
           mountpoint: args.mountpoint,
           key: args.adminKey,

@@ -200,7 +200,7 @@ export class Host extends pulumi.ComponentResource {
       `${name}-setup`,
       {
         connection,
-        ...runScript("host.sh", {
+        ...runScript("host/host.sh", {
           volume: volume.name,
           size_gb: grownTo(volume, args.volumeSizeGb),
           mountpoint: MOUNTPOINT,

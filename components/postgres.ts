@@ -4,6 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { HOST_IN_CONTAINERS, ROLES } from "../contract/names.ts";
+import { scriptFiles } from "../contract/scripts.ts";
 import { tellOfHalfDone } from "../recovery/half-done.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -62,7 +63,7 @@ export class Postgres extends pulumi.ComponentResource {
       `${name}-server`,
       {
         connection: args.connection,
-        ...runScript("postgres.sh", {
+        ...runScript("postgres/postgres.sh", {
           mountpoint: args.mountpoint,
           gateway: args.gateway,
           subnet: args.subnet,
@@ -71,6 +72,7 @@ export class Postgres extends pulumi.ComponentResource {
           administrator: ROLES.administrator,
           max_connections: args.poolSize + RESERVED_CONNECTIONS,
           password: administrator.result,
+          scripts: scriptFiles(),
         }),
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,

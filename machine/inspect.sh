@@ -1,38 +1,51 @@
 #!/usr/bin/env bash
-# Tells, on stdout, how this machine differs from what is declared, and facts to compare with the rest; changes nothing.
-# It is a folder on its own: beside it lie the other scripts, and `expected/` with the values of those that set the machine up,
-# as they take them: `host`, `postgres`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key or
-# nothing, role_url), as far as there are such. Records are four fields that end with NUL each:
+# Prints how this machine differs from what is declared, and facts to compare with the rest. Changes nothing. It needs the other
+# scripts beside it, and the folder `expected/` with the values that the scripts were run with: `host`, `postgres`, and
+# `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
+# It prints records, whose fields end with NUL each:
 #
-#   difference  path  expected  found
-#   fact        name  exit code  what it said (on stderr, where there is nothing on stdout)
+#   difference  script  area  subject  property  expected  found   (from a script in check mode, see common.sh)
+#   fact        name  exit code  output (stderr, if stdout is empty)
 #
-# A fact's command that takes too long ends with 124: 10 s where it asks somebody, 30 s where it checks a script. The facts are in facts.sh; the last one is `complete`.
+# A fact's command is stopped, with exit code 124, after 10 s if it asks a service, after 30 s if it is a script's check. Each
+# area's facts.sh lists its facts; the last fact is `complete`.
 set -euo pipefail
 SCRIPTS=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 RESULTS=$SCRIPTS/results
 export SCRIPTS RESULTS LC_ALL=C.UTF-8 TMPDIR=$RESULTS CONVEX_DROPLET_CHECK=1 CONVEX_DROPLET_DECLARED=$RESULTS/declared
-# shellcheck source=machine/lib.sh
-source "$SCRIPTS/lib.sh"
-# shellcheck source=machine/symptoms.sh
-source "$SCRIPTS/symptoms.sh"
-# shellcheck source=machine/on-volume.sh
-source "$SCRIPTS/on-volume.sh"
-# shellcheck source=machine/facts.sh
-source "$SCRIPTS/facts.sh"
+# shellcheck source=machine/lib/common.sh
+source "$SCRIPTS/lib/common.sh"
+# shellcheck source=machine/convex/symptoms.sh
+source "$SCRIPTS/convex/symptoms.sh"
+# shellcheck source=machine/lib/on-volume.sh
+source "$SCRIPTS/lib/on-volume.sh"
+# shellcheck source=machine/host/facts.sh
+source "$SCRIPTS/host/facts.sh"
+# shellcheck source=machine/postgres/facts.sh
+source "$SCRIPTS/postgres/facts.sh"
+# shellcheck source=machine/convex/facts.sh
+source "$SCRIPTS/convex/facts.sh"
+# shellcheck source=machine/functions/facts.sh
+source "$SCRIPTS/functions/facts.sh"
 
 # The names of the facts, and of those of them that leave out what is declared.
 facts=() strays=()
 
 main() {
-  local script
+  local script mountpoint=/ expected=$SCRIPTS/expected
   mkdir "$RESULTS"
   : > "$CONVEX_DROPLET_DECLARED"
   for script in host postgres; do
-    if [[ -e $SCRIPTS/expected/$script ]]; then fact "check.$script" check "$script"; fi
+    if [[ -e $expected/$script ]]; then fact "check.$script" check "$script"; fi
   done
-  fact check.scripts check_scripts
-  collect_facts "$SCRIPTS/expected"
+  fact check.scripts in_area host check_scripts
+  if [[ -e $expected/host ]]; then mountpoint=$(value_in "$expected/host" mountpoint); fi
+  host_facts "$mountpoint"
+  if [[ -e $expected/postgres ]]; then postgres_facts "$expected/postgres" "$expected/backend"; fi
+  if [[ -e $expected/backend ]]; then
+    convex_facts "$expected/backend" "$mountpoint"
+    functions_facts "$expected/backend"
+  fi
   wait
   tell
 }
@@ -49,8 +62,17 @@ fact() {
   } &
 }
 
+# stray NAME COMMAND...: a fact without what is declared.
+stray() {
+  strays+=("$1")
+  fact "$@"
+}
+
+# value_in FILE NAME: one of the values that a script takes.
+value_in() { sed -n "s/^$2=//p" "$1"; }
+
 # check SCRIPT: has one of the scripts look; what it says to people is the fact.
-check() { timeout 30 bash "$SCRIPTS/$1.sh" < "$SCRIPTS/expected/$1" 2>&1 > "$RESULTS/check.$1.records"; }
+check() { timeout 30 bash "$SCRIPTS/$1/$1.sh" < "$SCRIPTS/expected/$1" 2>&1 > "$RESULTS/check.$1.records"; }
 
 # Those on the machine, which it runs at boot, against those beside this one.
 check_scripts() {
@@ -64,7 +86,7 @@ check_scripts() {
       fi
     done > "$RESULTS/scripts.records"
   find "$folder" \( ! -user root -o -perm /022 \) -printf '%p\n' | while read -r file; do
-    differs "files[$file].mode" "root's, and writable for nobody else" "$(stat --format '%a %U:%G' "$file")" || true
+    differs "files[$file] mode" "root's, and writable for nobody else" "$(stat --format '%a %U:%G' "$file")" || true
   done >> "$RESULTS/scripts.records"
 }
 

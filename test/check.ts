@@ -4,7 +4,7 @@ import { execa } from "execa";
 
 import { prepareChecks } from "../sandbox/prerequisites.ts";
 
-const SCRIPTS = "machine/*.sh .github/scripts/*.sh bin/bootstrap .ci/run";
+const SCRIPTS = "machine/*.sh machine/*/*.sh .github/scripts/*.sh bin/bootstrap .ci/run";
 
 /** What can be said of the sources without running anything outside this process: `npm run check`. */
 const CHECKS = [

@@ -1,7 +1,7 @@
-import { declaredBackend } from "../drift/expected.ts";
-import type { Inside } from "../drift/inside.ts";
+import { declaredBackend } from "../findings/expected.ts";
+import type { Inside } from "../findings/inside.ts";
 import type { State } from "../state.ts";
-import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
 import { npmCommand, pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS } from "../../contract/names.ts";
 
@@ -14,7 +14,7 @@ const NOWHERE = "/.well-known/convex-droplet";
  *
  * @param inside  how they answer on the droplet, where that could be looked at
  */
-export async function examineAnswers(state: State, inside?: Inside): Promise<Station> {
+export async function examineAnswers(state: State, inside?: Inside): Promise<Check> {
   const name = "from here";
   const backend = declaredBackend(state);
   if (backend === undefined) return unknown(name, "there is no backend to ask yet");
@@ -36,7 +36,7 @@ export async function examineAnswers(state: State, inside?: Inside): Promise<Sta
   if (inside?.facts.get("backend.version")?.exitCode === 0) {
     ailments.push(...fromInside(site, told("backend.nowhere_inside"), told("backend.nowhere"), state.stack));
   }
-  return ailments.length > 0 ? ill(name, ailments) : well(name, `${api} and ${site} answer as they should`);
+  return ailments.length > 0 ? unhealthy(name, ailments) : healthy(name, `${api} and ${site} answer as they should`);
 }
 
 async function examineApi(
@@ -45,7 +45,7 @@ async function examineApi(
   port: string,
   siteAnswer: string,
   stack: string,
-): Promise<Ailment[]> {
+): Promise<Problem[]> {
   const url = `${origin}/instance_name`;
   const answer = await ask(url, stack);
   if ("symptom" in answer) return [answer];
@@ -68,7 +68,7 @@ async function examineSite(
   port: string,
   siteAnswer: string,
   stack: string,
-): Promise<Ailment[]> {
+): Promise<Problem[]> {
   const cure = `lead ${origin} to the droplet's ${port}, and its requests on as they are`;
   const named = await ask(`${origin}/instance_name`, stack);
   if (!("symptom" in named) && named.status === 200 && named.text === instance) {
@@ -87,7 +87,7 @@ async function examineSite(
 }
 
 /** Of a release that every backend of today knows. */
-async function examineSync(origin: string): Promise<Ailment[]> {
+async function examineSync(origin: string): Promise<Problem[]> {
   const url = `${origin.replace(/^http/, "ws")}/api/1.31.0/sync`;
   const socket = new WebSocket(url);
   const isOpen = await new Promise<boolean>((resolve) => {
@@ -113,7 +113,7 @@ async function examineSync(origin: string): Promise<Ailment[]> {
 }
 
 /** The backend asks itself for its own discovery document when somebody signs in. */
-function fromInside(origin: string, found: string, expected: string, stack: string): Ailment[] {
+function fromInside(origin: string, found: string, expected: string, stack: string): Problem[] {
   if (found === "" || expected === "" || found === expected) return [];
   const { hostname, port } = new URL(origin);
   const how = found.startsWith("000") ? "does not answer" : `answers with ${found}`;
@@ -145,7 +145,7 @@ interface Answer {
   text: string;
 }
 
-async function ask(url: string, stack: string): Promise<Answer | Ailment> {
+async function ask(url: string, stack: string): Promise<Answer | Problem> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(10_000), redirect: "manual" });
     const { status, headers } = response;
@@ -170,7 +170,7 @@ async function ask(url: string, stack: string): Promise<Answer | Ailment> {
   }
 }
 
-function explain(url: string, stack: string): Pick<Ailment, "cause" | "cure"> {
+function explain(url: string, stack: string): Pick<Problem, "cause" | "cure"> {
   if (new URL(url).hostname === "127.0.0.1") {
     return { cause: "it is reached through a tunnel, and none is open", cure: npmCommand(stack, "tunnel") };
   }

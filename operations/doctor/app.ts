@@ -4,11 +4,11 @@ import path from "node:path";
 import { findForCli, findMistakes } from "../../examples/app-repo/scripts/target/checks.ts";
 import { type Platform, rewriting, shown } from "../../examples/app-repo/scripts/target/mistake.ts";
 import { quote } from "../../contract/scripts.ts";
-import { declaredBackend } from "../drift/expected.ts";
-import type { Inside } from "../drift/inside.ts";
+import { declaredBackend } from "../findings/expected.ts";
+import type { Inside } from "../findings/inside.ts";
 import type { State } from "../state.ts";
 import { examineSignIn } from "./sign-in.ts";
-import { type Ailment, ill, type Station, well } from "./station.ts";
+import { type Problem, unhealthy, type Check, healthy } from "./check.ts";
 
 /**
  * Examines whether the Convex CLI in an app's folder would reach this stack and be let in, whether the app itself calls this
@@ -18,7 +18,7 @@ import { type Ailment, ill, type Station, well } from "./station.ts";
  * @param inside  what was seen on the droplet, where it could be looked at
  * @throws Error when there is no such folder
  */
-export async function examineApp(folder: string, state: State, inside: Inside | undefined): Promise<Station> {
+export async function examineApp(folder: string, state: State, inside: Inside | undefined): Promise<Check> {
   const name = `app ${folder}`;
   if (!existsSync(path.join(folder, "package.json"))) {
     throw new Error(`--app: ${folder} holds no package.json, it should be an app's folder.`);
@@ -40,7 +40,7 @@ export async function examineApp(folder: string, state: State, inside: Inside | 
       : await target(folder, platform, declared)),
     ...examineSignIn(folder, stack, inside),
   ];
-  return ailments.length > 0 ? ill(name, ailments) : well(name, "reaches this stack with a key that it takes");
+  return ailments.length > 0 ? unhealthy(name, ailments) : healthy(name, "reaches this stack with a key that it takes");
 }
 
 function command(fix: string): string {
@@ -52,7 +52,7 @@ async function target(
   folder: string,
   platform: Platform,
   declared: Map<string, string> | undefined,
-): Promise<Ailment[]> {
+): Promise<Problem[]> {
   const url = findForCli(folder, "CONVEX_SELF_HOSTED_URL", process.env);
   const key = findForCli(folder, "CONVEX_SELF_HOSTED_ADMIN_KEY", process.env);
   if (url === undefined || key === undefined) return [];

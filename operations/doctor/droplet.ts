@@ -1,27 +1,25 @@
 import { UnreachableError } from "../../ssh/connect.ts";
-import type { Inside } from "../drift/inside.ts";
+import type { Inside } from "../findings/inside.ts";
 import { dropletStatus, findDroplet } from "../droplet.ts";
 import type { State } from "../state.ts";
-import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
 import { pulumiCommand } from "../typed.ts";
-import { REMAKE } from "../drift/finding.ts";
-import { costsOf } from "../drift/repairs.ts";
-import { repairText } from "../drift/report.ts";
+import { costsOf, REMAKE, repairText } from "../findings/repair.ts";
 
 /**
  * Whether the droplet runs and lets this computer in.
  *
  * @param inside  what looking inside it gave
  */
-export async function examineDroplet(state: State, inside: Inside | Error): Promise<Station> {
+export async function examineDroplet(state: State, inside: Inside | Error): Promise<Check> {
   const name = "droplet";
   const droplet = findDroplet(state);
   if (droplet === undefined) return unknown(name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
-  if (!(inside instanceof UnreachableError)) return well(name, "runs, and lets this computer in over SSH");
-  return ill(name, [explain(state.stack, droplet.id, await dropletStatus(state), inside)]);
+  if (!(inside instanceof UnreachableError)) return healthy(name, "runs, and lets this computer in over SSH");
+  return unhealthy(name, [explain(state.stack, droplet.id, await dropletStatus(state), inside)]);
 }
 
-function explain(stack: string, id: string, status: string | undefined, { message }: Error): Ailment {
+function explain(stack: string, id: string, status: string | undefined, { message }: Error): Problem {
   if (status === "gone") {
     return {
       symptom: `DigitalOcean has no droplet ${id}`,

@@ -1,31 +1,30 @@
 import { UnreachableError } from "../../ssh/connect.ts";
-import { declaredBackend } from "../drift/expected.ts";
-import { type Finding, inOrder } from "../drift/finding.ts";
-import type { Inside } from "../drift/inside.ts";
-import { compare, inspect } from "../drift/look.ts";
-import { costsOf } from "../drift/repairs.ts";
-import { repairText, upOf } from "../drift/report.ts";
+import { declaredBackend } from "../findings/expected.ts";
+import { type Area, type Finding, inOrder } from "../findings/finding.ts";
+import type { Inside } from "../findings/inside.ts";
+import { compare, inspect } from "../findings/look.ts";
+import { combined, costsOf, repairText } from "../findings/repair.ts";
 import { State } from "../state.ts";
 import { examineAnswers } from "./answers.ts";
 import { examineApp } from "./app.ts";
 import { examineDroplet } from "./droplet.ts";
-import { type Ailment, ill, type Station, unknown, well } from "./station.ts";
+import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
 import { pulumiCommand } from "../typed.ts";
 
-/** What an examination gave. */
+/** What the checks of a stack found. The names are those of the JSON in docs/troubleshooting.md. */
 export interface Examination {
   stack: string;
-  stations: Station[];
-  /** How many more differences from what is declared there are, which stand in nobody's way. */
+  stations: Check[];
+  /** How many more things are not as declared, without keeping the backend from serving. */
   elsewhere: number;
 }
 
 /**
- * Examines a stack station by station, from what all rests on to what rests on all: the first that is ill is where to
- * begin. Changes nothing. A stack whose first `up` failed half-way is examined as far as it got.
+ * Checks a stack from the droplet up to an app, each check before those that depend on it: start with the first that fails.
+ * Changes nothing. A stack whose first `up` failed is checked as far as it was deployed.
  *
- * @param app  folder of an app that uses the stack, where one is to be examined too
- * @throws Error when the stack's state cannot be read
+ * @param app  folder of an app that uses the stack, to check it too
+ * @throws Error if the stack's state cannot be read
  */
 export async function examine(stack: string, app?: string): Promise<Examination> {
   const state = await State.read(stack);
@@ -37,72 +36,57 @@ export async function examine(stack: string, app?: string): Promise<Examination>
   const findings = seen === undefined ? [] : compare(state, seen);
   const stations = [
     await examineDroplet(state, inside),
-    ...(inside instanceof Error ? notLookedAt(inside) : examineInside(state, inside, findings, answers)),
+    ...(inside instanceof Error ? notChecked(inside) : checkInside(state, inside, findings, answers)),
     answers,
     ...(app === undefined ? [] : [await examineApp(app, state, seen)]),
   ];
   const elsewhere = findings.filter(
-    ({ path, severity }) => severity !== "notice" && !INNER.some(({ paths }) => paths.test(path)),
+    ({ area, severity }) => severity !== "notice" && !INSIDE.some(({ areas }) => areas.includes(area)),
   );
   return { stack, stations, elsewhere: elsewhere.length };
 }
 
-interface Inner {
-  name: string;
-  well: string;
-  /** Where the findings of this station stand. */
-  paths: RegExp;
-}
-
-const NETWORK = /^(nft|iptables|routes|names|sysctl\.net)/;
-
-const INNER: Inner[] = [
-  { name: "network", well: "passes packets on, and finds names", paths: NETWORK },
-  { name: "volume", well: "mounted, with room left", paths: /^(disk|volume|folders|units\.convex-volume)/ },
-  { name: "PostgreSQL", well: "answers, and lets the backend's role in", paths: /^(postgres|units\.postgresql)/ },
-  {
-    name: "containers",
-    well: "run as declared, on their network",
-    paths: /^(docker|units\.docker|networks|containers(?!\..*\.(state|health)$))/,
-  },
+/** The checks inside the droplet, each with the areas whose findings it shows. */
+const INSIDE: { name: string; healthy: string; areas: Area[] }[] = [
+  { name: "network", healthy: "passes packets on, and finds names", areas: ["network"] },
+  { name: "volume", healthy: "mounted, with room left", areas: ["volume"] },
+  { name: "PostgreSQL", healthy: "answers, and lets the backend's role in", areas: ["postgres"] },
+  { name: "containers", healthy: "run as declared, on their network", areas: ["containers"] },
   {
     name: "backend",
-    well: "serves, with the stack's secret, and takes its keys",
-    paths: /^(backend|dashboard|functions|containers\..*\.(state|health)$)/,
+    healthy: "serves, with the stack's secret, and takes its keys",
+    areas: ["convex", "functions"],
   },
 ];
 
-function notLookedAt(error: Error): Station[] {
+function notChecked(error: Error): Check[] {
   const why = error instanceof UnreachableError ? "could not be looked at" : error.message;
-  return INNER.map(({ name }) => unknown(name, why));
+  return INSIDE.map(({ name }) => unknown(name, why));
 }
 
-/** What drift finds, where it stands in the way of the backend; the rest is drift's to tell. */
-function examineInside(state: State, inside: Inside, findings: Finding[], answers: Station): Station[] {
+/** What drift finds, as far as it can keep the backend from serving; the rest is for drift to report. */
+function checkInside(state: State, inside: Inside, findings: Finding[], answers: Check): Check[] {
   const serves = inside.facts.get("backend.version")?.exitCode === 0;
-  // What is only unusual is a suspect as long as nothing works, or nothing gets here.
-  const isSuspect = (path: string) =>
-    !serves || path.startsWith("disk") || (answers.status === "ill" && NETWORK.test(path));
+  // A warning can be the cause only if nothing works, or nothing gets here.
+  const isSuspect = ({ source, area }: Finding) =>
+    !serves || source === "disk" || (answers.status === "ill" && area === "network");
   const severe = inOrder(findings).filter(
-    ({ path, severity }) => severity === "error" || (severity === "warning" && isSuspect(path)),
+    (finding) => finding.severity === "error" || (finding.severity === "warning" && isSuspect(finding)),
   );
-  return INNER.map((inner): Station => {
-    const own = severe.filter(({ path }) => inner.paths.test(path));
-    const ailments = [
-      ...(inner.name === "backend" ? explained(state.stack, inside) : []),
-      ...grouped(state.stack, own),
-    ];
-    if (ailments.length > 0) return ill(inner.name, ailments);
-    if (inner.name === "backend" && declaredBackend(state) === undefined) {
-      return unknown(inner.name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
+  return INSIDE.map(({ name, healthy: said, areas }): Check => {
+    const own = severe.filter(({ area }) => areas.includes(area));
+    const problems = [...(name === "backend" ? explained(state.stack, inside) : []), ...problemsOf(state.stack, own)];
+    if (problems.length > 0) return unhealthy(name, problems);
+    if (name === "backend" && declaredBackend(state) === undefined) {
+      return unknown(name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
     }
-    return well(inner.name, inner.well);
+    return healthy(name, said);
   });
 }
 
-/** All that one `up` cures is one ailment's cure. */
-function grouped(stack: string, findings: Finding[]): Ailment[] {
-  const up = upOf(findings);
+/** Findings as problems. One `up` fixes all that an `up` fixes. */
+function problemsOf(stack: string, findings: Finding[]): Problem[] {
+  const up = combined(findings.map(({ repair }) => repair));
   return findings.map(({ path, message, repair }) => ({
     symptom: `${path}: ${message}`,
     ...("up" in repair && up !== undefined
@@ -112,7 +96,7 @@ function grouped(stack: string, findings: Finding[]): Ailment[] {
 }
 
 /** What the backend's own log says of why it does not serve. */
-function explained(stack: string, { facts }: Inside): Ailment[] {
+function explained(stack: string, { facts }: Inside): Problem[] {
   const text = facts.get("backend.symptoms")?.text ?? "";
   return [...text.matchAll(/^cause: (.*)\n +fix: (.*)$/gm)].map(([, cause = "", fix = ""]) => ({
     symptom: "the backend's log names it",

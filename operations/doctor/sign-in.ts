@@ -2,9 +2,9 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 import { dependsOn, functionsFolder, readManifest } from "../../examples/app-repo/scripts/target/package.ts";
-import { json, sha256 } from "../drift/facts.ts";
-import type { Inside } from "../drift/inside.ts";
-import type { Ailment } from "./station.ts";
+import { json, sha256 } from "../findings/facts.ts";
+import type { Inside } from "../findings/inside.ts";
+import type { Problem } from "./check.ts";
 import { pulumiCommand } from "../typed.ts";
 
 /** What every deployment has by itself. */
@@ -23,10 +23,10 @@ const STRING_OR_COMMENT = /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\
  * @param folder  the app's
  * @param inside  what was seen on the droplet, where it could be looked at
  */
-export function examineSignIn(folder: string, stack: string, inside: Inside | undefined): Ailment[] {
+export function examineSignIn(folder: string, stack: string, inside: Inside | undefined): Problem[] {
   const functions = path.join(folder, functionsFolder(folder));
   const config = ["auth.config.ts", "auth.config.js"].find((name) => existsSync(path.join(functions, name)));
-  const set = inside === undefined ? undefined : json<Record<string, string>>(inside, "backend.environment");
+  const set = inside === undefined ? undefined : json<Record<string, string>>(inside, "functions.environment");
   if (config === undefined || set === undefined) return [];
   // An empty one is no issuer and no secret.
   const isMissing = (name: string) => set[name] === undefined || set[name] === sha256("");
@@ -57,7 +57,7 @@ export function examineSignIn(folder: string, stack: string, inside: Inside | un
   ];
 }
 
-function withoutKeys(stack: string, file: string, keys: string[]): Ailment {
+function withoutKeys(stack: string, file: string, keys: string[]): Problem {
   return {
     symptom: `${file} is Convex Auth's, but the deployment has no ${keys.join(" and no ")}`,
     cause: 'nobody can sign in: "No auth provider found", because no command sets them up on a self-hosted backend',

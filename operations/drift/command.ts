@@ -2,9 +2,9 @@ import { appendFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { chooseFormat, requireStack } from "../arguments.ts";
-import { matches } from "./finding.ts";
-import { look } from "./look.ts";
-import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, type Report, status } from "./report.ts";
+import { matches } from "../findings/finding.ts";
+import { look, type Report } from "../findings/look.ts";
+import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "./report.ts";
 
 const HELP = `Usage: npm run drift -- --stack STACK [--format FORMAT] [--output FILE] [--ignore PATTERN]...
 

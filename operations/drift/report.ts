@@ -1,16 +1,7 @@
-import { quote } from "../../contract/scripts.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { inOrder, isDrift } from "../findings/finding.ts";
+import type { Report } from "../findings/look.ts";
+import { combined, costsOf, type Repair, repairText } from "../findings/repair.ts";
 import { workflowCommand } from "../workflow-command.ts";
-import { type Finding, inOrder, isDrift, type Repair, type Up } from "./finding.ts";
-import { costsOf, NOTHING_STOPS } from "./repairs.ts";
-
-/** What a look at a stack gave. */
-export interface Report {
-  stack: string;
-  findings: Finding[];
-  /** Why a part could not be looked at; with any of these nobody can say that the stack is clean. */
-  unknown: string[];
-}
 
 export type Status = "clean" | "drift" | "unknown";
 
@@ -31,7 +22,7 @@ export function asText(report: Report): string {
     ...advice(report.stack, repair).map((line) => `         ${line}`),
   ]);
   lines.push(...report.unknown.map((reason) => `unknown  ${reason}`), headline(report));
-  const repairs = upOf(findings);
+  const repairs = combined(findings.filter(({ severity }) => severity !== "notice").map(({ repair }) => repair));
   if (repairs !== undefined) lines.push(`Repair with: ${repairText(report.stack, repairs)}`);
   return `${lines.join("\n")}\n`;
 }
@@ -91,42 +82,4 @@ function headline(report: Report): string {
     unknown: "could not be compared",
   }[status(report)];
   return `Stack ${report.stack} ${sentence}${counted.length > 0 ? `: ${counted.join(", ")}` : ""}.`;
-}
-
-/** One `up` for all that an `up` repairs; undefined where nothing is. */
-export function upOf(findings: Finding[]): Up | undefined {
-  const ups = findings
-    .filter(({ severity }) => severity !== "notice")
-    .flatMap(({ repair }) => ("up" in repair ? [repair] : []));
-  if (ups.length === 0) return undefined;
-  const costs = new Set(ups.map(costsOf));
-  if (costs.size > 1) costs.delete(NOTHING_STOPS);
-  return {
-    up: ups.flatMap((repair) => repair.up),
-    refresh: ups.flatMap((repair) => repair.refresh ?? []),
-    remake: ups.some(({ remake }) => remake),
-    costs: [...costs].join("; "),
-  };
-}
-
-/** A command, or what a person decides and the command for that. */
-export function repairText(stack: string, repair: Repair): string {
-  if ("up" in repair) return up(stack, repair);
-  const command = repair.command === undefined ? "" : `: ${npmCommand(stack, "ssh", quote(repair.command))}`;
-  return `${repair.why}${command}`;
-}
-
-/**
- * Replacing a command resource runs its script again. Refreshing lets the engine see what providers can read, and is kept to
- * what is to be repaired: with all it looked at it would take back what else people have changed.
- */
-function up(stack: string, { up: names, refresh = [], remake = false }: Up): string {
-  const option = (name: string, resources: string[]) =>
-    [...new Set(resources)].toSorted().map((resource) => `--${name} '**${resource}'`);
-  const looked = remake
-    ? ["--refresh --run-program --skip-preview --yes"]
-    : refresh.length > 0
-      ? ["--refresh --run-program", ...option("target", [...refresh, ...names]), "--target-dependents"]
-      : [];
-  return pulumiCommand(stack, "up", ...looked, ...option("replace", names));
 }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { CONTAINERS } from "../../contract/names.ts";
 import { namedValues } from "../../contract/scripts.ts";
-import type { Inside } from "../../operations/drift/inside.ts";
+import type { Difference, Inside } from "../../operations/findings/inside.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
 import { Inspector } from "./machine-inspection.ts";
@@ -42,8 +42,8 @@ beforeAll(async () => {
 afterAll(() => lab[Symbol.asyncDispose]());
 
 async function setUp(): Promise<void> {
-  expect(await machine.run("host.sh", hostValues())).toMatchObject({ exitCode: 0 });
-  expect(await machine.run("postgres.sh", postgresValues(ADMINISTRATOR))).toMatchObject({ exitCode: 0 });
+  expect(await machine.run("host/host.sh", hostValues())).toMatchObject({ exitCode: 0 });
+  expect(await machine.run("postgres/postgres.sh", postgresValues(ADMINISTRATOR))).toMatchObject({ exitCode: 0 });
 }
 
 /** Answers as a backend does, as far as it is asked: with the path, or with what a key is allowed. */
@@ -159,7 +159,7 @@ describe("on a machine that is set up", () => {
     expect(fact("backend.read_only_key")).toBe('200\n{"isReadOnly": true}\n');
     expect(json("backend.canonical_urls")).toEqual({ convexCloudUrl: "https://api" });
     const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
-    expect(json("backend.environment")).toEqual({ TOKEN: sha256("a\nb") });
+    expect(json("functions.environment")).toEqual({ TOKEN: sha256("a\nb") });
     expect(fact("backend.instance_secret")).toBe(`${sha256(SECRET)}\n`);
     const all = JSON.stringify([...inspection.facts]);
     for (const secret of [SECRET, "roles-password", "administrators-password", "convex|admin", "SCRAM-SHA-256$"]) {
@@ -186,6 +186,8 @@ describe("on a machine that is set up", () => {
     expect(await fingerprint()).toBe(before);
   });
 });
+
+const pathOf = ({ subject, property }: Difference) => (property === "" ? subject : `${subject}.${property}`);
 
 const SSHD = "/etc/ssh/sshd_config.d/10-convex-droplet.conf";
 const CONFIGURATION = "/etc/postgresql/17/main";
@@ -223,9 +225,13 @@ const TAMPERINGS: Tampering[] = [
   ),
   file(`${CONFIGURATION}/start.conf`, `echo manual > ${CONFIGURATION}/start.conf`, () => "manual\n"),
   {
-    ...file(`${SCRIPTS}/volume.sh`, `echo 'curl evil' >> ${SCRIPTS}/volume.sh`, (before) => `${before}curl evil\n`),
+    ...file(
+      `${SCRIPTS}/host/volume.sh`,
+      `echo 'curl evil' >> ${SCRIPTS}/host/volume.sh`,
+      (before) => `${before}curl evil\n`,
+    ),
     // The program copies them; the scripts do not copy themselves.
-    mend: `cp /root/pristine-scripts/volume.sh ${SCRIPTS}/volume.sh`,
+    mend: `cp /root/pristine-scripts/host/volume.sh ${SCRIPTS}/host/volume.sh`,
   },
   {
     by: `install -m 0600 /dev/null ${SCRIPTS}/extra.sh`,
@@ -432,7 +438,7 @@ describe("a hand-made change", () => {
     const mended = await inspector.inspect();
 
     const told = { path: tampering.path, expected: text(tampering.expected), found: text(tampering.found) };
-    expect(differences).toEqual([told]);
+    expect(differences.map((difference) => ({ ...difference, path: pathOf(difference) }))).toMatchObject([told]);
     expect(looked).toBe(tampered);
     expect(mended.differences).toEqual([]);
   });
@@ -480,10 +486,7 @@ describe("what lies below is gone:", () => {
   it("a server and an engine that do not answer are told as such", async () => {
     await machine.sh("cd / && systemctl stop postgresql@17-main.service docker.socket docker.service");
     const { differences, facts } = await inspector.inspect();
-    expect(differences.map(({ path }) => path)).toEqual([
-      "units.docker.service.active",
-      "units.postgresql@17-main.service.active",
-    ]);
+    expect(differences.map(pathOf)).toEqual(["units.docker.service.active", "units.postgresql@17-main.service.active"]);
     const failed = [...facts].filter(([, { exitCode }]) => exitCode !== 0).map(([name]) => name);
     // That of docker.info, which asks the client too, depends on its version.
     expect(failed.filter((name) => name !== "docker.info")).toEqual([
@@ -498,7 +501,7 @@ describe("what lies below is gone:", () => {
   it("without the volume, nothing is looked for on it", async () => {
     await machine.sh("systemctl stop postgresql@17-main docker.socket docker && systemctl stop convex-volume");
     const { differences } = await inspector.inspect();
-    expect(differences.map(({ path }) => path).toSorted()).toEqual([
+    expect(differences.map(pathOf).toSorted()).toEqual([
       "postgres.volume",
       "units.convex-volume.service.active",
       "units.docker.service.active",
@@ -511,7 +514,12 @@ describe("what lies below is gone:", () => {
   it("a file system that is smaller than its volume is told, and grown by the next run", async () => {
     await lab.room.growVolume("11111111", 120);
     const { differences } = await inspector.inspect();
-    expect(differences).toEqual([{ path: "volume.file-system", expected: "full-size", found: "smaller" }]);
+    expect(differences).toEqual([
+      {
+        ...{ script: "volume.sh", area: "volume", subject: "volume", property: "file-system" },
+        ...{ expected: "full-size", found: "smaller" },
+      },
+    ]);
     await setUp();
     expect((await inspector.inspect()).differences).toEqual([]);
   });

@@ -7,7 +7,7 @@ import { type Lab, openLab } from "./droplet-harness.ts";
 import { Machine } from "./machine-harness.ts";
 import { stepByStep } from "../steps.ts";
 
-const SET = "function-environment.sh";
+const SET = "functions/environment.sh";
 const RECORD = "/srv/volume/function-environment";
 const PEM = '-----BEGIN PRIVATE KEY-----\nMIIE "quoted" \\n $HOME `id`\n-----END PRIVATE KEY-----\n';
 
@@ -44,7 +44,7 @@ describe("the environment of functions", () => {
     expect(await present()).toEqual({ BY_HAND: "mine", A: "1", EMPTY: "", PEM });
     expect(await set({ A: "1", EMPTY: "", PEM })).toEqual({
       exitCode: 0,
-      output: "function-environment.sh: unchanged",
+      output: "environment.sh: unchanged",
     });
     expect(await machine.sh(`stat -c '%a %U' ${RECORD}`)).toBe("600 root");
   });
@@ -53,9 +53,9 @@ describe("the environment of functions", () => {
     await machine.sh(`echo '{"BY_HAND": "mine", "A": "by hand", "PEM": "x"}' > /srv/variables.json`);
     const run = await set({ A: "1", B: "2" });
     expect(run.output.split("\n").filter((line) => /: (set|removed) /.test(line))).toEqual([
-      "function-environment.sh: set A",
-      "function-environment.sh: set B",
-      "function-environment.sh: removed PEM",
+      "environment.sh: set A",
+      "environment.sh: set B",
+      "environment.sh: removed PEM",
     ]);
     expect(await present()).toEqual({ BY_HAND: "mine", A: "1", B: "2" });
     expect(await record()).toBe("A\nB");
@@ -95,7 +95,7 @@ describe("the environment of functions", () => {
     expect(run.output).toMatch(/removed A\n.*removed \/srv\/volume\/function-environment\n.*done, \d changed$/);
     expect(await present()).toEqual({ BY_HAND: "mine" });
     expect(await record()).toBe("");
-    expect((await set({})).output).toBe("function-environment.sh: unchanged");
+    expect((await set({})).output).toBe("environment.sh: unchanged");
   });
 
   it("stood on no command line, nor did the key, and left nothing behind in a file", async () => {

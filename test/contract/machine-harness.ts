@@ -2,7 +2,7 @@ import { execa } from "execa";
 import { vi } from "vitest";
 
 import { MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
-import { namedValues, SCRIPTS } from "../../contract/scripts.ts";
+import { namedValues, scriptFiles, SCRIPTS } from "../../contract/scripts.ts";
 import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import type { Lab } from "./droplet-harness.ts";
@@ -24,6 +24,7 @@ export function postgresValues(password: string, maxConnections = 84): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
     ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
+    scripts: scriptFiles(),
   });
 }
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
 
-const SETUP = "host.sh";
+const SETUP = "host/host.sh";
 const UNITS = ["convex-metadata-guard", "convex-hide-processes", "convex-volume", "ssh", "docker"];
 
 let lab: Lab;
@@ -88,7 +88,7 @@ it("a script that hangs ends by itself, and says so, with all that it has starte
 }, 60_000);
 
 describe("packages", () => {
-  const install = (name: string) => machine.try(`source ${SCRIPTS}/lib.sh; install_packages ${name}`);
+  const install = (name: string) => machine.try(`source ${SCRIPTS}/lib/common.sh; install_packages ${name}`);
 
   it("are installed after a dpkg that was killed between unpacking and configuring", async () => {
     await machine.sh("cd /tmp && apt-get -qq download hello && dpkg --unpack hello_*.deb");
@@ -105,7 +105,7 @@ describe("packages", () => {
       const { output, exitCode } = await machine.try(`
         python3 -u -c '${hold}' &
         until grep -q ":$(stat -c %i ${lock}) " /proc/locks; do sleep 0.05; done
-        source ${SCRIPTS}/lib.sh; install_packages hello`);
+        source ${SCRIPTS}/lib/common.sh; install_packages hello`);
       expect(output.split("\n").at(-2)).toBe("let go");
       expect(output).toMatch(/installed hello$/);
       expect(exitCode).toBe(0);

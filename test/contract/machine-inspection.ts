@@ -1,4 +1,4 @@
-import { type Inside, parse } from "../../operations/drift/inside.ts";
+import { type Inside, parse } from "../../operations/findings/inside.ts";
 import { type Machine, SCRIPTS } from "./machine-harness.ts";
 
 /** Where the machine keeps the scripts as they were at first, whatever becomes of those it runs. */

@@ -13,7 +13,7 @@ beforeAll(async () => {
   lab = await openLab();
   await lab.room.createVolume({ id: "11111111", name: "data", sizeGigabytes: 100 });
   machine = await Machine.create(lab, { ...lab.spec(1), volumeIds: ["11111111"] });
-  expect(await machine.run("host.sh", hostValues())).toMatchObject({ exitCode: 0 });
+  expect(await machine.run("host/host.sh", hostValues())).toMatchObject({ exitCode: 0 });
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
@@ -36,15 +36,19 @@ describe("the set-up of the server", () => {
     "grep -q 'created the cluster' $log",
     "grep -q pg_hba.d $log",
     "grep -q 'started PostgreSQL' $log",
-  ])("is killed when %s", (moment) => machine.killWhen(moment, "postgres.sh", postgresValues(PASSWORD)), 180_000);
+  ])(
+    "is killed when %s",
+    (moment) => machine.killWhen(moment, "postgres/postgres.sh", postgresValues(PASSWORD)),
+    180_000,
+  );
 
   it("is finished by the next run, and the one after that changes nothing", async () => {
-    const last = await machine.run("postgres.sh", postgresValues(PASSWORD));
+    const last = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD));
     expect(last.output).toMatch(/postgres\.sh: done, \d+ changed$/);
     expect(last.exitCode).toBe(0);
     const services = ["postgresql", "postgresql@17-main", "docker"];
     const before = await machine.snapshot(services);
-    expect(await machine.run("postgres.sh", postgresValues(PASSWORD))).toEqual({
+    expect(await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).toEqual({
       exitCode: 0,
       output: "postgres.sh: unchanged",
     });
@@ -129,14 +133,14 @@ describe("on a droplet that is set up", () => {
     await machine.sh(`kill -9 ${before}`);
     await vi.waitFor(() => machine.sh("systemctl is-active postgresql@17-main"), { timeout: 60_000, interval: 500 });
     expect(await postmaster()).not.toBe(before);
-    expect((await machine.run("postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
   });
 
   it("the server does not start on data that is not on the volume, and its set-up neither makes a cluster there nor hides one", async () => {
     const mount = "/mnt/convex/postgresql";
     await machine.sh(`systemctl stop postgresql@17-main; mkdir /srv/fake && mount --bind /srv/fake ${mount}`);
     expect(await machine.try("systemctl start postgresql@17-main")).toMatchObject({ exitCode: 1 });
-    const run = await machine.run("postgres.sh", postgresValues(PASSWORD));
+    const run = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD));
     expect(run.output).toMatch(
       /error: \/mnt\/convex\/postgresql: is a mount of its own, .* it should be on the volume itself/,
     );
@@ -146,11 +150,11 @@ describe("on a droplet that is set up", () => {
 
     // With the mark of an instance that was accepted, an empty place is a loss and no beginning.
     await machine.sh(`mv ${mount} /mnt/convex/kept; mkdir ${mount}; touch /mnt/convex/instance`);
-    const lost = await machine.run("postgres.sh", postgresValues(PASSWORD));
+    const lost = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD));
     expect(lost.output).toContain("is not there, but an instance was served from this volume: its database is gone.");
     expect(await machine.sh(`ls -A ${mount}`)).toBe("");
     await machine.sh(`rmdir ${mount}; mv /mnt/convex/kept ${mount}; rm /mnt/convex/instance`);
-    expect((await machine.run("postgres.sh", postgresValues(PASSWORD))).output).toMatch(
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(
       /started PostgreSQL 17\n.*1 changed$/,
     );
   });
@@ -158,18 +162,20 @@ describe("on a droplet that is set up", () => {
   it("a change of max_connections restarts the server once and says so", async () => {
     const started = () => sql("SELECT pg_postmaster_start_time()");
     const before = await started();
-    const { output } = await machine.run("postgres.sh", postgresValues(PASSWORD, 100));
+    const { output } = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD, 100));
     expect(output).toContain("restarting PostgreSQL for: max_connections");
     expect(await sql("SHOW max_connections")).toBe("100");
     const after = await started();
     expect(after).not.toBe(before);
-    expect((await machine.run("postgres.sh", postgresValues(PASSWORD, 100))).output).toBe("postgres.sh: unchanged");
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD, 100))).output).toBe(
+      "postgres.sh: unchanged",
+    );
     expect(await started()).toBe(after);
   });
 
   it("the administrator's password is changed, and is nowhere to be read", async () => {
     expect(await asAdministrator(PASSWORD)).toEqual({ exitCode: 0, output: "on" });
-    const { output } = await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD, 100));
+    const { output } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD, 100));
     expect(output).toBe("postgres.sh: set the administrator's password\npostgres.sh: done, 1 changed");
     expect((await asAdministrator(NEXT_PASSWORD)).output).toBe("on");
     expect((await asAdministrator(PASSWORD)).output).toContain("password authentication failed");
@@ -182,7 +188,7 @@ describe("on a droplet that is set up", () => {
 
   it("an administrator that lost its rights gets them back", async () => {
     await sql("ALTER ROLE convex_admin NOSUPERUSER");
-    await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD, 100));
+    await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD, 100));
     expect(await asAdministrator(NEXT_PASSWORD)).toEqual({ exitCode: 0, output: "on" });
   });
 
@@ -199,40 +205,42 @@ describe("on a droplet that is set up", () => {
       );
     const before = await look();
     expect(before).toMatch(/\n13MB\n4$/);
-    expect((await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD, 84))).exitCode).toBe(0);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD, 84))).exitCode).toBe(0);
     expect(await look()).toBe(before);
   });
 
   it("an override of what it relies on is told, with where to look", async () => {
     await machine.sh("echo 'max_connections = 30' > /etc/postgresql/17/main/conf.d/60-smaller.conf");
     await machine.sh("systemctl restart postgresql@17-main");
-    const { output, exitCode } = await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD));
+    const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toContain(
       "listens on 'localhost, 172.30.0.1' with 30 connections, it should be 'localhost, 172.30.0.1' with 84.",
     );
     expect(exitCode).toBe(1);
     await machine.sh("rm /etc/postgresql/17/main/conf.d/60-smaller.conf");
-    expect((await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD))).output).toContain(
+    expect((await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD))).output).toContain(
       "PostgreSQL for: max_connections",
     );
   });
 
   it("a value that waits for a restart and is not declared is not brought into force", async () => {
     await sql("ALTER SYSTEM SET listen_addresses = '*'");
-    const { output, exitCode } = await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD));
+    const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toMatch(
       /would bring another value into force than is declared: listen_addresses in .*postgresql\.auto\.conf\. Nothing/,
     );
     expect(exitCode).toBe(1);
     expect(await listening()).toBe(LOCALHOST_AND_GATEWAY);
     await sql("ALTER SYSTEM RESET listen_addresses");
-    expect((await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD))).output).toBe("postgres.sh: unchanged");
+    expect((await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD))).output).toBe(
+      "postgres.sh: unchanged",
+    );
   });
 
   it("a mistake in a rules file is told with file and line", async () => {
     const file = "/etc/postgresql/17/main/pg_hba.d/60-mistake.conf";
     await machine.sh(`echo 'host all' > ${file}`);
-    const { output, exitCode } = await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD));
+    const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toContain(`error: pg_hba: ${file}:1 `);
     expect(exitCode).toBe(1);
     await machine.sh(`rm ${file}`);
@@ -240,7 +248,7 @@ describe("on a droplet that is set up", () => {
 
   it("data of another major version is refused and left alone", async () => {
     await machine.sh("mkdir /mnt/convex/postgresql/16");
-    const { output, exitCode } = await machine.run("postgres.sh", postgresValues(NEXT_PASSWORD));
+    const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toContain("/mnt/convex/postgresql/16: holds data of PostgreSQL 16, this droplet has PostgreSQL 17.");
     expect(exitCode).toBe(1);
     await machine.sh("rmdir /mnt/convex/postgresql/16");
@@ -279,11 +287,11 @@ describe("a droplet that takes the volume over", () => {
     await next.sh(
       "groupadd --gid 950 postgres && useradd --uid 950 --gid postgres --home /var/lib/postgresql postgres",
     );
-    expect(await next.run("host.sh", hostValues())).toMatchObject({ exitCode: 0 });
+    expect(await next.run("host/host.sh", hostValues())).toMatchObject({ exitCode: 0 });
   });
 
   it("adopts the cluster with all that is in it", async () => {
-    const { output, exitCode } = await next.run("postgres.sh", postgresValues(NEXT_PASSWORD));
+    const { output, exitCode } = await next.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toContain("took over the cluster /mnt/convex/postgresql/17/main");
     expect(output).not.toContain("created the cluster");
     // The password is in the cluster, so it is known already.
@@ -297,6 +305,8 @@ describe("a droplet that takes the volume over", () => {
   });
 
   it("takes over nothing a second time", async () => {
-    expect((await next.run("postgres.sh", postgresValues(NEXT_PASSWORD))).output).toBe("postgres.sh: unchanged");
+    expect((await next.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD))).output).toBe(
+      "postgres.sh: unchanged",
+    );
   });
 });

@@ -65,7 +65,7 @@ describe("a volume with something on it", () => {
     async ({ id, name, found }) => {
       const compared = await snapshot(id);
       const run = await droplet.run(
-        "volume.sh prepare",
+        "host/volume.sh prepare",
         hostValues({ volume: name, sizeGb: 1, mountpoint: `/mnt/${name}` }),
       );
       expect(run.output).toContain(`volume.sh: error: volume ${name}: ${found}, it should be blank or ext4 labelled`);
@@ -78,7 +78,7 @@ describe("a volume with something on it", () => {
 });
 
 describe("a droplet that reaches no package mirror", () => {
-  const run = () => droplet.run("host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
+  const run = () => droplet.run("host/host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
 
   it("says which packages cannot be installed, with apt's own words", async () => {
     await droplet.sh(
@@ -108,7 +108,7 @@ describe("a droplet that reaches no package mirror", () => {
 
 describe("a droplet whose cloud-init failed", () => {
   it("is not used; its last log lines say why, and the message how to replace it", async () => {
-    const run = await unmade.run("host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
+    const run = await unmade.run("host/host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
     expect(run.output).toContain("the tape is full");
     expect(run.output).toMatch(
       /host\.sh: error: cloud-init: failed, its last lines are above\. .* replace it with npx pulumi up --replace '\*\*convex-droplet'$/,

@@ -194,7 +194,7 @@ describe("a stack", () => {
     const scripts = "/usr/local/lib/convex-droplet";
     await cloud.onDroplet(
       STACK,
-      `echo 'touch /root/ran' >> ${scripts}/host.sh; rm /etc/convex-droplet/metadata-guard.nft`,
+      `echo 'touch /root/ran' >> ${scripts}/host/host.sh; rm /etc/convex-droplet/metadata-guard.nft`,
     );
     const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
     expect(findings.map(({ repair: named }) => named.includes("'**convex-scripts'"))).toEqual([true, true]);

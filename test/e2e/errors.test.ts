@@ -182,7 +182,7 @@ describe("a backend that does not get healthy", () => {
   /** What an `up` runs to find out whether a backend is healthy. */
   const check = (container = "convex-backend", port = 3210) =>
     onDroplet(
-      `bash ${SCRIPTS}/backend.sh <<< '${namedValues({ container, name: "convex-self-hosted", port, mountpoint: MOUNTPOINT, key: "some|key" })}'`,
+      `bash ${SCRIPTS}/convex/backend.sh <<< '${namedValues({ container, name: "convex-self-hosted", port, mountpoint: MOUNTPOINT, key: "some|key" })}'`,
     );
 
   const answers = () =>

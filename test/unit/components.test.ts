@@ -193,7 +193,7 @@ describe("Host", () => {
   it("hands the volume's size and the operators' keys to the machine", async () => {
     new Host("convex", HOST);
     const { create, stdin } = (await settled())("convex-setup");
-    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/host\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/host\/host\.sh # [0-9a-f]{12}$/);
     expect(stdin).toBe(
       "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
         "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\n",
@@ -223,6 +223,8 @@ describe("Postgres", () => {
     expect(secretValue(stdin)).toMatch(
       /^mountpoint=\/mnt\/convex\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\npassword=/,
     );
+    // Of what an earlier release copied there, these stay.
+    expect(secretValue(stdin)).toContain("\nscripts=host/volume.sh\n");
   });
 
   it("makes the database the role's own and closes it to everybody else", async () => {

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocketServer } from "ws";
 
 import { examineAnswers } from "../../operations/doctor/answers.ts";
-import type { Inside } from "../../operations/drift/inside.ts";
+import type { Inside } from "../../operations/findings/inside.ts";
 import { State } from "../../operations/state.ts";
 
 const servers: http.Server[] = [];

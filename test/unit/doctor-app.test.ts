@@ -6,8 +6,8 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { examineApp } from "../../operations/doctor/app.ts";
-import { sha256 } from "../../operations/drift/facts.ts";
-import type { Inside } from "../../operations/drift/inside.ts";
+import { sha256 } from "../../operations/findings/facts.ts";
+import type { Inside } from "../../operations/findings/inside.ts";
 import { State } from "../../operations/state.ts";
 
 // Nothing listens there, and that is the examination of URLs' to tell.
@@ -47,7 +47,7 @@ function depend(...packages: string[]): void {
 /** What ails the app, with these variables set in its deployment. */
 async function examine(set: string[] = [], folder = app, value = "x") {
   const text = JSON.stringify(Object.fromEntries(set.map((name) => [name, sha256(value)])));
-  const inside = { facts: new Map([["backend.environment", { exitCode: 0, text }]]) } as unknown as Inside;
+  const inside = { facts: new Map([["functions.environment", { exitCode: 0, text }]]) } as unknown as Inside;
   return (await examineApp(folder, state, inside)).ailments;
 }
 

@@ -1,8 +1,8 @@
 import { afterEach, expect, it, vi } from "vitest";
 
-import { compareFirewalls } from "../../operations/drift/firewalls.ts";
-import { compareRoutes } from "../../operations/drift/routes.ts";
-import { compareVolume } from "../../operations/drift/volume.ts";
+import { compareFirewalls } from "../../operations/findings/cloud/firewalls.ts";
+import { compareRoutes } from "../../operations/findings/network/routes.ts";
+import { compareVolume } from "../../operations/findings/cloud/volume.ts";
 import { State } from "../../operations/state.ts";
 
 afterEach(() => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import { compareContainers } from "../../operations/drift/containers.ts";
-import type { Inside } from "../../operations/drift/inside.ts";
+import { compareContainers } from "../../operations/findings/containers/containers.ts";
+import type { Inside } from "../../operations/findings/inside.ts";
 import { State } from "../../operations/state.ts";
 
 const state = new State("dev", [
@@ -65,9 +65,9 @@ describe("a container that is killed again and again", () => {
   ])("%j is told of its memory and the size that would do", (told, starved, message) => {
     const findings = compareContainers(state, died(told, 3, starved));
     expect(findings).toContainEqual({
-      path: "containers.convex-backend.memory",
-      severity: "error",
-      message,
+      ...{ area: "containers", source: "docker.containers" },
+      ...{ subject: "containers.convex-backend", property: "memory", path: "containers.convex-backend.memory" },
+      ...{ severity: "error", expected: 2457, found: "not enough", message },
       repair: {
         why: expect.stringContaining("pulumi config set --stack dev size s-4vcpu-8gb") as unknown,
         command: "docker logs --tail 50 convex-backend",

@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { expect, it } from "vitest";
 
-import { deleteHost, deleteLine, deleteLinesWith, deleteSetting } from "../../operations/drift/edits.ts";
+import { deleteHost, deleteLine, deleteLinesWith, deleteSetting } from "../../operations/findings/edits.ts";
 
 const FILE = "/etc/hosts";
 

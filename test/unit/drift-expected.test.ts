@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 
 import { valueIn } from "../../contract/scripts.ts";
 import { mintAdminKey } from "../../contract/admin-key.ts";
-import { compareConvex } from "../../operations/drift/convex.ts";
-import { expected } from "../../operations/drift/expected.ts";
+import { compareConvex } from "../../operations/findings/convex/backend.ts";
+import { expected } from "../../operations/findings/expected.ts";
 import { State } from "../../operations/state.ts";
 
 const SECRET = "0123456789abcdef".repeat(4);
@@ -45,7 +45,7 @@ describe("the keys that a backend is asked with", () => {
       "backend.site": "",
       "backend.dashboard": "",
       "backend.admin_key": '200\n{"isReadOnly":false}\n',
-      "backend.environment": '{"A":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"}',
+      "functions.environment": '{"A":"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"}',
       "backend.instance_secret": "a8ae6e6ee929abea3afcfc5258c8ccd6f85273e0d4626d26c7279f3250f77c8e",
     };
     const inside = {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { compare } from "../../operations/drift/look.ts";
+import { compare } from "../../operations/findings/look.ts";
 import { State } from "../../operations/state.ts";
 
 it.each([

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import type { Inside } from "../../operations/drift/inside.ts";
-import { comparePackets } from "../../operations/drift/packets.ts";
+import type { Inside } from "../../operations/findings/inside.ts";
+import { comparePackets } from "../../operations/findings/network/packets.ts";
 import { State } from "../../operations/state.ts";
 
 const BRIDGE = "br-0123456789ab";

@@ -1,17 +1,24 @@
 import { describe, expect, it } from "vitest";
 
-import { fromStep, reasonOf } from "../../operations/drift/cloud.ts";
-import { error, type Finding, matches, notice, refresh, RUN_SCRIPTS, warning } from "../../operations/drift/finding.ts";
-import { compareConvex } from "../../operations/drift/convex.ts";
-import { grown } from "../../operations/drift/volume.ts";
-import { type Inside, parse } from "../../operations/drift/inside.ts";
+import { fromStep, reasonOf } from "../../operations/findings/cloud/refresh.ts";
+import { grown } from "../../operations/findings/cloud/volume.ts";
+import { compareConvex } from "../../operations/findings/convex/backend.ts";
+import { type Finding, findingsBy, matches } from "../../operations/findings/finding.ts";
+import { type Inside, parse } from "../../operations/findings/inside.ts";
+import { refresh, RUN_BOTH } from "../../operations/findings/repair.ts";
 import { State } from "../../operations/state.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "../../operations/drift/report.ts";
 
 const report = (findings: Finding[], unknown: string[] = []) => ({ stack: "dev", findings, unknown });
-const RULE = error("postgres.pg_hba", 'unexpected line 5 "host all | all"', RUN_SCRIPTS);
-const ROLE = warning("postgres.roles.it's", "is a role", { why: "drop it", command: "psql -c 'DROP'" });
-const DEATHS = notice("containers.a.restarts", "has died 1 time", { why: "see why" });
+const { error } = findingsBy("postgres.hba", "postgres");
+const RULE = error("postgres.pg_hba", { message: 'unexpected line 5 "host all | all"' }, RUN_BOTH);
+const DROP = { why: "drop it", command: "psql -c 'DROP'" };
+const ROLE = findingsBy("postgres.roles", "postgres").warning("postgres.roles.it's", { message: "is a role" }, DROP);
+const DEATHS = findingsBy("docker.containers", "containers").notice(
+  ["containers.a", "restarts"],
+  { expected: 0, found: 1, message: "has died 1 time" },
+  { why: "see why" },
+);
 
 describe("a report", () => {
   it.each([
@@ -26,7 +33,12 @@ describe("a report", () => {
 
   it("tells the worst first, and one command for all that an up repairs", () => {
     const text = asText(
-      report([DEATHS, ROLE, RULE, error("cloud.convex-firewall", "is not there", refresh("convex-firewall"))]),
+      report([
+        DEATHS,
+        ROLE,
+        RULE,
+        error("cloud.convex-firewall", { message: "is not there" }, refresh("convex-firewall")),
+      ]),
     );
     expect(text.split("\n").filter((line) => !line.startsWith(" "))).toEqual([
       "error    cloud.convex-firewall: is not there",
@@ -44,13 +56,28 @@ describe("a report", () => {
     expect(JSON.parse(asJson(report([DEATHS], ["the cloud"])))).toEqual({
       stack: "dev",
       status: "unknown",
-      findings: [{ path: DEATHS.path, severity: "notice", message: DEATHS.message, repair: "see why" }],
+      findings: [
+        {
+          area: "containers",
+          source: "docker.containers",
+          subject: "containers.a",
+          property: "restarts",
+          path: "containers.a.restarts",
+          severity: "notice",
+          expected: 0,
+          found: 1,
+          message: "has died 1 time",
+          repair: "see why",
+        },
+      ],
       unknown: ["the cloud"],
     });
   });
 
   it("keeps its line breaks and bars inside an annotation and a table", () => {
-    const [annotation] = asAnnotations(report([error("a", "50 %\nand more", refresh("convex-firewall"))])).split("\n");
+    const [annotation] = asAnnotations(
+      report([error("a", { message: "50 %\nand more" }, refresh("convex-firewall"))]),
+    ).split("\n");
     expect(annotation).toBe(
       "::error title=Drift in dev::a: 50 %25%0Aand more%0Arepair: npx pulumi up --stack dev --refresh --run-program --target '**convex-firewall' --target-dependents%0Acosts:  nothing stops",
     );
@@ -123,9 +150,9 @@ describe("a step of the engine's preview", () => {
       detailedDiff: { size: { kind: "update" }, __meta: { kind: "update" } },
     };
     const found = [
-      error(
-        "cloud.convex-droplet.size",
-        "is large, it should be small",
+      findingsBy("DigitalOcean", "cloud").error(
+        ["cloud.convex-droplet", "size"],
+        { expected: "small", found: "large" },
         refresh("convex-droplet", "the droplet is switched off and resized: some minutes without answers"),
       ),
     ];
@@ -135,7 +162,7 @@ describe("a step of the engine's preview", () => {
       { repair: { why: expect.stringContaining("npx pulumi config set --stack dev size large &&") as unknown } },
     ]);
     const detached = { ...step, detailedDiff: { "volumeIds[0]": { kind: "delete" } } };
-    expect(fromStep(detached)).toMatchObject([{ repair: { up: RUN_SCRIPTS.up, refresh: ["convex-droplet"] } }]);
+    expect(fromStep(detached)).toMatchObject([{ repair: { up: RUN_BOTH.up, refresh: ["convex-droplet"] } }]);
   });
 
   it("tells of what is gone, and says nothing of what is the same", () => {
@@ -239,8 +266,12 @@ describe("a backend that serves", () => {
 
 describe("what the machine tells", () => {
   it("is differences and facts", () => {
-    const inside = parse("difference\0a.mode\x00644\x00666\0fact\0disk\x000\0/ 3%\n\0fact\0complete\x000\0\0");
-    expect(inside.differences).toEqual([{ path: "a.mode", expected: "644", found: "666" }]);
+    const inside = parse(
+      "difference\0host.sh\0volume\0a\0mode\x00644\x00666\0fact\0disk\x000\0/ 3%\n\0fact\0complete\x000\0\0",
+    );
+    expect(inside.differences).toEqual([
+      { script: "host.sh", area: "volume", subject: "a", property: "mode", expected: "644", found: "666" },
+    ]);
     expect(inside.facts.get("disk")).toEqual({ exitCode: 0, text: "/ 3%\n" });
   });
 

@@ -75,7 +75,7 @@ describe("FunctionEnvironment", () => {
     expect((stdin as { value: string }).value).toBe(
       'port=4210\nmountpoint=/mnt/convex\nkey=name|01ab\nvariables={"A":"1","B":"two\\nlines"}\n',
     );
-    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/function-environment\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/functions\/environment\.sh # [0-9a-f]{12}$/);
     // What is to be taken back is found by the run itself, and not by a deletion that the engine may pass over.
     expect(remove).toBeUndefined();
   });

@@ -1,10 +1,28 @@
 import { describe, expect, it } from "vitest";
 
-import { error, newContainer, refresh, REMAKE, RUN_SCRIPTS } from "../../operations/drift/finding.ts";
-import { costsOf, repairOf } from "../../operations/drift/repairs.ts";
-import { repairText, upOf } from "../../operations/drift/report.ts";
+import type { Difference } from "../../operations/findings/inside.ts";
+import {
+  combined,
+  costsOf,
+  newContainer,
+  refresh,
+  REMAKE,
+  repairText,
+  RUN_BOTH,
+  RUN_HOST,
+  RUN_POSTGRES,
+} from "../../operations/findings/repair.ts";
+import { fromScript, repairOf } from "../../operations/findings/scripts.ts";
 
-const repair = (path: string, found = "another", expected = "this") => repairOf({ path, expected, found });
+const DIFFERENCE: Difference = {
+  script: "host.sh",
+  area: "host",
+  subject: "files[/etc/a]",
+  property: "",
+  expected: "this",
+  found: "another",
+};
+const repair = (given: Partial<Difference>) => repairOf({ ...DIFFERENCE, ...given });
 const SCRIPTS = "/usr/local/lib/convex-droplet";
 
 describe("an up that repairs", () => {
@@ -12,10 +30,16 @@ describe("an up that repairs", () => {
 
   it.each([
     [
-      "what scripts mend",
-      RUN_SCRIPTS,
+      "what one script repairs",
+      RUN_POSTGRES,
+      `${up} --replace '**convex-server'`,
+      /^PostgreSQL may have to start again: then some seconds without answers$/,
+    ],
+    [
+      "what PostgreSQL stands on",
+      RUN_BOTH,
       `${up} --replace '**convex-server' --replace '**convex-setup'`,
-      /unless Docker or/,
+      /^Docker may .*; PostgreSQL may /,
     ],
     [
       "a container",
@@ -36,8 +60,7 @@ describe("an up that repairs", () => {
   });
 
   it("is one for all findings, and costs what all do", () => {
-    const findings = [refresh("convex-project"), refresh("convex-network")].map((repair) => error("a", "b", repair));
-    expect(upOf(findings)).toMatchObject({
+    expect(combined([refresh("convex-project"), { why: "look" }, refresh("convex-network")])).toMatchObject({
       refresh: ["convex-project", "convex-network"],
       costs: "network and containers are recreated: some seconds without answers",
     });
@@ -45,38 +68,71 @@ describe("an up that repairs", () => {
 });
 
 describe("the repair of a difference", () => {
-  it("is the scripts', where they mend it", () => {
-    expect(repair("files[/etc/docker/daemon.json].content")).toBe(RUN_SCRIPTS);
-    expect(repair("links[/opt/convex]", "nothing")).toBe(RUN_SCRIPTS);
+  it("runs the script that found it, and PostgreSQL's too if it stands on that", () => {
+    expect(repair({ subject: "files[/etc/docker/daemon.json]", property: "content" })).toBe(RUN_HOST);
+    expect(repair({ script: "postgres.sh", area: "postgres", subject: "sysctl" })).toBe(RUN_POSTGRES);
+    expect(repair({ script: "volume.sh", area: "volume", subject: "volume", property: "device" })).toBe(RUN_BOTH);
+    expect(repair({ area: "volume", subject: "links[/opt/convex]", found: "nothing" })).toBe(RUN_BOTH);
+    expect(repair({ script: "postgres.sh", area: "postgres", subject: "postgres", property: "volume" })).toBe(RUN_BOTH);
   });
 
   it("copies scripts anew, and does not run those that were changed", () => {
-    expect(repair(`files[${SCRIPTS}/host.sh].content`)).toEqual({ up: ["convex-scripts"] });
-    expect(repair(`files[${SCRIPTS}/host.sh]`, "nothing", "file")).toEqual({ up: ["convex-scripts"] });
+    expect(repair({ subject: `files[${SCRIPTS}/host/host.sh]`, property: "content" })).toEqual({
+      up: ["convex-scripts"],
+    });
+    expect(repair({ subject: `files[${SCRIPTS}/host/host.sh]`, found: "nothing", expected: "file" })).toEqual({
+      up: ["convex-scripts"],
+    });
   });
 
   it.each([
-    [`files[${SCRIPTS}/extra.sh]`, "file", "nothing", `rm ${SCRIPTS}/extra.sh`],
+    [`files[${SCRIPTS}/extra.sh]`, "", "file", "nothing", `rm ${SCRIPTS}/extra.sh`],
     [
-      `files[${SCRIPTS}/host.sh].mode`,
+      `files[${SCRIPTS}/host/host.sh]`,
+      "mode",
       "666 root:root",
       "",
-      `chown root:root ${SCRIPTS}/host.sh && chmod go-w ${SCRIPTS}/host.sh`,
+      `chown root:root ${SCRIPTS}/host/host.sh && chmod go-w ${SCRIPTS}/host/host.sh`,
     ],
     [
       "links[/opt/convex]",
+      "",
       "/srv",
       "/mnt/convex",
       "mv --no-target-directory /opt/convex /opt/convex.before && ln -s /mnt/convex /opt/convex",
     ],
-    ["sshd.permitrootlogin", "yes", "no", "grep -ri permitrootlogin /etc/ssh/sshd_config /etc/ssh/sshd_config.d"],
+    ["sshd", "permitrootlogin", "yes", "no", "grep -ri permitrootlogin /etc/ssh/sshd_config /etc/ssh/sshd_config.d"],
     [
       "volume.on[/mnt/convex/data]",
+      "",
       "a mount of its own, of /dev/vda1[/srv]",
       "",
       "systemctl stop docker.socket docker postgresql && umount /mnt/convex/data && systemctl start postgresql docker",
     ],
-  ])("is a person's where the scripts refuse or cannot: %s", (path, found, expected, command) => {
-    expect(repair(path, found, expected)).toMatchObject({ why: expect.any(String) as unknown, command });
+  ])("is a person's where the scripts refuse or cannot: %s", (subject, property, found, expected, command) => {
+    expect(repair({ subject, property, found, expected })).toMatchObject({
+      why: expect.any(String) as unknown,
+      command,
+    });
+  });
+});
+
+describe("a difference as findings", () => {
+  it("is one, with what both are", () => {
+    expect(fromScript({ ...DIFFERENCE, property: "mode", expected: "644", found: "666" })).toEqual([
+      {
+        ...{ area: "host", source: "host.sh", subject: "files[/etc/a]", property: "mode", path: "files[/etc/a].mode" },
+        ...{ severity: "error", expected: "644", found: "666", message: "is 666, it should be 644", repair: RUN_HOST },
+      },
+    ]);
+  });
+
+  it("is one for each line of a text, under the name that PostgreSQL's documentation uses", () => {
+    const rules = { subject: "files[/etc/postgresql/17/main/pg_hba.d/10-convex-droplet.conf]", property: "content" };
+    const findings = fromScript({ ...DIFFERENCE, ...rules, expected: "one\ntwo\n", found: "one\nthree\n" });
+    expect(findings.map(({ path, message }) => `${path}: ${message}`).toSorted()).toEqual([
+      'postgres.pg_hba: missing line "two"',
+      'postgres.pg_hba: unexpected line 2 "three"',
+    ]);
   });
 });

@@ -70,9 +70,13 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
 ];
 
 async function explain(log: string): Promise<string> {
-  const { stdout } = await execa("bash", ["-euo", "pipefail", "-c", "source machine/symptoms.sh; explain_symptoms"], {
-    input: log,
-  });
+  const { stdout } = await execa(
+    "bash",
+    ["-euo", "pipefail", "-c", "source machine/convex/symptoms.sh; explain_symptoms"],
+    {
+      input: log,
+    },
+  );
   return stdout;
 }
 

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Waits until the Convex backend serves, then proves an admin key against it and prints, alone on stdout, the key that it
+# accepts: the given one, or where that is refused one made by the backend's own tool. Healthy is a backend whose files are on
+# the volume, those it was first accepted with, and in which a write works. Changes nothing but the mark of the first accepted
+# start on the volume, and starts a backend at once that has failed and waits for its next start; each run does the same.
+#
+#   backend.sh <container, name (the instance's), port (the API's on the droplet), mountpoint, key (the admin key)
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/convex/symptoms.sh
+source "$here/symptoms.sh"
+# shellcheck source=machine/lib/on-volume.sh
+source "$here/../lib/on-volume.sh"
+
+main() {
+  local container name port mountpoint key made served
+  take container name port mountpoint key
+  require_on_volume "$mountpoint"
+  if lost_files "$mountpoint"; then
+    fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
+      "a backup; to go on without what was stored, and without functions until they are deployed again:" \
+      "rm $(mark_of "$mountpoint"), then run npx pulumi up again"
+  fi
+  say "waiting for the backend"
+  await_backend "$container" "http://127.0.0.1:$port"
+  served=$(curl -fsS --max-time 10 "http://127.0.0.1:$port/instance_name")
+  [[ $served == "$name" ]] || fail "backend: says it is '$served', it should be '$name'. Another backend answers on port $port; look at: docker ps"
+  if ! accepts "$port" "$key"; then
+    say "the backend refuses the key made from its secret; asking its own tool for one"
+    made=$(docker exec "$container" ./generate_admin_key.sh 2> /dev/null | grep '|' | tail -n 1) || true
+    accepts "$port" "$made" \
+      || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. Look at: docker logs $container"
+    key=$made
+  fi
+  require_own_folder "$container" "$mountpoint/data"
+  require_write "$container" "$port" "$key"
+  mark "$mountpoint"
+  say "the backend is healthy and accepts the admin key"
+  printf '%s\n' "$key"
+}
+
+# A slow start is waited for; a container that keeps dying is not.
+await_backend() {
+  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since
+  # The more often it has died, the longer Docker waits before it starts it again, and the cause may be mended by now.
+  if ! answers "$url" && (($(restarts "$container") > 0)); then
+    docker restart "$container" > /dev/null
+  fi
+  # What it failed of in former lives is no reason now.
+  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run npx pulumi up --refresh --run-program"
+  until answers "$url"; do
+    if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
+      show_log "$container" "$since"
+      if ((SECONDS < deadline)); then
+        fail "backend: has ended $(restarts "$container") times in a row, waiting longer would not help. Its last log lines are above"
+      fi
+      fail "backend: did not answer $url within 180 s, its last log lines are above. Look at: docker ps --all"
+    fi
+    sleep 0.2
+  done
+}
+
+# show_log CONTAINER SINCE: its last lines, and what they mean.
+show_log() {
+  local log
+  log=$(docker logs --since "$2" --tail 200 "$1" 2>&1) || true
+  say "the backend's last log lines:"
+  tail -n 30 <<< "$log" >&2
+  explain_symptoms <<< "$log" >&2
+}
+
+# A backend that has lost its database goes on answering from memory. The API has no write that leaves nothing, so this one is
+# taken back; a variable that a killed run leaves is taken back by the next. Where it refuses a write (400: as many variables as it
+# takes, an auth.config that does not evaluate), it has read its database to know that.
+require_write() {
+  local container=$1 port=$2 key=$3 since
+  since=$(date --iso-8601=seconds)
+  wait_until 30 "the backend to write to its database" writes "$port" "$key" '"for a moment"' || {
+    show_log "$container" "$since"
+    fail "backend: answers, but does not write to its database, its last log lines are above. See what is wrong with PostgreSQL: npm run doctor"
+  }
+  wait_until 30 "the backend to write to its database" writes "$port" "$key" null
+}
+
+# writes PORT KEY VALUE
+writes() {
+  local status
+  status=$(curl --config <(printf 'header = "Authorization: Convex %s"\n' "$2") -s --max-time 10 -o /dev/null -w '%{http_code}' \
+    -H 'Content-Type: application/json' --data "{\"changes\": [{\"name\": \"CONVEX_DROPLET_ACCEPTANCE\", \"value\": $3}]}" \
+    "http://127.0.0.1:$1/api/update_environment_variables") || return
+  [[ $status == 200 || $status == 400 ]]
+}
+
+# What it was started with counts, not what is there now. A mount that came or went since does not reach a container that runs.
+require_own_folder() {
+  local container=$1 data=$2 pid
+  pid=$(docker inspect --format '{{.State.Pid}}' "$container")
+  [[ $(folder_at "/proc/$pid/root/convex/data") == "$(folder_at "$data")" ]] \
+    || fail "backend: writes to another folder than $data on the volume. Keep what is wanted of it, then: docker restart $container"
+}
+
+folder_at() { stat --dereference --format %d:%i "$1"; }
+
+answers() { curl -fs --max-time 5 -o /dev/null "$1"; }
+
+# restarts CONTAINER: how often it has died since somebody last started it.
+restarts() { docker inspect --format '{{.RestartCount}}' "$1" 2> /dev/null || echo 0; }
+
+# The key goes to curl on stdin: an argument could be read in the process list.
+accepts() {
+  local port=$1 key=$2 status
+  [[ $key == *'|'* ]] || return 1
+  status=$(printf 'header = "Authorization: Convex %s"\n' "$key" \
+    | curl --config - -sS --max-time 10 --retry 3 --retry-connrefused -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/api/check_admin_key") \
+    || fail "backend: stopped answering while the admin key was checked. Look at: docker ps --all"
+  case $status in
+    200) return 0 ;;
+    401 | 403) return 1 ;;
+    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. Look at its log: docker logs convex-backend" ;;
+  esac
+}
+
+main "$@"

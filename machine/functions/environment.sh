@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Gives the deployment the environment variables that functions read with process.env: sets those that differ, and removes
+# those that an earlier run has set and this one does not name. Others, set by hand, are left alone. Which ones it has set
+# is kept on the volume, where the database is too, so that they come and go together. The
+# second run finds everything as it should be and changes nothing.
+#
+#   function-environment.sh <port (the API's on the droplet), mountpoint, key (an admin key), variables ({"NAME": "value", …})
+set -euo pipefail
+# shellcheck source=machine/lib/common.sh
+source "${BASH_SOURCE[0]%/*}/../lib/common.sh"
+
+main() {
+  local port mountpoint key variables record present owned edits
+  # What is set is compared by what the backend lists; there is nothing else to look at.
+  if checking; then return; fi
+  take port mountpoint key variables
+  record=$mountpoint/function-environment
+  lock
+  # Nothing to set, and nothing to take back.
+  if [[ $variables == '{}' && ! -e $record ]]; then
+    finish
+    return
+  fi
+  install_packages jq
+  present=$(api "$port" "$key" list_environment_variables | jq .environmentVariables)
+  owned=$(names_in "$record")
+  edits=$(differences "$variables" "$present" "$owned")
+  if [[ $edits != '[]' ]]; then
+    # Beforehand, too: a run that is killed behind the change must not leave variables that nobody knows of.
+    remember "$record" "$(jq -n '$ARGS.positional | add | unique' --jsonargs "$owned" "$(jq keys <<< "$variables")")"
+    jq '{changes: .}' <<< "$edits" | api "$port" "$key" update_environment_variables --data-binary @- -H 'Content-Type: application/json'
+    tell "$edits"
+  fi
+  remember "$record" "$(jq keys <<< "$variables")"
+  finish
+}
+
+# differences WANTED PRESENT OWNED: the edits to ask the backend for, as it takes them: a value of null removes.
+differences() {
+  jq -cn --slurpfile wanted <(printf %s "$1") --slurpfile present <(printf %s "$2") --argjson owned "$3" '
+    $wanted[0] as $wanted | $present[0] as $present | [
+      ($wanted | to_entries[] | select($present[.key] != .value) | {name: .key, value}),
+      (($owned - ($wanted | keys))[] | select(in($present)) | {name: ., value: null})
+    ]'
+}
+
+# tell EDITS: by name only.
+tell() {
+  local line
+  while read -r line; do changed "$line"; done < <(jq -r '.[] | (if .value == null then "removed " else "set " end) + .name' <<< "$1")
+}
+
+# names_in RECORD: the names that earlier runs have set, as a JSON list.
+names_in() {
+  if [[ -e $1 ]]; then jq -cnR '[inputs]' "$1"; else echo '[]'; fi
+}
+
+# remember RECORD NAMES: keeps a JSON list of names, one a line; none at all need no file.
+remember() {
+  if [[ $(jq length <<< "$2") != 0 ]]; then
+    put_file 0600 "$1" < <(jq -r '.[]' <<< "$2")
+  elif [[ -e $1 ]]; then
+    rm "$1"
+    changed "removed $1"
+  fi
+}
+
+# api PORT KEY NAME OPTION...: calls the backend as its administrator and prints the answer. The key reaches curl in a file
+# of its own that is never on a disk: an argument could be read in the process list.
+api() {
+  local port=$1 key=$2 name=$3 answer status
+  shift 3
+  answer=$(curl --config <(printf 'header = "Authorization: Convex %s"\n' "$key") -sS --max-time 30 --retry 3 --retry-connrefused \
+    -w '\n%{http_code}' "$@" "http://127.0.0.1:$port/api/$name") \
+    || fail "backend: does not answer on port $port. Look at: docker ps --all"
+  status=${answer##*$'\n'}
+  answer=${answer%$'\n'*}
+  [[ $status == 200 ]] \
+    || fail "backend: refuses $name ($status), nothing was changed. It says: $(jq -r '.message' <<< "$answer" 2> /dev/null)"
+  printf '%s\n' "$answer"
+}
+
+main "$@"

@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# The data volume. `prepare` formats a blank one, refuses one with foreign data and mounts; `mount` only mounts, and is
+# what the machine runs at each boot before anything that writes there. Both grow the file system to its device.
+# The second run finds it mounted and full-size, and changes nothing. `guard` only looks: it fails unless the volume is what
+# is mounted, and the data on it; whatever writes there asks it before it starts.
+#
+#   volume.sh prepare <volume, size_gb, mountpoint
+#   volume.sh mount|guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/on-volume.sh
+source "$here/../lib/on-volume.sh"
+
+readonly LABEL=convex-data OPTIONS=rw,noatime,discard
+
+main() {
+  local verb=$1 volume mountpoint size_gb=0 link device
+  if [[ $verb == prepare ]]; then
+    take volume size_gb mountpoint
+  else
+    volume=$(declared VOLUME) mountpoint=$(declared MOUNTPOINT)
+  fi
+  if [[ $verb == guard ]]; then
+    guard "$volume" "$mountpoint"
+    return
+  fi
+  link=$(link_of "$volume")
+  rests_on "volume device" attached "$(either attached "not attached" test -b "$link")"
+  wait_until 90 "volume $volume at $link; is it attached to this droplet?" test -b "$link"
+  device=$(readlink -f "$link")
+  rests_on "volume size" "$size_gb GB" "$(either "$size_gb GB" less has_size "$device" "$size_gb")"
+  wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb" \
+    || fail "volume $volume: is $(($(blockdev --getsize64 "$device") / 1024 ** 3)) GB, it should be $size_gb GB." \
+      "An earlier run could not grow it. Grow it with: npx pulumi up --refresh --run-program"
+  [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
+  rests_on "volume.mount source" "$device" "$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")"
+  if findmnt --mountpoint "$mountpoint" > /dev/null; then
+    check_mounted "$volume" "$device" "$mountpoint"
+    remount "$device" "$mountpoint"
+    close_mount_point "$mountpoint"
+    grow_mounted "$device"
+  else
+    check_file_system "$device" -p
+    grow_unmounted "$device"
+    mount_device "$volume" "$device" "$mountpoint"
+  fi
+  require_on_volume "$mountpoint"
+}
+
+link_of() { echo "/dev/disk/by-id/scsi-0DO_Volume_$1"; }
+
+# guard VOLUME MOUNTPOINT
+guard() {
+  check_mounted "$1" "$(readlink -f "$(link_of "$1")")" "$2"
+  require_on_volume "$2"
+}
+
+# A volume that was grown a moment ago may not show its size yet.
+has_size() { (($(blockdev --getsize64 "$1") >= $2 * 1024 ** 3)); }
+
+# Nothing is ever formatted that holds anything: not a file system, not a partition table, not a bare signature.
+format_if_blank() {
+  local volume=$1 device=$2 found label
+  # blkid ends with 2 where it finds nothing, and with 8 where it finds two things at once.
+  found=$(blkid --probe --output value --match-tag TYPE --match-tag PTTYPE "$device" || [[ $? == 2 ]]) || found="several file systems"
+  rests_on "volume content" "a file system" "${found:+a file system}"
+  if [[ -z $found ]]; then
+    mkfs.ext4 -q -L "$LABEL" -m 1 "$device"
+    changed "formatted volume $volume (ext4, label $LABEL)"
+    return
+  fi
+  label=$(blkid --probe --output value --match-tag LABEL "$device" || true)
+  if differs "volume content" "ext4 labelled '$LABEL'" "${found//$'\n'/ } labelled '$label'"; then
+    fail "volume $volume: carries ${found//$'\n'/ } labelled '${label}', it should be blank or ext4 labelled '$LABEL'." \
+      "Nothing was written. Keep that data and use another volume, or if it may go: wipefs --all $device"
+  fi
+}
+
+check_mounted() {
+  local volume=$1 device=$2 mountpoint=$3 mounted
+  mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint") || mounted=nothing
+  [[ $(readlink -f "$mounted") == "$device" ]] \
+    || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run npx pulumi up again"
+}
+
+mount_device() {
+  local volume=$1 device=$2 mountpoint=$3
+  mkdir -p "$mountpoint"
+  if [[ -n $(ls -A "$mountpoint") ]]; then
+    fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run npx pulumi up again"
+  fi
+  # If the volume is ever pulled away, Docker must not make a container's folder on the root disk instead.
+  chattr +i "$mountpoint"
+  mount -t ext4 -o "$OPTIONS" "$device" "$mountpoint"
+  changed "mounted volume $volume at $mountpoint"
+}
+
+remount() {
+  local device=$1 mountpoint=$2
+  differs "volume.mount options" "$OPTIONS" "$(mount_options "$mountpoint")" || return 0
+  mount -o "remount,$OPTIONS" "$device" "$mountpoint" || fail "$mountpoint: cannot be mounted $OPTIONS. Look at: dmesg"
+  changed "mounted $mountpoint with its options again"
+}
+
+# Of the file system's own options only the wanted one: kernels add some.
+mount_options() {
+  local general own
+  read -r general own < <(findmnt --noheadings --output VFS-OPTIONS,FS-OPTIONS --mountpoint "$1")
+  [[ ,$own, != *,discard,* ]] || general+=,discard
+  [[ ,$own, != *,ro,* ]] || general=${general/#rw/ro}
+  echo "$general"
+}
+
+close_mount_point() {
+  differs "volume mountpoint" immutable "$(either immutable mutable grep -q '^[^ ]*i' <(below "$1" lsattr -d))" || return 0
+  below "$1" chattr +i
+  changed "closed the folder below $1"
+}
+
+# below MOUNTPOINT COMMAND...: runs a command on what is below a mount, in a namespace where it is not mounted.
+below() {
+  # shellcheck disable=SC2016 # for the other shell
+  unshare --mount bash -c 'umount --lazy "$1" && "${@:2}" "$1"' - "$@"
+}
+
+# Kernels refuse this in some containers; then whatever uses the volume has to stop for the seconds that it takes.
+grow_mounted() {
+  local device=$1
+  differs "volume file-system" full-size "$(either smaller full-size is_smaller_than_device "$device")" || return 0
+  if resize2fs "$device" > /dev/null 2>&1; then
+    changed "grew the file system, online"
+  else
+    say "the file system cannot be grown while it is in use here; stopping what uses it for a moment"
+    systemctl restart convex-volume.service || fail "$device: the file system could not be grown. Look at: journalctl -u convex-volume"
+    changed "grew the file system"
+  fi
+}
+
+grow_unmounted() {
+  local device=$1
+  is_smaller_than_device "$device" || return 0
+  check_file_system "$device" -pf
+  resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown. Look at: resize2fs $device"
+  changed "grew the file system"
+}
+
+check_file_system() {
+  local device=$1 how=$2 report status=0
+  report=$(e2fsck "$how" "$device" 2>&1) || status=$?
+  # 1 means that something was found and repaired.
+  if ((status > 1)); then
+    say "$report"
+    fail "$device: its file system needs a person, see above. Nothing was started. Look at: e2fsck $device"
+  fi
+}
+
+# By more than what alignment may leave unused at the end.
+is_smaller_than_device() {
+  local blocks size
+  blocks=$(dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block count: *//p')
+  size=$(dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block size: *//p')
+  (($(blockdev --getsize64 "$1") - blocks * size > 256 * 1024 ** 2))
+}
+
+main "$@"

@@ -1,0 +1,120 @@
+-- The facts about the PostgreSQL server, as the records that inspect.sh prints. Values that may be secret are left out.
+-- Variables: database, role, and changed (when a configuration file last was, in seconds since 1970).
+\pset tuples_only on
+\pset format unaligned
+\pset fieldsep_zero
+\pset recordsep_zero
+
+SELECT 'fact', 'postgres.settings', 0, coalesce(jsonb_agg(to_jsonb(s) ORDER BY name), '[]')
+FROM (
+  SELECT name, CASE WHEN name ~ 'conninfo|passphrase' THEN '(hidden)' ELSE current_setting(name) END AS setting,
+    source, sourcefile, sourceline, pending_restart,
+    -- Where the value stands that waits for a restart: of a setting that is set twice, the last one.
+    (SELECT f.sourcefile FROM pg_file_settings AS f WHERE f.name = pg_settings.name ORDER BY seqno DESC LIMIT 1) AS pending_file
+  FROM pg_settings WHERE source NOT IN ('default', 'client', 'session')
+) AS s;
+
+-- With each rule as its file has it.
+SELECT 'fact', 'postgres.hba', 0, coalesce(jsonb_agg(to_jsonb(r) ORDER BY rule_number, file_name, line_number), '[]')
+FROM (
+  SELECT rule_number, file_name, line_number, type, database, user_name, address, netmask, auth_method, error,
+    coalesce(regexp_replace((string_to_array(pg_read_file(file_name, true), E'\n'))[line_number],
+      '(passwd|secrets)=("[^"]*"|\S+)', '\1=(hidden)', 'g'), '') AS line
+  FROM pg_hba_file_rules
+) AS r;
+
+SELECT 'fact', 'postgres.loaded', 0, extract(epoch FROM pg_conf_load_time()) || ' ' || :'changed';
+
+SELECT 'fact', 'postgres.roles', 0, jsonb_agg(to_jsonb(r) ORDER BY name)
+FROM (
+  SELECT rolname AS name, rolsuper AS superuser, rolcreatedb AS createdb, rolcreaterole AS createrole, rolcanlogin AS login,
+    rolreplication AS replication, rolbypassrls AS bypassrls, rolinherit AS inherit, rolconnlimit AS connection_limit,
+    rolvaliduntil AS valid_until, coalesce(rolpassword LIKE 'SCRAM-SHA-256$%', false) AS scram,
+    rolpassword IS NOT NULL AS password,
+    ARRAY(SELECT pg_get_userbyid(roleid) FROM pg_auth_members WHERE member = a.oid ORDER BY 1) AS member_of
+  FROM pg_authid AS a WHERE rolname !~ '^pg_'
+) AS r;
+
+SELECT 'fact', 'postgres.databases', 0, jsonb_agg(to_jsonb(d) ORDER BY name)
+FROM (
+  SELECT datname AS name, pg_get_userbyid(datdba) AS owner, datacl::text AS acl, pg_encoding_to_char(encoding) AS encoding,
+    datcollate AS collate, datctype AS ctype, datconnlimit AS connection_limit, datallowconn AS allow_connections,
+    datistemplate AS template
+  FROM pg_database
+) AS d;
+
+SELECT 'fact', 'postgres.role_settings', 0, string_agg(line, E'\n' ORDER BY line)
+FROM (
+  SELECT concat_ws(' ', 'role ' || nullif(setrole, 0)::regrole, 'database ' || datname) || ': ' || unnest(setconfig) AS line
+  FROM pg_db_role_setting LEFT JOIN pg_database AS d ON d.oid = setdatabase
+) AS s;
+
+-- What nobody asks for the server must keep: what it holds back for others, and what holds back others.
+SELECT 'fact', 'postgres.held', 0, string_agg(line, E'\n' ORDER BY line)
+FROM (
+  SELECT concat_ws(E'\t', 'replication slot ' || slot_name, coalesce(pg_size_pretty(pg_current_wal_lsn() - restart_lsn), ''),
+    format('SELECT pg_drop_replication_slot(%L)', slot_name)) AS line
+  FROM pg_replication_slots
+  UNION
+  SELECT concat_ws(E'\t', 'prepared transaction ' || gid, database, format('ROLLBACK PREPARED %L', gid)) FROM pg_prepared_xacts
+  UNION
+  SELECT concat_ws(E'\t', 'subscription ' || subname, datname, format('DROP SUBSCRIPTION %I', subname))
+  FROM pg_subscription JOIN pg_database AS d ON d.oid = subdbid
+  UNION
+  SELECT concat_ws(E'\t', 'tablespace ' || spcname, pg_tablespace_location(oid), format('DROP TABLESPACE %I', spcname))
+  FROM pg_tablespace WHERE spcname !~ '^pg_'
+) AS h;
+
+-- The rest is in the backend's own database.
+\connect :database
+
+WITH objects AS (
+  SELECT format('%s %s', CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, oid::regclass) AS object,
+    relowner AS owner, relacl AS acl, relnamespace AS schema, 'pg_class'::regclass AS catalogue, oid
+  FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+  UNION ALL
+  SELECT 'function ' || oid::regprocedure, proowner, proacl, pronamespace, 'pg_proc'::regclass, oid FROM pg_proc
+),
+own_objects AS (
+  SELECT * FROM objects AS o
+  WHERE schema::regnamespace::text !~ '^(pg_|information_schema$)'
+    -- What an extension has brought is told as that extension.
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = o.catalogue AND objid = o.oid AND deptype = 'e')
+),
+lines AS (
+  SELECT format('%s belongs to %s', object, pg_get_userbyid(owner)) AS line FROM own_objects WHERE pg_get_userbyid(owner) <> :'role'
+  UNION
+  SELECT format('%s grants %s to %s', object, privilege_type, CASE grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(grantee) END)
+  FROM own_objects, aclexplode(acl) WHERE grantee <> owner
+  UNION
+  SELECT format('schema %I belongs to %s', nspname, pg_get_userbyid(nspowner))
+  FROM pg_namespace
+  WHERE nspname !~ '^(pg_|information_schema$)' AND pg_get_userbyid(nspowner) <> CASE nspname WHEN 'public' THEN 'pg_database_owner' ELSE :'role' END
+  UNION
+  SELECT format('schema %I grants %s to %s', nspname, privilege_type, CASE grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(grantee) END)
+  FROM pg_namespace, aclexplode(nspacl)
+  WHERE nspname !~ '^(pg_|information_schema$)' AND grantee <> nspowner
+    -- As every database has it.
+    AND NOT (nspname = 'public' AND grantee = 0 AND privilege_type = 'USAGE')
+  UNION
+  SELECT format('extension %I is installed', extname) FROM pg_extension WHERE extname <> 'plpgsql'
+  -- What acts by itself; the backend makes none of them.
+  UNION
+  SELECT format('event trigger %I calls %s', evtname, evtfoid::regproc) FROM pg_event_trigger
+  UNION
+  SELECT format('trigger %I on %s calls %s', tgname, tgrelid::regclass, tgfoid::regproc) FROM pg_trigger WHERE NOT tgisinternal
+  UNION
+  SELECT format('rule %I on %s', rulename, ev_class::regclass) FROM pg_rewrite JOIN pg_class AS c ON c.oid = ev_class
+  WHERE rulename <> '_RETURN' AND relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+  UNION
+  SELECT format('policy %I on %s', polname, polrelid::regclass) FROM pg_policy
+  UNION
+  SELECT format('publication %I', pubname) FROM pg_publication
+  UNION
+  SELECT format('foreign server %I', srvname) FROM pg_foreign_server
+  UNION
+  SELECT format('language %I', lanname) FROM pg_language WHERE oid >= 16384 AND lanname <> 'plpgsql'
+  UNION
+  SELECT format('default privileges of what %s makes', defaclrole::regrole) FROM pg_default_acl
+)
+SELECT 'fact', 'postgres.grants', 0, string_agg(line, E'\n' ORDER BY line) FROM lines;

@@ -1,0 +1,256 @@
+#!/usr/bin/env bash
+# PostgreSQL with its data on the volume, for the Convex backend: the distribution's packages, one cluster below
+# MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. A cluster that is
+# already on the volume is adopted as it is. The second run changes nothing and says so.
+#
+#   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the
+#     administrator's), scripts (the names of all files that were copied here)
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/units.sh
+source "$here/../lib/units.sh"
+# shellcheck source=machine/lib/on-volume.sh
+source "$here/../lib/on-volume.sh"
+
+readonly CLUSTER=main
+
+main() {
+  local mountpoint gateway subnet database role max_connections administrator password scripts version
+  take mountpoint gateway subnet database role max_connections administrator password scripts
+  lock
+  rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
+  # A look at the host tells it already.
+  checking || require_on_volume "$mountpoint"
+  # Otherwise the package makes a cluster of its own on the root disk.
+  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
+  install_packages postgresql
+  version=$(dpkg-query -W -f '${Version}' postgresql 2> /dev/null) || true
+  # Without the packages, which a check does not install, there is nothing more to look at.
+  [[ -n $version ]] || return 0
+  version=${version%%+*}
+  allow_early_binding
+  create_cluster "$version" "$mountpoint/postgresql"
+  configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
+  serve "$version" "$mountpoint"
+  forget_scripts "$scripts"
+  grant_administrator "$administrator" "$password"
+  verify "$gateway" "$max_connections"
+  finish
+}
+
+allow_early_binding() {
+  local file=/etc/sysctl.d/90-convex-droplet.conf
+  put_file 0644 "$file" sysctl < "$here/sysctl.conf"
+  if pending sysctl || sysctl_differs; then
+    sysctl --quiet --load "$file"
+    settled sysctl
+    changed "set the kernel's parameters"
+  fi
+}
+
+sysctl_differs() {
+  local key value verdict=1
+  while IFS=' =' read -r key value; do
+    if differs "sysctl $key" "$value" "$(sysctl --values "$key")"; then verdict=0; fi
+  done < <(grep -v '^#' "$here/sysctl.conf")
+  return "$verdict"
+}
+
+create_cluster() {
+  local version=$1 home=$2 data=$2/$1/$CLUSTER other
+  for other in "$home"/*/; do
+    other=${other%/}
+    other=${other##*/}
+    if [[ $other != '*' ]] && differs "postgres.clusters[$home]" "$version" "$other"; then
+      fail "$home/$other: holds data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image the data was made with, or migrate it with pg_upgrade"
+    fi
+  done
+  rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
+  if [[ ! -e $data ]]; then
+    # An instance was served from here, and a new cluster would know nothing of it.
+    [[ ! -e $(mark_of "${home%/*}") ]] \
+      || fail "$data: is not there, but an instance was served from this volume: its database is gone. Restore it from a backup;" \
+        "to begin with an empty one, without all documents: rm $(mark_of "${home%/*}"), then run npx pulumi up again"
+    # Under another name until it is whole: a killed initdb must not look like a cluster.
+    rm -rf "$data.unfinished"
+    install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
+    as_postgres "/usr/lib/postgresql/$version/bin/initdb" --pgdata "$data.unfinished" --data-checksums --no-sync --no-instructions \
+      --encoding UTF8 --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256 > /dev/null
+    sync --file-system "$data.unfinished"
+    mv "$data.unfinished" "$data"
+    changed "created the cluster $data"
+  fi
+  # User ids are a droplet's own: after a replacement the data may belong to another number. This folder is changed last.
+  if differs "folders[$home/$version] owner" postgres "$(stat -c %U "$home/$version")"; then
+    chown -R postgres:postgres "$home/$version"
+    changed "took over the cluster $data"
+  fi
+  put_folder 0700 postgres:postgres "$data"
+}
+
+configure() {
+  local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
+  local etc=/etc/postgresql/$version/$CLUSTER folder
+  for folder in "$etc" "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
+  # For Debian's tools, whether they start it at boot.
+  put_file 0644 "$etc/start.conf" <<< auto
+  put_file 0644 "$etc/postgresql.conf" << EOF
+# Where things are, in the layout of Debian's tools; what is set is in conf.d, a file each.
+data_directory = '$mountpoint/postgresql/$version/$CLUSTER'
+hba_file = '$etc/pg_hba.conf'
+ident_file = '$etc/pg_ident.conf'
+external_pid_file = '/var/run/postgresql/$version-$CLUSTER.pid'
+unix_socket_directories = '/var/run/postgresql'
+include_dir 'conf.d'
+EOF
+  put_file 0644 "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
+  put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$gateway" "$max_connections")
+  put_file 0644 "$etc/pg_hba.conf" << 'EOF'
+# Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
+include_dir pg_hba.d
+EOF
+  put_file 0644 "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
+# TYPE  DATABASE  USER  ADDRESS  METHOD
+local   all       postgres                 peer
+local   all       $administrator           scram-sha-256
+host    "$database"  "$role"  $subnet      scram-sha-256
+EOF
+}
+
+settings() {
+  local gateway=$1 max_connections=$2
+  cat << EOF
+listen_addresses = 'localhost, $gateway'
+port = 5432
+max_connections = $max_connections
+password_encryption = 'scram-sha-256'
+# Roles and databases are made through a socket; nothing else speaks to the server but the containers' network.
+ssl = off
+# A quarter of the memory, as the manual advises for a start.
+shared_buffers = '$(quarter_of_memory)MB'
+EOF
+}
+
+serve() {
+  local version=$1 mountpoint=$2 unit=postgresql@$1-$CLUSTER.service waiting
+  restart_unit postgresql@.service
+  guard_unit postgresql@.service "$mountpoint"
+  enable_unit postgresql.service
+  load_unit "$unit"
+  rests_on "units.$unit active" active "$(systemctl is-active "$unit")"
+  rests_on "postgres server" "accepting connections" "$(either "accepting connections" "not accepting connections" pg_isready)"
+  if systemctl is-active --quiet "$unit"; then
+    reload
+  else
+    start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
+    wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+    changed "started PostgreSQL $version"
+  fi
+  waiting=$(sql "SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings WHERE pending_restart")
+  if differs "postgres pending-restart" "" "$waiting"; then
+    refuse_overrides "/etc/postgresql/$version/$CLUSTER/conf.d/10-convex-droplet.conf"
+    say "restarting PostgreSQL for: $waiting"
+    systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
+    wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+    changed "restarted PostgreSQL"
+  fi
+}
+
+# refuse_overrides FILE: fails where a restart would bring another value into force than FILE declares. Of a setting that is set
+# twice, the last one counts.
+refuse_overrides() {
+  local overrides
+  overrides=$(sql "
+SELECT string_agg(name || ' in ' || sourcefile, ', ')
+FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY name, seqno DESC) AS last
+WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
+  [[ -z $overrides ]] \
+    || fail "PostgreSQL: waits for a restart, which would bring another value into force than is declared: $overrides." \
+      "Nothing was restarted. Take that back, as npm run drift says, then run npx pulumi up again"
+}
+
+# In MB, of the memory in steps of 256 MB: what a kernel reports moves a little with each update, which is no reason to restart.
+quarter_of_memory() { awk '/^MemTotal/ {print int($2 / 1024 / 256 + 0.5) * 64}' /proc/meminfo; }
+
+# Each time, because a run that was killed may have written files that the server has not read, and neighbours write there too.
+reload() {
+  if checking; then return; fi
+  local before
+  wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
+  before=$(sql "SELECT pg_conf_load_time()")
+  sql "SELECT pg_reload_conf()" > /dev/null
+  wait_until 30 "PostgreSQL to take its configuration; see: SELECT * FROM pg_file_settings WHERE error IS NOT NULL" has_reloaded "$before"
+}
+
+has_reloaded() { [[ $(sql "SELECT pg_conf_load_time()") != "$1" ]]; }
+
+# The stack's tools come through a socket forwarded over SSH, which any user of the computer at the other end might use
+# while a run lasts: so this role needs its password there. The postgres user keeps its own way in, by its name.
+grant_administrator() {
+  local administrator=$1 password=$2 passfile state
+  passfile=$(mktemp)
+  # shellcheck disable=SC2064 # the name must be taken now, while it is known
+  trap "rm -f '$passfile'" EXIT
+  printf '*:*:*:%s:%s\n' "$administrator" "$password" > "$passfile"
+  state=$(state_of_administrator "$administrator" "$passfile")
+  if differs "postgres.roles[$administrator]" "superuser with the stack's password" "$state"; then
+    # On stdin, where neither the process list nor the server's log of a failed statement shows it.
+    sql << EOF
+SET log_min_error_statement = panic;
+SET password_encryption = 'scram-sha-256';
+$([[ $state == missing ]] && echo CREATE || echo ALTER) ROLE $administrator LOGIN SUPERUSER PASSWORD '$password';
+EOF
+    changed "set the administrator's password"
+  fi
+}
+
+state_of_administrator() {
+  local administrator=$1
+  if PGPASSFILE=$2 psql --no-password -qAtX -U "$administrator" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
+    echo "superuser with the stack's password"
+  elif [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$administrator'") == 1 ]]; then
+    echo "no superuser, or with another password"
+  else
+    echo missing
+  fi
+}
+
+# What the server says it does counts, not what a file says.
+verify() {
+  local gateway=$1 max_connections=$2 problems name declared effective problem
+  problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
+  if differs "postgres.hba errors" "" "$problems"; then fail "pg_hba: $problems"; fi
+  while IFS=$'\t' read -r name declared effective; do
+    if differs "postgres.settings $name" "$declared" "$effective"; then
+      case $name in
+        listen_addresses | max_connections)
+          problem="listens on '$(sql "SHOW listen_addresses")' with $(sql "SHOW max_connections") connections, it should be 'localhost, $gateway' with $max_connections"
+          ;;
+        *) problem="has $name '$effective', it should be '$declared'" ;;
+      esac
+      fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
+    fi
+  done < <(settings "$gateway" "$max_connections" | overridden_settings)
+}
+
+# overridden_settings <CONFIGURATION: the settings that have another value in force; a line each: name, declared, in force.
+overridden_settings() {
+  local declared
+  declared=$(sed -n "s/^\([a-z_]*\) = '\{0,1\}\([^']*\)'\{0,1\}$/('\1', '\2')/p" | paste -sd ,)
+  # The server tells sizes in a unit of its choice.
+  sql << EOF
+SELECT concat_ws(chr(9), s.name, d.value, current_setting(s.name))
+FROM (VALUES $declared) AS d (name, value) JOIN pg_settings s USING (name)
+WHERE CASE WHEN s.unit LIKE '%B' THEN pg_size_bytes(current_setting(s.name)) <> pg_size_bytes(d.value)
+      ELSE current_setting(s.name) <> d.value END
+EOF
+}
+
+sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }
+
+as_postgres() { (cd / && runuser -u postgres -- "$@"); }
+
+main "$@"

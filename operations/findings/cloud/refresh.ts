@@ -1,0 +1,195 @@
+import { execFile } from "node:child_process";
+import { isDeepStrictEqual, promisify } from "node:util";
+
+import { RESOURCES } from "../../../contract/names.ts";
+import { pulumiCommand } from "../../typed.ts";
+import { type Finding, findingsBy, missing, type Seen, undeclared } from "../finding.ts";
+import { NOTHING_STOPS, refresh, REMAKE, type Repair, repairText, RUN_BOTH } from "../repair.ts";
+
+const { error } = findingsBy("DigitalOcean", "cloud");
+
+/** A step of the engine's preview, as `--json` prints it. */
+export interface Step {
+  op: string;
+  urn: string;
+  /** What the stack's state has: what is declared. */
+  oldState?: Found;
+  /** What the provider has just read. */
+  newState?: Found;
+  detailedDiff?: Record<string, { kind: string }> | null;
+}
+
+interface Found {
+  inputs?: Record<string, unknown>;
+  outputs?: Record<string, unknown>;
+}
+
+/** All that DigitalOcean keeps for the stack, asked of the engine's own provider; Docker and PostgreSQL are seen inside. */
+const EVERYTHING = ["**digitalocean:**"];
+
+/** All but the volume. */
+const OTHERS = ["droplet", "firewall", "project", "sshKey"].map((kind) => `**digitalocean:index/${kind}:**`);
+
+/** What the provider, or the program if that is run, says of a volume that was grown behind its back. */
+const GROWN = /volumes `size` can only be expanded|volumeSizeGb: \d+ is below/;
+
+/**
+ * Compares the cloud with the stack's state by a refresh that is only previewed, so nothing is written.
+ *
+ * @throws Error with the engine's last words when the cloud cannot be asked
+ */
+export async function compareCloud(stack: string): Promise<Finding[]> {
+  const steps = await refreshed(stack, EVERYTHING)
+    .catch((failure: unknown) => {
+      if (!GROWN.test(reasonOf(failure))) throw failure;
+      // The volume's size is looked at beside this.
+      return refreshed(stack, OTHERS, "--run-program=false");
+    })
+    .catch((failure: unknown) => {
+      throw new Error(`the cloud cannot be asked: ${reasonOf(failure)}`);
+    });
+  return steps.flatMap(fromStep);
+}
+
+async function refreshed(stack: string, resources: string[], ...options: string[]): Promise<Step[]> {
+  const targets = resources.flatMap((resource) => ["--target", resource]);
+  const args = ["refresh", "--preview-only", "--json", "--non-interactive", ...options, ...targets, "--stack", stack];
+  const { stdout } = await promisify(execFile)("pulumi", args, { maxBuffer: 64 * 1024 * 1024 });
+  return (JSON.parse(stdout) as { steps: Step[] }).steps;
+}
+
+/** What it costs to bring a resource back, by its type; a droplet is a case of its own. */
+const GONE: Record<string, string> = {
+  Volume: "a new and empty volume, and a new droplet for it: what was on it is gone, restore it from a backup",
+  SshKey: "nothing stops; the droplet keeps the key that it has",
+  Firewall: "nothing stops, and the droplet is closed again to what is not declared",
+};
+
+/** The same of a change that takes another resource of the kind. */
+const REPLACED: Record<string, string> = {
+  ...GONE,
+  Droplet: REMAKE.costs ?? "",
+};
+
+/** The same of a change that is taken back in place. */
+const CHANGED: Record<string, string> = {
+  "Droplet.size": "the droplet is switched off and resized: some minutes without answers",
+  "Firewall.inboundRules": "nothing stops but what uses the rules that nothing declares",
+};
+
+/** One finding a property that differs. Pure. */
+export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): Finding[] {
+  const name = urn.slice(urn.lastIndexOf("::") + 2);
+  const path = `cloud.${name}`;
+  const type = /([^$:]+)::[^:]+$/.exec(urn)?.[1] ?? "";
+  if (op === "delete") {
+    return [error(path, missing(), type === "Droplet" ? REMAKE : refresh(name, GONE[type]))];
+  }
+  // What begins with underscores is the engine's own.
+  const differences = Object.entries(detailedDiff ?? {}).filter(([property]) => !property.startsWith("__"));
+  return differences.map(([property, { kind }]) => {
+    const costs = kind.endsWith("-replace") ? REPLACED[type] : CHANGED[`${type}.${property.replace(/\[.*/, "")}`];
+    const repair = takenOver(urn, property, oldState, newState) ?? refresh(name, costs ?? NOTHING_STOPS);
+    return error([path, property], seen(property, kind, oldState, newState), repair);
+  });
+}
+
+function seen(property: string, kind: string, oldState?: Found, newState?: Found): Seen {
+  if (kind.startsWith("add")) {
+    const found = only(property, newState, oldState);
+    return undeclared(`unexpected ${JSON.stringify(found)}`, found);
+  }
+  if (kind.startsWith("delete")) {
+    const expected = only(property, oldState, newState);
+    return { expected, found: "absent", message: `missing ${JSON.stringify(expected)}` };
+  }
+  return { expected: valueAt(property, oldState), found: foundAt(property, newState, oldState) };
+}
+
+/**
+ * What a refresh alone does not repair. A volume that was detached is mounted by the scripts, and a disk that somebody has grown
+ * with the droplet's size keeps the droplet from the smaller one.
+ */
+function takenOver(urn: string, property: string, oldState?: Found, newState?: Found): Repair | undefined {
+  if (property.startsWith("volumeIds")) {
+    const costs = "PostgreSQL and the backend start again once the volume is back";
+    return { ...RUN_BOTH, refresh: [RESOURCES.droplet], costs };
+  }
+  const disk = (state: Found | undefined) => Number(state?.outputs?.["disk"]);
+  if (property !== "size" || !urn.includes("/droplet:Droplet::") || !(disk(newState) > disk(oldState)))
+    return undefined;
+  const stack = urn.split(":")[2] ?? "";
+  const size = String(at(newState?.outputs, property));
+  const why =
+    `its disk is ${disk(newState)} GB now and does not shrink: let the stack have that size with: ` +
+    `${pulumiCommand(stack, "config set", `size ${size}`)} && ${repairText(stack, refresh(RESOURCES.droplet))}; ` +
+    `or recreate the droplet, which keeps the data: ${pulumiCommand(stack, "up", `--replace '**${RESOURCES.droplet}'`)}`;
+  return { why };
+}
+
+/** The value at a path that one state has and the other has not. In a list that is a set the places do not tell which. */
+function only(property: string, one: Found | undefined, other: Found | undefined): unknown {
+  const value = valueAt(property, one);
+  const list = property.replace(/\[\d+\]$/, "");
+  const [items, others] = [at(one?.outputs, list), at(other?.outputs, list)];
+  if (list === property || !Array.isArray(items) || !Array.isArray(others)) return value;
+  const known = new Set(others.map((item) => JSON.stringify(item)));
+  const alone = items.filter((item) => !known.has(JSON.stringify(item))).map(bare);
+  return alone.find((item) => isDeepStrictEqual(item, value)) ?? alone[0] ?? value;
+}
+
+/** The value at a path that a provider has found to be another. Of some properties it leaves the input as it was declared. */
+function foundAt(property: string, found: Found | undefined, declared: Found | undefined): unknown {
+  const value = valueAt(property, found);
+  return isDeepStrictEqual(value, valueAt(property, declared)) ? bare(at(found?.outputs, property)) : value;
+}
+
+/**
+ * The value at a path as a program would declare it. A provider keeps a list of inputs as long as it was, so what somebody
+ * has added is among the outputs only.
+ */
+function valueAt(property: string, state: Found | undefined): unknown {
+  return at(state?.inputs, property) ?? bare(at(state?.outputs, property));
+}
+
+/** Without the lists and texts that are empty, which a program leaves out. */
+function bare(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).filter(([, member]) => member !== "" && !(Array.isArray(member) && member.length === 0)),
+  );
+}
+
+/** The value at a path such as `inboundRules[3].portRange`. */
+function at(value: unknown, path: string): unknown {
+  let current = value;
+  for (const step of path.split(/[.[\]]+/).filter((part) => part !== "")) {
+    current = typeof current === "object" && current !== null ? (current as Record<string, unknown>)[step] : undefined;
+  }
+  return current;
+}
+
+/** Why a command of the engine failed, in one line: with `--json` it tells that on stdout, among all it has done till then. Pure. */
+export function reasonOf(failure: unknown): string {
+  if (!(failure instanceof Error)) return String(failure);
+  const { stdout = "", stderr = "" } = failure as Error & { stdout?: string; stderr?: string };
+  const told = diagnostics(stdout).filter(({ severity }) => severity === "error");
+  const [{ urn = "", message } = { message: stderr.trim() === "" ? failure.message : stderr }] = told;
+  // The provider puts the place in its own source before what it says, and itself behind.
+  const reason = message
+    .trim()
+    .replace(/^error: */, "")
+    .replace(/^\S+\.go:\d+: \S+: /, "")
+    .replace(/: provider=\S+$/, "")
+    .replaceAll(/\s+/g, " ");
+  const name = urn.slice(urn.lastIndexOf("::") + 2);
+  return urn === "" || urn.includes("pulumi:pulumi:Stack") ? reason : `${name}: ${reason}`;
+}
+
+function diagnostics(stdout: string): { urn?: string; message: string; severity: string }[] {
+  try {
+    return (JSON.parse(stdout) as { diagnostics?: [] }).diagnostics ?? [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,101 @@
+import { isDeepStrictEqual } from "node:util";
+
+import type { Container, Image } from "./containers.ts";
+
+/** One property of a container. */
+export interface Property {
+  name: string;
+  expected: unknown;
+  found: unknown;
+}
+
+/** What Docker knows of itself that decides over its defaults. */
+export interface Engine {
+  MemoryLimit?: boolean;
+  CgroupVersion?: string;
+  DefaultRuntime?: string;
+}
+
+/** What is compared elsewhere, or what the engine or its client chooses without any effect on what runs. */
+const TOLD = {
+  HostConfig:
+    /^(Binds|Mounts|NetworkMode|ContainerIDFile|ConsoleSize|LogConfig|RestartPolicy|PortBindings|ExtraHosts|Memory|MemorySwap)$/,
+  Config: /^(Env|Image|OnBuild|Attach\w+|StopSignal|StopTimeout)$/,
+};
+
+/** Called as the program's own settings are; the others by Docker's names. */
+const NAMES: Record<string, string> = {
+  "Config.Cmd": "command",
+  "Config.Entrypoint": "entrypoint",
+  "Config.User": "user",
+  "Config.Healthcheck": "healthcheck",
+  "HostConfig.Privileged": "privileged",
+  "HostConfig.CapAdd": "capabilities",
+  "HostConfig.PidMode": "pidMode",
+};
+
+/**
+ * The whole rest of what Docker has of a container, beside what an image and Docker's own defaults make of a declaration
+ * that does not speak of it. What Docker will know one day and nobody sets is empty, so no list of all of it is kept here.
+ *
+ * @param declared  what a declaration adds to what an image brings; a health check has properties of its own
+ */
+export function beside(
+  container: Container,
+  image: Image | undefined,
+  engine: Engine,
+  declared: { ports: { internal: number }[]; healthcheck?: object },
+): Property[] {
+  const ports = Object.fromEntries(declared.ports.map(({ internal }) => [`${internal}/tcp`, {}]));
+  const hostConfig: Record<string, unknown> = {
+    ...{ Privileged: false, CapAdd: [], PidMode: "" },
+    IpcMode: "private",
+    CgroupnsMode: engine.CgroupVersion === "1" ? "host" : "private",
+    ShmSize: 64 * 1024 ** 2,
+    Runtime: engine.DefaultRuntime ?? "runc",
+    ...hidden(container.HostConfig),
+  };
+  const { Labels, WorkingDir, User, Cmd, Entrypoint, Volumes, ExposedPorts, Healthcheck, Shell } = image?.Config ?? {};
+  const config: Record<string, unknown> = {
+    ...{ Labels, WorkingDir, User, Cmd, Entrypoint, Volumes, Shell },
+    Hostname: container.Id.slice(0, 12),
+    ExposedPorts: { ...(ExposedPorts as object | undefined), ...ports },
+    Healthcheck: declared.healthcheck === undefined ? Healthcheck : container.Config.Healthcheck,
+  };
+  return [
+    ...compare("HostConfig", container.HostConfig, hostConfig),
+    ...compare("Config", container.Config, config),
+    ...Object.entries(container.NetworkSettings.Networks).flatMap(([name, { IPAMConfig, Links, DriverOpts }]) =>
+      compare(`networks.${name}`, { Address: Object.values(IPAMConfig ?? {}).join(" "), Links, DriverOpts }, {}),
+    ),
+  ];
+}
+
+function compare(part: string, found: Record<string, unknown>, expected: Record<string, unknown>): Property[] {
+  const told = part in TOLD ? TOLD[part as keyof typeof TOLD] : undefined;
+  return [...new Set([...Object.keys(found), ...Object.keys(expected)])]
+    .filter((key) => told?.test(key) !== true)
+    .filter((key) => !isDeepStrictEqual(found[key], expected[key]) && !(isEmpty(found[key]) && isEmpty(expected[key])))
+    .map((key) => ({ name: NAMES[`${part}.${key}`] ?? `${part}.${key}`, expected: expected[key], found: found[key] }));
+}
+
+/** Empty, off, or without a limit, which Docker writes as null, nothing, nought or -1. */
+export function isEmpty(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  if (typeof value === "object" && value !== null) return Object.keys(value).length === 0;
+  return [undefined, null, "", 0, -1, false].includes(value as undefined);
+}
+
+/** Of the kernel's files that a container must not read or write every release knows more; none of these may be missing. */
+const HIDDEN: Record<string, string[]> = {
+  MaskedPaths: ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"],
+  ReadonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+};
+
+function hidden(found: Record<string, unknown>): Record<string, unknown> {
+  const members = Object.entries(HIDDEN).map(([key, paths]) => {
+    const given = (found[key] ?? []) as string[];
+    return [key, paths.every((path) => given.includes(path)) ? given : paths] as const;
+  });
+  return Object.fromEntries(members);
+}

@@ -1,0 +1,243 @@
+import { isDeepStrictEqual } from "node:util";
+
+import type { Resource, State } from "../../state.ts";
+import { beside, type Engine, type Property } from "./configuration.ts";
+import { compareHealth } from "./health.ts";
+import { json, lines, sha256, variables } from "../facts.ts";
+import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
+import { newContainer, refresh, type Repair, RUN_HOST } from "../repair.ts";
+import type { Inside } from "../inside.ts";
+import { TYPES } from "../../../contract/names.ts";
+
+/** What `docker inspect` says of a container; all of it is compared, these are the parts that are named here. */
+export interface Container {
+  Id: string;
+  Name: string;
+  Image: string;
+  RestartCount: number;
+  State: {
+    Status: string;
+    ExitCode: number;
+    OOMKilled: boolean;
+    Health?: { Status: string };
+  };
+  Mounts: { Type: string; Name?: string; Source: string; Destination: string; RW: boolean; Propagation?: string }[];
+  Config: Record<string, unknown> & {
+    Env: string[] | null;
+    StopSignal?: string;
+    StopTimeout?: number;
+    Healthcheck?: { Test?: string[]; Interval?: number; Timeout?: number; Retries?: number; StartPeriod?: number };
+  };
+  HostConfig: Record<string, unknown> & {
+    PortBindings: Record<string, { HostIp: string; HostPort: string }[]> | null;
+    RestartPolicy: { Name: string; MaximumRetryCount?: number };
+    LogConfig: { Type: string; Config: Record<string, string> };
+    Memory: number;
+    MemorySwap: number;
+    ExtraHosts: string[] | null;
+  };
+  NetworkSettings: { Networks: Record<string, Endpoint> };
+}
+
+interface Endpoint {
+  Aliases: string[] | null;
+  IPAMConfig: object | null;
+  Links: string[] | null;
+  DriverOpts?: object | null;
+}
+
+export interface Image {
+  Id: string;
+  RepoDigests: string[] | null;
+  Config: Record<string, unknown> & { Env?: string[] | null; Volumes?: Record<string, object> | null };
+}
+
+/** What the program declares of a container; the provider's own names. */
+export interface Declared {
+  name: string;
+  image: string;
+  envs: string[];
+  restart: string;
+  stopSignal: string;
+  stopTimeout: number;
+  logDriver: string;
+  logOpts: Record<string, string>;
+  memory: number;
+  memorySwap: number;
+  ports: { internal: number; external: number; ip: string }[];
+  hosts?: { host: string; ip: string }[];
+  volumes?: { hostPath: string; containerPath: string }[];
+  networksAdvanced: { name: string; aliases?: string[] }[];
+  healthcheck?: { tests: string[]; interval: string; timeout: string; retries: number; startPeriod: string };
+}
+
+const { error, warning } = findingsBy("docker.containers", "containers");
+
+/** The containers as Docker runs them, against those that are declared. */
+export function compareContainers(state: State, inside: Inside): Finding[] {
+  const containers = json<Container[]>(inside, "docker.containers");
+  const images = json<Image[]>(inside, "docker.images") ?? [];
+  const engine = json<Engine>(inside, "docker.info") ?? {};
+  const starved = lines(inside, "docker.out_of_memory");
+  if (containers === undefined) {
+    return [error("docker", missing("does not answer, so nothing is known of its containers"), RUN_HOST)];
+  }
+  const declared = state.all(TYPES.container);
+  const names = declared.map(({ inputs }) => String(inputs["name"]));
+  return [
+    ...declared.flatMap((resource) => compareContainer(state, resource, containers, images, engine, starved)),
+    ...containers
+      .map(({ Name }) => Name.replace(/^\//, ""))
+      .filter((name) => !names.includes(name))
+      .map((name) =>
+        warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
+          why: "remove it if nobody needs it, or ignore it with --ignore",
+          command: `docker rm --force ${name}`,
+        }),
+      ),
+  ];
+}
+
+function compareContainer(
+  state: State,
+  { name: logical, inputs }: Resource,
+  containers: Container[],
+  images: Image[],
+  engine: Engine,
+  starved: string[],
+): Finding[] {
+  const declared = inputs as unknown as Declared;
+  const path = `containers.${declared.name}`;
+  const repair = newContainer(logical);
+  const container = containers.find(({ Name }) => Name === `/${declared.name}`);
+  if (container === undefined) return [error(path, missing("is not there, it should run"), refresh(logical))];
+  const image = images.find(({ Id }) => Id === container.Image);
+  return [
+    ...compareHealth(state, container, declared, starved.includes(declared.name), repair),
+    ...[...properties(declared, container, image), ...beside(container, image, engine, declared)].flatMap(
+      ({ name, expected, found }) =>
+        // Where the kernel cannot limit memory, Docker drops the limits.
+        isDeepStrictEqual(found, expected) || (engine.MemoryLimit === false && name.startsWith("memory"))
+          ? []
+          : [error([path, name], { expected, found }, repair)],
+    ),
+    ...environment(path, declared.envs, container.Config.Env ?? [], image?.Config.Env ?? [], repair),
+  ];
+}
+
+/** Each property that is declared, beside what Docker has for it. */
+function properties(
+  declared: Declared,
+  { Id, Name, Config, HostConfig, Image: id, Mounts, NetworkSettings }: Container,
+  image?: Image,
+): Property[] {
+  const digest = declared.image.slice(declared.image.indexOf("@") + 1);
+  const found = (image?.RepoDigests ?? []).map((reference) => reference.slice(reference.indexOf("@") + 1));
+  const health = declared.healthcheck;
+  return [
+    { name: "image", expected: digest, found: found.includes(digest) ? digest : (found[0] ?? id) },
+    { name: "restart", expected: declared.restart, found: HostConfig.RestartPolicy.Name },
+    { name: "stopSignal", expected: declared.stopSignal, found: Config.StopSignal },
+    { name: "stopTimeout", expected: declared.stopTimeout, found: Config.StopTimeout },
+    { name: "logDriver", expected: declared.logDriver, found: HostConfig.LogConfig.Type },
+    { name: "logOpts", expected: declared.logOpts, found: HostConfig.LogConfig.Config },
+    { name: "memory", expected: declared.memory, found: HostConfig.Memory / 1024 ** 2 },
+    { name: "memorySwap", expected: declared.memorySwap, found: HostConfig.MemorySwap / 1024 ** 2 },
+    {
+      name: "ports",
+      expected: declared.ports.map(({ internal, external, ip }) => `${ip}:${external}->${internal}/tcp`).toSorted(),
+      found: Object.entries(HostConfig.PortBindings ?? {})
+        .flatMap(([internal, ends]) => ends.map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}->${internal}`))
+        .toSorted(),
+    },
+    {
+      name: "hosts",
+      expected: (declared.hosts ?? []).map(({ host, ip }) => `${host}:${ip}`).toSorted(),
+      found: (HostConfig.ExtraHosts ?? []).toSorted(),
+    },
+    {
+      name: "volumes",
+      expected: (declared.volumes ?? [])
+        .map(({ hostPath, containerPath }) => `${hostPath}:${containerPath}`)
+        .toSorted(),
+      found: Mounts.filter((mount) => !isImages(mount, image))
+        .map(place)
+        .toSorted(),
+    },
+    { name: "restart.maximum", expected: 0, found: HostConfig.RestartPolicy.MaximumRetryCount ?? 0 },
+    {
+      name: "networks",
+      expected: declared.networksAdvanced.map(({ name }) => name).toSorted(),
+      found: Object.keys(NetworkSettings.Networks).toSorted(),
+    },
+    ...declared.networksAdvanced.map(({ name, aliases = [] }) => ({
+      name: `networks.${name}.aliases`,
+      expected: aliases.toSorted(),
+      // Earlier releases list what the container is called anyway, too.
+      found: (NetworkSettings.Networks[name]?.Aliases ?? [])
+        .filter((alias) => alias !== Id.slice(0, 12) && `/${alias}` !== Name)
+        .toSorted(),
+    })),
+    ...(health === undefined
+      ? []
+      : [
+          { name: "healthcheck.tests", expected: health.tests, found: Config.Healthcheck?.Test },
+          { name: "healthcheck.interval", expected: nanoseconds(health.interval), found: Config.Healthcheck?.Interval },
+          { name: "healthcheck.timeout", expected: nanoseconds(health.timeout), found: Config.Healthcheck?.Timeout },
+          { name: "healthcheck.retries", expected: health.retries, found: Config.Healthcheck?.Retries },
+          {
+            name: "healthcheck.startPeriod",
+            expected: nanoseconds(health.startPeriod),
+            found: Config.Healthcheck?.StartPeriod,
+          },
+        ]),
+  ];
+}
+
+/** As a declaration would have it, with what it would not. */
+function place({ Type, Source, Destination, RW, Propagation = "" }: Container["Mounts"][number]): string {
+  const modes = [RW ? "" : "ro", Propagation === "rprivate" ? "" : Propagation, Type === "bind" ? "" : Type];
+  return [Source, Destination, ...modes.filter((mode) => mode !== "")].join(":");
+}
+
+/** Docker gives a folder that an image keeps apart a volume of its own, where nothing else is mounted. */
+function isImages({ Type, Name = "", Destination }: Container["Mounts"][number], image?: Image): boolean {
+  return Type === "volume" && /^[0-9a-f]{64}$/.test(Name) && Destination in (image?.Config.Volumes ?? {});
+}
+
+/** By name; values are secrets, so of one that differs only the beginning of its hash is told. */
+function environment(
+  path: string,
+  declared: string[],
+  found: string[],
+  fromImage: string[],
+  repair: Repair,
+): Finding[] {
+  const [want, have, base] = [variables(declared), variables(found), variables(fromImage)];
+  const expected = new Map([...base, ...want]);
+  const findings: Finding[] = [];
+  for (const [name, value] of expected) {
+    const actual = have.get(name);
+    const where = [`${path}.environment`, name] as const;
+    if (actual === undefined) findings.push(error(where, missing("is not set, it should be"), repair));
+    else if (actual !== value) {
+      const [expected, found] = [hash(value), hash(actual)];
+      const message = `has another value (${found}) than it should (${expected})`;
+      findings.push(error(where, { expected, found, message }, repair));
+    }
+  }
+  for (const name of have.keys()) {
+    if (expected.has(name)) continue;
+    findings.push(error([`${path}.environment`, name], undeclared("is set, it should not be"), repair));
+  }
+  return findings;
+}
+
+function hash(value: string): string {
+  return `sha256 ${sha256(value).slice(0, 8)}…`;
+}
+
+/** Docker's durations such as `10s`, in its own unit. */
+function nanoseconds(duration: string): number {
+  return Number.parseInt(duration, 10) * 1e9;
+}

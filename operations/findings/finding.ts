@@ -1,0 +1,92 @@
+import type { Repair } from "./repair.ts";
+
+/** The part of an instance that a finding is about: an area of `machine/`, or something that it stands on. */
+export type Area = "cloud" | "host" | "network" | "volume" | "containers" | "postgres" | "convex" | "functions";
+
+/** How bad a finding is. Errors and warnings are drift; a notice only explains. */
+export type Severity = "error" | "warning" | "notice";
+
+/** Something that is not as the stack declares it. Text, JSON, annotations and the doctor's checks are views of it. */
+export interface Finding {
+  area: Area;
+  /** Who found it: a script of `machine/`, a fact of its `facts.sh`, or `DigitalOcean`. */
+  source: string;
+  /** What it is about, for example `containers.convex-backend`. */
+  subject: string;
+  /** Which of its properties, for example `memory`; absent if it is about the whole. */
+  property?: string;
+  /** Subject and property, for people and for `--ignore`: `containers.convex-backend.memory`. */
+  path: string;
+  severity: Severity;
+  /** Both as far as they are known, and no secrets. */
+  expected?: unknown;
+  found?: unknown;
+  /** Both in a sentence without its subject: what is, and what it should be. */
+  message: string;
+  repair: Repair;
+}
+
+/** What was seen. Without a message it is `is FOUND, it should be EXPECTED`. */
+export interface Seen {
+  expected?: unknown;
+  found?: unknown;
+  message?: string;
+}
+
+type Find = (where: string | readonly [subject: string, property: string], seen: Seen, repair: Repair) => Finding;
+
+/** Makes the findings of one source about one area, by their severity. */
+export function findingsBy(source: string, area: Area): Record<Severity, Find> {
+  const find =
+    (severity: Severity): Find =>
+    (where, { message, ...values }, repair) => {
+      const [subject, property] = typeof where === "string" ? [where] : where;
+      return {
+        ...{ area, source, subject, ...(property === undefined ? {} : { property }) },
+        path: property === undefined ? subject : `${subject}.${property}`,
+        severity,
+        ...values,
+        message: message ?? `is ${show(values.found)}, it should be ${show(values.expected)}`,
+        repair,
+      };
+    };
+  return { error: find("error"), warning: find("warning"), notice: find("notice") };
+}
+
+/** Something declared that does not exist. */
+export function missing(message = "is not there, it should be"): Seen {
+  return { expected: "present", found: "absent", message };
+}
+
+/** Something that exists and that nothing declares. */
+export function undeclared(message: string, found: unknown = "present"): Seen {
+  return { expected: "absent", found, message };
+}
+
+function show(value: unknown): string {
+  if (value === undefined || value === null || value === "") return "nothing";
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+const ORDER: Severity[] = ["error", "warning", "notice"];
+
+/** Worst first, then by path. */
+export function inOrder(findings: Finding[]): Finding[] {
+  return findings.toSorted(
+    (one, other) =>
+      ORDER.indexOf(one.severity) - ORDER.indexOf(other.severity) ||
+      one.path.localeCompare(other.path) ||
+      one.message.localeCompare(other.message),
+  );
+}
+
+/** Whether a finding's path matches a pattern in which `*` stands for any text. */
+export function matches(path: string, pattern: string): boolean {
+  const literal = (text: string) => text.replaceAll(/[\\^$.|?+()[\]{}]/g, "\\$&");
+  return new RegExp(`^${pattern.split("*").map(literal).join(".*")}$`).test(path);
+}
+
+/** Whether anything is not as declared. */
+export function isDrift(findings: Finding[]): boolean {
+  return findings.some(({ severity }) => severity !== "notice");
+}

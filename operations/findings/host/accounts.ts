@@ -1,0 +1,95 @@
+import { RESOURCES, TYPES } from "../../../contract/names.ts";
+import type { State } from "../../state.ts";
+import { deleteLine } from "../edits.ts";
+import { json } from "../facts.ts";
+import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+
+interface User {
+  name: string;
+  uid: number;
+  shell: string;
+  password: boolean;
+  groups: string[];
+}
+
+/** Who can log in: only root, and only with a key that is declared. */
+export function compareAccounts(state: State, inside: Inside): Finding[] {
+  return [...users(inside), ...keys(state, inside)];
+}
+
+function users(inside: Inside): Finding[] {
+  const { error, warning } = findingsBy("users", "host");
+  return (json<User[]>(inside, "users") ?? []).flatMap(({ name, uid, shell, password, groups }) => {
+    const subject = `users.${name}`;
+    const findings: Finding[] = [];
+    if (uid === 0 && name !== "root") {
+      // Not with userdel: it would take root's processes for this account's.
+      const strike = { why: "delete the account's lines", command: `sed -i '/^${name}:/d' /etc/passwd /etc/shadow` };
+      findings.push(error(subject, undeclared("has root's number 0, only root should"), strike));
+    }
+    if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(shell)) {
+      findings.push(
+        warning(subject, undeclared("can log in, only root should"), {
+          why: "remove it if nobody needs it, or ignore it with --ignore",
+          command: `userdel --remove ${name}`,
+        }),
+      );
+    }
+    if (password) {
+      findings.push(
+        warning([subject, "password"], undeclared("has a password, no account should"), {
+          why: "lock it",
+          command: `passwd --lock ${name}`,
+        }),
+      );
+    }
+    for (const group of groups) {
+      findings.push(
+        warning([subject, "groups"], undeclared(`is a member of ${group}, which is as good as root`, group), {
+          why: "take it out",
+          command: `gpasswd --delete ${name} ${group}`,
+        }),
+      );
+    }
+    return findings;
+  });
+}
+
+/** The deploy key and nothing else: operators' keys are in a file of their own, which the scripts keep. */
+function keys(state: State, inside: Inside): Finding[] {
+  const { error, warning } = findingsBy("authorized_keys", "host");
+  const deployKey = String(state.get(TYPES.key, RESOURCES.deployKey).outputs["publicKeyOpenssh"]);
+  const body = (key: string) => key.trim().split(/\s+/)[1] ?? "";
+  const findings: Finding[] = [];
+  let admitted = 0;
+  for (const { path, content } of json<{ path: string; content: string }[]>(inside, "authorized_keys") ?? []) {
+    content.split("\n").forEach((line, index) => {
+      if (line.trim() === "" || line.trim().startsWith("#")) return;
+      if (path.startsWith("/root/") && line.includes(body(deployKey)) && line.trim().startsWith("ssh-ed25519 ")) {
+        admitted += 1;
+        return;
+      }
+      const key = shortened(line);
+      findings.push(
+        error(`authorized_keys[${path}]`, undeclared(`unexpected line ${index + 1} "${key}"`, key), {
+          why: "remove it, or declare it in operatorKeys",
+          command: deleteLine(line, path),
+        }),
+      );
+    });
+  }
+  if (admitted === 0) {
+    findings.push(
+      warning("authorized_keys[/root/.ssh/authorized_keys]", missing("the deploy key is not in it, it should be"), {
+        why: "put it back; the key is that of npx pulumi stack output sshPrivateKey",
+      }),
+    );
+  }
+  return findings;
+}
+
+/** Enough of a key to recognize it: its type and its comment. */
+function shortened(key: string): string {
+  return key.replace(/([A-Za-z0-9+/]{12})[A-Za-z0-9+/=]{20,}/, "$1…");
+}

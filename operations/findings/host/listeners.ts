@@ -1,0 +1,33 @@
+import { TYPES } from "../../../contract/names.ts";
+import type { State } from "../../state.ts";
+import { lines } from "../facts.ts";
+import { type Finding, findingsBy, undeclared } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+
+/**
+ * Ports that are open to more than the machine itself. SSH's is the distribution's; PostgreSQL's and the containers' are
+ * declared.
+ */
+export function compareListeners(state: State, inside: Inside): Finding[] {
+  const { warning } = findingsBy("listeners", "host");
+  const gateways = state
+    .all(TYPES.network)
+    .flatMap(({ inputs }) => (inputs["ipamConfigs"] as { gateway: string }[]).map(({ gateway }) => `${gateway}:5432`));
+  const published = state
+    .all(TYPES.container)
+    .flatMap(({ inputs }) =>
+      (inputs["ports"] as { external: number; ip: string }[]).map(({ external, ip }) => `${ip}:${external}`),
+    );
+  const declared = ["0.0.0.0:22", "[::]:22", "*:22", ...gateways, ...published];
+  return lines(inside, "listeners").flatMap((line) => {
+    const [, , , address = "", , process = ""] = line.trim().split(/\s+/);
+    if (/^(127\.|\[::1\]|\[::ffff:127\.)/.test(address) || declared.includes(address.replace(/%[^:]*/, ""))) return [];
+    const who = /"([^"]+)"/.exec(process)?.[1] ?? "some process";
+    return [
+      warning(`listeners.${address}`, undeclared(`${who} listens there, nothing is declared to`, who), {
+        why: "end it if nobody needs it, or ignore it with --ignore",
+        command: `ss -ltnp 'sport = :${address.split(":").at(-1) ?? ""}'`,
+      }),
+    ];
+  });
+}

@@ -1,0 +1,160 @@
+import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { SCRIPTS } from "../../contract/scripts.ts";
+import { dropletStatus, dropletTarget } from "../droplet.ts";
+import { State } from "../state.ts";
+import { compareFirewalls } from "./cloud/firewalls.ts";
+import { compareCloud } from "./cloud/refresh.ts";
+import { compareVolume } from "./cloud/volume.ts";
+import { compareContainers } from "./containers/containers.ts";
+import { compareNetworks } from "./containers/networks.ts";
+import { compareConvex } from "./convex/backend.ts";
+import { expected } from "./expected.ts";
+import { type Finding, findingsBy } from "./finding.ts";
+import { compareFunctionEnvironment } from "./functions/environment.ts";
+import { compareAccounts } from "./host/accounts.ts";
+import { compareDisks } from "./host/disks.ts";
+import { compareFiles } from "./host/files.ts";
+import { compareListeners } from "./host/listeners.ts";
+import { comparePackages } from "./host/packages.ts";
+import { type Inside, lookInside } from "./inside.ts";
+import { compareNames } from "./network/names.ts";
+import { comparePackets } from "./network/packets.ts";
+import { compareRoutes } from "./network/routes.ts";
+import { comparePostgres } from "./postgres/postgres.ts";
+import { RUN_POSTGRES } from "./repair.ts";
+import { fromScript } from "./scripts.ts";
+
+/** What comparing a stack gave. */
+export interface Report {
+  stack: string;
+  findings: Finding[];
+  /** Why a part could not be checked; with any of these nobody can say that the stack is clean. */
+  unknown: string[];
+}
+
+/**
+ * Compares a stack's cloud, through the engine, and its droplet, over one SSH connection, with what is declared, both at the
+ * same time. Changes nothing.
+ *
+ * @throws Error if the stack's state cannot be read
+ */
+export async function look(stack: string): Promise<Report> {
+  const asked = settle(compareCloud(stack));
+  const state = await State.read(stack);
+  const [inside, firewalls, volume] = await Promise.all([
+    settle(compareInside(state)),
+    settle(compareFirewalls(state)),
+    settle(compareVolume(state)),
+  ]);
+  const cloud = await asked;
+  const parts = [
+    cloud,
+    // One reason is enough.
+    ...[firewalls, volume].filter((part) => !(cloud instanceof Error && part instanceof Error)),
+    inside,
+    inside instanceof Error ? await switchedOff(state) : [],
+  ];
+  return {
+    stack,
+    findings: withoutConsequence(parts.flatMap((part) => (part instanceof Error ? [] : part))),
+    unknown: parts.flatMap((part) => (part instanceof Error ? [part.message] : [])),
+  };
+}
+
+/** The run that takes over a volume's new size also grows its file system. */
+function withoutConsequence(findings: Finding[]): Finding[] {
+  const grown = findings.some(({ path }) => path === `cloud.${RESOURCES.volume}.size`);
+  return findings.filter(({ path }) => !(grown && path === "volume.file-system"));
+}
+
+/** What could not be checked must not hide what could. */
+function settle<T>(promise: Promise<T>): Promise<T | Error> {
+  return promise.catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
+}
+
+async function compareInside(state: State): Promise<Finding[]> {
+  // Only a stack that was deployed to its end can have drifted.
+  state.get(TYPES.command, RESOURCES.acceptance);
+  return compare(state, await inspect(state));
+}
+
+/** For a droplet that does not answer. A refresh finds one that is gone, but no status. */
+async function switchedOff(state: State): Promise<Finding[]> {
+  const found = await dropletStatus(state);
+  if (found === undefined || found === "active" || found === "gone") return [];
+  const why = "switch it on in DigitalOcean's control panel, or with: doctl compute droplet-action power-on";
+  const where = [`cloud.${RESOURCES.droplet}`, "status"] as const;
+  return [findingsBy("DigitalOcean", "cloud").error(where, { expected: "active", found }, { why })];
+}
+
+/**
+ * Inspects a stack's droplet. If the stack was not deployed to its end, only what was deployed.
+ *
+ * @throws UnreachableError if the droplet cannot be reached
+ * @throws Error if there is none yet, or the inspection does not complete
+ */
+export async function inspect(state: State): Promise<Inside> {
+  const inside = await lookInside(dropletTarget(state), expected(state));
+  for (const script of ["host", "postgres", "scripts"]) {
+    const { exitCode, text } = inside.facts.get(`check.${script}`) ?? { exitCode: 0, text: "" };
+    if (exitCode !== 0)
+      throw new Error(
+        `the machine's script (${script}) could not look: ${exitCode === 124 ? "it took longer than 30 s. Is a run at work there?" : text.trim()}`,
+      );
+  }
+  return inside;
+}
+
+/** All that was found inside, against all that is declared. Pure. */
+export function compare(state: State, inside: Inside): Finding[] {
+  const postgres = comparePostgres(state, inside);
+  const settings = postgres.filter(({ subject }) => subject === "postgres.settings").map(({ path }) => path);
+  const findings = [
+    // The server says where a setting is overridden, the scripts only that it is.
+    ...inside.differences
+      .flatMap(fromScript)
+      .filter(({ path }) => !settings.includes(path))
+      .filter(({ path }) => path !== "postgres.pending-restart" || settings.length === 0),
+    ...compareListeners(state, inside),
+    ...compareAccounts(state, inside),
+    ...compareFiles(inside),
+    ...comparePackages(inside),
+    ...compareDisks(inside),
+    ...postgres.map((finding) => (finding.repair === RUN_POSTGRES ? notRepaired(state, finding) : finding)),
+    ...compareContainers(state, inside).map((finding) =>
+      // Another start does not help a backend whose server is away.
+      finding.property === "health" && postgres.some(({ path }) => path === "postgres")
+        ? { ...finding, repair: RUN_POSTGRES }
+        : finding,
+    ),
+    ...compareNetworks(state, inside),
+    ...compareRoutes(state, inside),
+    ...comparePackets(state, inside),
+    ...compareNames(state, inside),
+    ...compareConvex(state, inside),
+    ...compareFunctionEnvironment(state, inside),
+  ];
+  return trusted(inside) ? findings : findings.map(copyingScripts);
+}
+
+/** If the scripts found nothing to change when they last ran, and do not find this themselves, they may not repair it. */
+function notRepaired(state: State, finding: Finding): Finding {
+  const said = state.find(TYPES.command, RESOURCES.server)?.outputs["stderr"];
+  if (!/: unchanged\s*$/.test(String(said))) return finding;
+  const message =
+    `${finding.message}; the scripts had nothing to change when they last ran. ` +
+    "If that was for this, they are not its fix: look at journalctl -u 'postgresql@*' on the droplet";
+  return { ...finding, message };
+}
+
+/** Whether the machine's scripts are those of this checkout. */
+function trusted({ differences }: Inside): boolean {
+  return !differences.some(({ subject }) => subject.startsWith(`files[${SCRIPTS}/`));
+}
+
+/** Changed scripts are copied again before a repair runs them as root. */
+function copyingScripts(finding: Finding): Finding {
+  const { repair } = finding;
+  if (!("up" in repair) || repair.up.length === 0) return finding;
+  return { ...finding, repair: { ...repair, up: [...new Set([RESOURCES.scripts, ...repair.up])] } };
+}

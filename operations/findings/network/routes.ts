@@ -1,0 +1,139 @@
+import { isDeepStrictEqual } from "node:util";
+
+import type { State } from "../../state.ts";
+import { json, lines } from "../facts.ts";
+import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+import { declaredNetworks, ends } from "../containers/networks.ts";
+
+interface Route {
+  /** Absent for one that leads somewhere. */
+  type?: string;
+  dst: string;
+  gateway?: string;
+  dev?: string;
+  protocol?: string;
+  scope?: string;
+}
+
+interface Rule {
+  priority: number;
+  src: string;
+  srclen?: number;
+  table?: string;
+}
+
+/** As every machine has them. */
+const RULES: Rule[] = [
+  { priority: 0, src: "all", table: "local" },
+  { priority: 32766, src: "all", table: "main" },
+  { priority: 32767, src: "all", table: "default" },
+];
+
+/** Whether packets find their way: the routes out and to the containers, and that the machine passes on what is not its own. */
+export function compareRoutes(state: State, inside: Inside): Finding[] {
+  return [...routes(state, inside), ...rules(inside), ...forwarding(state, inside)];
+}
+
+function routes(state: State, inside: Inside): Finding[] {
+  const { error, warning } = findingsBy("routes", "network");
+  const found = json<Route[]>(inside, "routes");
+  if (found === undefined) return [];
+  const { networks } = ends(inside);
+  const findings: Finding[] = [];
+  if (!found.some(({ dst, type, gateway }) => dst === "default" && type === undefined && gateway !== undefined)) {
+    findings.push(
+      error("routes[default]", missing("is not there, it should lead to the cloud's gateway"), {
+        why: "have the machine set its network up again",
+        command: "systemctl reboot",
+      }),
+    );
+  }
+  for (const { name, subnet, gateway } of declaredNetworks(state)) {
+    const bridge = networks.get(name)?.bridge;
+    if (bridge === undefined) continue;
+    const devices = found.filter(({ dst, type }) => dst === subnet && type === undefined).map(({ dev }) => dev);
+    if (devices[0] === bridge) continue;
+    findings.push(
+      error(
+        `routes[${subnet}]`,
+        { expected: bridge, found: devices[0] },
+        {
+          why: "lead it to the containers' network again",
+          command:
+            `ip link set ${bridge} up && ip address replace ${gateway}/${subnet.replace(/.*\//, "")} dev ${bridge} && ` +
+            `ip route replace ${subnet} dev ${bridge} src ${gateway}`,
+        },
+      ),
+    );
+  }
+  // The kernel makes those of its own interfaces, and the distribution the one out of here.
+  for (const { type, dst, dev, protocol = "boot", scope, gateway } of found) {
+    const byHand = type !== undefined || (protocol === "boot" && dst !== "default" && scope !== "host");
+    if (!byHand || networks.size === 0 || declaredNetworks(state).some(({ subnet }) => subnet === dst)) continue;
+    const route = [
+      type,
+      dst,
+      ...(gateway === undefined ? [] : ["via", gateway]),
+      ...(dev === undefined ? [] : ["dev", dev]),
+    ];
+    const what = type === undefined ? `leads to ${gateway ?? dev ?? "nowhere"}` : `is a ${type}`;
+    findings.push(
+      warning(`routes[${dst}]`, undeclared(`${what}, nothing declares it`, type ?? gateway ?? dev), {
+        why: "remove it if nobody needs it, or ignore it with --ignore",
+        command: `ip route del ${route.filter((word) => word !== undefined).join(" ")}`,
+      }),
+    );
+  }
+  return findings;
+}
+
+function rules(inside: Inside): Finding[] {
+  const { error, warning } = findingsBy("routes.rules", "network");
+  const found = json<Rule[]>(inside, "routes.rules");
+  if (found === undefined) return [];
+  const has = (list: Rule[], wanted: Rule) => list.some((rule) => isDeepStrictEqual(rule, wanted));
+  return [
+    ...found
+      .filter((rule) => !has(RULES, rule))
+      .map((rule) =>
+        warning(`routes.rules[${rule.priority}]`, undeclared("chooses another table of routes, nothing declares it"), {
+          why: "remove it if nobody needs it, or ignore it with --ignore",
+          command: `ip rule del ${selectorOf(rule)}`,
+        }),
+      ),
+    ...RULES.filter((rule) => !has(found, rule)).map(({ priority, table = "" }) =>
+      error(`routes.rules[${priority}]`, missing(`is not there, it should look up the table ${table}`), {
+        why: "put it back",
+        command: `ip rule add from all lookup ${table} priority ${priority}`,
+      }),
+    ),
+  ];
+}
+
+/** Whole: by its priority alone one of the system's own might be meant. */
+function selectorOf({ priority, src, srclen, table }: Rule): string {
+  const from = srclen === undefined ? src : `${src}/${srclen}`;
+  return `from ${from} priority ${priority}${table === undefined ? "" : ` lookup ${table}`}`;
+}
+
+/** Docker switches it on when it starts. By interface, the one that packets come in by counts. */
+function forwarding(state: State, inside: Inside): Finding[] {
+  const { error } = findingsBy("forwarding", "network");
+  if (declaredNetworks(state).length === 0) return [];
+  const { bridges } = ends(inside);
+  const outer = (json<Route[]>(inside, "routes") ?? []).filter(({ dst }) => dst === "default").map(({ dev }) => dev);
+  const ways = ["ip_forward", ...[...bridges, ...outer].map((name) => `conf.${name ?? ""}.forwarding`)];
+  const off = lines(inside, "forwarding")
+    .map((line) => line.split(" = "))
+    .filter(([, value]) => value === "0")
+    .map(([key = ""]) => key.replace("net.ipv4.", ""));
+  const told = off.includes("ip_forward") ? ["ip_forward"] : off.filter((key) => ways.includes(key));
+  return told.map((key) =>
+    error(
+      ["sysctl", `net.ipv4.${key}`],
+      { expected: "1", found: "0", message: "is 0, it should be 1: nothing is passed on to the containers" },
+      { why: "switch it on", command: `sysctl -w net.ipv4.${key}=1` },
+    ),
+  );
+}

@@ -1,0 +1,103 @@
+import { RESOURCES, TYPES } from "../../../contract/names.ts";
+import type { State } from "../../state.ts";
+import { json, lines } from "../facts.ts";
+import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+import { refresh, repairText } from "../repair.ts";
+import { psql } from "./psql.ts";
+
+interface Database {
+  name: string;
+  owner: string;
+  acl: string | null;
+  encoding: string;
+  collate: string;
+  ctype: string;
+  /** -1: none. */
+  connection_limit: number;
+  allow_connections: boolean;
+  template: boolean;
+}
+
+/** The rights to a database go with it. */
+const EMPTY_DATABASE = { up: [RESOURCES.privacy], refresh: [RESOURCES.database] };
+
+const TEMPLATES = ["postgres", "template0", "template1"];
+
+/** The databases: those of the stack, for their owner alone, and no others. */
+export function compareDatabases(state: State, inside: Inside): Finding[] {
+  const { error, warning } = findingsBy("postgres.databases", "postgres");
+  const found = json<Database[]>(inside, "postgres.databases") ?? [];
+  const declared = state.all(TYPES.database).map(({ inputs }) => inputs);
+  const findings: Finding[] = [];
+  for (const inputs of declared) {
+    const name = String(inputs["name"]);
+    const path = `postgres.databases.${name}`;
+    const database = found.find((candidate) => candidate.name === name);
+    if (database === undefined) {
+      findings.push(
+        error(path, missing("is not there, it should be: its data is gone"), {
+          why: `no up brings data back: restore its backup; an empty database is made by ${repairText(state.stack, EMPTY_DATABASE)}`,
+        }),
+      );
+      continue;
+    }
+    const properties = [
+      ["owner", database.owner, inputs["owner"]],
+      ["encoding", database.encoding, inputs["encoding"]],
+      ["collate", database.collate, inputs["lcCollate"]],
+      ["ctype", database.ctype, inputs["lcCtype"]],
+    ] as const;
+    for (const [property, is, expected] of properties) {
+      if (is !== expected) findings.push(error([path, property], { expected, found: is }, refresh(RESOURCES.database)));
+    }
+    const free = [
+      ["connection_limit", database.connection_limit, -1, `CONNECTION LIMIT -1`],
+      ["allow_connections", database.allow_connections, true, "ALLOW_CONNECTIONS true"],
+      ["template", database.template, false, "IS_TEMPLATE false"],
+    ] as const;
+    for (const [property, is, expected, option] of free) {
+      if (is === expected) continue;
+      const repair = { why: "take it back", command: psql(`ALTER DATABASE "${name}" ${option}`) };
+      findings.push(error([path, property], { expected, found: is }, repair));
+    }
+    for (const entry of strangers(database.acl, database.owner)) {
+      findings.push(
+        error([path, "grants"], undeclared(`${entry} may use it, only its owner should`, entry), {
+          up: [RESOURCES.privacy],
+        }),
+      );
+    }
+  }
+  for (const { name } of found) {
+    if (TEMPLATES.includes(name) || declared.some((inputs) => inputs["name"] === name)) continue;
+    findings.push(
+      warning(`postgres.databases.${name}`, undeclared("is not one of this stack's, it should not be here"), {
+        why: "it may hold a neighbour's data: look before you drop it, or ignore it with --ignore",
+      }),
+    );
+  }
+  for (const line of lines(inside, "postgres.grants")) {
+    findings.push(
+      findingsBy("postgres.grants", "postgres").warning(
+        "postgres.grants",
+        undeclared(`unexpected in the backend's database: ${line}`, line),
+        {
+          why: "take it back with REVOKE or ALTER … OWNER TO",
+        },
+      ),
+    );
+  }
+  return findings;
+}
+
+/** Who is named in an access list beside the owner: `=Tc/postgres` is everybody. With no list everybody may connect. */
+function strangers(acl: string | null, owner: string): string[] {
+  if (acl === null) return ["everybody"];
+  return acl
+    .replace(/^\{|\}$/g, "")
+    .split(",")
+    .map((entry) => entry.replaceAll('"', "").split("=")[0] ?? "")
+    .filter((name) => name !== owner)
+    .map((name) => (name === "" ? "everybody" : name));
+}

@@ -1,0 +1,18 @@
+import type { State } from "../../state.ts";
+import { json } from "../facts.ts";
+import { type Finding, findingsBy, missing } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+import { RUN_POSTGRES } from "../repair.ts";
+import { compareDatabases } from "./databases.ts";
+import { compareRoles } from "./roles.ts";
+import { compareServer } from "./server.ts";
+
+/** PostgreSQL as it runs, against what is declared. */
+export function comparePostgres(state: State, inside: Inside): Finding[] {
+  if (json(inside, "postgres.roles") === undefined) {
+    const { error } = findingsBy("postgres", "postgres");
+    const seen = missing("does not answer, so nothing is known of its roles and databases");
+    return [error("postgres", seen, RUN_POSTGRES)];
+  }
+  return [...compareServer(inside), ...compareRoles(state, inside), ...compareDatabases(state, inside)];
+}

@@ -1,0 +1,10 @@
+/** The command that runs statements as PostgreSQL's own superuser, on the droplet. */
+export function psql(...statements: string[]): string {
+  return psqlIn(undefined, ...statements);
+}
+
+/** The same in a database. */
+export function psqlIn(database: string | undefined, ...statements: string[]): string {
+  const where = database === undefined ? "" : ` -d ${database}`;
+  return `cd / && runuser -u postgres -- psql${where} ${statements.map((statement) => `-c '${statement}'`).join(" ")}`;
+}

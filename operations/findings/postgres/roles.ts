@@ -1,0 +1,131 @@
+import { RESOURCES, TYPES } from "../../../contract/names.ts";
+import type { State } from "../../state.ts";
+import { json } from "../facts.ts";
+import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+import { refresh, type Repair, RUN_POSTGRES } from "../repair.ts";
+import { psql } from "./psql.ts";
+
+interface Role {
+  name: string;
+  superuser: boolean;
+  createdb: boolean;
+  createrole: boolean;
+  login: boolean;
+  replication: boolean;
+  bypassrls: boolean;
+  scram: boolean;
+  /** Whether it has any. */
+  password: boolean;
+  inherit: boolean;
+  /** -1: none. */
+  connection_limit: number;
+  valid_until: string | null;
+  member_of: string[];
+}
+
+const BY_ROLES = findingsBy("postgres.roles", "postgres");
+
+/** The roles: those of the stack, without limits, no others, and that the backend's can log in. */
+export function compareRoles(state: State, inside: Inside): Finding[] {
+  return [...roles(state, inside), ...login(inside)];
+}
+
+function roles(state: State, inside: Inside): Finding[] {
+  const { error, warning } = BY_ROLES;
+  const found = json<Role[]>(inside, "postgres.roles") ?? [];
+  const administrators = [
+    "postgres",
+    ...state.all("pulumi:providers:postgresql").map(({ inputs }) => String(inputs["username"])),
+  ];
+  const declared = state.all(TYPES.role).map(({ name, inputs }) => ({ logical: name, name: String(inputs["name"]) }));
+  const findings: Finding[] = [];
+  for (const name of administrators) {
+    const role = found.find((candidate) => candidate.name === name);
+    if (role === undefined) findings.push(error(`postgres.roles.${name}`, missing(), RUN_POSTGRES));
+    else {
+      if (!role.superuser)
+        findings.push(error([`postgres.roles.${name}`, "superuser"], { expected: true, found: false }, RUN_POSTGRES));
+      findings.push(...limits(role));
+    }
+  }
+  for (const { name, logical } of declared) {
+    const path = `postgres.roles.${name}`;
+    const role = found.find((candidate) => candidate.name === name);
+    if (role === undefined) {
+      findings.push(error(path, missing(), refresh(logical)));
+      continue;
+    }
+    for (const attribute of ["superuser", "createdb", "createrole", "replication", "bypassrls"] as const) {
+      if (role[attribute]) findings.push(error([path, attribute], { expected: false, found: true }, refresh(logical)));
+    }
+    findings.push(...limits(role));
+    if (!role.login) findings.push(error([path, "login"], { expected: true, found: false }, refresh(logical)));
+    if (!role.scram)
+      findings.push(
+        error([path, "password"], { expected: "scram-sha-256", found: "not kept as scram-sha-256" }, PASSWORD),
+      );
+    for (const group of role.member_of) {
+      findings.push(
+        error([path, "member_of"], undeclared(`is a member of ${group}, it should be of no role`, group), {
+          why: "take it back",
+          command: psql(`REVOKE "${group}" FROM "${name}"`),
+        }),
+      );
+    }
+  }
+  const known = [...administrators, ...declared.map(({ name }) => name)];
+  for (const { name, superuser } of found.filter((role) => !known.includes(role.name))) {
+    const find = superuser ? error : warning;
+    findings.push(
+      find(
+        `postgres.roles.${name}`,
+        undeclared(`is ${superuser ? "a superuser" : "a role"} that this stack does not declare`),
+        {
+          why: "remove it if nobody needs it, or ignore it with --ignore",
+          command: psql(`DROP ROLE "${name}"`),
+        },
+      ),
+    );
+  }
+  return findings;
+}
+
+/** What holds a role of the stack's back, or will. */
+function limits({ name, connection_limit, valid_until, inherit, password }: Role): Finding[] {
+  const { error } = BY_ROLES;
+  const path = `postgres.roles.${name}`;
+  const alter = (option: string): Repair => ({ why: "take it back", command: psql(`ALTER ROLE "${name}" ${option}`) });
+  const isForever = valid_until === null || valid_until === "infinity";
+  return [
+    ...(connection_limit === -1
+      ? []
+      : [error([path, "connection_limit"], { expected: -1, found: connection_limit }, alter("CONNECTION LIMIT -1"))]),
+    ...(isForever
+      ? []
+      : [
+          error([path, "valid_until"], { expected: "infinity", found: valid_until }, alter("VALID UNTIL $$infinity$$")),
+        ]),
+    ...(inherit ? [] : [error([path, "inherit"], { expected: true, found: false }, alter("INHERIT"))]),
+    // It comes in by its name on the droplet alone.
+    ...(name === "postgres" && password
+      ? [error([path, "password"], undeclared("has a password, it should have none"), alter("PASSWORD NULL"))]
+      : []),
+  ];
+}
+
+const PASSWORD: Repair = { up: [RESOURCES.password] };
+
+/** The server itself answers, if only to refuse. */
+const DROPPED: Repair = { why: "packets are dropped on the way: fix rules, routes and forwarding first" };
+
+/** As the backend logs in: by password, at the address where the containers find the server. */
+function login(inside: Inside): Finding[] {
+  const { error } = findingsBy("postgres.login", "postgres");
+  const fact = inside.facts.get("postgres.login");
+  if (fact === undefined || fact.exitCode === 0) return [];
+  const reason = fact.text.trim().split("\n").at(-1) ?? "";
+  const repair = reason.includes("password") ? PASSWORD : /timeout/.test(reason) ? DROPPED : RUN_POSTGRES;
+  const message = `the backend's role cannot log in as the backend does: ${reason}`;
+  return [error(["postgres", "login"], { expected: "logged in", found: reason, message }, repair)];
+}

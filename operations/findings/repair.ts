@@ -1,0 +1,104 @@
+import { quote } from "../../contract/scripts.ts";
+import { RESOURCES } from "../../contract/names.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
+
+/** How to get back to what is declared: a `pulumi up`, or a command for a person on the droplet. */
+export type Repair = Up | Manual;
+
+/** An `up` that changes the resources it names, those that depend on them, and nothing else. */
+export interface Up {
+  /** Logical names of resources to replace; replacing one that runs a script runs the script again. */
+  up: string[];
+  /** Logical names of resources to refresh, so that the engine sees the difference itself. */
+  refresh?: string[];
+  /** Replaces the droplet and all that is on it: everything is refreshed, because a preview of that would fail. */
+  remake?: boolean;
+  /** What this costs: what stops, and for how long, or what is lost. If absent, `costsOf` derives it from the names. */
+  costs?: string;
+}
+
+/** What the program does not repair itself: `why` says what you decide, `command` runs on the droplet. */
+export interface Manual {
+  why: string;
+  command?: string;
+}
+
+/** Runs the set-up of the host again, which changes only what differs. */
+export const RUN_HOST: Up = { up: [RESOURCES.setup] };
+
+/** The same for PostgreSQL. */
+export const RUN_POSTGRES: Up = { up: [RESOURCES.server] };
+
+/** Both, for what PostgreSQL stands on. */
+export const RUN_BOTH: Up = { up: [RESOURCES.setup, RESOURCES.server] };
+
+/** Refreshes a resource that the engine can read: it sees the difference itself. */
+export function refresh(resource: string, costs?: string): Up {
+  return { up: [], refresh: [resource], ...(costs === undefined ? {} : { costs }) };
+}
+
+/** Replaces containers. The refresh is for one of the same name that somebody made by hand. */
+export function newContainer(...resources: string[]): Up {
+  return { up: resources, refresh: resources };
+}
+
+/** Brings back a droplet. */
+export const REMAKE: Up = {
+  up: [],
+  remake: true,
+  costs: "a new droplet, perhaps with another address, on the same volume with its data: some minutes without answers",
+};
+
+export const NOTHING_STOPS = "nothing stops";
+
+/** What replacing a resource costs. The others cost nothing that anybody notices. */
+const COSTS: Record<string, string> = {
+  [RESOURCES.setup]: "Docker may have to start again: then some seconds without answers",
+  [RESOURCES.server]: "PostgreSQL may have to start again: then some seconds without answers",
+  [RESOURCES.network]: "network and containers are recreated: some seconds without answers",
+  [RESOURCES.backend]: "the backend's container is recreated: some seconds without answers",
+  [RESOURCES.dashboard]: "the dashboard's container is recreated; the backend keeps running",
+  [RESOURCES.password]:
+    "the role gets another password and the backend another container: some seconds without answers",
+};
+
+/** What an `up` costs: what stops, and for how long, or what is lost. */
+export function costsOf({ up, refresh = [], costs }: Up): string {
+  return costs ?? ([...new Set([...up, ...refresh])].flatMap((name) => COSTS[name] ?? []).join("; ") || NOTHING_STOPS);
+}
+
+/** One `up` for all repairs that are an `up`; undefined if none is. */
+export function combined(repairs: Repair[]): Up | undefined {
+  const ups = repairs.flatMap((repair) => ("up" in repair ? [repair] : []));
+  if (ups.length === 0) return undefined;
+  const costs = new Set(ups.map(costsOf));
+  if (costs.size > 1) costs.delete(NOTHING_STOPS);
+  return {
+    up: ups.flatMap((repair) => repair.up),
+    refresh: ups.flatMap((repair) => repair.refresh ?? []),
+    remake: ups.some(({ remake }) => remake),
+    costs: [...costs].join("; "),
+  };
+}
+
+/** A repair as you type it: a command, or what you decide and the command for that. */
+export function repairText(stack: string, repair: Repair): string {
+  if ("up" in repair) return upText(stack, repair);
+  const command = repair.command === undefined ? "" : `: ${npmCommand(stack, "ssh", quote(repair.command))}`;
+  return `${repair.why}${command}`;
+}
+
+/**
+ * Refreshing lets the engine see what providers can read. It is limited to what is to be repaired: a refresh of everything
+ * would also undo what else people have changed.
+ */
+function upText(stack: string, { up: names, refresh: resources = [], remake = false }: Up): string {
+  const option = (name: string, values: string[]) =>
+    [...new Set(values)].toSorted().map((resource) => `--${name} '**${resource}'`);
+  const refreshed = remake
+    ? ["--refresh --run-program --skip-preview --yes"]
+    : resources.length > 0
+      ? ["--refresh --run-program", ...option("target", [...resources, ...names]), "--target-dependents"]
+      : [];
+  return pulumiCommand(stack, "up", ...refreshed, ...option("replace", names));
+}
