@@ -3,8 +3,8 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { removeLostFromEngine } from "../recovery/docker.ts";
-import { tellOfHalfDone } from "../recovery/half-done.ts";
+import { removeLostFromEngine } from "../error-hooks/docker.ts";
+import { tellOfHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
 import { CONTAINERS, HOST_IN_CONTAINERS, MOUNTPOINT, NETWORK, PORTS } from "../contract/names.ts";
 import type { Lifetime } from "./host.ts";

@@ -6,10 +6,10 @@ import * as tls from "@pulumi/tls";
 import { refuseDropletSize, refuseVolumeSize, volumeName } from "../digitalocean/sizes.ts";
 import type { Offer } from "../digitalocean/catalogue.ts";
 import { DATA, MOUNTPOINT } from "../contract/names.ts";
-import { deleteLostFromCloud } from "../recovery/cloud.ts";
-import { deleteLostDroplet, switchOffDeafDroplet } from "../recovery/droplet.ts";
-import { tellOfGone } from "../recovery/gone.ts";
-import { tellOfHalfDone } from "../recovery/half-done.ts";
+import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
+import { deleteLostDroplet, switchOffDeafDroplet } from "../error-hooks/droplet.ts";
+import { tellOfGone } from "../error-hooks/gone.ts";
+import { tellOfHalfDone } from "../error-hooks/half-done.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {

@@ -5,7 +5,7 @@ import * as random from "@pulumi/random";
 
 import { HOST_IN_CONTAINERS, ROLES } from "../contract/names.ts";
 import { scriptFiles } from "../contract/scripts.ts";
-import { tellOfHalfDone } from "../recovery/half-done.ts";
+import { tellOfHalfDone } from "../error-hooks/half-done.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 

@@ -17,7 +17,7 @@ const NAMES = [...Object.values(RESOURCES), ...Object.values(CONTAINERS), MOUNTP
   (name) => name !== RESOURCES.droplet,
 );
 
-it.each(["components", "digitalocean", "operations", "recovery", "ssh"].flatMap((folder) => sources(folder, ".ts")))(
+it.each(["components", "digitalocean", "error-hooks", "operations", "ssh"].flatMap((folder) => sources(folder, ".ts")))(
   "%s takes names from the contract",
   (_file, text) => {
     // Logical names have a component's own before them, which is a parameter.

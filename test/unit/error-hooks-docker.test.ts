@@ -5,7 +5,7 @@ import path from "node:path";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { removeLostFromEngine } from "../../recovery/docker.ts";
+import { removeLostFromEngine } from "../../error-hooks/docker.ts";
 import { mockEngine } from "./program.ts";
 
 const CONTAINER = "docker:index/container:Container";
@@ -23,7 +23,7 @@ beforeEach(async () => {
   await mockEngine();
   calls = [];
   answer = 204;
-  folder = await mkdtemp(path.join(tmpdir(), "recovery-docker-"));
+  folder = await mkdtemp(path.join(tmpdir(), "error-hooks-docker-"));
   engine = http.createServer(({ method = "", url = "" }, response) => {
     calls.push(`${method} ${url}`);
     if (method === "GET") response.writeHead(200, { "content-type": "application/json" }).end(inspected);

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { deleteLostDroplet, switchOffDeafDroplet } from "../../recovery/droplet.ts";
+import { deleteLostDroplet, switchOffDeafDroplet } from "../../error-hooks/droplet.ts";
 import { configure, mockEngine } from "./program.ts";
 
 const REFUSED = "Error creating droplet: POST …/v2/droplets: 422 Invalid volume allocations";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { deleteLostFromCloud } from "../../recovery/cloud.ts";
+import { deleteLostFromCloud } from "../../error-hooks/cloud.ts";
 import { configure, mockEngine } from "./program.ts";
 
 const TAKEN = 'Error creating: POST https://api.digitalocean.com/v2/…: 409 (request "1") duplicate name';
