@@ -3,75 +3,80 @@ import * as pulumi from "@pulumi/pulumi";
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
 import { Convex } from "./components/convex.ts";
+import { Database } from "./components/database.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
-import { ID, NETWORK } from "./contract/names.ts";
-import { databaseName, endpoints, label, loadSettings, publicPorts } from "./settings.ts";
+import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
+import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
 import "./unmapped.ts";
 
-const settings = loadSettings();
+const { exposure, ...settings } = loadSettings();
+const { region, size, volumeSizeGb, protectData, bootTimeoutSeconds } = settings.host;
+const { postgresPoolSize, tunnelPort } = settings.postgres;
 const stack = pulumi.getStack();
 const [{ memoryMb, offers }] = await Promise.all([
-  findSize(settings.size, settings.region),
-  refuseShrinking(label(stack), settings.region, settings.volumeSizeGb),
+  findSize(size, region),
+  refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
 
-const boot = Boot.ofRun(settings.bootTimeoutSeconds);
+const boot = Boot.ofRun(bootTimeoutSeconds);
 const host = new Host(ID, {
-  ...settings,
+  ...settings.host,
+  exposure,
   label: label(stack),
   offers,
-  publicPorts: publicPorts(settings),
   sshAgent: openEmptyAgent,
   onChange: boot.begin,
 });
+const { connection, mountpoint, onMachine } = host;
 
 const tunnel = openRunTunnel(
-  settings.tunnelPort,
+  tunnelPort,
   { host: host.publicIp, privateKey: host.deployKey, hostKey: host.hostKey },
   boot,
 );
 
+const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
 const postgres = new Postgres(ID, {
-  subnet: NETWORK.subnet,
-  gateway: NETWORK.gateway,
-  connection: host.connection,
+  ...owned,
+  connection,
   machineId: host.machineId,
-  mountpoint: host.mountpoint,
+  mountpoint,
   tunnelPort: tunnel.postgresPort,
-  database: databaseName(settings.instanceName),
-  poolSize: settings.postgresPoolSize,
-  protectData: settings.protectData,
-  onMachine: host.onMachine,
+  network: NETWORK,
+  postgresPoolSize,
+  onMachine,
   onVolume: host.onVolume,
 });
+const database = new Database(ID, { ...owned, protectData, inCluster: postgres.inCluster });
 
 const convex = new Convex(ID, {
-  ...settings,
-  subnet: NETWORK.subnet,
-  gateway: NETWORK.gateway,
-  ...endpoints(settings, host.publicIp),
-  connection: host.connection,
+  ...settings.convex,
+  exposure,
+  publicIp: host.publicIp,
+  connection,
+  mountpoint,
   dockerHost: tunnel.dockerHost,
   dataDirectory: host.dataDirectory,
-  postgresUrl: postgres.url,
+  network: NETWORK,
+  postgresUrl: database.url,
+  postgresPoolSize,
   memoryMb,
-  environment: settings.backendEnvironment,
-  onMachine: host.onMachine,
+  protectData,
+  onMachine,
 });
 
 new FunctionEnvironment(ID, {
-  connection: host.connection,
-  mountpoint: host.mountpoint,
-  apiPort: settings.apiPort,
+  ...settings.functions,
+  connection,
+  mountpoint,
+  apiPort: exposure.ports.api,
   adminKey: convex.adminKey,
-  variables: settings.functionEnvironment,
-  authKeys: settings.authKeys,
-  onMachine: host.onMachine,
+  onMachine,
 });
 
 /** URL of the API, once the backend is healthy: `CONVEX_SELF_HOSTED_URL` */
@@ -85,7 +90,7 @@ export const adminKey = convex.adminKey;
 /** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend accepts only keys of its own tool */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
 /** name of the instance */
-export const instanceName = settings.instanceName;
+export const instanceName = settings.convex.instanceName;
 /** address of the droplet */
 export const publicIp = host.publicIp;
 /** command that opens a shell on the droplet */

@@ -6,13 +6,16 @@ import * as random from "@pulumi/random";
 import { removeLostFromEngine } from "../error-hooks/docker.ts";
 import { tellOfHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
-import { CONTAINERS, HOST_IN_CONTAINERS, MOUNTPOINT, NETWORK, PORTS } from "../contract/names.ts";
+import { type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
+import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
 export interface ConvexArgs {
   /** How to reach the machine the containers run on. */
   connection: Connection;
+  /** Mount point of the volume with the backend's data. */
+  mountpoint: pulumi.Input<string>;
   /** The Docker engine's address, `unix:///…`. */
   dockerHost: pulumi.Input<string>;
   /** Folder on the machine for the backend's files: function code, stored files, search indexes. */
@@ -31,16 +34,10 @@ export interface ConvexArgs {
   backendImage: string;
   /** Dashboard image by digest, of the backend's revision. */
   dashboardImage: string;
-  /** URL clients reach the API under. */
-  cloudOrigin: pulumi.Input<string>;
-  /** URL clients reach the HTTP actions under; never the API's. */
-  siteOrigin: pulumi.Input<string>;
-  /** Address the API's and the HTTP actions' ports are bound to: loopback, or all interfaces behind the firewall. */
-  bindAddress: string;
-  apiPort: number;
-  sitePort: number;
-  /** Always bound to loopback: the dashboard is reached through a tunnel. */
-  dashboardPort: number;
+  /** Ports and URLs of API, HTTP actions and dashboard. */
+  exposure: Exposure;
+  /** The machine's public address. */
+  publicIp: pulumi.Output<string>;
   /** RUST_LOG of the backend. */
   logLevel: string;
   /** How long overwritten documents are kept, in seconds. */
@@ -49,12 +46,10 @@ export interface ConvexArgs {
   telemetry: boolean;
   /** Whether clients see function errors without details. */
   redactClientLogs: boolean;
-  /** Further environment variables of the backend. */
-  environment: Record<string, string>;
-  /** Container network in CIDR notation; fixed, because PostgreSQL's rules name it. */
-  subnet: string;
-  /** The machine's address in that network. */
-  gateway: string;
+  /** More environment variables of the backend. */
+  backendEnvironment: Record<string, string>;
+  /** The containers' network. PostgreSQL's rules name it. */
+  network: ContainerNetwork;
   /** Lifetime of network, images and containers. */
   onMachine: Lifetime;
 }
@@ -84,6 +79,9 @@ export class Convex extends pulumi.ComponentResource {
   constructor(name: string, args: ConvexArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Convex", name, {}, opts);
     const child = { parent: this };
+    const containers = containersOf(name);
+    const { ports, bindAddress } = args.exposure;
+    const origins = args.exposure.originsAt(args.publicIp);
 
     // 64 hexadecimal digits. RandomBytes would carry the value, in clear, as its id.
     const instanceSecret = new random.RandomPassword(
@@ -103,7 +101,11 @@ export class Convex extends pulumi.ComponentResource {
     };
     const network = new docker.Network(
       `${name}-network`,
-      { name: NETWORK.name, driver: "bridge", ipamConfigs: [{ subnet: args.subnet, gateway: args.gateway }] },
+      {
+        name: args.network.name,
+        driver: "bridge",
+        ipamConfigs: [{ subnet: args.network.subnet, gateway: args.network.gateway }],
+      },
       inEngine,
     );
     const pull = (role: string, image: string) =>
@@ -114,14 +116,14 @@ export class Convex extends pulumi.ComponentResource {
     const backend = new docker.Container(
       `${name}-backend`,
       {
-        ...containerDefaults(CONTAINERS.backend, args.backendImage),
-        envs: pulumi.secret(backendEnvironment(args, instanceSecret.result)),
+        ...containerDefaults(containers.backend, args.backendImage),
+        envs: pulumi.secret(environment(args, origins, instanceSecret.result)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // By address: Docker's own "host-gateway" is the default bridge, where PostgreSQL does not listen.
-        hosts: [{ host: HOST_IN_CONTAINERS, ip: args.gateway }],
+        hosts: [{ host: HOST_IN_CONTAINERS, ip: args.network.gateway }],
         ports: [
-          { internal: PORTS.api, external: args.apiPort, ip: args.bindAddress },
-          { internal: PORTS.site, external: args.sitePort, ip: args.bindAddress },
+          { internal: PORTS.api, external: ports.api, ip: bindAddress },
+          { internal: PORTS.site, external: ports.site, ip: bindAddress },
         ],
         volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
         healthcheck: {
@@ -143,10 +145,10 @@ export class Convex extends pulumi.ComponentResource {
       {
         connection: args.connection,
         ...runScript("convex/backend.sh", {
-          container: CONTAINERS.backend,
+          container: containers.backend,
           name: args.instanceName,
-          port: args.apiPort,
-          mountpoint: MOUNTPOINT,
+          port: ports.api,
+          mountpoint: args.mountpoint,
           key: minted,
         }),
         // A backend started anew has to prove itself anew.
@@ -165,11 +167,11 @@ export class Convex extends pulumi.ComponentResource {
     new docker.Container(
       `${name}-dashboard`,
       {
-        ...containerDefaults(CONTAINERS.dashboard, args.dashboardImage),
+        ...containerDefaults(containers.dashboard, args.dashboardImage),
         // The browser that shows the page calls this URL; it is filled in for the person who logs in.
-        envs: [pulumi.interpolate`NEXT_PUBLIC_DEPLOYMENT_URL=${args.cloudOrigin}`],
+        envs: [pulumi.interpolate`NEXT_PUBLIC_DEPLOYMENT_URL=${origins.cloud}`],
         networksAdvanced: [{ name: network.name, aliases: ["dashboard"] }],
-        ports: [{ internal: PORTS.dashboard, external: args.dashboardPort, ip: "127.0.0.1" }],
+        ports: [{ internal: PORTS.dashboard, external: ports.dashboard, ip: "127.0.0.1" }],
         ...memoryShare(args.memoryMb, 0.15),
       },
       { ...inEngine, dependsOn: [dashboardImage, acceptance] },
@@ -181,9 +183,9 @@ export class Convex extends pulumi.ComponentResource {
         .all([acceptance.stdout, instanceSecret.result])
         .apply(([accepted, secret]) => readOnlyKeyBeside(accepted, args.instanceName, secret)),
     );
-    this.backendUrl = pulumi.all([args.cloudOrigin, acceptance.id]).apply(([url]) => url);
-    this.siteUrl = pulumi.all([args.siteOrigin, acceptance.id]).apply(([url]) => url);
-    this.dashboardUrl = pulumi.output(`http://127.0.0.1:${args.dashboardPort}`);
+    this.backendUrl = pulumi.all([origins.cloud, acceptance.id]).apply(([url]) => url);
+    this.siteUrl = pulumi.all([origins.site, acceptance.id]).apply(([url]) => url);
+    this.dashboardUrl = pulumi.output(`http://127.0.0.1:${ports.dashboard}`);
     this.registerOutputs({
       adminKey: this.adminKey,
       readOnlyAdminKey: this.readOnlyAdminKey,
@@ -227,7 +229,11 @@ function memoryShare(memoryMb: number, share: number) {
  * The backend's environment, sorted. Its start script takes any text in a flag for yes, `false` too, so a flag that is
  * off is left out.
  */
-function backendEnvironment(args: ConvexArgs, instanceSecret: pulumi.Output<string>): pulumi.Output<string[]> {
+function environment(
+  args: ConvexArgs,
+  origins: ReturnType<Exposure["originsAt"]>,
+  instanceSecret: pulumi.Output<string>,
+): pulumi.Output<string[]> {
   const flags = {
     DISABLE_BEACON: !args.telemetry,
     REDACT_LOGS_TO_CLIENT: args.redactClientLogs,
@@ -237,10 +243,10 @@ function backendEnvironment(args: ConvexArgs, instanceSecret: pulumi.Output<stri
     DISABLE_METRICS_ENDPOINT: true,
   };
   return pulumi
-    .all([args.cloudOrigin, args.siteOrigin, args.postgresUrl, instanceSecret])
+    .all([origins.cloud, origins.site, args.postgresUrl, instanceSecret])
     .apply(([cloudOrigin, siteOrigin, postgresUrl, secret]) =>
       Object.entries({
-        ...args.environment,
+        ...args.backendEnvironment,
         CONVEX_CLOUD_ORIGIN: cloudOrigin,
         CONVEX_SITE_ORIGIN: siteOrigin,
         DOCUMENT_RETENTION_DELAY: String(args.documentRetentionSeconds),

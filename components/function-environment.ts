@@ -16,7 +16,7 @@ export interface FunctionEnvironmentArgs {
   /** A key the running backend has accepted; secret. */
   adminKey: pulumi.Output<string>;
   /** Variables by name, values secret, or none. Changed in place; one that is no longer here is removed from the deployment. */
-  variables: Record<string, pulumi.Output<string>>;
+  functionEnvironment: Record<string, pulumi.Output<string>>;
   /** Whether `JWT_PRIVATE_KEY` and `JWKS` are generated. Switching it off forgets them, and with them all sessions. */
   authKeys: boolean;
   /** Lifetime of the run that sets them; they themselves are in the database. */
@@ -38,7 +38,10 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
     super("convex-droplet:index:FunctionEnvironment", name, {}, opts);
     const child = { parent: this };
 
-    const variables = { ...args.variables, ...(args.authKeys ? authVariables(`${name}-auth-key`, child) : {}) };
+    const variables = {
+      ...args.functionEnvironment,
+      ...(args.authKeys ? authVariables(`${name}-auth-key`, child) : {}),
+    };
 
     new command.remote.Command(
       `${name}-function-environment`,

@@ -10,6 +10,7 @@ import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../error-hooks/droplet.ts";
 import { tellOfGone } from "../error-hooks/gone.ts";
 import { tellOfHalfDone } from "../error-hooks/half-done.ts";
+import type { Exposure } from "../settings/exposure.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {
@@ -31,10 +32,8 @@ export interface HostArgs {
   operatorKeys: string[];
   /** Networks that may reach SSH. Changed in place. */
   adminCidrs: string[];
-  /** TCP ports open to `allowedCidrs`, or none. Changed in place. */
-  publicPorts: number[];
-  /** Networks that may reach `publicPorts`. Changed in place. */
-  allowedCidrs: string[];
+  /** The ports that the firewall opens besides SSH. Changed in place. */
+  exposure: Pick<Exposure, "openings">;
   /** How long a new droplet may take until it answers SSH, in seconds. */
   bootTimeoutSeconds: number;
   /** Called each time the droplet was changed, and may have been booted for it. */
@@ -270,10 +269,10 @@ ssh_keys:
 function inboundRules(args: HostArgs): digitalocean.types.input.FirewallInboundRule[] {
   return [
     { protocol: "tcp", portRange: "22", sourceAddresses: args.adminCidrs },
-    ...args.publicPorts.map((port) => ({
+    ...args.exposure.openings.map(({ port, networks }) => ({
       protocol: "tcp",
       portRange: String(port),
-      sourceAddresses: args.allowedCidrs,
+      sourceAddresses: networks,
     })),
   ];
 }

@@ -27,15 +27,43 @@ export const RESOURCES = {
   functionEnvironment: `${ID}-function-environment`,
 } as const;
 
-/** Containers as Docker knows them; the network's subnet is what PostgreSQL admits, and its gateway where the server listens. */
-export const CONTAINERS = { backend: `${ID}-backend`, dashboard: `${ID}-dashboard` } as const;
-export const NETWORK = { name: ID, subnet: "172.30.0.0/24", gateway: "172.30.0.1" } as const;
+/** The containers of an instance, as Docker knows them. */
+export function containersOf(id: string): { backend: string; dashboard: string } {
+  return { backend: `${id}-backend`, dashboard: `${id}-dashboard` };
+}
+export const CONTAINERS = containersOf(ID);
+
+/** The containers' network: PostgreSQL admits its subnet, and listens at its gateway, which is the droplet itself. */
+export interface ContainerNetwork {
+  name: string;
+  /** In CIDR notation. */
+  subnet: string;
+  gateway: string;
+}
+export const NETWORK: ContainerNetwork = { name: ID, subnet: "172.30.0.0/24", gateway: "172.30.0.1" };
 
 /** Ports inside the containers, fixed by their images. */
 export const PORTS = { api: 3210, site: 3211, dashboard: 6791 } as const;
 
-/** PostgreSQL's: the backend's own role, which owns its database and nothing else, and the one of the stack's tools. */
-export const ROLES = { owner: ID, administrator: `${ID}_admin` } as const;
+/** PostgreSQL's roles: the backend's own one owns its database and nothing else, the stack's tools use the administrator. */
+export function rolesOf(id: string): { owner: string; administrator: string } {
+  return { owner: id, administrator: `${id}_admin` };
+}
+export const ROLES = rolesOf(ID);
+
+/** The database that a Convex backend of this name opens: dashes become underscores. */
+export function databaseName(instanceName: string): string {
+  return instanceName.replaceAll("-", "_");
+}
+
+/**
+ * The name of a stack's droplet, firewall and project in the DigitalOcean account, which accepts lower-case letters, digits and
+ * dashes.
+ */
+export function label(stack: string): string {
+  const name = `${ID}-${stack}`.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-");
+  return name.slice(0, 50).replace(/-+$/, "");
+}
 
 /** On the droplet: where the volume is mounted, and what is on it. */
 export const MOUNTPOINT = `/mnt/${ID}`;

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { Account } from "./account.ts";
-import { apiToken } from "../settings.ts";
+import { apiToken } from "../settings/token.ts";
 
 /** The account that the program's provider works in. */
 export function account(): Account {

@@ -1,13 +1,16 @@
+import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it } from "vitest";
 
 import { mintAdminKey } from "../../contract/admin-key.ts";
+import { Database, type DatabaseArgs } from "../../components/database.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { ID, RESOURCES } from "../../contract/names.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
+import type { Exposure } from "../../settings/exposure.ts";
 import { componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
 
 /** How the engine's protocol marks a value as secret. */
@@ -45,8 +48,7 @@ const HOST: HostArgs = {
   protectData: true,
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
-  publicPorts: [3210, 3211],
-  allowedCidrs: ["198.51.100.0/24"],
+  exposure: { openings: [3210, 3211].map((port) => ({ port, networks: ["198.51.100.0/24"] })) },
   bootTimeoutSeconds: 300,
   onChange: () => undefined,
   sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
@@ -89,16 +91,33 @@ const POSTGRES = (): PostgresArgs => ({
   mountpoint: "/mnt/convex",
   tunnelPort: 25432,
   database: "convex_self_hosted",
-  poolSize: 64,
-  subnet: "172.30.0.0/24",
-  gateway: "172.30.0.1",
-  protectData: false,
+  role: "convex",
+  postgresPoolSize: 64,
+  network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
   onMachine: lifetime(),
   onVolume: lifetime("volume"),
 });
 
+const DATABASE = (): DatabaseArgs => ({
+  database: "convex_self_hosted",
+  role: "convex",
+  protectData: false,
+  inCluster: { ...lifetime("volume"), provider: new postgresql.Provider("other", {}) },
+});
+
+const EXPOSURE: Exposure = {
+  ports: { api: 4210, site: 4211, dashboard: 7791 },
+  bindAddress: "127.0.0.1",
+  openings: [],
+  originsAt: (publicIp) => ({
+    cloud: pulumi.interpolate`https://api.example.com/${publicIp}`,
+    site: pulumi.output("https://site.example.com"),
+  }),
+};
+
 const CONVEX = (): ConvexArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
+  mountpoint: "/mnt/convex",
   dockerHost: "unix:///tmp/docker.sock",
   dataDirectory: "/mnt/convex/data",
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
@@ -108,19 +127,14 @@ const CONVEX = (): ConvexArgs => ({
   instanceName: "convex-self-hosted",
   backendImage: "backend@sha256:1",
   dashboardImage: "dashboard@sha256:2",
-  cloudOrigin: "https://api.example.com",
-  siteOrigin: "https://site.example.com",
-  bindAddress: "127.0.0.1",
-  apiPort: 4210,
-  sitePort: 4211,
-  dashboardPort: 7791,
+  exposure: EXPOSURE,
+  publicIp: pulumi.output("192.0.2.1"),
   logLevel: "info",
   documentRetentionSeconds: 172800,
   telemetry: false,
   redactClientLogs: false,
-  environment: { UDF_CACHE_MAX_SIZE: "100" },
-  subnet: "172.30.0.0/24",
-  gateway: "172.30.0.1",
+  backendEnvironment: { UDF_CACHE_MAX_SIZE: "100" },
+  network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
   onMachine: lifetime(),
 });
 
@@ -156,7 +170,7 @@ describe("Host", () => {
   });
 
   it("opens only SSH where nobody is allowed", async () => {
-    new Host("convex", { ...HOST, publicPorts: [], allowedCidrs: [] });
+    new Host("convex", { ...HOST, exposure: { openings: [] } });
     expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
     ]);
@@ -204,16 +218,7 @@ describe("Host", () => {
 describe("Postgres", () => {
   it("registers exactly its children", async () => {
     new Postgres("convex", POSTGRES());
-    expect(await names()).toEqual([
-      "convex",
-      "convex-admin-password",
-      "convex-database",
-      "convex-password",
-      "convex-privacy",
-      "convex-provider",
-      "convex-role",
-      "convex-server",
-    ]);
+    expect(await names()).toEqual(["convex", "convex-admin-password", "convex-provider", "convex-server"]);
   });
 
   it("tells the server more connections than the pool may open", async () => {
@@ -227,15 +232,54 @@ describe("Postgres", () => {
     expect(secretValue(stdin)).toContain("\nscripts=host/volume.sh\n");
   });
 
+  it("takes its administrator's name from its own, and its client's from its arguments", async () => {
+    new Postgres("other", { ...POSTGRES(), database: "app", role: "app_owner" });
+    const resources = await settled();
+    expect(secretValue(resources("other-server")["stdin"])).toMatch(
+      /\ndatabase=app\nrole=app_owner\nadministrator=other_admin\n/,
+    );
+    expect(resources("other-provider")).toMatchObject({ username: "other_admin" });
+  });
+});
+
+describe("Database", () => {
+  it("registers exactly its children", async () => {
+    new Database("convex", DATABASE());
+    expect(await names()).toEqual([
+      "convex",
+      "convex-database",
+      "convex-password",
+      "convex-privacy",
+      "convex-role",
+      "other",
+    ]);
+  });
+
+  it("keeps the resources of a stack in which they belonged to the server's component", async () => {
+    new Database("convex", DATABASE());
+    await pulumi.runtime.disconnect();
+    const parent = "urn:pulumi:test::convex-droplet::convex-droplet:index:Postgres::convex";
+    expect(
+      Object.fromEntries([...options].flatMap(([name, { aliases }]) => (aliases ? [[name, aliases]] : []))),
+    ).toEqual(
+      Object.fromEntries(
+        ["password RandomPassword", "role Role", "database Database", "privacy Grant"].map((name) => [
+          `convex-${name}`,
+          [expect.objectContaining({ spec: expect.objectContaining({ parenturn: parent }) as unknown })],
+        ]),
+      ),
+    );
+  });
+
   it("makes the database the role's own and closes it to everybody else", async () => {
-    new Postgres("convex", POSTGRES());
+    new Database("convex", DATABASE());
     const resources = await settled();
     expect(resources("convex-database")).toMatchObject({ name: "convex_self_hosted", owner: "convex" });
     expect(resources("convex-privacy")).toMatchObject({ role: "public", privileges: [], objectType: "database" });
   });
 
   it("gives out a URL without a database, as a secret", async () => {
-    const { url } = new Postgres("convex", POSTGRES());
+    const { url } = new Database("convex", DATABASE());
     expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@host.docker.internal:5432?sslmode=disable`);
     expect(await pulumi.isSecret(url)).toBe(true);
   });
@@ -260,7 +304,7 @@ describe("Convex", () => {
   it("sets the backend's environment, sorted, with no flag that is off, as a secret", async () => {
     new Convex("convex", CONVEX());
     expect(secretValue((await settled())("convex-backend")["envs"])).toEqual([
-      "CONVEX_CLOUD_ORIGIN=https://api.example.com",
+      "CONVEX_CLOUD_ORIGIN=https://api.example.com/192.0.2.1",
       "CONVEX_SITE_ORIGIN=https://site.example.com",
       "DISABLE_BEACON=true",
       "DISABLE_METRICS_ENDPOINT=true",
@@ -283,7 +327,7 @@ describe("Convex", () => {
   });
 
   it("binds the dashboard to loopback, whatever the backend is bound to", async () => {
-    new Convex("convex", { ...CONVEX(), bindAddress: "0.0.0.0" });
+    new Convex("convex", { ...CONVEX(), exposure: { ...EXPOSURE, bindAddress: "0.0.0.0" } });
     const resources = await settled();
     expect(resources("convex-backend")["ports"]).toEqual([
       { internal: 3210, external: 4210, ip: "0.0.0.0" },
@@ -340,10 +384,11 @@ it("the components register what others look for by name", async () => {
   const connection = pulumi.secret({ host: "192.0.2.1" });
   new Host(ID, HOST);
   new Postgres(ID, POSTGRES());
+  new Database(ID, DATABASE());
   new Convex(ID, CONVEX());
   new FunctionEnvironment(ID, {
-    ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key"), variables: {} },
-    ...{ authKeys: false, onMachine: lifetime() },
+    ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
+    ...{ functionEnvironment: {}, authKeys: false, onMachine: lifetime() },
   });
   expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
 });
@@ -351,11 +396,13 @@ it("the components register what others look for by name", async () => {
 describe("all that the components register", () => {
   const deploy = async () => {
     new Host(ID, { ...HOST, protectData: true });
-    new Postgres(ID, { ...POSTGRES(), protectData: true });
+    const { inCluster } = new Postgres(ID, POSTGRES());
+    new Database(ID, { ...DATABASE(), inCluster, protectData: true });
     new Convex(ID, { ...CONVEX(), protectData: true });
     await settled();
   };
   const [host, postgres, convex] = [{ parent: "Host" }, { parent: "Postgres" }, { parent: "Convex" }];
+  const database = { parent: "Database", aliases: [expect.anything()] };
   const unique = { deleteBeforeReplace: true };
   const onMachine = { deletedWith: "setup", replaceWith: ["droplet"] };
   const onVolume = { deletedWith: "setup", replaceWith: ["volume"] };
@@ -377,12 +424,12 @@ describe("all that the components register", () => {
       "convex-scripts CopyToRemote": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-setup Command": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-admin-password RandomPassword": postgres,
-      "convex-password RandomPassword": postgres,
+      "convex-password RandomPassword": database,
       "convex-server Command": { ...postgres, ...run, ...onMachine },
       "convex-provider postgresql": postgres,
-      "convex-role Role": { ...postgres, ...onVolume },
-      "convex-database Database": { ...postgres, ...onVolume, protect: true, retainOnDelete: true },
-      "convex-privacy Grant": { ...postgres, ...onVolume },
+      "convex-role Role": { ...database, ...onVolume },
+      "convex-database Database": { ...database, ...onVolume, protect: true, retainOnDelete: true },
+      "convex-privacy Grant": { ...database, ...onVolume },
       "convex-instance-secret RandomPassword": { ...convex, protect: true },
       "convex-docker docker": convex,
       "convex-network Network": { ...convex, ...unique, ...onMachine },
@@ -398,7 +445,8 @@ describe("all that the components register", () => {
     await deploy();
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
       Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],
-      Postgres: ["url"],
+      Postgres: [],
+      Database: ["url"],
       Convex: ["adminKey", "backendUrl", "dashboardUrl", "readOnlyAdminKey", "siteUrl"],
     });
   });

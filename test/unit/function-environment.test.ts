@@ -36,7 +36,7 @@ async function deploy(args: Partial<FunctionEnvironmentArgs>): Promise<Record<st
     mountpoint: "/mnt/convex",
     apiPort: 4210,
     adminKey: pulumi.secret("name|01ab"),
-    variables: {},
+    functionEnvironment: {},
     authKeys: false,
     onMachine: { deletedWith: droplet, replaceWith: [droplet] },
     ...args,
@@ -69,7 +69,7 @@ describe("FunctionEnvironment", () => {
   });
 
   it("hands the variables to the machine on stdin, as a secret, sorted, with nothing on the command line", async () => {
-    const resources = await deploy({ variables: { B: pulumi.secret("two\nlines"), A: pulumi.secret("1") } });
+    const resources = await deploy({ functionEnvironment: { B: pulumi.secret("two\nlines"), A: pulumi.secret("1") } });
     const { stdin, create, delete: remove } = resources["convex-function-environment"] ?? {};
     expect(told(resources)).toEqual({ key: "name|01ab", variables: { A: "1", B: "two\nlines" } });
     expect((stdin as { value: string }).value).toBe(
@@ -81,7 +81,10 @@ describe("FunctionEnvironment", () => {
   });
 
   it("generates the two variables of Convex Auth, beside those that are set", async () => {
-    const resources = await deploy({ authKeys: true, variables: { SITE_URL: pulumi.secret("https://example.com") } });
+    const resources = await deploy({
+      authKeys: true,
+      functionEnvironment: { SITE_URL: pulumi.secret("https://example.com") },
+    });
     expect(resources["convex-auth-key"]).toEqual({ algorithm: "RSA", rsaBits: 2048 });
     expect(told(resources)).toEqual({
       key: "name|01ab",

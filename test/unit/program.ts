@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { MockCallArgs, MockResourceArgs } from "@pulumi/pulumi/runtime/mocks.js";
 import { parse } from "yaml";
 
-import { loadSettings } from "../../settings.ts";
+import { loadSettings } from "../../settings/load.ts";
 
 /** One resource as the engine would have been asked for it. */
 export type Registered = MockResourceArgs;
@@ -122,6 +122,7 @@ function observe(): void {
 }
 
 const KEPT = new Map([
+  ["aliasesList", "aliases"],
   ["protect", "protect"],
   ["retainondelete", "retainOnDelete"],
   ["deletebeforereplace", "deleteBeforeReplace"],

@@ -3,8 +3,8 @@ import path from "node:path";
 
 import { describe, expect, it } from "vitest";
 
-import { refusedBackendVariable } from "../../settings/backend-environment.ts";
-import { loadSettings } from "../../settings.ts";
+import { refusedBackendVariable } from "../../settings/kinds/backend-environment.ts";
+import { loadSettings } from "../../settings/load.ts";
 import { configure, mockEngine } from "./program.ts";
 
 describe("the backend's environment", () => {

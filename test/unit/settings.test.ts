@@ -1,7 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-import { databaseName, endpoints, label, loadSettings, publicPorts } from "../../settings.ts";
+import { databaseName, label } from "../../contract/names.ts";
+import { loadSettings } from "../../settings/load.ts";
 import { configure, mistakesOf, mockEngine, valueOf } from "./program.ts";
 
 const BACKEND = `ghcr.io/get-convex/convex-backend@sha256:${"a".repeat(64)}`;
@@ -16,10 +17,8 @@ describe("the configuration", () => {
   it("is complete with nothing but a token", () => {
     configure();
     expect(loadSettings()).toMatchObject({
-      region: "nyc3",
-      volumeSizeGb: 100,
-      protectData: false,
-      cloudOrigin: undefined,
+      host: { region: "nyc3", volumeSizeGb: 100, protectData: false },
+      exposure: { ports: { api: 3210, site: 3211, dashboard: 6791 }, openings: [] },
     });
   });
 
@@ -107,7 +106,7 @@ describe("the configuration", () => {
 describe("the environment of functions", () => {
   it("is text, secret whether or not it was given as a secret", async () => {
     configure({ functionEnvironment: { A: "1", FLAG: "True", PHONE: "+15550100199", PEM: "two\nlines" } });
-    const { functionEnvironment } = loadSettings();
+    const { functionEnvironment } = loadSettings().functions;
     const values = await Promise.all(Object.values(functionEnvironment).map(valueOf));
     expect(values).toEqual(["1", "True", "+15550100199", "two\nlines"]);
     expect(await Promise.all(Object.values(functionEnvironment).map(pulumi.isSecret))).toEqual([
@@ -167,10 +166,12 @@ describe("what follows from the settings", () => {
     [{ cloudOrigin: "https://api.example.com" }, "127.0.0.1", "https://api.example.com", "http://127.0.0.1:3211"],
   ])("prints URLs that can be reached with %j", async (overrides, bind, cloud, site) => {
     configure(overrides);
-    const found = endpoints(loadSettings(), pulumi.output("192.0.2.1"));
-    expect(publicPorts(loadSettings())).toEqual(bind === "0.0.0.0" ? [3210, 3211] : []);
-    expect(found.bindAddress).toBe(bind);
-    expect(await valueOf(found.cloudOrigin)).toBe(cloud);
-    expect(await valueOf(found.siteOrigin)).toBe(site);
+    const { bindAddress, openings, originsAt } = loadSettings().exposure;
+    const origins = originsAt(pulumi.output("192.0.2.1"));
+    const networks = ["0.0.0.0/0"];
+    expect(openings).toEqual(bind === "0.0.0.0" ? [3210, 3211].map((port) => ({ port, networks })) : []);
+    expect(bindAddress).toBe(bind);
+    expect(await valueOf(origins.cloud)).toBe(cloud);
+    expect(await valueOf(origins.site)).toBe(site);
   });
 });

@@ -1,5 +1,5 @@
-import { integerFault } from "./reader.ts";
-import type { Reader } from "./reader.ts";
+import { integerFault } from "../reader.ts";
+import type { Reader } from "../reader.ts";
 
 const MIN = 1024;
 const MAX = 65535;

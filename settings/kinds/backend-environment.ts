@@ -5,7 +5,7 @@
  * and some of them move the data, or whoever reads it. Facts: the backend's start script and its source.
  */
 
-import type { Fault } from "./reader.ts";
+import type { Fault } from "../reader.ts";
 
 /** Why a variable may not be set, or undefined where it may. No message shows a value. */
 export function refusedBackendVariable(name: string, value: string): Fault | undefined {
@@ -40,7 +40,7 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
   if (text === undefined) {
     return {
       sentence: "is not one of the backend's knobs, and other variables could move data or credentials.",
-      fix: "Remove it, or see settings/backend-environment.ts for those that there are.",
+      fix: "Remove it, or see settings/kinds/backend-environment.ts for those that there are.",
     };
   }
   return text.pattern.test(value) ? undefined : { sentence: `should be ${text.should}.`, fix: "Correct it." };

@@ -3,8 +3,8 @@ import { isIP } from "node:net";
 // Knows the network of an IPv6 address, which Node's own `net` does not tell.
 import ipaddr from "ipaddr.js";
 
-import { setWith } from "./reader.ts";
-import type { Fault, Reader } from "./reader.ts";
+import { setWith } from "../reader.ts";
+import type { Fault, Reader } from "../reader.ts";
 
 const EXAMPLE = "203.0.113.0/24";
 

@@ -1,6 +1,6 @@
 import { refusedBackendVariable } from "./backend-environment.ts";
-import { stackFile } from "./reader.ts";
-import type { Fault, Reader } from "./reader.ts";
+import { stackFile } from "../reader.ts";
+import type { Fault, Reader } from "../reader.ts";
 
 /** Says why a variable may not be set, or nothing where it may. The value is empty where it is no text. */
 type Refusal = (name: string, value: string) => Fault | undefined;

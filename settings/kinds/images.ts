@@ -1,4 +1,4 @@
-import type { Fault } from "./reader.ts";
+import type { Fault } from "../reader.ts";
 
 const HOST = String.raw`[a-zA-Z\d](?:[a-zA-Z\d.-]*[a-zA-Z\d])?(?::\d+)?`;
 const PART = String.raw`[a-z\d]+(?:(?:\.|_|__|-+)[a-z\d]+)*`;

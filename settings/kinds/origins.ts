@@ -1,4 +1,4 @@
-import type { Reader } from "./reader.ts";
+import type { Reader } from "../reader.ts";
 
 /**
  * The two URLs under which clients reach the backend: scheme, host and port, nothing behind, as Convex joins paths to them.

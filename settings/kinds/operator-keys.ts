@@ -1,5 +1,5 @@
-import { stackFile } from "./reader.ts";
-import type { Fault, Reader } from "./reader.ts";
+import { stackFile } from "../reader.ts";
+import type { Fault, Reader } from "../reader.ts";
 
 /**
  * What the blob of each type of key that sshd takes holds behind the type's name. Read here, because the SSH libraries do

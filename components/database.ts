@@ -1,0 +1,65 @@
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+
+import { HOST_IN_CONTAINERS } from "../contract/names.ts";
+import { tellOfHalfDone } from "../error-hooks/half-done.ts";
+import type { Postgres } from "./postgres.ts";
+import { databasePassword } from "./password.ts";
+
+export interface DatabaseArgs {
+  /** Name of the database. With another name, it is another, empty database. */
+  database: string;
+  /** Name of the role that owns it. */
+  role: string;
+  /** Whether the database is protected from deletion. It is never dropped in either case: its data goes with the volume. */
+  protectData: boolean;
+  /** Provider and lifetime of role and database. */
+  inCluster: Postgres["inCluster"];
+}
+
+/**
+ * The database of an instance, which one role owns and no other can use.
+ *
+ * *Owns* role, password, database and grants.
+ * *Survives* a replaced droplet: all of it, in the cluster on the volume.
+ * *Replacing it means* another volume, with an empty database.
+ */
+export class Database extends pulumi.ComponentResource {
+  /**
+   * Ready: `postgresql://role:password@host.docker.internal:5432?sslmode=disable`, once the database exists; secret. The
+   * Convex backend accepts no database in it.
+   */
+  readonly url: pulumi.Output<string>;
+
+  constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:Database", name, {}, opts);
+    // These resources once belonged to the server's component.
+    const child = { parent: this, aliases: [{ parent: pulumi.createUrn(name, "convex-droplet:index:Postgres") }] };
+
+    const password = databasePassword(`${name}-password`, child);
+    const inCluster = { ...child, ...args.inCluster, hooks: { onError: [tellOfHalfDone(`${name}-postgres`)] } };
+    const role = new postgresql.Role(
+      `${name}-role`,
+      { name: args.role, login: true, password: password.result },
+      inCluster,
+    );
+    const database = new postgresql.Database(
+      `${name}-database`,
+      { name: args.database, owner: role.name, encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
+      { ...inCluster, protect: args.protectData, retainOnDelete: true },
+    );
+    const privacy = new postgresql.Grant(
+      `${name}-privacy`,
+      // PUBLIC has no privileges: the role of another application cannot even connect.
+      { database: database.name, objectType: "database", role: "public", privileges: [] },
+      inCluster,
+    );
+
+    this.url = pulumi.secret(
+      pulumi
+        .all([password.result, privacy.id])
+        .apply(([secret]) => `postgresql://${args.role}:${secret}@${HOST_IN_CONTAINERS}:5432?sslmode=disable`),
+    );
+    this.registerOutputs({ url: this.url });
+  }
+}

@@ -1,0 +1,25 @@
+import { readNetworks } from "./kinds/networks.ts";
+import { readOperatorKeys } from "./kinds/operator-keys.ts";
+import { matches, type Reader } from "./reader.ts";
+
+/** Droplet and volume, who may log in, and whether the stack's data may be deleted. */
+export function readHost(read: Reader) {
+  return {
+    region: read.text("region", matches(/^[a-z]{3}\d$/, "a region slug such as nyc3", "nyc3")),
+    size: read.text("size", matches(/^[a-z0-9-]+$/, "a droplet size slug such as s-2vcpu-4gb", "s-2vcpu-4gb")),
+    // The machine's scripts support these two distributions, and nothing that a custom image may add.
+    image: read.text(
+      "image",
+      matches(/^(debian-13|ubuntu-24-04)-x64$/, "debian-13-x64 or ubuntu-24-04-x64", "debian-13-x64"),
+    ),
+    volumeSizeGb: read.integer("volumeSizeGb", 100, 16384),
+    protectData: read.flag("protectData"),
+    operatorKeys: readOperatorKeys(read, "operatorKeys"),
+    adminCidrs: readNetworks(
+      read,
+      "adminCidrs",
+      "it should hold the network you run pulumi from, or no run could reach the droplet",
+    ),
+    bootTimeoutSeconds: read.integer("bootTimeoutSeconds", 30, 3600),
+  };
+}

@@ -1,0 +1,36 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import { readConvex } from "./convex.ts";
+import { readExposure } from "./exposure.ts";
+import { readFunctions } from "./functions.ts";
+import { readHost } from "./host.ts";
+import { readPostgres } from "./postgres.ts";
+import { Reader } from "./reader.ts";
+import { tokenMistakes } from "./token.ts";
+
+/**
+ * Reads and checks the stack's configuration, one file for each area. A setting has the same name in Pulumi.yaml, in its area
+ * and in the arguments of the components that take it. Pulumi.yaml has the descriptions and defaults; the types are only here.
+ *
+ * @throws pulumi.RunError with every mistake at once, each with what is right and how to set it
+ */
+export function loadSettings() {
+  const read = new Reader();
+  const settings = {
+    functions: readFunctions(read),
+    host: readHost(read),
+    exposure: readExposure(read),
+    convex: readConvex(read),
+    postgres: readPostgres(read),
+  };
+  read.refuseUnknown();
+
+  const mistakes = [...read.mistakes, ...tokenMistakes()];
+  if (mistakes.length > 0) {
+    const count = mistakes.length === 1 ? "one mistake" : `${mistakes.length} mistakes`;
+    throw new pulumi.RunError(
+      `the configuration of stack ${pulumi.getStack()} has ${count}:\n${mistakes.map((mistake) => `  ${mistake}`).join("\n")}`,
+    );
+  }
+  return settings;
+}
