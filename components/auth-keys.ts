@@ -1,16 +1,16 @@
 import { createHash, createPublicKey } from "node:crypto";
 
 /**
- * The private key as Convex Auth's own set-up writes it: PKCS#8 with blanks for line ends. It reads either form; on one line
- * the key also survives `convex env list` and a copy by hand.
+ * The private key as Convex Auth's own setup writes it: PKCS#8 with spaces instead of line breaks. Convex Auth reads both
+ * forms. On one line, the key also survives `convex env list` and copying by hand.
  */
 export function jwtPrivateKey(pkcs8Pem: string): string {
   return pkcs8Pem.trim().replaceAll("\n", " ");
 }
 
 /**
- * The public key as a JSON Web Key Set, for whoever checks the tokens. Its `kid` is the key's thumbprint (RFC 7638), so that
- * another key has another one, and the same key always the same.
+ * The public key as a JSON Web Key Set, for those who check the tokens. Its `kid` is the key's thumbprint (RFC 7638), so it
+ * changes only with the key.
  */
 export function jwks(publicKeyPem: string): string {
   const { kty, n, e } = createPublicKey(publicKeyPem).export({ format: "jwk" });

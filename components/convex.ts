@@ -12,7 +12,7 @@ import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
 export interface ConvexArgs {
-  /** How to reach the machine the containers run on. */
+  /** Connection to the machine that the containers run on. */
   connection: Connection;
   /** Mount point of the volume with the backend's data. */
   mountpoint: pulumi.Input<string>;
@@ -20,19 +20,19 @@ export interface ConvexArgs {
   dockerHost: pulumi.Input<string>;
   /** Folder on the machine for the backend's files: function code, stored files, search indexes. */
   dataDirectory: pulumi.Input<string>;
-  /** The server without a database; secret. */
+  /** PostgreSQL's URL, without a database; secret. */
   postgresUrl: pulumi.Output<string>;
-  /** Connections the backend may open. Changing it restarts the backend. */
+  /** Connections that the backend may open. Changing it restarts the backend. */
   postgresPoolSize: number;
-  /** The machine's memory in MiB; the containers are limited to shares of it. */
+  /** The machine's memory in MiB. Each container is limited to a share of it. */
   memoryMb: number;
-  /** Whether the instance secret refuses to be deleted: with it all admin keys would go. */
+  /** Whether the instance secret is protected from deletion. Without it, no admin key works. */
   protectData: boolean;
-  /** Name of the instance, part of its admin keys and of its database's name. */
+  /** Name of the instance, which its admin keys contain. */
   instanceName: string;
   /** Backend image by digest. Changing it restarts the backend; its migrations only go forward. */
   backendImage: string;
-  /** Dashboard image by digest, of the backend's revision. */
+  /** Dashboard image by digest, of the same revision as the backend. */
   dashboardImage: string;
   /** Ports and URLs of API, HTTP actions and dashboard. */
   exposure: Exposure;
@@ -44,7 +44,7 @@ export interface ConvexArgs {
   documentRetentionSeconds: number;
   /** Whether the backend reports to Convex every hour. */
   telemetry: boolean;
-  /** Whether clients see function errors without details. */
+  /** Whether to hide the details of function errors from clients. */
   redactClientLogs: boolean;
   /** More environment variables of the backend. */
   backendEnvironment: Record<string, string>;
@@ -58,22 +58,22 @@ export interface ConvexArgs {
  * The Convex backend and its dashboard, as containers.
  *
  * *Owns* network, images, containers and the instance secret.
- * *Survives* a replaced droplet: the instance secret, and with it every admin key.
- * *Replacing it means* that the containers are started again on the same data.
+ * *Survives* a replaced droplet: the instance secret, and so every admin key.
+ * *Replacing it means* new containers on the same data.
  */
 export class Convex extends pulumi.ComponentResource {
-  /** Ready: a key that the running backend has accepted; secret. */
+  /** Ready: an admin key that the running backend has accepted; secret. */
   readonly adminKey: pulumi.Output<string>;
   /**
-   * Ready: a key of the accepted one's making that may look at everything and change nothing; secret. Undefined where the
-   * backend accepts only keys of its own tool, which makes none of this kind.
+   * Ready: an admin key that can read everything and change nothing; secret. Undefined if the backend accepts only the keys
+   * of its own tool, which makes no read-only ones.
    */
   readonly readOnlyAdminKey: pulumi.Output<string | undefined>;
   /** Ready: the API's URL, once the backend is healthy. */
   readonly backendUrl: pulumi.Output<string>;
   /** Ready: the HTTP actions' URL, once the backend is healthy. */
   readonly siteUrl: pulumi.Output<string>;
-  /** The dashboard's URL at the near end of the tunnel. */
+  /** The dashboard's URL at the local end of the tunnel. */
   readonly dashboardUrl: pulumi.Output<string>;
 
   constructor(name: string, args: ConvexArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -83,7 +83,7 @@ export class Convex extends pulumi.ComponentResource {
     const { ports, bindAddress } = args.exposure;
     const origins = args.exposure.originsAt(args.publicIp);
 
-    // 64 hexadecimal digits. RandomBytes would carry the value, in clear, as its id.
+    // 64 hexadecimal digits. The id of a RandomBytes would be the secret in plain text.
     const instanceSecret = new random.RandomPassword(
       `${name}-instance-secret`,
       { length: 64, upper: false, lower: false, numeric: true, special: true, overrideSpecial: "abcdef" },
@@ -95,7 +95,7 @@ export class Convex extends pulumi.ComponentResource {
       ...child,
       ...args.onMachine,
       provider: engine,
-      // Names and ports can be held once: a forced replacement, too, has to delete before it creates.
+      // Names and ports are unique, so a forced replacement must also delete before it creates.
       deleteBeforeReplace: true,
       hooks: { onError: [removeLostFromEngine(name, args.dockerHost), tellOfHalfDone(`${name}-convex`)] },
     };
@@ -119,7 +119,7 @@ export class Convex extends pulumi.ComponentResource {
         ...containerDefaults(containers.backend, args.backendImage),
         envs: pulumi.secret(environment(args, origins, instanceSecret.result)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
-        // By address: Docker's own "host-gateway" is the default bridge, where PostgreSQL does not listen.
+        // An address, because Docker's "host-gateway" is the default bridge, where PostgreSQL does not listen.
         hosts: [{ host: HOST_IN_CONTAINERS, ip: args.network.gateway }],
         ports: [
           { internal: PORTS.api, external: ports.api, ip: bindAddress },
@@ -135,7 +135,7 @@ export class Convex extends pulumi.ComponentResource {
         },
         ...memoryShare(args.memoryMb, 0.6),
       },
-      // The provider would show a changed health check as an update and not apply it.
+      // The provider would report an update of the health check, but not apply it.
       { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
     );
 
@@ -151,7 +151,7 @@ export class Convex extends pulumi.ComponentResource {
           mountpoint: args.mountpoint,
           key: minted,
         }),
-        // A backend started anew has to prove itself anew.
+        // Checks every new backend.
         triggers: [backend.id],
         logging: command.remote.Logging.Stderr,
         addPreviousOutputInEnv: false,
@@ -168,7 +168,7 @@ export class Convex extends pulumi.ComponentResource {
       `${name}-dashboard`,
       {
         ...containerDefaults(containers.dashboard, args.dashboardImage),
-        // The browser that shows the page calls this URL; it is filled in for the person who logs in.
+        // The URL that the browser calls. The login page fills it in.
         envs: [pulumi.interpolate`NEXT_PUBLIC_DEPLOYMENT_URL=${origins.cloud}`],
         networksAdvanced: [{ name: network.name, aliases: ["dashboard"] }],
         ports: [{ internal: PORTS.dashboard, external: ports.dashboard, ip: "127.0.0.1" }],
@@ -197,14 +197,14 @@ export class Convex extends pulumi.ComponentResource {
 }
 
 /**
- * Healthy is a backend that answers, and whose database could take a write: without one it goes on answering from memory. A
- * PostgreSQL server, and nothing else, answers the question for TLS (eight bytes) with S or N, before anybody logs in.
+ * A backend is healthy if it answers and its database server does too: without the server, it still answers from memory. Only
+ * a PostgreSQL server answers a request for TLS (eight bytes) with S or N, and it needs no login for that.
  */
 const HEALTH =
   `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
   String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
 
-/** What both containers have in common. The backend ends in order on SIGINT only. */
+/** The arguments that both containers share. The backend stops gracefully only on SIGINT. */
 function containerDefaults(name: string, image: string) {
   return {
     name,
@@ -212,22 +212,22 @@ function containerDefaults(name: string, image: string) {
     restart: "unless-stopped",
     stopSignal: "SIGINT",
     stopTimeout: 10,
-    // Without it the provider kills at once when it replaces a container.
+    // Without it, the provider kills a container at once when it replaces it.
     destroyGraceSeconds: 10,
     logDriver: "json-file",
     logOpts: { "max-size": "10m", "max-file": "3" },
   };
 }
 
-/** A limit in MiB and no swap beyond it. Both are given: Docker reports twice the memory for swap where only one is. */
+/** A limit in MiB, without swap. Both are set, because Docker otherwise reports twice the memory as swap. */
 function memoryShare(memoryMb: number, share: number) {
   const limit = Math.floor(memoryMb * share);
   return { memory: limit, memorySwap: limit };
 }
 
 /**
- * The backend's environment, sorted. Its start script takes any text in a flag for yes, `false` too, so a flag that is
- * off is left out.
+ * The backend's environment, sorted. Its start script reads any text in a flag as yes, also `false`, so a flag that is off is
+ * left out.
  */
 function environment(
   args: ConvexArgs,
@@ -237,9 +237,9 @@ function environment(
   const flags = {
     DISABLE_BEACON: !args.telemetry,
     REDACT_LOGS_TO_CLIENT: args.redactClientLogs,
-    // Together with sslmode=disable in the URL; one without the other fails.
+    // Works only together with sslmode=disable in the URL.
     DO_NOT_REQUIRE_SSL: true,
-    // Otherwise both ports tell their metrics to anybody.
+    // Otherwise both ports show metrics to everybody.
     DISABLE_METRICS_ENDPOINT: true,
   };
   return pulumi

@@ -7,31 +7,31 @@ import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
 export interface FunctionEnvironmentArgs {
-  /** How to reach the machine the backend runs on. */
+  /** Connection to the machine that the backend runs on. */
   connection: Connection;
-  /** Mount point of the volume with the backend's data; the names that were set are kept there beside it. */
+  /** Mount point of the volume with the backend's data. The list of the variables that were set is there too. */
   mountpoint: pulumi.Input<string>;
   /** Port of the API on the machine. */
   apiPort: number;
-  /** A key the running backend has accepted; secret. */
+  /** An admin key that the running backend has accepted; secret. */
   adminKey: pulumi.Output<string>;
-  /** Variables by name, values secret, or none. Changed in place; one that is no longer here is removed from the deployment. */
+  /** Variables by name, their values secret. Changed in place; a variable removed here is removed from the deployment. */
   functionEnvironment: Record<string, pulumi.Output<string>>;
-  /** Whether `JWT_PRIVATE_KEY` and `JWKS` are generated. Switching it off forgets them, and with them all sessions. */
+  /** Whether to generate `JWT_PRIVATE_KEY` and `JWKS`. Switching it off deletes them and ends all sessions. */
   authKeys: boolean;
-  /** Lifetime of the run that sets them; they themselves are in the database. */
+  /** Lifetime of the command that sets the variables. The variables are in the database. */
   onMachine: Lifetime;
 }
 
 /**
  * The environment variables of the deployment, which functions read with `process.env`.
  *
- * There with nothing to set, too: what an earlier run has set is in the database, and only a run of the script takes it back. The
- * engine would pass over a deletion whenever the machine is replaced in the same run.
+ * It is declared even if there are no variables: only a run of its script removes those that an earlier run has set. The engine
+ * would skip a deletion if the same run replaces the machine.
  *
- * *Owns* the variables it is given, and the key pair of Convex Auth where that is asked for.
+ * *Owns* the given variables, and with `authKeys` the key pair of Convex Auth.
  * *Survives* a replaced droplet: the variables, in the database, and the key pair, in the state.
- * *Replacing it means* that the variables are looked at again, and set where they differ.
+ * *Replacing it means* that the variables are checked again, and set if they differ.
  */
 export class FunctionEnvironment extends pulumi.ComponentResource {
   constructor(name: string, args: FunctionEnvironmentArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -51,7 +51,7 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
           port: args.apiPort,
           mountpoint: args.mountpoint,
           key: args.adminKey,
-          // Sorted by name: what the deployment should have.
+          // Sorted, so that their order in the configuration makes no difference.
           variables: pulumi.secret(pulumi.jsonStringify(sorted(variables))),
         }),
         addPreviousOutputInEnv: false,
@@ -59,7 +59,7 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        // States of before carry a deletion, which must not take away what a replacement has just set.
+        // Earlier states contain a deletion, which must not remove what a replacement has just set.
         deleteBeforeReplace: true,
         customTimeouts: { create: "10m", update: "10m" },
       },
@@ -68,7 +68,7 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
   }
 }
 
-/** What Convex Auth signs and checks its tokens with. RS256 is the one algorithm it knows. */
+/** The keys with which Convex Auth signs and checks its tokens. It supports only RS256. */
 function authVariables(name: string, opts: pulumi.CustomResourceOptions): Record<string, pulumi.Output<string>> {
   const key = new tls.PrivateKey(name, { algorithm: "RSA", rsaBits: 2048 }, opts);
   return {

@@ -14,53 +14,53 @@ import type { Exposure } from "../settings/exposure.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {
-  /** What droplet, volume, firewall and project are called in the account; unique there. Changing it replaces all of them. */
+  /** Name of droplet, firewall and project in the account, unique there. Changing it replaces them and the volume. */
   label: string;
   /** Region slug of droplet and volume. Changing it replaces both. */
   region: string;
   /** Droplet size slug. Changing it power-cycles the droplet, whose disk stays as it is. */
   size: string;
-  /** Sizes of the region, the cheapest first; those are proposed where a change of size is refused. */
+  /** Sizes of the region, the cheapest first. If a change of size is refused, the error proposes some of them. */
   offers: readonly Offer[];
-  /** Image slug; read when a droplet is made, no change of it touches an existing one. */
+  /** Image slug. Used when a droplet is created; a change does not affect an existing one. */
   image: string;
   /** Size of the data volume in GB. Grows in place; the provider refuses to shrink it. */
   volumeSizeGb: number;
-  /** Whether the volume refuses to be deleted, and is kept even where the stack forgets it. */
+  /** Whether the volume is protected from deletion, and kept even if it is removed from the stack. */
   protectData: boolean;
-  /** OpenSSH public keys that may log in as root beside the deploy key. Changed in place. */
+  /** OpenSSH public keys that may log in as root, besides the deploy key. Changed in place. */
   operatorKeys: string[];
   /** Networks that may reach SSH. Changed in place. */
   adminCidrs: string[];
   /** The ports that the firewall opens besides SSH. Changed in place. */
   exposure: Pick<Exposure, "openings">;
-  /** How long a new droplet may take until it answers SSH, in seconds. */
+  /** How long to wait for a new droplet to answer SSH, in seconds. */
   bootTimeoutSeconds: number;
-  /** Called each time the droplet was changed, and may have been booted for it. */
+  /** Called after each change of the droplet, which may have booted it. */
   onChange: () => void;
-  /** Opens an SSH agent on this computer for the machine with this host key, and gives back its socket's path. */
+  /** Opens an SSH agent on this computer for the machine with this host key, and returns the path of its socket. */
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
 
-/** When a resource is replaced, and when its deletion can be left out because its place goes too. */
+/** The resources with which a resource is replaced, and the one with which it disappears, so that no run must delete it. */
 export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">> &
   Pick<pulumi.CustomResourceOptions, "dependsOn">;
 
 /**
- * A droplet that is ready for Convex: SSH with a host key known beforehand, its data volume mounted, Docker running.
+ * A droplet that is ready for Convex: its SSH host key is known, its data volume is mounted, Docker is running.
  *
  * *Owns* droplet, volume, firewall, project, deploy key and host key.
  * *Survives* a replaced droplet: the volume with all data, and both keys.
- * *Replacing it means* a new droplet with the same name and keys and another address, which adopts the volume as it is.
+ * *Replacing it means* a new droplet with the same name and keys but another address, which adopts the volume.
  */
 export class Host extends pulumi.ComponentResource {
   /** Known as soon as the droplet exists. */
   readonly publicIp: pulumi.Output<string>;
-  /** Ready: resolves once the machine is set up, so whatever runs a command through it comes after that. */
+  /** Ready: resolves once the machine is set up, so commands that use it run after that. */
   readonly connection: Connection;
-  /** Another one with each droplet: what is set up on a machine is set up again where this changes. */
+  /** Changes with each droplet. Then everything on the machine is set up again. */
   readonly machineId: pulumi.Output<string>;
-  /** Ready: the folder on the volume that belongs to Convex's files, and to nothing else. */
+  /** Ready: the folder on the volume for Convex's files only. */
   readonly dataDirectory: pulumi.Output<string>;
   /** Ready: the volume's mount point. */
   readonly mountpoint: pulumi.Output<string>;
@@ -68,9 +68,9 @@ export class Host extends pulumi.ComponentResource {
   readonly deployKey: pulumi.Output<string>;
   /** The machine's SSH host key, `ssh-ed25519 AAAA…`. */
   readonly hostKey: pulumi.Output<string>;
-  /** Options for what lives on the droplet's own disk: made anew with each droplet, never taken down one by one with it. */
+  /** Options for everything on the droplet's own disk: replaced with the droplet, and not deleted before it. */
   readonly onMachine: Lifetime;
-  /** Options for what lives on the volume: made anew only with another volume. */
+  /** Options for everything on the volume: replaced only with the volume. */
   readonly onVolume: Lifetime;
 
   constructor(name: string, args: HostArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -80,7 +80,7 @@ export class Host extends pulumi.ComponentResource {
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
     const tell = [tellOfGone(`${name}-host`), tellOfHalfDone(`${name}-host`)];
-    // Their names can be held once: a forced replacement, too, has to delete before it creates.
+    // Their names are unique, so a forced replacement must also delete before it creates.
     const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), ...tell] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,
@@ -110,29 +110,28 @@ export class Host extends pulumi.ComponentResource {
         name: args.label,
         region: args.region,
         size: args.size,
-        // The data is on the volume. A disk that was not grown lets the droplet go back to the size it had.
+        // The data is on the volume. If the disk does not grow, the droplet can go back to its earlier size.
         resizeDisk: false,
         image: args.image,
         sshKeys: [sshKey.id],
         userData: pulumi.secret(
           pulumi.all([hostKey.privateKeyOpenssh, hostKey.publicKeyOpenssh]).apply(([key, pub]) => userData(key, pub)),
         ),
-        // Attached while it is made, which saves a wait of ten seconds over an attachment of its own.
+        // Attached at creation: a separate attachment takes ten seconds longer.
         volumeIds: [volume.id],
-        // Lets PostgreSQL and the backend end and the volume be unmounted before the volume is taken away.
+        // PostgreSQL and the backend stop and the volume is unmounted before it is detached.
         gracefulShutdown: true,
         monitoring: true,
         tags: ["convex-droplet"],
       },
       {
         ...child,
-        // The name and the volume can be held by one droplet at a time.
+        // Only one droplet at a time can have the name and the volume.
         deleteBeforeReplace: true,
-        // A volume that is replaced can only be deleted once no droplet holds it.
+        // A volume can only be deleted if it is attached to no droplet.
         replaceWith: [volume],
-        // What only a new droplet reads must not replace one that runs.
-        // And what somebody switched on is nothing to be taken away by the repair of something else: neither backups, nor
-        // IPv6, which the provider can only take away with the droplet.
+        // Only a new droplet reads the first three, so a change of them must not replace a running one. Somebody may have
+        // switched on backups or IPv6, and a run must not undo that: the provider can disable IPv6 only by a replacement.
         ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
         hooks: {
           onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell],
@@ -164,7 +163,7 @@ export class Host extends pulumi.ComponentResource {
         description: "Self-hosted Convex",
         resources: [droplet.dropletUrn, volume.volumeUrn],
       },
-      // A project stops being the account's default only when another becomes it.
+      // A project is the account's default until another one becomes the default.
       { ...unique, ignoreChanges: ["isDefault"] },
     );
 
@@ -180,7 +179,7 @@ export class Host extends pulumi.ComponentResource {
 
     const scripts = new command.remote.CopyToRemote(
       `${name}-scripts`,
-      // The first to connect: it waits for as long as the droplet may take to boot.
+      // The first to connect, so it waits while the droplet boots.
       {
         connection: connection.apply((known) => ({ ...known, dialErrorLimit: -1 })),
         ...machineFiles,
@@ -205,15 +204,15 @@ export class Host extends pulumi.ComponentResource {
           mountpoint: MOUNTPOINT,
           operator_keys: args.operatorKeys,
         }),
-        // Where a refresh finds the droplet gone, the new one is no replacement to the engine, and may have the same address.
+        // If a refresh does not find the droplet, the engine creates one instead of replacing it, maybe with the same address.
         triggers: [droplet.id],
         addPreviousOutputInEnv: false,
       },
       { ...child, replaceWith: [droplet], dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
     );
 
-    // The set-up and not the droplet itself: when the engine replaces a droplet it takes down what goes with it first, and
-    // passes over a deletion only where the resource named here is among what it takes down.
+    // The setup and not the droplet: when the engine replaces a droplet, it first deletes what is replaced with it. It skips a
+    // deletion only if the resource named here is among the deleted ones.
     this.onMachine = { deletedWith: setup, replaceWith: [droplet], dependsOn: [setup] };
     this.onVolume = { deletedWith: setup, replaceWith: [volume] };
 
@@ -238,14 +237,14 @@ export class Host extends pulumi.ComponentResource {
 }
 
 /**
- * The volume's size, once it has it. A growth that failed is recorded as done: the run after it does nothing and reads the
- * size that there is, and only a third one would grow the volume.
+ * The volume's size, once the volume has grown to it. The provider records a failed growth as done, so the next run only reads
+ * the real size, and only a third run would grow the volume.
  */
 function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<number> {
   return volume.size.apply((found) => {
     if (found !== sizeGb) {
-      const what = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run npx pulumi up again.`;
-      throw new pulumi.ResourceError(what, volume, true);
+      const fault = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run npx pulumi up again.`;
+      throw new pulumi.ResourceError(fault, volume, true);
     }
     return sizeGb;
   });
@@ -253,7 +252,7 @@ function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<num
 
 const EVERYWHERE = ["0.0.0.0/0", "::/0"];
 
-/** Only the host key, so that it never has to change: everything else is done over the connection that this key proves. */
+/** Contains only the host key, so that it never changes. Everything else is set up over SSH. */
 function userData(privateKey: string, publicKey: string): string {
   const indented = privateKey.trim().replaceAll("\n", "\n    ");
   return `#cloud-config
@@ -277,14 +276,14 @@ function inboundRules(args: HostArgs): digitalocean.types.input.FirewallInboundR
   ];
 }
 
-/** The provider can only say that a dial failed; this says what a person looks at next. */
+/** The provider only reports that the connection failed. This hook adds what to check. */
 function explainSilence(name: string, args: HostArgs): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-droplet-silent`, ({ errors }) => {
     const reason = errors[0] ?? "";
     if (/dial|handshake|timeout|deadline|timed out/i.test(reason)) {
       void pulumi.log.error(
-        `the droplet ${args.label} did not let this computer in over SSH within ${args.bootTimeoutSeconds} s. ` +
-          `See that adminCidrs (${args.adminCidrs.join(", ")}) holds this computer's address, and look at the droplet's ` +
+        `the droplet ${args.label} did not accept an SSH connection from this computer within ${args.bootTimeoutSeconds} s. ` +
+          `Check that adminCidrs (${args.adminCidrs.join(", ")}) contains this computer's address, and look at the droplet's ` +
           "console in DigitalOcean's control panel; then run npx pulumi up again.",
       );
     }

@@ -3,19 +3,18 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { fingerprint, namedValues, SCRIPTS, SOURCE, type Values } from "../contract/scripts.ts";
 
-/** How the command provider reaches a droplet: as root, with the stack's deploy key, the host key pinned. */
+/** The command provider's connection to a droplet: as root, with the stack's deploy key, the host key pinned. */
 export type Connection = pulumi.Output<types.input.remote.ConnectionArgs>;
 
-/** What to copy, and where to: the trailing slash copies the folder's content rather than the folder. */
+/** The scripts, and their folder on the droplet. The trailing slash copies the folder's content instead of the folder. */
 export const machineFiles = {
   source: new pulumi.asset.FileArchive(`${SOURCE}/`),
   remotePath: SCRIPTS,
 };
 
 /**
- * A run of one of the scripts of `machine/`: the command, and its values by name on stdin, where a secret among them is in no
- * process list. The scripts' fingerprint rides along as a comment, so that a changed script is run again on machines that have
- * run it before.
+ * A run of a script of `machine/`: the command, and the values by name on stdin, where no process list shows a secret. A comment
+ * contains the scripts' fingerprint, so that a changed script runs again on existing machines.
  */
 export function runScript(
   script: string,

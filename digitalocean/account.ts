@@ -9,24 +9,24 @@ export class RefusedError extends Error {
   }
 }
 
-/** The most that the API puts on a page of a list. */
+/** The API's largest page of a list. */
 const PAGE = 200;
 
-/** An account of DigitalOcean's, through its API: what Pulumi's provider, which only declares, cannot be asked. */
+/** A DigitalOcean account, through its API, for questions that Pulumi's provider does not answer. */
 export class Account {
   readonly #token: string;
   readonly #endpoint: string;
 
-  /** @param endpoint  the API's address; that of the environment's DIGITALOCEAN_API_URL by default, or DigitalOcean's */
+  /** @param endpoint  the API's address; by default DIGITALOCEAN_API_URL of the environment, otherwise DigitalOcean's */
   constructor(token: string, endpoint = process.env["DIGITALOCEAN_API_URL"] ?? "https://api.digitalocean.com") {
     this.#token = token;
     this.#endpoint = endpoint;
   }
 
   /**
-   * One call, of at most 30 seconds.
+   * One call. It fails after 30 seconds.
    *
-   * @throws RefusedError where the answer is no success
+   * @throws RefusedError if the answer is not a success
    */
   async ask<T>(method: string, route: string, body?: object): Promise<T> {
     const response = await fetch(new URL(route, this.#endpoint), {
@@ -40,9 +40,9 @@ export class Account {
   }
 
   /**
-   * All of a list, however many pages it has.
+   * All entries of a list, from all its pages.
    *
-   * @param key  under which the answer has it
+   * @param key  the answer's property with the list
    */
   async list<T>(route: string, key: string): Promise<T[]> {
     const items: T[] = [];

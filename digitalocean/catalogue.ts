@@ -8,11 +8,11 @@ export interface Offer {
 }
 
 /**
- * Looks a droplet size up in DigitalOcean's catalogue, so that a slug with a typing error, a region without that size or
- * a refused token is told at preview and not half-way through a deployment.
+ * Looks up a droplet size in DigitalOcean's catalogue, so that a preview reports a misspelt slug, a region without that size or
+ * a refused token before a deployment fails halfway.
  *
- * @returns the memory of such a droplet, in MiB, and all sizes of the region, the cheapest first
- * @throws pulumi.RunError naming the setting to change
+ * @returns the memory of a droplet of that size, in MiB, and all sizes of the region, the cheapest first
+ * @throws pulumi.RunError with the setting to change
  */
 export async function findSize(size: string, region: string): Promise<{ memoryMb: number; offers: Offer[] }> {
   const { sizes } = await digitalocean.getSizes().catch((error: unknown) => {
@@ -42,5 +42,5 @@ function explain(reason: string): string {
   return /unable to authenticate/i.test(reason)
     ? "digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write. " +
         "Set it with: npx pulumi config set --secret digitalocean:token"
-    : `DigitalOcean: does not tell its droplet sizes. ${reason}`;
+    : `DigitalOcean: cannot list its droplet sizes. ${reason}`;
 }

@@ -4,14 +4,14 @@ import type { Offer } from "./catalogue.ts";
 import { account } from "./own-account.ts";
 import { tellState } from "./grown-volume.ts";
 
-/** What the data volume is called in the account. */
+/** The name of the data volume in the account. */
 export function volumeName(label: string): string {
   return `${label}-data`;
 }
 
 /**
- * Refuses a size below that of the stack's volume in DigitalOcean, whoever has grown it there. The provider would, in a
- * refresh too, and would not say what to do.
+ * Refuses a size below that of the stack's volume in DigitalOcean, also if somebody grew it by hand. The provider would also
+ * refuse it, even in a refresh, but without the fix.
  *
  * @throws pulumi.RunError
  */
@@ -22,26 +22,26 @@ export async function refuseShrinking(label: string, region: string, sizeGb: num
   if (found <= sizeGb) return;
   throw new pulumi.RunError(
     `convex-droplet:volumeSizeGb: ${sizeGb} is below ${found}, the size of volume ${name} in DigitalOcean, and no volume shrinks. ` +
-      `Set it with: npx pulumi config set volumeSizeGb ${found}; and where somebody grew it by hand, let the stack's state know, ` +
+      `Set it with: npx pulumi config set volumeSizeGb ${found}; if somebody grew it by hand, also record that in the stack's state ` +
       `with: ${tellState()}`,
   );
 }
 
 /**
- * Refuses, in a preview too, to grow a volume to the size that somebody has given it already. DigitalOcean refuses that in
- * the middle of a run.
+ * Refuses, also in a preview, to grow a volume to a size that it already has because somebody grew it by hand. DigitalOcean
+ * would refuse that in the middle of a run.
  */
 export function refuseVolumeSize(name: string): pulumi.ResourceHook {
   return beforeResize(`${name}-volume-size`, async (id, wanted) => {
     const { volume } = await account().ask<{ volume: Volume }>("GET", `/v2/volumes/${id}`);
     if (volume.size_gigabytes !== wanted) return undefined;
-    return `convex-droplet:volumeSizeGb: the volume has ${wanted} GB already, the stack's state should know. Let it look with: ${tellState()}`;
+    return `convex-droplet:volumeSizeGb: the volume already has ${wanted} GB, the stack's state should say so. Record it with: ${tellState()}`;
   });
 }
 
 /**
- * Refuses, in a preview too, a change of the droplet's size that DigitalOcean would refuse: the provider asks only once it
- * has powered the droplet off.
+ * Refuses, also in a preview, a change of the droplet's size that DigitalOcean would refuse. The provider only learns of it
+ * after it has powered the droplet off.
  */
 export function refuseDropletSize(name: string, offers: readonly Offer[]): pulumi.ResourceHook {
   return beforeResize(`${name}-droplet-size`, async (id, wanted) => {
@@ -51,34 +51,34 @@ export function refuseDropletSize(name: string, offers: readonly Offer[]): pulum
   });
 }
 
-/** What cannot be asked here is the provider's to say, or to ask again. */
+/** If the API does not answer, the provider reports that, or asks again. */
 async function orProvider<T>(asked: Promise<T>): Promise<T | undefined> {
   return asked.catch(() => undefined);
 }
 
-/** Looks where the size that the state has is to become another one; what `fault` gives back ends the run. */
+/** Checks each change of the size that the state has. If `fault` returns a text, the run fails with it. */
 function beforeResize(
   name: string,
   fault: (id: string, wanted: unknown) => Promise<string | undefined>,
 ): pulumi.ResourceHook {
   const sizeOf = (properties: unknown) => (properties as { size: unknown }).size;
-  const look = async ({ id, oldOutputs, newInputs }: pulumi.ResourceHookArgs) => {
+  const check = async ({ id, oldOutputs, newInputs }: pulumi.ResourceHookArgs) => {
     const wanted = sizeOf(newInputs);
     const found = wanted === sizeOf(oldOutputs) ? undefined : await orProvider(fault(id, wanted));
     if (found !== undefined) throw new Error(found);
   };
-  return new pulumi.ResourceHook(name, look, { onDryRun: true });
+  return new pulumi.ResourceHook(name, check, { onDryRun: true });
 }
 
-/** Why a droplet cannot have a size, and what to do; undefined where it can. Pure. */
+/** Why a droplet cannot have a size, and what to do; undefined if it can. */
 export function sizeFault(droplet: Droplet, wanted: string, offers: readonly Offer[]): string | undefined {
   const { id, size_slug: size, disk, status } = droplet;
   if (size === wanted) {
     const start =
       status === "off" ? `, and switch the droplet on with: doctl compute droplet-action power-on ${id}` : "";
     return (
-      `the droplet is ${wanted} already, the stack's state should know. ` +
-      `Let it look with: npx pulumi up --refresh --run-program${start}`
+      `the droplet already is ${wanted}, the stack's state should say so. ` +
+      `Record it with: npx pulumi up --refresh --run-program${start}`
     );
   }
   const offered = offers.find(({ slug }) => slug === wanted)?.diskGb ?? disk;

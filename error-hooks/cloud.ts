@@ -2,16 +2,16 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { account } from "../digitalocean/own-account.ts";
 
-/** Something in the account that no state knows. */
+/** A resource in the account that is in no state. */
 interface Lost {
-  /** For a person. */
+  /** As a person reads it. */
   what: string;
   remove: () => Promise<unknown>;
 }
 
 type Inputs = Record<string, unknown>;
 
-/** By type: what is in the way of making this stack's, where it can be no other's. */
+/** By type: finds the resource that has the name, if it can only be this stack's. */
 const FIND: Record<string, (inputs: Inputs) => Promise<Lost | undefined>> = {
   "digitalocean:index/sshKey:SshKey": findKey,
   "digitalocean:index/firewall:Firewall": findFirewall,
@@ -20,10 +20,10 @@ const FIND: Record<string, (inputs: Inputs) => Promise<Lost | undefined>> = {
 };
 
 /**
- * For the `onError` of what is unique in an account. A run that is killed in the instant between DigitalOcean's answer and
- * the state's writing leaves one that no state knows, and as it has the name, no other can be made. This deletes it, where
- * there is proof that it is this stack's, and the creation is tried again. There is none for a volume, which may hold data:
- * that one a person is told of.
+ * For the `onError` of resources with a unique name in the account. If a run is killed after DigitalOcean's answer and before
+ * the state is written, a resource exists that is in no state, and no other can be created with its name. This hook deletes it
+ * and tries again, if there is proof that it is this stack's. For a volume there is no proof, and it may contain data, so it is
+ * only reported.
  */
 export function deleteLostFromCloud(name: string): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-lost-in-cloud`, async ({ failedOperation, type, newInputs = {}, errors }) => {
@@ -31,21 +31,21 @@ export function deleteLostFromCloud(name: string): pulumi.ErrorHook {
     const lost = failedOperation === "create" && refused ? await FIND[type]?.(newInputs) : undefined;
     if (lost === undefined) return false;
     await pulumi.log.warn(
-      `${lost.what} is in the account but not in the stack's state: a run was ended while it was made. Deleting it, to make it again.`,
+      `${lost.what} is in the account but not in the stack's state: a run was killed while creating it. Deleting it, to create it again.`,
     );
     await lost.remove();
     return true;
   });
 }
 
-/** Nobody else has the key's private half. */
+/** Nobody else has the private key. */
 async function findKey({ publicKey }: Inputs): Promise<Lost | undefined> {
   const keys = await account().list<{ id: number; name: string; public_key: string }>("/v2/account/keys", "ssh_keys");
   const lost = keys.find((key) => key.public_key.trim() === publicKey);
   return lost && { what: `SSH key ${lost.name}`, remove: () => account().ask("DELETE", `/v2/account/keys/${lost.id}`) };
 }
 
-/** One that guards no other droplet than this stack's. */
+/** A firewall that applies to no droplet except this stack's. */
 async function findFirewall({ name, dropletIds }: Inputs): Promise<Lost | undefined> {
   const firewalls = await account().list<{ id: string; name: string; droplet_ids: number[] | null }>(
     "/v2/firewalls",
@@ -58,7 +58,7 @@ async function findFirewall({ name, dropletIds }: Inputs): Promise<Lost | undefi
   return lost && { what: `firewall ${lost.name}`, remove: () => account().ask("DELETE", `/v2/firewalls/${lost.id}`) };
 }
 
-/** One that holds nothing but what is this stack's; that goes to the default project first, as a project must be empty. */
+/** A project that contains only this stack's resources. They are moved to the default project, because only an empty one can be deleted. */
 async function findProject({ name, resources }: Inputs): Promise<Lost | undefined> {
   const projects = await account().list<{ id: string; name: string; is_default: boolean }>("/v2/projects", "projects");
   const lost = projects.find((project) => project.name === name && !project.is_default);
@@ -82,7 +82,7 @@ async function tellOfVolume({ name, region }: Inputs): Promise<undefined> {
   );
   for (const { id } of volumes) {
     await pulumi.log.warn(
-      `volume ${String(name)} is in the account but not in the stack's state. If a run was ended while it was made, it is empty: ` +
+      `volume ${String(name)} is in the account but not in the stack's state. If a run was killed while creating it, it is empty: ` +
         `delete it with doctl compute volume delete ${id}, then run npx pulumi up again. If it may hold data, look at it first.`,
     );
   }

@@ -3,16 +3,15 @@ import { text } from "node:stream/consumers";
 
 import * as pulumi from "@pulumi/pulumi";
 
-/** Where the Docker engine keeps a kind of resource. */
+/** The path of a type of resource in the Docker engine's API. */
 const COLLECTION: Record<string, string> = {
   "docker:index/container:Container": "containers",
   "docker:index/network:Network": "networks",
 };
 
 /**
- * For the `onError` of containers and networks on a machine that is the stack's alone. A run that is killed while one is
- * made leaves one that no state knows, and as it has the name, no other can be made. This stops and removes it, and the
- * creation is tried again.
+ * For the `onError` of containers and networks on a machine that only this stack uses. If a run is killed while it creates one,
+ * it exists but is in no state, and no other can be created with its name. This hook stops and removes it, and tries again.
  *
  * @param dockerHost the engine's address, `unix:///…`
  */
@@ -23,7 +22,7 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     if (failedOperation !== "create" || collection === undefined || !nameTaken) return false;
     const lost = String(newInputs["name"]);
     await pulumi.log.warn(
-      `${lost} is on the droplet but not in the stack's state: a run was ended before its time. Removing it, to make it again.`,
+      `${lost} is on the droplet but not in the stack's state: a run was killed while creating it. Removing it, to create it again.`,
     );
     const address = await new Promise<string>((resolve) => pulumi.output(dockerHost).apply(resolve));
     const request = (method: string, route: string, body?: object) =>
@@ -31,7 +30,7 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     if (collection === "containers") {
       await request("POST", `/containers/${lost}/stop?t=10`);
     } else {
-      // A network that containers are in cannot be removed, and they are made anew for the new one.
+      // A network with containers cannot be removed. Containers are replaced with their network.
       const { answer } = await request("GET", `/networks/${lost}`);
       for (const container of Object.keys((answer as { Containers?: object }).Containers ?? {})) {
         await request("POST", `/networks/${lost}/disconnect`, { Container: container, Force: true });

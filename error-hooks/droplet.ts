@@ -4,29 +4,29 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { account } from "../digitalocean/own-account.ts";
 
-/** How long DigitalOcean may take to finish a droplet that is being made, and then to take it away. */
+/** How long to wait for DigitalOcean to create a droplet, and then to delete it. */
 const PATIENCE_SECONDS = 180;
 const POLL_MILLISECONDS = 1000;
 
 /**
- * For the `onError` of a droplet that holds a volume from its creation on. A run that is killed while DigitalOcean makes a
- * droplet leaves one that no state knows, and as it holds the volume, no other can be made. This deletes it, its volume
- * stays, and the creation is tried again. It takes the stack's volume and the stack's name for proof that it is the
- * stack's own droplet; any other is left alone, and the provider's error stands.
+ * For the `onError` of a droplet to which a volume is attached at creation. If a run is killed while DigitalOcean creates a
+ * droplet, it exists but is in no state, and no other can be created because it has the volume. This hook deletes it, without
+ * its volume, and tries again. If the droplet has both the stack's volume and the stack's name, it belongs to the stack. The
+ * hook does not touch any other droplet, and the provider's error remains.
  */
 export function deleteLostDroplet(name: string): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-lost-droplet`, async ({ failedOperation, newInputs = {}, errors }) => {
-    // Later than this, the droplet exists and is the one in the state.
+    // After any other error, the droplet exists and is the one in the state.
     if (failedOperation !== "create" || !errors[0]?.includes("Error creating droplet")) return false;
     const label = String(newInputs["name"]);
     const [volumeId] = newInputs["volumeIds"] as string[];
     const lost = await holderOf(String(volumeId));
     if (lost?.name !== label) return false;
     await pulumi.log.warn(
-      `droplet ${lost.id} (${label}) holds this stack's volume but is not in the stack's state: a run was ended while it was made. ` +
-        "Deleting it, to make it again; the volume and its data stay.",
+      `droplet ${lost.id} (${label}) has this stack's volume but is not in the stack's state: a run was killed while creating it. ` +
+        "Deleting it, to create it again; the volume and its data stay.",
     );
-    await until(`droplet ${lost.id} to be made, so that it can be deleted`, async () => {
+    await until(`droplet ${lost.id} to be created, so that it can be deleted`, async () => {
       const { droplet } = await account().ask<{ droplet: Droplet }>("GET", `/v2/droplets/${lost.id}`);
       return droplet.status !== "new" && !droplet.locked;
     });
@@ -40,17 +40,14 @@ export function deleteLostDroplet(name: string): pulumi.ErrorHook {
 }
 
 /**
- * For the `onError` of a droplet that is shut down before it is deleted. One that does not listen any more, hung or without a
- * working system, would block its deletion and its replacement for ever. This switches it off, and the deletion, which
- * takes a droplet that is off for shut down, is tried again.
+ * For the `onError` of a droplet that is shut down before it is deleted. If a droplet hangs or its system does not work, it does
+ * not shut down, and could never be deleted or replaced. This hook switches it off and tries again: then it counts as shut down.
  */
 export function switchOffDeafDroplet(name: string): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-deaf-droplet`, async ({ failedOperation, id, errors }) => {
-    // Once: what a switch does not end, a second one will not.
+    // Only once, because a second time would not help.
     if (failedOperation !== "delete" || errors.length > 1 || !/to become off: /.test(errors[0] ?? "")) return false;
-    await pulumi.log.warn(
-      `droplet ${id} does not shut down in order. Switching it off; what it did not write is lost.`,
-    );
+    await pulumi.log.warn(`droplet ${id} does not shut down. Switching it off; data that it has not written is lost.`);
     await account().ask("POST", `/v2/droplets/${id}/actions`, { type: "power_off" });
     await until(`droplet ${id} to be off`, async () => {
       const { droplet } = await account().ask<{ droplet: Droplet }>("GET", `/v2/droplets/${id}`);

@@ -6,13 +6,13 @@ import { AgentProtocol } from "ssh2";
 import { serve, socketFor } from "./near-end.ts";
 
 /**
- * Opens, for as long as the run lasts, an SSH agent that holds no keys, and gives back its socket's path.
+ * Opens an SSH agent without keys until the run ends, and returns the path of its socket.
  *
- * The command provider connects to the agent that `SSH_AUTH_SOCK` names whatever key it is given, and fails where none is
- * there: in a terminal multiplexer that outlived its login, under sudo, in CI (pulumi-command, remote/connection.go). The
- * stack has a key of its own and wants nobody else's.
+ * The command provider connects to the agent in `SSH_AUTH_SOCK` even if it has a key, and fails if the agent is gone: in a
+ * terminal multiplexer that outlived its login, under sudo, in CI (pulumi-command, remote/connection.go). The stack has its own
+ * key and needs no other.
  *
- * @param hostKey  of the machine; names the socket, so that it is the same on every computer
+ * @param hostKey  the machine's; the socket's path derives from it, so that it is the same on every computer
  */
 export function openEmptyAgent(hostKey: pulumi.Output<string>): pulumi.Output<string> {
   return hostKey.apply(async (key) => {

@@ -4,10 +4,10 @@ import { Client } from "ssh2";
 
 import { isHostKey } from "./host-key.ts";
 
-/** A machine and the keys at both ends: nothing is ever sent to one that cannot prove the host key. */
+/** A machine and the keys of both ends. Nothing is sent to a machine that cannot prove its host key. */
 export interface Target {
   host: string;
-  /** Where SSH answers; 22 unless told. */
+  /** SSH's port; 22 by default. */
   port?: number;
   /** OpenSSH private key of root. */
   privateKey: string;
@@ -15,11 +15,9 @@ export interface Target {
   hostKey: string;
 }
 
-/** A machine that does not answer, or is another one. */
+/** The machine does not answer, or another machine does. */
 export class UnreachableError extends Error {
-  /**
-   * What is there: nothing that answers, something that refused, as a machine does whose SSH is not up yet, or another machine.
-   */
+  /** Nothing answered, something refused, as a machine does before its SSH has started, or another machine answered. */
   readonly found: "nothing" | "refusal" | "stranger";
 
   constructor(message: string, found: "nothing" | "refusal" | "stranger") {
@@ -28,14 +26,14 @@ export class UnreachableError extends Error {
   }
 }
 
-/** Of the kernel, and of an SSH server that is only just coming up or going down. */
+/** From the kernel, and from an SSH server that starts or stops. */
 const REFUSALS = /ECONNREFUSED|ECONNRESET|before handshake/;
 
 /**
  * Connects as root.
  *
- * @param background  whether the connection lets the process end while it is open
- * @throws UnreachableError when the machine cannot be reached, or is not the one that the host key belongs to
+ * @param background  whether the process can end while the connection is open
+ * @throws UnreachableError if the machine cannot be reached, or has another host key
  */
 export async function dial({ host, port = 22, privateKey, hostKey }: Target, background = false): Promise<Client> {
   const client = new Client();
@@ -47,8 +45,8 @@ export async function dial({ host, port = 22, privateKey, hostKey }: Target, bac
       reject(
         new UnreachableError(
           stranger
-            ? `${host}: answers with another host key than this stack's, so nothing was sent to it. Whoever is there now, it is not the droplet that this program made.`
-            : `${host}: cannot be reached over SSH (${error.message}). See that adminCidrs holds this computer's address, and that the droplet runs.`,
+            ? `${host}: answers with another host key than this stack's, so nothing was sent to it. It is not the droplet that this program created.`
+            : `${host}: cannot be reached over SSH (${error.message}). Check that adminCidrs contains this computer's address, and that the droplet runs.`,
           stranger ? "stranger" : REFUSALS.test(error.message) ? "refusal" : "nothing",
         ),
       );
@@ -62,7 +60,7 @@ export async function dial({ host, port = 22, privateKey, hostKey }: Target, bac
       hostVerifier: (presented: Buffer) => !(stranger = !isHostKey(presented, hostKey)),
     });
   });
-  // From here on a broken connection shows itself to its clients as a closed socket.
+  // From now on, clients see a broken connection as a closed socket.
   client.on("error", () => undefined);
   return client;
 }

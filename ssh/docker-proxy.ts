@@ -4,18 +4,18 @@ import { pipeline } from "node:stream";
 import { callbackify } from "node:util";
 
 /**
- * The version of Docker's API that clients are told to speak: that of Docker 25, the oldest that the newest engines still
- * accept (moby, "raise default minimum API version to v1.44"). Debian 13 has Docker 26, an updated Ubuntu 24.04 has 28.
+ * The version of Docker's API that clients must use: that of Docker 25, the oldest that the newest engines accept (moby, "raise
+ * default minimum API version to v1.44"). Debian 13 has Docker 26, an updated Ubuntu 24.04 has 28.
  */
 const API_VERSION = "1.44";
 
 /**
- * An HTTP server that passes everything on to a Docker engine, but answers `_ping` by itself.
+ * An HTTP server that forwards everything to a Docker engine, but answers `_ping` itself.
  *
  * The Docker provider pings when it is configured, without a timeout, and fails without an answer (pulumi-docker,
- * provider/image.go). It is configured in each preview, and before a droplet is replaced that nobody can reach any more, so
- * that answer must need no machine. What needs one and cannot reach it is answered 502 with the reason, which the provider
- * shows at the resource it was about.
+ * provider/image.go). It is configured in each preview, also before an unreachable droplet is replaced, so the answer must not
+ * need the machine. If a request needs the machine and cannot reach it, the answer is 502 with the reason, and the provider
+ * shows it with the resource.
  *
  * @param openChannel  a connection to the engine's socket
  */
@@ -38,11 +38,11 @@ export function dockerProxy(openChannel: () => Promise<Duplex>): http.Server {
     response.once("close", () => onward.destroy());
     pipeline(request, onward, () => undefined);
   });
-  // How long an image takes to be pulled, or a client to ask the next question, is not this server's to decide.
+  // A pull may take long, and so may the client's next request.
   return Object.assign(server, { keepAliveTimeout: 0, requestTimeout: 0 });
 }
 
-/** Requests go over channels of the one SSH connection, which are kept for the next request. */
+/** Sends requests over channels of the one SSH connection, and keeps the channels for the next requests. */
 class EngineAgent extends http.Agent {
   readonly #openChannel: () => Promise<Duplex>;
 
@@ -59,7 +59,7 @@ class EngineAgent extends http.Agent {
   }
 }
 
-/** What Node asks of a connection that it keeps, and a channel has no need of: it never keeps the process alive. */
+/** The methods that Node calls on a connection that it keeps. A channel does not need them: it never keeps the process alive. */
 const AS_SOCKET = { ref: nothing, unref: nothing, setKeepAlive: nothing, setTimeout: nothing };
 
 function nothing(): void {}

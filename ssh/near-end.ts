@@ -3,22 +3,21 @@ import { lstatSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 
-/** Where on this computer the clients of a run come to. */
+/** An address on this computer to which the clients of a run connect. */
 export type Place = { socket: string } | { port: number };
 
-/** A place, and who answers there. */
+/** An address, and the server that answers there. */
 export interface NearEnd {
   at: Place;
   server: net.Server;
 }
 
-/** How often a run looks whether the one that serves its near ends has gone. */
+/** How often a run checks whether the run that serves its local ends has ended. */
 const STAND_BY_MS = 100;
 
 /**
- * The path of a socket on this computer that belongs to a machine. Runs that meet at a socket share it, and Docker asks
- * nobody's name: so its folder is called after the machine, which two stacks never have in common, even where they share
- * their name or their port.
+ * The path of a machine's socket on this computer. Runs with the same path share the socket, and Docker asks for no password.
+ * So the folder's name derives from the machine, which belongs to one stack only, even if two stacks have the same name or port.
  */
 export function socketFor(hostKey: string, name: string): string {
   const machine = createHash("sha256").update(hostKey).digest("hex").slice(0, 16);
@@ -26,17 +25,17 @@ export function socketFor(hostKey: string, name: string): string {
 }
 
 /**
- * Listens at the near ends for as long as this process lives. It never keeps the process alive, and leaves nothing behind
- * but, where the process is killed, dead socket files in their folder, which the next run replaces. If another run on this
- * computer serves the same sockets now, that one serves both, and this one takes over when that run ends.
+ * Listens at the local ends until this process ends, and never keeps it alive. If the process is killed, it leaves dead socket
+ * files in their folder, which the next run replaces; otherwise it leaves nothing. If another run on this computer already serves
+ * the same sockets, it serves both runs, and this run takes over when the other one ends.
  *
- * @throws Error when a socket's folder belongs to somebody else, or a port is taken
+ * @throws Error if a socket's folder belongs to somebody else, or a port is taken
  */
 export async function serve(nearEnds: NearEnd[]): Promise<void> {
   const sockets = nearEnds.flatMap(({ at }) => ("socket" in at ? [at.socket] : []));
-  // Before anybody looks into it: a socket in somebody else's folder would be served by somebody else.
+  // First, because a socket in somebody else's folder would be served by somebody else.
   sockets.forEach(makePrivateFolder);
-  // The ports first. Only one run can have them, so the sockets behind them are that run's to replace.
+  // The ports first: only one run can have them, and only that run may replace the sockets.
   const order = nearEnds.toSorted((one, other) => Number("socket" in one.at) - Number("socket" in other.at));
   const listenAll = async () => {
     for (const nearEnd of order) await listen(nearEnd);
@@ -48,7 +47,7 @@ export async function serve(nearEnds: NearEnd[]): Promise<void> {
 function standBy(sockets: string[], listenAll: () => Promise<void>): void {
   setTimeout(() => {
     void isAnyServed(sockets).then(async (served) => {
-      // Another run that stood by may have been faster.
+      // Another waiting run may have been faster.
       if (!served) await listenAll().catch(() => (served = true));
       if (served) standBy(sockets, listenAll);
     });
@@ -59,7 +58,7 @@ async function listen({ at, server }: NearEnd): Promise<void> {
   server.unref();
   server.on("connection", (client: net.Socket) => client.unref());
   if ("socket" in at) {
-    // The run before may have taken it with it.
+    // The run before may have removed it.
     makePrivateFolder(at.socket);
     rmSync(at.socket, { force: true });
     process.once("exit", () => {
@@ -72,7 +71,7 @@ async function listen({ at, server }: NearEnd): Promise<void> {
       reject(
         error.code === "EADDRINUSE"
           ? new Error(
-              `${end} on this computer: is taken, it should be free. Choose another with: npx pulumi config set tunnelPort 25432`,
+              `${end} on this computer: is taken, it should be free. Choose another port with: npx pulumi config set tunnelPort 25432`,
             )
           : new Error(`${end} on this computer: cannot be listened on (${error.message}).`),
       );
@@ -99,7 +98,7 @@ function isServed(socket: string): Promise<boolean> {
   });
 }
 
-/** Before the server is closed its socket is there, and the folder stays while another's is. */
+/** Closing the server removes its socket. The folder stays if it contains another socket. */
 function removeNearEnd(server: net.Server, socket: string): void {
   server.close();
   try {
@@ -109,14 +108,14 @@ function removeNearEnd(server: net.Server, socket: string): void {
   }
 }
 
-/** The folder is the lock on the door: whoever may enter it commands the machine's Docker engine. */
+/** The folder is the only protection: its sockets give full access to the machine's Docker engine. */
 function makePrivateFolder(socket: string): void {
   const folder = path.dirname(socket);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { uid, mode } = lstatSync(folder);
   if (uid !== process.getuid?.() || (mode & 0o077) !== 0) {
     throw new Error(
-      `${folder}: is open to other users of this computer, it should be yours alone. Remove it, then run again.`,
+      `${folder}: is open to other users of this computer, it should be only yours. Remove it, then run again.`,
     );
   }
 }

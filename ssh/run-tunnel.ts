@@ -6,7 +6,7 @@ import { Boot } from "./boot.ts";
 import { socketFor } from "./near-end.ts";
 import { openTunnel } from "./tunnel.ts";
 
-/** The near ends of the tunnel, as the providers of a run see them; known once it is open, the same on every computer. */
+/** The tunnel's ends on this computer, known once it is open. They are the same on every computer. */
 export interface RunTunnel {
   /** The Docker engine's address. */
   dockerHost: pulumi.Output<string>;
@@ -15,12 +15,12 @@ export interface RunTunnel {
 }
 
 /**
- * Opens the way from the providers of this run to the droplet's Docker engine and PostgreSQL server, for as long as the
- * run lasts: the engine keeps a program alive until its last step, deletes included.
+ * Opens the connection from this run's providers to the droplet's Docker engine and PostgreSQL server, until the run ends: the
+ * engine keeps a program alive until the last step, also for deletions.
  *
- * `pulumi refresh` and `pulumi destroy` run no program unless told to, and then nobody opens the way.
+ * `pulumi refresh` and `pulumi destroy` do not run the program by default, and then there is no connection.
  *
- * @param port  0 derives one from project and stack, from 20000 to 29999
+ * @param port  PostgreSQL's local port; 0 derives one from project and stack, from 20000 to 29999
  * @param boot  how long to wait for the droplet while it boots; by default not at all
  */
 export function openRunTunnel(
@@ -35,7 +35,7 @@ export function openRunTunnel(
       { from: { socket }, to: "/var/run/docker.sock", docker: true },
       { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
     ];
-    // PostgreSQL's provider can only say that its connection was closed.
+    // PostgreSQL's provider only reports that its connection was closed.
     const tell = (reason: string) => void pulumi.log.warn(reason);
     await openTunnel(known(target), forwards, tell, boot).catch((error: unknown) => {
       throw new pulumi.RunError(error instanceof Error ? error.message : String(error));
@@ -50,8 +50,8 @@ function portOf(stack: string): number {
 }
 
 /**
- * Resolves once all values are known. Where there is no droplet, in a preview or for a refresh, they never are, and then it
- * fails: whoever asks through the tunnel would wait for ever.
+ * Resolves once all values are known. If there is no droplet, in a preview or for a refresh, they will not be known, and it
+ * fails. Otherwise a client of the tunnel would wait forever.
  */
 async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T): Promise<{ [K in keyof T]: string }> {
   const all = pulumi.all(outputs) as unknown as {
@@ -60,7 +60,7 @@ async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T
   };
   if (!(await all.isKnown)) {
     throw new Error(
-      "there is no droplet, or it is to be replaced, so what is on it cannot be looked at. Somebody destroyed it? Make it again with: npx pulumi up --refresh --run-program --skip-preview --yes",
+      "there is no droplet, or it will be replaced, so nothing on it can be checked. If somebody destroyed it, create it again with: npx pulumi up --refresh --run-program --skip-preview --yes",
     );
   }
   return all.promise();

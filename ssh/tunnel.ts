@@ -13,18 +13,18 @@ import { type Place, serve } from "./near-end.ts";
 export interface Forward {
   from: Place;
   to: string;
-  /** Whether a Docker engine is at the far end; see {@link dockerProxy}. Any other protocol is passed on as it is. */
+  /** Whether a Docker engine is at the other end; see {@link dockerProxy}. Other protocols are forwarded unchanged. */
   docker?: boolean;
 }
 
 /**
- * Forwards what arrives at the near ends over one SSH connection, for as long as this process lives; see {@link serve}.
- * That connection is made when the first client speaks and not before: a run that has nothing to ask costs no round trip.
- * Where it cannot be made, and not because the machine boots, the client is let go at once and the reason is told.
+ * Forwards the local ends over one SSH connection, until this process ends; see {@link serve}. The connection is opened when the
+ * first client sends something, so a run without requests makes none. If it fails, and not because the machine boots, the client
+ * is disconnected at once and the reason is reported.
  *
  * @param tell  called with the reason each time the machine cannot be reached
  * @param boot  how long to wait for a machine that boots; by default not at all
- * @throws Error when a socket's folder belongs to somebody else, or a port is taken
+ * @throws Error if a socket's folder belongs to somebody else, or a port is taken
  */
 export async function openTunnel(
   target: Promise<Target>,
@@ -41,10 +41,10 @@ export async function openTunnel(
   );
 }
 
-/** One connection for all clients, made again if it has broken since. */
+/** One connection for all clients, opened again if it has broken. */
 function once(target: Promise<Target>, tell: (reason: string) => void, boot: Boot): () => Promise<Client> {
   let current: Promise<Client> | undefined;
-  // Heard by whoever asks for a connection; without anybody who does it is no failure of the process.
+  // Those who ask for a connection get the error. If nobody asks, the process must not fail.
   target.catch(() => undefined);
   return () => {
     current ??= target
@@ -79,12 +79,12 @@ async function reach(target: Target, boot: Boot): Promise<Client> {
 
 const POLL_MILLISECONDS = 500;
 
-/** A server that passes every byte on. */
+/** A server that forwards every byte. */
 function relay(open: () => Promise<Duplex>): net.Server {
-  // A client that has said all may still be waiting for the answer.
+  // A client that has sent everything may still wait for the answer.
   return net.createServer({ allowHalfOpen: true }, (near) => {
     near.on("error", () => near.destroy());
-    // The protocol lets the client speak first; who says nothing is a run that looks whether somebody serves here.
+    // In PostgreSQL's protocol, the client sends first. A run that only checks whether this end is served sends nothing.
     near.once("readable", () => {
       if (near.readableLength === 0) {
         near.destroy();
@@ -92,7 +92,7 @@ function relay(open: () => Promise<Duplex>): net.Server {
       }
       open().then(
         (far) => {
-          // Each ends the other in order, or breaks it if it breaks.
+          // Each side closes the other one, or breaks it if it breaks.
           pipeline(near, far, () => undefined);
           pipeline(far, near, () => undefined);
         },
@@ -107,7 +107,11 @@ function openChannel(client: Client, socket: string): Promise<ClientChannel> {
     client.openssh_forwardOutStreamLocal(socket, (error, channel) => {
       if (error === undefined) resolve(channel);
       else
-        reject(new Error(`${socket} on the droplet: cannot be reached (${error.message}). Look with: npm run doctor`));
+        reject(
+          new Error(
+            `${socket} on the droplet: cannot be reached (${error.message}). Find out why with: npm run doctor`,
+          ),
+        );
     });
   });
 }

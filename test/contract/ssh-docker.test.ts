@@ -112,7 +112,7 @@ describe("the near end of a Docker engine", () => {
     const { status, body } = await ask("/version");
     expect(status).toBe(502);
     expect(messageOf(body)).toMatch(
-      /^127\.0\.0\.1: cannot be reached over SSH \(.*ECONNREFUSED.*\)\. See that adminCidrs/,
+      /^127\.0\.0\.1: cannot be reached over SSH \(.*ECONNREFUSED.*\)\. Check that adminCidrs/,
     );
     expect(told).toHaveLength(1);
   });

@@ -136,7 +136,7 @@ describe("an open tunnel", () => {
     );
     expect(await ask(port, "anybody?")).toBe("");
     expect(told).toEqual([
-      expect.stringMatching(/^127\.0\.0\.1: cannot be reached over SSH \(.*ECONNREFUSED.*\)\. See that adminCidrs/),
+      expect.stringMatching(/^127\.0\.0\.1: cannot be reached over SSH \(.*ECONNREFUSED.*\)\. Check that adminCidrs/),
     ]);
     to = sshd.port;
     expect(await ask(port, "now?")).toBe("now?");
@@ -199,7 +199,7 @@ describe("the near end", () => {
     await once(trap, "listening");
     await spoil(path.dirname(socket));
     await expect(open()).rejects.toThrow(
-      `${path.dirname(socket)}: is open to other users of this computer, it should be yours alone. Remove it, then run again.`,
+      `${path.dirname(socket)}: is open to other users of this computer, it should be only yours. Remove it, then run again.`,
     );
     trap.close();
   });
@@ -208,7 +208,7 @@ describe("the near end", () => {
     const other = net.createServer().listen(port, "127.0.0.1");
     await once(other, "listening");
     await expect(open()).rejects.toThrow(
-      `port ${port} on this computer: is taken, it should be free. Choose another with: npx pulumi config set tunnelPort 25432`,
+      `port ${port} on this computer: is taken, it should be free. Choose another port with: npx pulumi config set tunnelPort 25432`,
     );
     other.close();
     expect(existsSync(socket)).toBe(false);

@@ -81,7 +81,7 @@ it("a droplet that does not listen to its shutdown is switched off and replaced"
   await cloud.fault({ kind: "action", action: "shutdown" });
   const up = await replace();
   expect(up.exitCode, up.all).toBe(0);
-  expect(up.all).toContain("does not shut down in order. Switching it off");
+  expect(up.all).toContain("does not shut down. Switching it off");
   await expectServing();
 });
 

@@ -100,8 +100,8 @@ describe("a cloud that fails now and then", () => {
     const up = await cloud.up(STACK);
     expect(up.exitCode).toBe(1);
     expect(up.all).toContain(
-      `error: the droplet convex-${STACK} did not let this computer in over SSH within 30 s. ` +
-        "See that adminCidrs (0.0.0.0/0, ::/0) holds this computer's address, and look at the droplet's console",
+      `error: the droplet convex-${STACK} did not accept an SSH connection from this computer within 30 s. ` +
+        "Check that adminCidrs (0.0.0.0/0, ::/0) contains this computer's address, and look at the droplet's console",
     );
     expect(await cloud.faultsLeft()).toEqual([0, 0, 0, 0, 0]);
     // What was tried again was made once.

@@ -89,7 +89,7 @@ describe("an up that is ended", () => {
       text.includes("host.sh: installing"),
     );
     expect(interrupted.exitCode).not.toBe(0);
-    expect(interrupted.all).toContain("a run was ended while it was made. Deleting it, to make it again");
+    expect(interrupted.all).toContain("a run was killed while creating it. Deleting it, to create it again");
     expect(await droplets()).toBe(1);
   });
 

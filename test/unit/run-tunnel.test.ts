@@ -53,7 +53,7 @@ describe("the tunnel of a run", () => {
     expect(await ask(address, "/v1.44/_ping")).toMatchObject({ status: 200, body: "OK" });
     const { status, body } = await ask(address, "/v1.44/version");
     expect(status).toBe(502);
-    expect((JSON.parse(body) as { message: string }).message).toMatch(/^there is no droplet, or it is to be replaced/);
+    expect((JSON.parse(body) as { message: string }).message).toMatch(/^there is no droplet, or it will be replaced/);
   });
 });
 

@@ -59,15 +59,15 @@ describe("a volume", () => {
     account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes: [{ size_gigabytes: 150 }] } };
     await expect(refuseShrinking("convex-dev", "nyc3", 100)).rejects.toThrow(
       "convex-droplet:volumeSizeGb: 100 is below 150, the size of volume convex-dev-data in DigitalOcean, and no volume shrinks. " +
-        `Set it with: npx pulumi config set volumeSizeGb 150; and where somebody grew it by hand, let the stack's state know, with: ${TELL}`,
+        `Set it with: npx pulumi config set volumeSizeGb 150; if somebody grew it by hand, also record that in the stack's state with: ${TELL}`,
     );
   });
 
   it("that has the size already which it is to get is refused, any other is grown", async () => {
     account = { "/v2/volumes/7": { volume: { size_gigabytes: 150 } } };
     expect(await saidOf(refuseVolumeSize("convex"), 100, 150)).toBe(
-      "convex-droplet:volumeSizeGb: the volume has 150 GB already, the stack's state should know. " +
-        `Let it look with: ${TELL}`,
+      "convex-droplet:volumeSizeGb: the volume already has 150 GB, the stack's state should say so. " +
+        `Record it with: ${TELL}`,
     );
     expect(await saidOf(refuseVolumeSize("convex"), 100, 200)).toBeUndefined();
     expect(await saidOf(refuseVolumeSize("convex"), 150, 150)).toBeUndefined();
@@ -101,7 +101,7 @@ describe("a droplet", () => {
   it("does not get the size that somebody has given it, and is not forgotten where it is off since", async () => {
     droplet();
     const look =
-      "convex-droplet:size: the droplet is s-2vcpu-4gb already, the stack's state should know. Let it look with: npx pulumi up --refresh --run-program";
+      "convex-droplet:size: the droplet already is s-2vcpu-4gb, the stack's state should say so. Record it with: npx pulumi up --refresh --run-program";
     expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBe(look);
     droplet({ status: "off" });
     expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBe(
