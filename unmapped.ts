@@ -1,5 +1,5 @@
 import "@pulumi/pulumi";
 
-// The SDK takes a stack trace at every step and maps each to its TypeScript sources, which is a third of a run's work. Node runs
-// these files unmapped.
+// The SDK takes a stack trace at every step and maps it to TypeScript sources, which is a third of a run's work. Here Node runs
+// the TypeScript files themselves, so there is nothing to map.
 Reflect.deleteProperty(Error, "prepareStackTrace");

@@ -6,7 +6,7 @@ import { parse } from "yaml";
 const ROOT = path.resolve(import.meta.dirname, "..");
 const read = (file: string) => readFileSync(path.join(ROOT, file), "utf8");
 
-/** The README with its tables of settings and outputs as Pulumi.yaml and index.ts have them. */
+/** The README with its tables of settings and outputs, from Pulumi.yaml and index.ts. */
 export function generated(readme: string): string {
   return withTable(withTable(readme, "## Settings", settings()), "## Outputs", outputs());
 }
@@ -27,13 +27,13 @@ function settings(): string[][] {
   ];
 }
 
-/** What is exported, by its comment. */
+/** The exports, each with its comment. */
 function outputs(): string[][] {
   const exported = read("index.ts").matchAll(/(?:\/\*\* (.*) \*\/\n)?export const (\w+)/g);
   return [["Output", ""], ...[...exported].map(([, meaning = "", name = ""]) => [`\`${name}\``, meaning])];
 }
 
-/** Replaces the first table behind a heading, which is in columns as the formatter sets them. */
+/** Replaces the first table after a heading. Its columns are aligned as the formatter does it. */
 function withTable(text: string, heading: string, rows: string[][]): string {
   const widths = rows[0]?.map((_, column) => Math.max(3, ...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   const line = (cells: string[]) => `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;

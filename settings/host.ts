@@ -18,7 +18,7 @@ export function readHost(read: Reader) {
     adminCidrs: readNetworks(
       read,
       "adminCidrs",
-      "it should hold the network you run pulumi from, or no run could reach the droplet",
+      "it should contain the network that you run pulumi from, or no run can reach the droplet",
     ),
     bootTimeoutSeconds: read.integer("bootTimeoutSeconds", 30, 3600),
   };

@@ -1,38 +1,38 @@
 import * as pulumi from "@pulumi/pulumi";
 
-/** What is wrong with a value, and what would be right: one line of the message, without the path before it. */
+/** What is wrong with a value, and what is right: one line of the message, without the path. */
 export type Fault = {
   /** `<what it is>, <what it should be>.` */
   sentence: string;
 } & (
   | {
-      /** A value that passes, its check and those with other settings too. */
+      /** A value that passes all checks, also those with other settings. */
       value: string;
     }
   | {
-      /** How to mend it where no one value does. */
+      /** How to fix it, if no single value does. */
       fix: string;
     }
 );
 
-/** Says what is wrong with the text at a path, or nothing where it is as it should be. */
+/** Returns what is wrong with the text at a path; undefined if nothing is. */
 export type Check = (text: string, path: string) => Fault | undefined;
 
-/** Looks at one key at a time, each look adding to the mistakes instead of throwing, so that all of them come at once. */
+/** Reads one key at a time. It collects the mistakes instead of throwing, so that one message can list all of them. */
 export class Reader {
   readonly mistakes: string[] = [];
   readonly #config = new pulumi.Config();
   readonly #known = new Set<string>();
-  /** The keys that have parts. */
+  /** The keys of lists and maps. */
   readonly #nested = new Set<string>();
 
-  /** A value as the engine hands it over: text as it stands, everything else as JSON. */
+  /** A value as the engine passes it: text unchanged, everything else as JSON. */
   raw(key: string): string {
     this.#known.add(key);
     return this.#config.get(key) ?? "";
   }
 
-  /** What a value is as JSON; undefined where it is none. */
+  /** The value of a JSON text; undefined if it is not JSON. */
   json(key: string): unknown {
     this.#nested.add(key);
     try {
@@ -63,7 +63,7 @@ export class Reader {
     return text === "true";
   }
 
-  /** A list of texts; undefined where it is none, so that nothing more is said of it. */
+  /** A list of texts; undefined if the value is not a list, so that no other check reports it again. */
   list(key: string, check: Check, should: string, fix: string): string[] | undefined {
     const value = this.json(key);
     if (!Array.isArray(value)) {
@@ -78,14 +78,14 @@ export class Reader {
     return items;
   }
 
-  /** Takes a fault of the value at a path, if there is one, into the mistakes. */
+  /** Adds the fault of the value at a path, if there is one, to the mistakes. */
   refuse(path: string, fault: Fault | undefined): void {
     if (fault === undefined) return;
     const fix = "fix" in fault ? fault.fix : setWith(path, fault.value);
     this.mistakes.push(`convex-droplet:${path}: ${fault.sentence} ${fix}`);
   }
 
-  /** Refuses the keys that nobody has looked at: the engine hands over what is misspelt like anything else. */
+  /** Refuses the keys that nobody has read, because the engine also passes misspelt ones. */
   refuseUnknown(): void {
     const prefix = `${this.#config.name}:`;
     for (const key of Object.keys(pulumi.runtime.allConfig())) {
@@ -103,7 +103,7 @@ export function matches(pattern: RegExp, should: string, value: string): (text: 
     pattern.test(text) ? undefined : { sentence: `"${text}" is not valid, it should be ${should}.`, value };
 }
 
-/** What is wrong with a text that should be a whole number in a range. Other spellings of numbers, as 0x64, are none. */
+/** What is wrong with a text that should be a whole number in a range. Other spellings, such as 0x64, are refused. */
 export function integerFault(text: string, min: number, max: number): Fault | undefined {
   if (!/^(0|-?[1-9]\d*)$/.test(text)) {
     return { sentence: `"${text}" is not a whole number, it should be one from ${min} to ${max}.`, value: String(min) };
@@ -112,12 +112,12 @@ export function integerFault(text: string, min: number, max: number): Fault | un
   return Number(text) > max ? { sentence: `${text} is above ${max}.`, value: String(max) } : undefined;
 }
 
-/** How to set a value, or a part of one. */
+/** The command that sets a value, or a part of one. */
 export function setWith(path: string, value: string): string {
   return `Set it with: npx pulumi config set ${pathArgument(path)} ${quoted(value)}`;
 }
 
-/** The file the stack's configuration is in. */
+/** The file with the stack's configuration. */
 export function stackFile(): string {
   return `Pulumi.${pulumi.getStack()}.yaml`;
 }
@@ -126,14 +126,14 @@ function pathArgument(path: string): string {
   return /^\w+$/.test(path) ? path : `--path ${quoted(path)}`;
 }
 
-/** A word as a shell takes it. */
+/** A word, quoted for a shell if necessary. */
 function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
-/** What `pulumi config set` makes of a path without --path. */
+/** The key that `pulumi config set` creates from a path without --path. */
 function misplacedKey(name: string, parent: string): Fault {
-  // A variable is kept as it is typed where it is a secret.
+  // Pulumi keeps a variable as it is typed only if it is a secret.
   const how = /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
   return {
     sentence: `is a key of its own, it should be a part of ${parent}.`,
@@ -149,7 +149,7 @@ function unknownKey(name: string, known: string[]): Fault {
   };
 }
 
-/** How many letters must be changed, added or removed to make one word another (Levenshtein), whatever their case. */
+/** The number of letters to change, add or remove to turn one word into another (Levenshtein), ignoring case. */
 function distance(one: string, other: string): number {
   const [from, to] = [one.toLowerCase(), other.toLowerCase()];
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);

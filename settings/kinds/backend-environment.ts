@@ -1,13 +1,13 @@
 /**
- * Which variables of the backend's container a stack may set beside those that this program sets itself: the knobs that the
- * backend looks up by name, and a few texts that only change what it says. Whatever else a process finds in its environment
- * is refused, known to be harmful or not: the image's start script, its shell, the loader and Node live by variables, too,
- * and some of them move the data, or whoever reads it. Facts: the backend's start script and its source.
+ * The variables of the backend's container that a stack may set, besides those that this program sets: the knobs that the
+ * backend looks up by name, and a few texts that only change what it prints. All others are refused, harmful or not: the image's
+ * start script, its shell, the loader and Node read variables too, and some of them move the data or its readers. Facts: the
+ * backend's start script and its source.
  */
 
 import type { Fault } from "../reader.ts";
 
-/** Why a variable may not be set, or undefined where it may. No message shows a value. */
+/** Why a variable is refused; undefined if it is accepted. No message shows a value. */
 export function refusedBackendVariable(name: string, value: string): Fault | undefined {
   const remove = (sentence: string) => ({ sentence, fix: "Remove it." });
   if (["POSTGRES_URL", "DATABASE_URL", "MYSQL_URL"].includes(name)) {
@@ -25,14 +25,14 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
   if (setting !== undefined) return remove(`is set by this program${setting}.`);
   const moved = MOVED_BY[name];
   if (moved !== undefined) {
-    return remove(`would move ${moved} away from the volume, into the container, and it is gone with that.`);
+    return remove(`would move ${moved} from the volume into the container, and it would be deleted with that.`);
   }
   if (KNOBS.has(name)) {
     return /^(true|false|\d+(\.\d+)?)$/.test(value)
       ? undefined
       : {
           sentence:
-            "is neither a number nor true or false, it should be: of anything else the backend takes its default.",
+            "is neither a number nor true or false, it should be: for anything else the backend uses its default.",
           fix: "Correct it.",
         };
   }
@@ -40,13 +40,13 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
   if (text === undefined) {
     return {
       sentence: "is not one of the backend's knobs, and other variables could move data or credentials.",
-      fix: "Remove it, or see settings/kinds/backend-environment.ts for those that there are.",
+      fix: "Remove it, or see settings/kinds/backend-environment.ts for the accepted ones.",
     };
   }
   return text.pattern.test(value) ? undefined : { sentence: `should be ${text.should}.`, fix: "Correct it." };
 }
 
-/** By which settings this program sets a variable itself. */
+/** The variables that this program sets, and from which settings. */
 const SETTING_OF_VARIABLE: Record<string, string> = {
   CONVEX_CLOUD_ORIGIN: " from cloudOrigin",
   CONVEX_SITE_ORIGIN: " from siteOrigin",
@@ -62,18 +62,18 @@ const SETTING_OF_VARIABLE: Record<string, string> = {
   SSLKEYLOGFILE: " never: it would write session keys to disk",
 };
 
-/** The folders of the start script; all of them are on the volume, and what is declared of the container mounts no other. */
+/** The folders of the start script. All are on the volume, and the container mounts no other. */
 const MOVED_BY: Record<string, string> = {
   CREDENTIALS_DIR: "the instance's name and secret",
   DATA_DIR: "all of the backend's files",
   SQLITE_DB: "a database",
-  STORAGE_DIR: "what users stored",
-  TMPDIR: "what is being uploaded",
+  STORAGE_DIR: "the stored files",
+  TMPDIR: "files during an upload",
 };
 
-/** What is neither a number nor a flag, and changes only what the backend says. */
+/** The variables that are neither numbers nor flags, and change only what the backend prints. */
 const TEXTS: Record<string, { pattern: RegExp; should: string }> = {
-  CONVEX_RELEASE_VERSION_DEV: { pattern: /^[\w.+-]+$/, should: "what /version is to answer, a word" },
+  CONVEX_RELEASE_VERSION_DEV: { pattern: /^[\w.+-]+$/, should: "the word that /version answers" },
   LOG_FORMAT: { pattern: /^(json|compact|pretty)$/, should: "json, compact or pretty" },
   NO_COLOR: { pattern: /^1$/, should: "1" },
   RUST_BACKTRACE: { pattern: /^(0|1|full)$/, should: "0, 1 or full" },
@@ -81,7 +81,7 @@ const TEXTS: Record<string, { pattern: RegExp; should: string }> = {
 
 /**
  * Numbers and flags that the backend looks up (`env_config` in its source), without those for S3, MySQL and Convex's own
- * cloud. A newer image may know more: add what you need of them, after a look at what it does.
+ * cloud. A newer image may have more: add those that you need, after you have checked what they do.
  */
 const KNOBS = new Set(
   `

@@ -2,18 +2,18 @@ import { refusedBackendVariable } from "./backend-environment.ts";
 import { stackFile } from "../reader.ts";
 import type { Fault, Reader } from "../reader.ts";
 
-/** Says why a variable may not be set, or nothing where it may. The value is empty where it is no text. */
+/** Returns why a variable is refused; undefined if it is accepted. The value is empty if it is not text. */
 type Refusal = (name: string, value: string) => Fault | undefined;
 
-/** Further variables of the backend. No message shows a value. */
+/** More variables of the backend. No message shows a value. */
 export function readBackendEnvironment(read: Reader, key: string): Record<string, string> {
   return readVariables(read, key, refusedBackendVariable);
 }
 
-/** The variables of functions, as many as a deployment holds. No message shows a value. */
+/** The variables of functions, at most as many as a deployment accepts. No message shows a value. */
 export function readFunctionEnvironment(read: Reader, key: string): Record<string, string> {
   const variables = readVariables(read, key, refusedFunctionVariable);
-  // What the backend holds at most, variables set by hand and generated ones not counted: for those it speaks for itself.
+  // The backend's limits. It also counts variables set by hand and generated ones, and reports those itself.
   const count = Object.keys(variables).length;
   const bytes = Buffer.byteLength(Object.entries(variables).flat().join(""));
   const fix = "Keep the rest in a table.";
@@ -43,20 +43,20 @@ function readVariables(read: Reader, key: string, refuse: Refusal): Record<strin
 function refusedName(name: string): Fault | undefined {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return { sentence: "is not a variable's name.", fix: "Rename it." };
   return /^(true|false|NaN)$/.test(name)
-    ? { sentence: "is a name that YAML has read as a value, TRUE for one, it should be another.", fix: "Rename it." }
+    ? { sentence: "is a name that YAML has read as a value, such as TRUE, it should be another.", fix: "Rename it." }
     : undefined;
 }
 
 /**
  * Whether a value is not the text that was typed. YAML reads +15550100199, 0x1F, 0755, 1_000, 1.10 and True as numbers and
- * booleans, the engine hands on what was read, and no number shows which of its spellings it had: so none is taken, the
- * harmless ones neither. `pulumi config set --path` types values too, unless they are secret.
+ * booleans. The engine passes on the result, and a number does not show how it was typed, so all numbers are refused, also
+ * harmless ones. `pulumi config set --path` converts values too, unless they are secret.
  */
 function lostText(content: unknown, path: string): Fault | undefined {
   const kind = kindOf(content);
   if (kind === undefined) return undefined;
   return {
-    sentence: `is not text, it should be: it was read as ${kind}, and how it was typed is lost.`,
+    sentence: `is not text, it should be: YAML has read it as ${kind}, and the typed text is lost.`,
     fix: `Put it in quotes in ${stackFile()}, or set it with: npx pulumi config set --path --type string ${path} -- VALUE`,
   };
 }
@@ -74,14 +74,14 @@ function kindOf(content: unknown): string | undefined {
   }
 }
 
-/** How the engine writes what YAML has read as a date: 2026-07-01 arrives as `2026-07-01 00:00:00 +0000 UTC`. */
+/** The engine's format of what YAML has read as a date: 2026-07-01 arrives as `2026-07-01 00:00:00 +0000 UTC`. */
 const GO_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \S+$/;
 
 /** Facts: the backend's source. */
 function refusedFunctionVariable(name: string, value: string): Fault | undefined {
   if (name.length > 256) return { sentence: "has a name of more than 256 letters.", fix: "Rename it." };
   if (["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"].includes(name)) {
-    return { sentence: "is built in: functions read it without its being set.", fix: "Remove it." };
+    return { sentence: "is built in: functions can read it although it is not set.", fix: "Remove it." };
   }
   const bytes = Buffer.byteLength(value);
   return bytes > 8192

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 
-// Knows the network of an IPv6 address, which Node's own `net` does not tell.
+// Computes the network of an IPv6 address, which Node's `net` cannot.
 import ipaddr from "ipaddr.js";
 
 import { setWith } from "../reader.ts";
@@ -9,9 +9,9 @@ import type { Fault, Reader } from "../reader.ts";
 const EXAMPLE = "203.0.113.0/24";
 
 /**
- * A list of networks, each as a firewall takes it: the length of a prefix, and nothing set behind that.
+ * A list of networks in the form that a firewall accepts: with a prefix length, and no bits set after the prefix.
  *
- * @param emptyMeans  what is wrong with an empty list, where that is a mistake
+ * @param emptyMeans  if an empty list is a mistake: why
  */
 export function readNetworks(read: Reader, key: string, emptyMeans?: string): string[] {
   const example = setWith(`${key}[0]`, EXAMPLE);
@@ -28,7 +28,7 @@ export function readNetworks(read: Reader, key: string, emptyMeans?: string): st
   return networks;
 }
 
-/** What is wrong with a network. Node looks at the address first: ipaddr.js takes 010.0.0.0 for 8.0.0.0. */
+/** What is wrong with a network. Node checks the address first, because ipaddr.js reads 010.0.0.0 as 8.0.0.0. */
 function networkFault(text: string): Fault | undefined {
   const [, address = "", length] = /^([^/%]*)(?:\/(\d+))?$/.exec(text) ?? [];
   const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
@@ -45,7 +45,7 @@ function networkFault(text: string): Fault | undefined {
     const whole = `${network.toString()}/${prefix}`;
     return {
       sentence: `"${text}" has bits set behind its prefix, it should be ${whole}, or ${single} for the one address.`,
-      // Behind an IPv6 address, 32 is a habit from IPv4: the network would be a provider's whole one.
+      // After an IPv6 address, 32 is a habit from IPv4: the network would be the provider's whole one.
       value: bits === 128 && prefix === 32 ? single : whole,
     };
   }

@@ -2,12 +2,12 @@ import { stackFile } from "../reader.ts";
 import type { Fault, Reader } from "../reader.ts";
 
 /**
- * What the blob of each type of key that sshd takes holds behind the type's name. Read here, because the SSH libraries do
- * not know the keys of security tokens (sk-…).
+ * By type of key that sshd accepts: the fields after the type's name. Checked here, because the SSH libraries do not know the
+ * keys of security tokens (sk-…).
  */
 const FIELDS: Record<string, ((field: Buffer) => boolean)[]> = {
   "ssh-ed25519": [ofLength(32)],
-  // Exponent and modulus; sshd refuses RSA keys of less than 1024 bits.
+  // Exponent and modulus. sshd refuses RSA keys with fewer than 1024 bits.
   "ssh-rsa": [anything, (modulus) => modulus.length >= 128],
   "ecdsa-sha2-nistp256": [exactly("nistp256"), ofLength(65)],
   "ecdsa-sha2-nistp384": [exactly("nistp384"), ofLength(97)],
@@ -18,12 +18,12 @@ const FIELDS: Record<string, ((field: Buffer) => boolean)[]> = {
 
 const EXAMPLE = "'ssh-ed25519 AAAA… me@laptop'";
 
-/** A list of OpenSSH public keys, each the one line that ssh-keygen writes. */
+/** A list of OpenSSH public keys, each as the line that ssh-keygen writes. */
 export function readOperatorKeys(read: Reader, key: string): string[] {
   return read.list(key, publicKeyFault, `OpenSSH public keys such as ${EXAMPLE}`, fixOf(`${key}[0]`)) ?? [];
 }
 
-/** What is wrong with a public key. The message never shows it: what is pasted here may be a private key, or half of one. */
+/** What is wrong with a public key. The message never shows it, because it may be a private key, or half of one. */
 function publicKeyFault(entry: string, path: string): Fault | undefined {
   const fault = (is: string) => ({
     sentence: `${is}, it should be one public key such as ${EXAMPLE}.`,
@@ -32,12 +32,12 @@ function publicKeyFault(entry: string, path: string): Fault | undefined {
   if (entry.includes("PRIVATE KEY")) {
     return {
       sentence: "is a private key, it should be the public one, from the file that ends in .pub.",
-      fix: `Make a new pair with ssh-keygen, as this one lies open in ${stackFile()}. ${fixOf(path)}`,
+      fix: `Make a new pair with ssh-keygen, because this one is unprotected in ${stackFile()}. ${fixOf(path)}`,
     };
   }
   if (entry.includes("\n")) return fault("is more than one line");
   const [type = "", blob = "", ...comment] = entry.split(" ");
-  if (type === "ssh-dss") return fault("is a DSA key, which sshd takes no more");
+  if (type === "ssh-dss") return fault("is a DSA key, which sshd no longer accepts");
   const fields = FIELDS[type];
   if (fields === undefined) {
     // Options before the type, such as from="…" or no-pty.
@@ -48,7 +48,7 @@ function publicKeyFault(entry: string, path: string): Fault | undefined {
   if (comment.some((word) => word in FIELDS)) return fault("is two keys");
   const [name, ...values] = fieldsOf(Buffer.from(blob, "base64"));
   const isWhole =
-    // Node skips over what is not base64.
+    // Node ignores characters that are not base64.
     Buffer.from(blob, "base64").toString("base64") === blob &&
     name?.toString() === type &&
     values.length === fields.length &&
@@ -60,12 +60,12 @@ function fixOf(path: string): string {
   return `Set it with: npx pulumi config set --path '${path}' < ~/.ssh/id_ed25519.pub`;
 }
 
-/** The first word of an entry where that is no part of a key. */
+/** The first word of an entry, unless it may be part of a key. */
 function shown(word: string): string {
   return word in FIELDS ? `"${word} …" ` : word.length <= 8 ? `"${word}" ` : "";
 }
 
-/** The strings a blob is made of, each behind its length; none where it does not end with one. */
+/** The strings of a blob, which has the length before each; none if the last one is incomplete. */
 function fieldsOf(blob: Buffer): Buffer[] {
   const fields: Buffer[] = [];
   let at = 0;

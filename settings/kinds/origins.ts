@@ -1,10 +1,10 @@
 import type { Reader } from "../reader.ts";
 
 /**
- * The two URLs under which clients reach the backend: scheme, host and port, nothing behind, as Convex joins paths to them.
- * It tells its two sides apart by them, so they differ, and so does what is proposed for one from the other.
+ * The two URLs at which clients reach the backend: only scheme, host and port, because Convex appends paths to them. The URLs
+ * must differ, because Convex distinguishes API and HTTP actions by them, and so must the proposed ones.
  *
- * @returns undefined for one that is to be derived
+ * @returns undefined for a URL that is not set
  */
 export function readOrigins(read: Reader): { cloudOrigin: string | undefined; siteOrigin: string | undefined } {
   const cloud = read.raw("cloudOrigin");
@@ -16,7 +16,7 @@ export function readOrigins(read: Reader): { cloudOrigin: string | undefined; si
 
   const isTaken = site !== "" && originOf(site) !== undefined && originOf(site) === originOf(cloud);
   const siteFault = isTaken
-    ? `${shown(site)} equals cloudOrigin, it should be a host or port of its own, or HTTP actions and sign-in break.`
+    ? `${shown(site)} equals cloudOrigin, it should have another host or port, or HTTP actions and sign-in break.`
     : originFault(site);
   const siteFixed = other(
     [originOf(site), "https://site.example.com", "https://actions.example.com"],
@@ -30,25 +30,24 @@ export function readOrigins(read: Reader): { cloudOrigin: string | undefined; si
 function originFault(text: string): string | undefined {
   const origin = originOf(text);
   if (text === "" || text === origin) return undefined;
-  if (origin === undefined)
-    return `"${shown(text)}" is not a URL, it should start with https:// or http://, and a host behind.`;
+  if (origin === undefined) return `"${shown(text)}" is not a URL, it should be https:// or http:// and a host.`;
   if (text === `${origin}/`) return `${text} ends with a slash, it should end with the host or port.`;
   return `${shown(text)} is more than scheme, host and port, it should be ${origin}.`;
 }
 
-/** Scheme, host and port as browsers write them; undefined where they would not open it. */
+/** Scheme, host and port as browsers write them; undefined if they would not open the URL. */
 function originOf(text: string): string | undefined {
   const url = URL.parse(text);
   const isReachable = url !== null && /^https?:$/.test(url.protocol) && /^([\w.-]+|\[[\da-f:]+\])$/.test(url.hostname);
   return isReachable && url.port !== "0" ? url.origin : undefined;
 }
 
-/** A URL without the name and password that may be in it. */
+/** A URL without name and password. */
 function shown(text: string): string {
   return text.replace(/\/\/[^/]*@/, "//…@");
 }
 
-/** The first candidate that is none of those that are taken. */
+/** The first candidate that is not taken. */
 function other(candidates: (string | undefined)[], taken: (string | undefined)[]): string {
   return candidates.find((candidate) => candidate !== undefined && !taken.includes(candidate)) ?? "";
 }

@@ -5,7 +5,7 @@ const MIN = 1024;
 const MAX = 65535;
 const POSTGRES = 5432;
 
-/** The droplet's ports, each one's own. What is proposed for one is not proposed for another. */
+/** The droplet's ports, which must differ. The proposed ones differ too. */
 export function readPorts<Key extends string>(read: Reader, keys: Key[]): Record<Key, number> {
   const texts = keys.map((key) => read.raw(key));
   const taken = new Set([POSTGRES, ...texts.map(Number)]);
@@ -20,7 +20,7 @@ export function readPorts<Key extends string>(read: Reader, keys: Key[]): Record
   return Object.fromEntries(keys.map((key, index) => [key, Number(texts[index])])) as Record<Key, number>;
 }
 
-/** A port on the computer of whoever runs Pulumi, which keeps the low ones for itself; 0 is none. */
+/** A port on the computer that runs Pulumi, where only root may use the low ones; 0 is none. */
 export function readTunnelPort(read: Reader, key: string): number {
   const port = read.integer(key, 0, MAX);
   if (port > 0 && port < MIN) {
@@ -30,11 +30,11 @@ export function readTunnelPort(read: Reader, key: string): number {
 }
 
 function sharedPort(text: string, owner: string, key: string): string | undefined {
-  if (owner !== key) return `${text} is ${owner} too, it should be a port of its own.`;
+  if (owner !== key) return `${text} is also ${owner}, it should be another port.`;
   return Number(text) === POSTGRES ? `${text} is PostgreSQL's, it should be another port.` : undefined;
 }
 
-/** The next port that is not taken; the first ones again behind the last. */
+/** The next port that is not taken. After the last port come the first ones again. */
 function freePort(wanted: number, taken: Set<number>): number {
   let port = wanted >= MIN && wanted <= MAX ? wanted : MIN;
   while (taken.has(port)) port = port === MAX ? MIN : port + 1;

@@ -128,7 +128,7 @@ describe("what somebody changed in the control panel", () => {
     );
     expect(refresh.all).not.toContain("can only be expanded");
     await cloud.configure(STACK, "volumeSizeGb", "150");
-    expect((await refused("preview")).all).toContain("convex-droplet:volumeSizeGb: the volume has 150 GB already");
+    expect((await refused("preview")).all).toContain("convex-droplet:volumeSizeGb: the volume already has 150 GB");
 
     await follow(repairs[1] ?? "");
     const { stdout } = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -1");

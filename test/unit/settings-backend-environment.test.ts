@@ -15,11 +15,11 @@ describe("the backend's environment", () => {
     ["REDACT_LOGS_TO_CLIENT", "false", "any text switches it on"],
     ["S3_STORAGE_FILES_BUCKET", "files", "storage cannot be changed after the first start"],
     ["RUST_LOG", "trace", "is set by this program from logLevel"],
-    ["STORAGE_DIR", "/files", "would move what users stored away from the volume"],
-    ["DATA_DIR", "/srv", "would move all of the backend's files away from the volume"],
-    ["CREDENTIALS_DIR", "/srv", "would move the instance's name and secret away from the volume"],
-    ["SQLITE_DB", "/srv/db", "would move a database away from the volume"],
-    ["TMPDIR", "/tmp", "would move what is being uploaded away from the volume"],
+    ["STORAGE_DIR", "/files", "would move the stored files from the volume"],
+    ["DATA_DIR", "/srv", "would move all of the backend's files from the volume"],
+    ["CREDENTIALS_DIR", "/srv", "would move the instance's name and secret from the volume"],
+    ["SQLITE_DB", "/srv/db", "would move a database from the volume"],
+    ["TMPDIR", "/tmp", "would move files during an upload from the volume"],
     // The shell's, the loader's, Node's, the HTTP clients'.
     ...["PATH", "HOME", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "LD_PRELOAD", "NODE_OPTIONS", "https_proxy"].map(
       (name) => [name, "1", "is not one of the backend's knobs"],

@@ -69,7 +69,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
 
 it("lets nobody lock themselves out, and everybody close the backend", () => {
   expect(mistakesOf({ adminCidrs: [] })).toEqual([
-    "convex-droplet:adminCidrs: is empty, it should hold the network you run pulumi from, or no run could reach the droplet. " +
+    "convex-droplet:adminCidrs: is empty, it should contain the network that you run pulumi from, or no run can reach the droplet. " +
       "Set it with: npx pulumi config set --path 'adminCidrs[0]' 203.0.113.0/24",
   ]);
   expect(mistakesOf({ allowedCidrs: [] })).toEqual([]);

@@ -59,7 +59,7 @@ describe("an operator's key", () => {
     ["of another curve than it says", nistp256.replace("nistp256", "nistp384"), "or of another type"],
     ["of RSA that is too short", keyOf("ssh-rsa", of(3), of(97)), "is cut off"],
     ["on a token, cut off", keyOf("sk-ssh-ed25519@openssh.com", of(32)), "is cut off"],
-    ["of DSA", keyOf("ssh-dss", of(129), of(21), of(128), of(128)), "is a DSA key, which sshd takes no more"],
+    ["of DSA", keyOf("ssh-dss", of(129), of(21), of(128), of(128)), "is a DSA key, which sshd no longer accepts"],
     ["two in one", `${key} ${rsa}`, "is two keys"],
     ["two on two lines", `${key}\n${rsa}`, "is more than one line"],
     ["with a line end", `${key}\n`, "is more than one line"],

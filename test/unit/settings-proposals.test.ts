@@ -61,7 +61,7 @@ it.each<Record<string, unknown>>([
 
 it("proposes for equal origins neither of them", () => {
   expect(mistakesOf({ cloudOrigin: CLOUD, siteOrigin: `${CLOUD}:443` })).toEqual([
-    `convex-droplet:siteOrigin: ${CLOUD}:443 equals cloudOrigin, it should be a host or port of its own, or HTTP actions and sign-in break. ` +
+    `convex-droplet:siteOrigin: ${CLOUD}:443 equals cloudOrigin, it should have another host or port, or HTTP actions and sign-in break. ` +
       "Set it with: npx pulumi config set siteOrigin https://site.example.com",
   ]);
 });

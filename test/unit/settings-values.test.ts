@@ -33,7 +33,7 @@ describe("a variable", () => {
   ])("that YAML has read as %j is refused by name, without being shown", (value, kind) => {
     for (const key of ["functionEnvironment", "backendEnvironment"]) {
       expect(mistakesOf({ [key]: { NAME: value, LOG_FORMAT: "json" } })).toEqual([
-        `convex-droplet:${key}.NAME: is not text, it should be: it was read as ${kind}, and how it was typed is lost. ` +
+        `convex-droplet:${key}.NAME: is not text, it should be: YAML has read it as ${kind}, and the typed text is lost. ` +
           `Put it in quotes in Pulumi.test.yaml, or set it with: npx pulumi config set ${ADD.replace("functionEnvironment", key)}`,
       ]);
     }
@@ -187,7 +187,7 @@ describe("an image of a container", () => {
   it.each(["a//b", "a/", "a:::b", "a:x:y", "a..b", "-a", "a_-b", "A/B", ""])("is a reference: %j", (name) => {
     expect(mistakesOf({ backendImage: name + digest })).toEqual([
       expect.stringMatching(
-        /is not an image reference.* Take the program's own with: npx pulumi config rm backendImage$/,
+        /is not an image reference.* Use the program's default with: npx pulumi config rm backendImage$/,
       ),
     ]);
   });

@@ -59,7 +59,7 @@ describe("the configuration", () => {
     ["allowedCidrs", ["10.0.0.0/33"], '"10.0.0.0/33" is not valid'],
     ["allowedCidrs", "10.0.0.0/8", "is not a list"],
     ["operatorKeys", ["AAAA"], '"AAAA" is not valid'],
-    ["sitePort", 3210, "3210 is apiPort too"],
+    ["sitePort", 3210, "3210 is also apiPort"],
     ["apiPort", 5432, "5432 is PostgreSQL's"],
     ["backendEnvironment", [], "is not a map"],
     ["functionEnvironment", "A=1", "is not a map"],
@@ -120,7 +120,7 @@ describe("the environment of functions", () => {
   it.each([
     ["NOT A NAME", "s3cret", "is not a variable's name. Rename it."],
     ["N".repeat(257), "s3cret", "has a name of more than 256 letters. Rename it."],
-    ["CONVEX_CLOUD_URL", "s3cret", "is built in: functions read it without its being set. Remove it."],
+    ["CONVEX_CLOUD_URL", "s3cret", "is built in: functions can read it although it is not set. Remove it."],
     ["BIG", "s3cret".padEnd(8193), "is 8193 bytes, it should be at most 8192. Keep it in a table or a file instead."],
   ])("refuses %s without showing it", (name, value, reason) => {
     expect(mistakesOf({ functionEnvironment: { [name]: value, A: "1" } })).toEqual([
