@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../error-hooks/docker.ts";
-import { tellOfHalfDone } from "../error-hooks/half-done.ts";
+import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
 import { type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
 import type { Exposure } from "../settings/exposure.ts";
@@ -97,7 +97,7 @@ export class Convex extends pulumi.ComponentResource {
       provider: engine,
       // Names and ports are unique, so a forced replacement must also delete before it creates.
       deleteBeforeReplace: true,
-      hooks: { onError: [removeLostFromEngine(name, args.dockerHost), tellOfHalfDone(`${name}-convex`)] },
+      hooks: { onError: [removeLostFromEngine(name, args.dockerHost), reportHalfDone(`${name}-convex`)] },
     };
     const network = new docker.Network(
       `${name}-network`,

@@ -2,7 +2,7 @@ import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 
 import { HOST_IN_CONTAINERS } from "../contract/names.ts";
-import { tellOfHalfDone } from "../error-hooks/half-done.ts";
+import { reportHalfDone } from "../error-hooks/half-done.ts";
 import type { Postgres } from "./postgres.ts";
 import { databasePassword } from "./password.ts";
 
@@ -37,7 +37,7 @@ export class Database extends pulumi.ComponentResource {
     const child = { parent: this, aliases: [{ parent: pulumi.createUrn(name, "convex-droplet:index:Postgres") }] };
 
     const password = databasePassword(`${name}-password`, child);
-    const inCluster = { ...child, ...args.inCluster, hooks: { onError: [tellOfHalfDone(`${name}-postgres`)] } };
+    const inCluster = { ...child, ...args.inCluster, hooks: { onError: [reportHalfDone(`${name}-postgres`)] } };
     const role = new postgresql.Role(
       `${name}-role`,
       { name: args.role, login: true, password: password.result },

@@ -8,8 +8,8 @@ import type { Offer } from "../digitalocean/catalogue.ts";
 import { DATA, MOUNTPOINT } from "../contract/names.ts";
 import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../error-hooks/droplet.ts";
-import { tellOfGone } from "../error-hooks/gone.ts";
-import { tellOfHalfDone } from "../error-hooks/half-done.ts";
+import { reportGone } from "../error-hooks/gone.ts";
+import { reportHalfDone } from "../error-hooks/half-done.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
@@ -79,9 +79,9 @@ export class Host extends pulumi.ComponentResource {
 
     const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
-    const tell = [tellOfGone(`${name}-host`), tellOfHalfDone(`${name}-host`)];
+    const reports = [reportGone(`${name}-host`), reportHalfDone(`${name}-host`)];
     // Their names are unique, so a forced replacement must also delete before it creates.
-    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), ...tell] } };
+    const unique = { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(name), ...reports] } };
     const sshKey = new digitalocean.SshKey(
       `${name}-ssh-key`,
       { name: args.label, publicKey: deployKey.publicKeyOpenssh.apply(trim) },
@@ -134,7 +134,7 @@ export class Host extends pulumi.ComponentResource {
         // switched on backups or IPv6, and a run must not undo that: the provider can disable IPv6 only by a replacement.
         ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
         hooks: {
-          onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...tell],
+          onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...reports],
           beforeUpdate: [refuseDropletSize(name, args.offers)],
           afterUpdate: [new pulumi.ResourceHook(`${name}-droplet-changed`, args.onChange)],
         },

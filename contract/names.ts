@@ -65,7 +65,7 @@ export function label(stack: string): string {
   return name.slice(0, 50).replace(/-+$/, "");
 }
 
-/** On the droplet: where the volume is mounted, and what is on it. */
+/** On the droplet: the volume's mount point, and the folder for the backend's files. */
 export const MOUNTPOINT = `/mnt/${ID}`;
 export const DATA = `${MOUNTPOINT}/data`;
 

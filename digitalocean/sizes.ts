@@ -21,7 +21,7 @@ export async function refuseShrinking(label: string, region: string, sizeGb: num
   const found = (await orProvider(asked))?.volumes[0]?.size_gigabytes ?? 0;
   if (found <= sizeGb) return;
   throw new pulumi.RunError(
-    `convex-droplet:volumeSizeGb: ${sizeGb} is below ${found}, the size of volume ${name} in DigitalOcean, and no volume shrinks. ` +
+    `convex-droplet:volumeSizeGb: ${sizeGb} is below ${found}, the size of volume ${name} in DigitalOcean, and a volume cannot shrink. ` +
       `Set it with: npx pulumi config set volumeSizeGb ${found}; if somebody grew it by hand, also record that in the stack's state ` +
       `with: ${tellState()}`,
   );
@@ -85,7 +85,7 @@ export function sizeFault(droplet: Droplet, wanted: string, offers: readonly Off
   if (offered >= disk) return undefined;
   const fitting = offers.filter(({ slug, diskGb }) => diskGb >= disk && slug !== size).map(({ slug }) => slug);
   return (
-    `${wanted} has a disk of ${offered} GB, it should have at least the ${disk} GB that the droplet has, as no disk shrinks. ` +
+    `${wanted} has a disk of ${offered} GB, it should have at least the ${disk} GB that the droplet has, because a disk cannot shrink. ` +
     `Set it with: npx pulumi config set size ${size} (the cheapest others: ${fitting.slice(0, 3).join(", ")}), ` +
     "or recreate the droplet, which keeps the data: npx pulumi up --replace '**convex-droplet'"
   );

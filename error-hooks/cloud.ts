@@ -16,7 +16,7 @@ const FIND: Record<string, (inputs: Inputs) => Promise<Lost | undefined>> = {
   "digitalocean:index/sshKey:SshKey": findKey,
   "digitalocean:index/firewall:Firewall": findFirewall,
   "digitalocean:index/project:Project": findProject,
-  "digitalocean:index/volume:Volume": tellOfVolume,
+  "digitalocean:index/volume:Volume": reportVolume,
 };
 
 /**
@@ -75,7 +75,7 @@ async function findProject({ name, resources }: Inputs): Promise<Lost | undefine
   };
 }
 
-async function tellOfVolume({ name, region }: Inputs): Promise<undefined> {
+async function reportVolume({ name, region }: Inputs): Promise<undefined> {
   const { volumes } = await account().ask<{ volumes: { id: string }[] }>(
     "GET",
     `/v2/volumes?name=${String(name)}&region=${String(region)}`,

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
  * For the `onError` of resources in the account. If somebody has deleted a resource by hand, the provider fails to delete it,
  * and a `destroy` without a refresh ends there. This hook names the commands to continue with.
  */
-export function tellOfGone(name: string): pulumi.ErrorHook {
+export function reportGone(name: string): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-gone`, async ({ failedOperation, name: resource, errors }) => {
     if (failedOperation === "delete" && /: 404 |Not Found/.test(errors[0] ?? "")) {
       await pulumi.log.error(

@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
  * For the `onError` of resources that a provider changes in place. The providers record a failed change as done, so the next
  * `up` may do nothing. This hook names the `up` that first checks what exists.
  */
-export function tellOfHalfDone(name: string): pulumi.ErrorHook {
+export function reportHalfDone(name: string): pulumi.ErrorHook {
   return new pulumi.ErrorHook(`${name}-half-done`, async ({ failedOperation, name: resource }) => {
     if (failedOperation === "update") {
       await pulumi.log.warn(

@@ -136,7 +136,7 @@ function misplacedKey(name: string, parent: string): Fault {
   // Pulumi keeps a variable as it is typed only if it is a secret.
   const how = /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
   return {
-    sentence: `is a key of its own, it should be a part of ${parent}.`,
+    sentence: `is a separate key, it should be part of ${parent}.`,
     fix: `Remove it with: npx pulumi config rm ${quoted(name)}, and set it with: npx pulumi config set --path ${how}`,
   };
 }

@@ -44,7 +44,7 @@ function networkFault(text: string): Fault | undefined {
   if (network.toString() !== ipaddr.parse(address).toString()) {
     const whole = `${network.toString()}/${prefix}`;
     return {
-      sentence: `"${text}" has bits set behind its prefix, it should be ${whole}, or ${single} for the one address.`,
+      sentence: `"${text}" has bits set after its prefix, it should be ${whole}, or ${single} for the one address.`,
       // After an IPv6 address, 32 is a habit from IPv4: the network would be the provider's whole one.
       value: bits === 128 && prefix === 32 ? single : whole,
     };

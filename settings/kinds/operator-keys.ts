@@ -41,9 +41,7 @@ function publicKeyFault(entry: string, path: string): Fault | undefined {
   const fields = FIELDS[type];
   if (fields === undefined) {
     // Options before the type, such as from="…" or no-pty.
-    return fault(
-      / (ssh|ecdsa|sk)-\S+ AAAA/.test(entry) ? "has options in front of the key" : `${shown(type)}is not valid`,
-    );
+    return fault(/ (ssh|ecdsa|sk)-\S+ AAAA/.test(entry) ? "has options before the key" : `${shown(type)}is not valid`);
   }
   if (comment.some((word) => word in FIELDS)) return fault("is two keys");
   const [name, ...values] = fieldsOf(Buffer.from(blob, "base64"));

@@ -21,7 +21,7 @@ interface Thing {
   name: string;
 }
 
-/** The stack's own of a kind; what the account has from the start is called otherwise. */
+/** The stack's resource of a kind. Those that the account has from the start have other names. */
 async function own<T>(kind: string, route = `/v2/${kind}`): Promise<T & Thing> {
   const { [kind]: found = [] } = (await (await cloud.cloud("GET", route)).json()) as Record<string, (T & Thing)[]>;
   const [thing] = found.filter(({ name }) => name.startsWith(`convex-${STACK}`));
@@ -38,7 +38,7 @@ interface Droplet {
 
 const droplet = () => own<Droplet>("droplets");
 
-/** What a person does in the control panel, to its end. */
+/** Runs actions as a person does in the control panel, and waits for each to end. */
 async function act(route: string, ...actions: object[]): Promise<void> {
   for (const action of actions) {
     const response = await cloud.cloud("POST", `${route}/actions`, action);
@@ -87,10 +87,10 @@ async function refused(...args: string[]): Promise<Run> {
   return run;
 }
 
-// Each test goes on where the one before ended.
+// Each test continues where the one before ended.
 stepByStep();
 
-it("a size whose disk is smaller is refused at preview, and the droplet goes on running", async () => {
+it("a preview refuses a size with a smaller disk, and the droplet keeps running", async () => {
   await cloud.configure(STACK, "size", "s-1vcpu-2gb");
   const { all } = await refused("preview");
   expect(all).toContain("convex-droplet:size: s-1vcpu-2gb has a disk of 50 GB, it should have at least the 80 GB");
@@ -102,8 +102,8 @@ it("a size whose disk is smaller is refused at preview, and the droplet goes on 
   await cloud.configure(STACK, "size", "s-2vcpu-4gb");
 });
 
-describe("what somebody changed in the control panel", () => {
-  it("and cannot be put back is told, refused with the way out, and taken over", async () => {
+describe("a change in the control panel", () => {
+  it("that cannot be undone is reported, refused with the fix, and taken over", async () => {
     const [volume, machine] = [await own("volumes"), await droplet()];
     await act(`/v2/volumes/${volume.id}`, { type: "resize", size_gigabytes: 150 });
     await act(
@@ -113,7 +113,7 @@ describe("what somebody changed in the control panel", () => {
     await eventually("the droplet to be up", 60, async () => {
       expect((await cloud.onDroplet(STACK, "systemctl is-active docker")).stdout).toBe("active");
     });
-    const { repairs } = await eventually("a look at a droplet whose backend answers", 60, async () => {
+    const { repairs } = await eventually("drift to find only the two sizes", 60, async () => {
       const look = await drift();
       expect(look.found).toEqual([
         "cloud.convex-droplet.size: is s-4vcpu-8gb, it should be s-2vcpu-4gb",
@@ -137,7 +137,7 @@ describe("what somebody changed in the control panel", () => {
     expect(await droplet()).toMatchObject({ id: machine.id, status: "active", size_slug: "s-4vcpu-8gb", disk: 160 });
   });
 
-  it("and can be put back is, by the one command that drift names, on the same droplet", async () => {
+  it("that can be undone is undone by the one command that drift names, on the same droplet", async () => {
     const [machine, volume] = [await droplet(), await own("volumes")];
     const key = await own("ssh_keys", "/v2/account/keys");
     const project = await own("projects");
@@ -163,7 +163,7 @@ describe("what somebody changed in the control panel", () => {
     }
     await follow(/^Repair with: (.*)$/m.exec(stdout)?.[1] ?? "");
     expect(await droplet()).toMatchObject({ id: machine.id, volume_ids: [volume.id] });
-    // That is the account's business.
+    // The stack does not declare the account's default project.
     await cloud.cloud("PATCH", `/v2/projects/${project.id}`, { is_default: true });
     await eventually("a clean look", 60, async () => {
       expect(await drift()).toEqual(CLEAN);

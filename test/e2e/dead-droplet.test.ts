@@ -11,7 +11,7 @@ let cloud: TestCloud;
 beforeAll(async () => {
   cloud = await TestCloud.start();
   await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
-  // As in a terminal that outlived the login it was opened in.
+  // As in a terminal that outlived its login.
   const words = ["up", "--yes", "--skip-preview", "--stack", STACK];
   const up = await cloud.pulumi(words, { SSH_AUTH_SOCK: "/nowhere/agent.sock" });
   expect(up.exitCode, up.all).toBe(0);
@@ -22,7 +22,7 @@ afterAll(() => cloud[Symbol.asyncDispose]());
 
 const replace = () => cloud.up(STACK, "--replace", "**convex-droplet");
 
-/** A preview ends in seconds or it waits for a machine that does not answer. */
+/** A preview takes seconds, unless it waits for a machine that does not answer. */
 async function preview(...args: string[]): Promise<Run> {
   const started = Date.now();
   const run = await cloud.pulumi(["preview", "--stack", STACK, ...args]);
@@ -33,7 +33,7 @@ async function preview(...args: string[]): Promise<Run> {
 
 async function expectServing(): Promise<void> {
   const { backendUrl = "" } = await cloud.outputs(STACK);
-  await eventually("the backend to serve what it was given before", 60, async () => {
+  await eventually("the backend to serve the document that was written first", 60, async () => {
     expect(await readRow(backendUrl, "kept")).toBe("through it all");
   });
 }
@@ -47,11 +47,11 @@ async function only(kind: string, route: string): Promise<string> {
   return `${route}/${found[0]?.id ?? ""}`;
 }
 
-// Each test goes on where the one before ended.
+// Each test continues where the one before ended.
 stepByStep();
 
 describe("a droplet that is off", () => {
-  it("keeps nobody from a preview, nor from an up that changes nothing", async () => {
+  it("does not block a preview, nor an up that changes nothing", async () => {
     await cloud.switchDroplet("off");
     expect((await preview("--expect-no-changes")).all).toContain("31 unchanged");
     const up = await cloud.up(STACK, "--expect-no-changes");
@@ -66,7 +66,7 @@ describe("a droplet that is off", () => {
   });
 });
 
-it("a droplet that lets nobody in over SSH keeps nobody from a preview", async () => {
+it("a droplet that accepts no SSH connection does not block a preview", async () => {
   const route = await only("firewalls", "/v2/firewalls");
   const { firewall } = (await (await cloud.cloud("GET", route)).json()) as {
     firewall: { inbound_rules: { ports: string }[] };
@@ -77,7 +77,7 @@ it("a droplet that lets nobody in over SSH keeps nobody from a preview", async (
   await cloud.cloud("PUT", route, firewall);
 });
 
-it("a droplet that does not listen to its shutdown is switched off and replaced", async () => {
+it("a droplet that does not shut down is switched off and replaced", async () => {
   await cloud.fault({ kind: "action", action: "shutdown" });
   const up = await replace();
   expect(up.exitCode, up.all).toBe(0);
@@ -85,7 +85,7 @@ it("a droplet that does not listen to its shutdown is switched off and replaced"
   await expectServing();
 });
 
-it("a droplet that somebody destroyed is made again by the command that drift names", async () => {
+it("a droplet that somebody destroyed is created again by the command that drift names", async () => {
   await cloud.cloud("DELETE", await only("droplets", "/v2/droplets"));
   await eventually("the droplet to be gone", 60, async () => {
     expect(await (await cloud.cloud("GET", "/v2/droplets")).json()).toMatchObject({ droplets: [] });
@@ -99,8 +99,8 @@ it("a droplet that somebody destroyed is made again by the command that drift na
   await expectServing();
 });
 
-describe("a stack of which somebody deleted parts", () => {
-  it("is destroyed, its droplet off, by the commands that the failure names", async () => {
+describe("a stack with parts that somebody deleted", () => {
+  it("is destroyed by the commands that the failure names, also if its droplet is off", async () => {
     await cloud.switchDroplet("off");
     for (const [kind, route] of [
       ["firewalls", "/v2/firewalls"],

@@ -54,7 +54,7 @@ beforeAll(async () => {
 
 afterAll(() => cloud[Symbol.asyncDispose]());
 
-// Each test goes on where the one before ended.
+// Each test continues where the one before ended.
 describe.each(STATES)("a stack with the state $file", ({ file, passphrase, steps }) => {
   stepByStep();
 

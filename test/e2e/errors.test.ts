@@ -26,7 +26,7 @@ beforeAll(async () => {
 
 afterAll(() => cloud[Symbol.asyncDispose]());
 
-/** One kind of what is in the account. */
+/** The account's resources of a kind. */
 async function list(route: string): Promise<unknown[]> {
   const body = (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown[]>;
   return body[route.slice(route.lastIndexOf("/") + 1).replace("keys", "ssh_keys")] ?? [];
@@ -67,7 +67,7 @@ describe("a mistake", () => {
         "convex-droplet:volumeSizeGB: is not a setting, it should be one; the nearest is volumeSizeGb.",
       ],
     },
-  ])("is told at preview, in one plain message, before anything is made: $mistake", async (given) => {
+  ])("is reported by a preview, in one message, before anything is created: $mistake", async (given) => {
     const settings = Object.entries(given.settings ?? {});
     for (const [key, value] of settings) await cloud.configure(STACK, key, value);
     const preview = await cloud.pulumi(["preview", "--stack", STACK], given.env);
@@ -85,8 +85,8 @@ describe("a mistake", () => {
   });
 });
 
-describe("a cloud that fails now and then", () => {
-  it("is asked again, and a droplet that never answers is told of with what to look at", async () => {
+describe("a cloud that fails sometimes", () => {
+  it("is asked again, and a droplet that never answers is reported with what to check", async () => {
     const faults = [
       { kind: "request", method: "POST", path: "^/v2/volumes$", status: 429, count: 2 },
       { kind: "request", method: "POST", path: "^/v2/droplets$", status: 500 },
@@ -104,18 +104,18 @@ describe("a cloud that fails now and then", () => {
         "Check that adminCidrs (0.0.0.0/0, ::/0) contains this computer's address, and look at the droplet's console",
     );
     expect(await cloud.faultsLeft()).toEqual([0, 0, 0, 0, 0]);
-    // What was tried again was made once.
+    // Each was created only once.
     expect(await droplets()).toHaveLength(1);
     expect(await volumes()).toHaveLength(1);
     expect(await list("/v2/firewalls")).toHaveLength(1);
 
-    // What a stack that was never deployed to its end needs most.
+    // The doctor also works on a stack whose first `up` failed.
     const doctor = await cloud.operate("doctor", STACK);
     expect(doctor.all).toMatch(/^problem {2}droplet\n.*: cannot be reached over SSH[^]*^unknown {2}backend/m);
     expect(doctor.exitCode).toBe(2);
   });
 
-  it("has its droplet used by the next up, once that has been switched on", async () => {
+  it("keeps its droplet, which the next up uses once somebody has switched it on", async () => {
     const [silent] = await droplets();
     const on = await cloud.cloud("POST", `/v2/droplets/${silent?.id ?? 0}/actions`, { type: "power_on" });
     expect(on.status).toBe(201);
@@ -125,7 +125,7 @@ describe("a cloud that fails now and then", () => {
     expect((await droplets()).map(({ id }) => id)).toEqual([silent?.id]);
   });
 
-  it("tells of an action that ends badly, and the up that it names does it again", async () => {
+  it("reports an action that fails, and the up that it names repeats the action", async () => {
     await cloud.fault({ kind: "action", action: "resize" });
     await cloud.configure(STACK, "volumeSizeGb", "110");
     const up = await cloud.up(STACK);
@@ -142,7 +142,7 @@ describe("a cloud that fails now and then", () => {
     expect(Number(size.stdout)).toBeGreaterThan(105);
   });
 
-  it("is never taken for done by an up that does not look", async () => {
+  it("does not have a failed action recorded as done by an up without a refresh", async () => {
     await cloud.fault({ kind: "action", action: "resize" });
     await cloud.configure(STACK, "volumeSizeGb", "115");
     expect((await cloud.up(STACK)).exitCode).toBe(1);
@@ -166,7 +166,7 @@ function advice(text: string): string[] {
   return command.split(" ").map((word) => word.replaceAll("'", ""));
 }
 
-describe("a backend that does not get healthy", () => {
+describe("an unhealthy backend", () => {
   let target: { host: string; key: string; hostKey: string };
 
   beforeAll(async () => {
@@ -174,12 +174,12 @@ describe("a backend that does not get healthy", () => {
     target = { host: publicIp, key: sshPrivateKey, hostKey: sshHostKey };
   });
 
-  /** A failed run takes the stack's outputs away, so these go by the address of before. */
+  /** Uses the earlier address, because a failed run removes the stack's outputs. */
   const onDroplet = (command: string) => ssh(target, command);
   const sql = (statement: string, database = "postgres") =>
     onDroplet(`cd / && runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 -d ${database} -c "${statement}"`);
 
-  /** What an `up` runs to find out whether a backend is healthy. */
+  /** The readiness check of an `up`. */
   const check = (container = "convex-backend", port = 3210) =>
     onDroplet(
       `bash ${SCRIPTS}/convex/backend.sh <<< '${namedValues({ container, name: "convex-self-hosted", port, mountpoint: MOUNTPOINT, key: "some|key" })}'`,
@@ -193,7 +193,7 @@ describe("a backend that does not get healthy", () => {
 
   it("fails the up with its last log lines, the cause and a fix, and that fix works", async () => {
     const rules = await onDroplet(
-      // A server that the run before has just restarted counts as starting for some seconds, and is not reloaded.
+      // After a restart, the server counts as starting for some seconds, and cannot be reloaded.
       "until systemctl is-active --quiet postgresql@17-main; do sleep 0.1; done; " +
         "sed -i /^host/d /etc/postgresql/17/main/pg_hba.d/10-convex-droplet.conf && systemctl reload postgresql@17-main",
     );
@@ -231,7 +231,7 @@ describe("a backend that does not get healthy", () => {
       log: 'FATAL: password authentication failed for user "convex"',
       told: "cause: the role's password is not the one in the stack's state",
     },
-  ])("says why, and how to mend it so that it works again: $trouble", async ({ cause, log, told }) => {
+  ])("says why, and names a fix that works: $trouble", async ({ cause, log, told }) => {
     const caused = await cause();
     expect(caused.exitCode, caused.all).toBe(0);
     await onDroplet("docker restart convex-backend");
@@ -246,7 +246,7 @@ describe("a backend that does not get healthy", () => {
     await answers();
   });
 
-  it("keeps its database to itself, also when that was made again", async () => {
+  it("has a database that no other role can use, also after the database was created again", async () => {
     const access = await sql(
       "SELECT has_database_privilege('convex_admin', datname, 'CONNECT'), datacl FROM pg_database WHERE datname = 'convex_self_hosted'",
     );
@@ -254,7 +254,7 @@ describe("a backend that does not get healthy", () => {
     expect(access.stdout).toContain("convex=");
   });
 
-  it("says that another one, or a later clock, has taken the database over", async () => {
+  it("says that another backend, or a later clock, has taken over the database", async () => {
     const lease = (time: string) => sql(`UPDATE leases SET ts = ${time}`, "convex_self_hosted");
     expect((await lease("9000000000000000000")).exitCode).toBe(0);
     await onDroplet("docker restart convex-backend");
@@ -265,7 +265,7 @@ describe("a backend that does not get healthy", () => {
       "cause: another backend writes to the same database, or this machine's clock went back",
     );
     expect((await lease("0")).exitCode).toBe(0);
-    // It waits half a minute for its next start by now, and is not given up for how often it failed before.
+    // The next start takes half a minute, and the earlier failures must not count.
     const healthy = await check();
     expect(healthy.all).not.toContain("in a row");
     await answers();
@@ -284,7 +284,7 @@ describe("a backend that does not get healthy", () => {
       log: "error performing TLS handshake: server does not support TLS",
       told: "cause: the backend wants TLS that the server does not offer, or does not trust its certificate",
     },
-  ])("says why where it was started by hand with $trouble", async ({ change, log, told }) => {
+  ])("says why if somebody started it with $trouble", async ({ change, log, told }) => {
     const environment = "docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend";
     const image = "$(docker inspect --format '{{.Image}}' convex-backend)";
     const started = await onDroplet(

@@ -27,9 +27,9 @@ async function count(route: string, kind: string): Promise<number> {
 const droplets = () => count("/v2/droplets", "droplets");
 
 /**
- * Starts an `up` and ends it before its time. Ctrl-C reaches all processes of a terminal's foreground; a kill only the CLI.
+ * Starts an `up` and interrupts or kills it. Ctrl-C reaches all processes in a terminal's foreground; a kill only the CLI.
  *
- * @param isTime looks at what was printed so far
+ * @param isTime  gets the output so far
  */
 async function endedUp(
   how: "Ctrl-C" | "kill",
@@ -54,15 +54,15 @@ async function endedUp(
       if (!(await isTime(printed))) throw new Error(printed.slice(-2000));
     });
     process.kill(how === "kill" ? pid : -pid, how === "kill" ? "SIGKILL" : "SIGINT");
-    // After a kill plugins go on beside what comes next: they ask only every five minutes whether the engine is there. After
-    // Ctrl-C all ends, once the command that runs on the droplet has come to its own end.
+    // After a kill, plugins keep running: they check only every five minutes whether the engine is there. After Ctrl-C, all
+    // processes end once the command on the droplet has ended.
     if (how === "Ctrl-C") {
       await eventually("the interrupted up to end, and all that it started", 120, async () => {
         expect((await processesOf(cloud.home)).filter((other) => !before.includes(other))).toEqual([]);
       });
     }
   } catch (error) {
-    // One that has ended by itself never came to the moment.
+    // An `up` that is still running never came to the moment.
     if (up.exitCode === null) process.kill(-pid, "SIGKILL");
     throw error;
   }
@@ -70,10 +70,10 @@ async function endedUp(
   return { exitCode: exitCode ?? 137, stdout, all };
 }
 
-// One stack, never mended by hand: each up goes on where the one before was ended.
+// One stack, never repaired by hand: each up continues where the one before was ended.
 describe("an up that is ended", () => {
-  it("by a kill while the droplet is made leaves a lock that `pulumi cancel` frees, and says so", async () => {
-    const killed = await endedUp("kill", "a droplet to be made", async () => (await droplets()) === 1);
+  it("by a kill while the droplet is created leaves a lock that `pulumi cancel` releases, and the next one says so", async () => {
+    const killed = await endedUp("kill", "a droplet to be created", async () => (await droplets()) === 1);
     expect(killed.all).not.toContain("convex-droplet created");
 
     const locked = await cloud.up(STACK);
@@ -84,7 +84,7 @@ describe("an up that is ended", () => {
     expect(cancel.exitCode, cancel.all).toBe(0);
   });
 
-  it("by Ctrl-C during the set-up of the host went on with a droplet that no state knew", async () => {
+  it("by Ctrl-C during the setup of the host has first replaced a droplet that is in no state", async () => {
     const interrupted = await endedUp("Ctrl-C", "packages to be installed", (text) =>
       text.includes("host.sh: installing"),
     );
@@ -93,13 +93,15 @@ describe("an up that is ended", () => {
     expect(await droplets()).toBe(1);
   });
 
-  it("by a kill while containers start went on from Ctrl-C with nothing done before", async () => {
-    const killed = await endedUp("kill", "the backend to be made", (text) => text.includes("convex-backend creating"));
+  it("by a kill while containers start has continued after Ctrl-C without other commands", async () => {
+    const killed = await endedUp("kill", "the backend to be created", (text) =>
+      text.includes("convex-backend creating"),
+    );
     expect(killed.all).not.toContain("locked");
     expect(killed.all).not.toContain("convex-dashboard created");
   });
 
-  it("is made good by the sandbox's next one, which frees the lock itself, with nothing twice and nothing left over", async () => {
+  it("is completed by the sandbox's next one, which releases the lock itself, with nothing twice and nothing left over", async () => {
     await deploy(cloud.home, STACK);
     expect(await droplets()).toBe(1);
     expect(await count("/v2/volumes", "volumes")).toBe(1);
@@ -116,7 +118,7 @@ describe("an up that is ended", () => {
     expect(accepted.exitCode, accepted.all).toBe(0);
   });
 
-  it("is forgotten by the engine, too, with the command that the README gives", async () => {
+  it("leaves no warnings after the command that the README names", async () => {
     const [, command = ""] =
       /`npx pulumi (refresh --clear-pending-creates)`/.exec(await readFile("README.md", "utf8")) ?? [];
     const refresh = await cloud.pulumi([...command.split(" "), "--yes", "--skip-preview", "--stack", STACK]);
@@ -127,14 +129,14 @@ describe("an up that is ended", () => {
   });
 });
 
-describe("an up that is killed in the instant between the cloud's answer and the state's writing", () => {
+describe("an up that is killed after the cloud's answer and before the state is written", () => {
   const LOST = "lost";
 
   const counts = (routes: Record<string, string>) =>
     Promise.all(Object.entries(routes).map(([kind, route]) => count(route, kind)));
   const oneMore = (numbers: number[]) => numbers.map((number) => number + 1);
 
-  /** Answers so late that the CLI is dead by then; what was asked for is made all the same. */
+  /** The cloud answers after the CLI is dead, but creates the resources. */
   async function killWhile(routes: Record<string, string>): Promise<void> {
     const before = await counts(routes);
     for (const route of Object.values(routes)) {
@@ -142,14 +144,14 @@ describe("an up that is killed in the instant between the cloud's answer and the
     }
     const areAskedFor = async () => (await cloud.faultsLeft()).every((left) => left === 0);
     await endedUp("kill", `${Object.keys(routes).join(" and ")} to be asked for`, areAskedFor, LOST);
-    await eventually("them to be made", 30, async () => {
+    await eventually("them to be created", 30, async () => {
       expect(await counts(routes)).toEqual(oneMore(before));
     });
     const cancel = await cloud.pulumi(["cancel", "--yes", "--stack", LOST]);
     expect(cancel.exitCode, cancel.all).toBe(0);
   }
 
-  it("is gone on from by the next one, which finds what no state knows", async () => {
+  it("is completed by the next one, which finds the resources that are in no state", async () => {
     await cloud.createStack(LOST);
     const keys = { ssh_keys: "/v2/account/keys" };
     const others = { firewalls: "/v2/firewalls", projects: "/v2/projects" };
@@ -165,7 +167,7 @@ describe("an up that is killed in the instant between the cloud's answer and the
     expect(await counts({ ...keys, ...others })).toEqual(oneMore(before));
   });
 
-  it("tells of a volume that no state knows, and leaves it alone", async () => {
+  it("reports a volume that is in no state, and does not touch it", async () => {
     const volume = { name: "convex-told-data", region: "nyc3", size_gigabytes: 100 };
     const { volume: found } = (await (await cloud.cloud("POST", "/v2/volumes", volume)).json()) as {
       volume: { id: string };

@@ -17,7 +17,7 @@ let second: SecondComputer;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
-  // From a clone too: what is not committed in this checkout would be a difference between the two computers.
+  // Also from a clone: otherwise uncommitted files of this checkout would be a difference between the two computers.
   await using first = await Clone.make();
   await deployFrom(first);
   second = await SecondComputer.set(cloud);
@@ -34,7 +34,7 @@ async function deployFrom(clone: Clone): Promise<void> {
     ["size", "s-1vcpu-2gb"],
     ["--path", "allowedCidrs[0]", "127.0.0.0/8"],
   ];
-  // What is another one in each sandbox.
+  // They differ in each sandbox.
   for (const key of ["backendImage", "dashboardImage", "tunnelPort"]) {
     settings.push([key, (await cloud.pulumi(["config", "get", key, "--stack", STACK])).stdout]);
   }
@@ -49,8 +49,8 @@ async function deployFrom(clone: Clone): Promise<void> {
 }
 
 /**
- * A clone of its own with a Pulumi of its own, and the packages of the program alone. It has the states, the passphrase and the
- * token, and no other file.
+ * Another clone with its own Pulumi and only the program's packages. It has the states, the passphrase and the token, and no
+ * other file.
  */
 class SecondComputer implements AsyncDisposable {
   readonly root: string;
@@ -91,7 +91,7 @@ class SecondComputer implements AsyncDisposable {
   }
 }
 
-// Each test goes on where the one before ended.
+// Each test continues where the one before ended.
 describe("a second computer with the states, the passphrase and the token", () => {
   stepByStep();
 
@@ -121,7 +121,7 @@ describe("a second computer with the states, the passphrase and the token", () =
     expect(look.exitCode).toBe(0);
   });
 
-  it("looks for drift, examines the stack, enters the droplet and gives out the key", async () => {
+  it("checks drift, examines the stack, opens a shell on the droplet and writes the key", async () => {
     expect(await second.npm("drift")).toMatchObject({
       exitCode: 0,
       stdout: expect.stringContaining("is as declared") as unknown,
@@ -131,9 +131,9 @@ describe("a second computer with the states, the passphrase and the token", () =
     expect(await second.npm("env", "--file", path.join(second.root, ".env.local"))).toMatchObject({ exitCode: 0 });
   });
 
-  it("is told what is missing where refresh does not run the program, and spoils nothing", async () => {
+  it("gets a documented error if refresh does not run the program, and nothing changes", async () => {
     const refresh = await second.pulumi(["refresh", "--yes", "--skip-preview"], { PULUMI_RUN_PROGRAM: "false" });
-    // As docs/troubleshooting.md quotes it: neither provider can say more.
+    // Neither provider reports more, so docs/troubleshooting.md explains it.
     const [, quoted = ""] =
       /^\| `(failed to connect[^`]*)`.*PULUMI_RUN_PROGRAM=true/m.exec(
         await readFile("docs/troubleshooting.md", "utf8"),
@@ -153,13 +153,13 @@ describe("a second computer with the states, the passphrase and the token", () =
     const environment = await cloud.onDroplet(STACK, "docker exec convex-backend printenv RUST_LOG");
     expect(environment.stdout).toBe("warn");
 
-    // The key of the first computer's last run, which knows nothing of this one.
+    // The key from the first computer's last run.
     const { backendUrl = "", adminKey = "" } = await cloud.outputs(STACK);
     const check = { headers: { authorization: `Convex ${adminKey}` } };
     expect((await fetch(`${backendUrl}/api/check_admin_key`, check)).status).toBe(200);
   });
 
-  it("destroys all of it, to the last resource in the cloud", async () => {
+  it("destroys everything in the cloud", async () => {
     const destroy = await second.pulumi(["destroy", "--yes", "--skip-preview"]);
     expect(destroy.all).toContain("31 deleted");
     expect(destroy.exitCode).toBe(0);
@@ -168,7 +168,7 @@ describe("a second computer with the states, the passphrase and the token", () =
     expect(await left("/v2/volumes")).toMatchObject({ volumes: [] });
     expect(await left("/v2/firewalls")).toMatchObject({ firewalls: [] });
     expect(await left("/v2/account/keys")).toMatchObject({ ssh_keys: [] });
-    // The account's own, which cannot be deleted.
+    // The account's default project cannot be deleted.
     expect(await left("/v2/projects")).toMatchObject({ projects: [{ is_default: true }] });
   });
 });

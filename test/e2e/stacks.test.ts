@@ -7,7 +7,7 @@ import { stepByStep } from "../steps.ts";
 
 const STACKS = ["one", "two"] as const;
 
-/** A resource as a preview plans it. */
+/** A resource in a preview. */
 interface Planned {
   urn: string;
   protect?: boolean;
@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe("the stacks that come with the program", () => {
-  it("can be previewed in a fresh clone with nothing set but the token", async () => {
+  it("can be previewed in a fresh clone if only the token is set", async () => {
     await using clone = await Clone.make();
     const dev = await plan(clone, "dev");
     const prod = await plan(clone, "prod");
@@ -55,11 +55,11 @@ describe("the stacks that come with the program", () => {
   });
 });
 
-// One life of two stacks; each test goes on where the one before ended.
+// Each test continues where the one before ended.
 describe("two stacks side by side", () => {
   stepByStep();
 
-  it("are made at the same time", async () => {
+  it("are created at the same time", async () => {
     for (const stack of STACKS) {
       await cloud.createStack(stack, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8" });
     }
@@ -70,7 +70,7 @@ describe("two stacks side by side", () => {
     }
   });
 
-  it("both serve, each its own data on its own machine", async () => {
+  it("both serve their own data on their own machine", async () => {
     const [one, two] = await bothOutputs();
     expect(one["publicIp"]).not.toBe(two["publicIp"]);
     for (const [stack, { backendUrl = "" }] of [["one", one] as const, ["two", two] as const]) {
@@ -89,7 +89,7 @@ describe("two stacks side by side", () => {
     expect(await checkKey(two, one)).toBe(401);
   });
 
-  it("see nothing of each other's droplets in a run", async () => {
+  it("do not see each other's droplets in a run", async () => {
     const looks = await Promise.all(
       STACKS.map((stack) => cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", stack])),
     );
@@ -99,7 +99,7 @@ describe("two stacks side by side", () => {
     }
   });
 
-  it("can be destroyed one without the other, even by a run that opens no tunnel", async () => {
+  it("can be destroyed separately, even by a run without a tunnel", async () => {
     const [, two] = await bothOutputs();
     const destroy = await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", "one"], {
       PULUMI_RUN_PROGRAM: "false",
@@ -111,7 +111,7 @@ describe("two stacks side by side", () => {
     const { volumes } = (await (await cloud.cloud("GET", "/v2/volumes")).json()) as { volumes: { name: string }[] };
     expect(volumes.map(({ name }) => name)).toEqual(["convex-two-data"]);
 
-    await eventually("the stack that stays to answer", 10, async () => {
+    await eventually("the other stack to answer", 10, async () => {
       expect(await readRow(two["backendUrl"] ?? "", "stack")).toBe("two");
     });
     const look = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", "two"]);
@@ -120,7 +120,7 @@ describe("two stacks side by side", () => {
   });
 });
 
-/** What a first `up` would make, by logical name. */
+/** The resources that a first `up` would create, by logical name. */
 async function plan(clone: Clone, stack: string): Promise<Map<string, Planned>> {
   expect((await clone.pulumi(cloud.env, ["stack", "init", stack])).exitCode).toBe(0);
   const { stdout, all, exitCode } = await clone.pulumi(cloud.env, ["preview", "--json", "--stack", stack]);
@@ -130,7 +130,7 @@ async function plan(clone: Clone, stack: string): Promise<Map<string, Planned>> 
   return new Map(steps.map(({ newState }) => [newState.urn.split("::").slice(-2).join("::"), newState]));
 }
 
-/** What people expect to be different between a stack to try things on and one to rely on. */
+/** The properties that differ between a development stack and a production stack. */
 function whatDiffers(resources: Map<string, Planned>) {
   const found = (name: string) => {
     const resource = [...resources].find(([key]) => key.endsWith(`::convex-${name}`))?.[1];
@@ -155,7 +155,7 @@ async function bothOutputs(): Promise<[Record<string, string>, Record<string, st
   return [await cloud.outputs("one"), await cloud.outputs("two")];
 }
 
-/** The status with which a stack's backend answers a stack's key. */
+/** The status that a stack's backend answers to a stack's key. */
 async function checkKey(backend: Record<string, string>, key: Record<string, string>): Promise<number> {
   const url = `${backend["backendUrl"] ?? ""}/api/check_admin_key`;
   return (await fetch(url, { headers: { authorization: `Convex ${key["adminKey"] ?? ""}` } })).status;

@@ -4,7 +4,7 @@ import { Account, RefusedError } from "../../digitalocean/account.ts";
 
 afterEach(() => vi.unstubAllGlobals());
 
-it("a list is all of it, however many pages the account has", async () => {
+it("a list has the entries of all pages", async () => {
   const asked: string[] = [];
   vi.stubGlobal("fetch", (url: URL) => {
     asked.push(url.href);
@@ -15,7 +15,7 @@ it("a list is all of it, however many pages the account has", async () => {
     return Promise.resolve(Response.json({ firewalls: [page], ...(page < 3 ? next : { links: {} }) }));
   });
   expect(await new Account("t", "http://127.0.0.1:1").list("/v2/firewalls", "firewalls")).toEqual([1, 2, 3]);
-  // Whatever host the answer names.
+  // The host in the answer is ignored.
   expect(asked).toEqual([
     "http://127.0.0.1:1/v2/firewalls?per_page=200",
     "http://127.0.0.1:1/v2/firewalls?page=2&per_page=200",
@@ -23,7 +23,7 @@ it("a list is all of it, however many pages the account has", async () => {
   ]);
 });
 
-it("a call that is refused says which, and with what, and never the token", async () => {
+it("a refused call reports call and status, but not the token", async () => {
   vi.stubGlobal("fetch", () => Promise.resolve(new Response("{}", { status: 401 })));
   const refused = new Account("dop_v1_secret").ask("DELETE", "/v2/firewalls/1");
   await expect(refused).rejects.toBeInstanceOf(RefusedError);

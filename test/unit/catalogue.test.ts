@@ -8,7 +8,7 @@ function offering(...sizes: object[]) {
 }
 
 describe("a droplet size", () => {
-  it("tells its memory, and what the region offers, the cheapest first", async () => {
+  it("is found with its memory and the region's sizes, the cheapest first", async () => {
     await offering(
       { slug: "s-2vcpu-4gb", memory: 4096, disk: 80, priceMonthly: 24, regions: ["nyc3"] },
       { slug: "s-1vcpu-2gb", memory: 2048, disk: 50, priceMonthly: 12, regions: ["nyc3"] },
@@ -23,21 +23,21 @@ describe("a droplet size", () => {
     });
   });
 
-  it("is refused where DigitalOcean has none of that name", async () => {
+  it("is refused if DigitalOcean does not have it", async () => {
     await offering();
     await expect(findSize("s-9vcpu", "nyc3")).rejects.toThrow(
       "convex-droplet:size: s-9vcpu is not a droplet size of DigitalOcean",
     );
   });
 
-  it("is refused where the region does not offer it", async () => {
+  it("is refused if the region does not offer it", async () => {
     await offering({ slug: "s-2vcpu-4gb", memory: 4096, regions: ["nyc3", "fra1"] });
     await expect(findSize("s-2vcpu-4gb", "lon1")).rejects.toThrow(
       "convex-droplet:region: lon1 does not offer droplets of size s-2vcpu-4gb, it should be one of fra1, nyc3",
     );
   });
 
-  it("names the token where DigitalOcean refuses it", async () => {
+  it("is not found if DigitalOcean refuses the token, and the error names the token", async () => {
     await mockEngine(undefined, () => {
       const details = "GET /v2/sizes: 401 Unable to authenticate you.";
       throw Object.assign(new Error(details), { details });

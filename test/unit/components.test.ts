@@ -13,14 +13,14 @@ import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import type { Exposure } from "../../settings/exposure.ts";
 import { componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
 
-/** How the engine's protocol marks a value as secret. */
+/** The engine protocol's mark of a secret. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 const SECRET = "1b47061264138c4ac30d75fd1eb44270";
 
 type Inputs = Record<string, unknown>;
 
 let registered: Registered[];
-/** The admin key that the backend is said to accept. */
+/** The admin key that the mocked backend accepts. */
 let accepted: string;
 
 beforeEach(async () => {
@@ -54,7 +54,7 @@ const HOST: HostArgs = {
   sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
 };
 
-/** Waits until the program has nothing left to register; gives back a look at a resource's inputs by its name. */
+/** Waits until the program has registered everything; returns a function that finds a resource's inputs by its name. */
 async function settled(): Promise<(name: string) => Inputs> {
   await pulumi.runtime.disconnect();
   return (name) => {
@@ -73,13 +73,13 @@ async function names(): Promise<string[]> {
     .sort();
 }
 
-/** Takes the wrapping of a secret off; fails where there is none. */
+/** The value of a secret; fails if it is not a secret. */
 function secretValue(value: unknown): unknown {
   expect(value).toHaveProperty(SIGNATURE, SECRET);
   return (value as { value: unknown }).value;
 }
 
-/** Of what is set up on a machine, and made anew with something else. */
+/** The lifetime of resources on a machine that are replaced with another resource. */
 function lifetime(replaced = "droplet"): Lifetime {
   const [setup, other] = ["setup", replaced].map((name) => new pulumi.ComponentResource("test:index:Other", name));
   return { deletedWith: setup as pulumi.Resource, replaceWith: [other as pulumi.Resource] };
@@ -169,14 +169,14 @@ describe("Host", () => {
     ]);
   });
 
-  it("opens only SSH where nobody is allowed", async () => {
+  it("opens only SSH if nobody is allowed", async () => {
     new Host("convex", { ...HOST, exposure: { openings: [] } });
     expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
     ]);
   });
 
-  it("gives the droplet the host key and nothing more, as a secret", async () => {
+  it("gives the droplet only the host key, as a secret", async () => {
     new Host("convex", HOST);
     const userData = String(secretValue((await settled())("convex-droplet")["userData"]));
     expect(userData).toBe(
@@ -185,7 +185,7 @@ describe("Host", () => {
     );
   });
 
-  it("keeps the droplet's disk as it is, so that the droplet can go back to the size it had", async () => {
+  it("does not grow the droplet's disk, so that the droplet can go back to its earlier size", async () => {
     new Host("convex", HOST);
     expect((await settled())("convex-droplet")).toMatchObject({ size: "s-2vcpu-4gb", resizeDisk: false });
   });
@@ -198,13 +198,13 @@ describe("Host", () => {
         host: "192.0.2.1",
         hostKey: "ssh-ed25519 convex-host-key",
         privateKey: "PRIVATE convex-deploy-key",
-        // Never whatever SSH_AUTH_SOCK names: the provider fails where that is not there.
+        // Not the agent in SSH_AUTH_SOCK: if that is gone, the provider fails.
         agentSocketPath: "/tmp/agent of ssh-ed25519 convex-host-key",
       });
     }
   });
 
-  it("hands the volume's size and the operators' keys to the machine", async () => {
+  it("passes the volume's size and the operators' keys to the machine", async () => {
     new Host("convex", HOST);
     const { create, stdin } = (await settled())("convex-setup");
     expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/host\/host\.sh # [0-9a-f]{12}$/);
@@ -221,7 +221,7 @@ describe("Postgres", () => {
     expect(await names()).toEqual(["convex", "convex-admin-password", "convex-provider", "convex-server"]);
   });
 
-  it("tells the server more connections than the pool may open", async () => {
+  it("allows more connections than the pool may open", async () => {
     new Postgres("convex", POSTGRES());
     const { create, stdin } = (await settled())("convex-server");
     expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
@@ -232,7 +232,7 @@ describe("Postgres", () => {
     expect(secretValue(stdin)).toContain("\nscripts=host/volume.sh\n");
   });
 
-  it("takes its administrator's name from its own, and its client's from its arguments", async () => {
+  it("derives the administrator from its own name, and admits the role in its arguments", async () => {
     new Postgres("other", { ...POSTGRES(), database: "app", role: "app_owner" });
     const resources = await settled();
     expect(secretValue(resources("other-server")["stdin"])).toMatch(
@@ -255,7 +255,7 @@ describe("Database", () => {
     ]);
   });
 
-  it("keeps the resources of a stack in which they belonged to the server's component", async () => {
+  it("adopts its resources from a stack in which they belonged to the server's component", async () => {
     new Database("convex", DATABASE());
     await pulumi.runtime.disconnect();
     const parent = "urn:pulumi:test::convex-droplet::convex-droplet:index:Postgres::convex";
@@ -278,7 +278,7 @@ describe("Database", () => {
     expect(resources("convex-privacy")).toMatchObject({ role: "public", privileges: [], objectType: "database" });
   });
 
-  it("gives out a URL without a database, as a secret", async () => {
+  it("outputs a URL without a database, as a secret", async () => {
     const { url } = new Database("convex", DATABASE());
     expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@host.docker.internal:5432?sslmode=disable`);
     expect(await pulumi.isSecret(url)).toBe(true);
@@ -326,7 +326,7 @@ describe("Convex", () => {
     expect(envs.filter((variable) => variable.startsWith("DISABLE_BEACON"))).toEqual([]);
   });
 
-  it("binds the dashboard to loopback, whatever the backend is bound to", async () => {
+  it("binds the dashboard to loopback, also if the backend is public", async () => {
     new Convex("convex", { ...CONVEX(), exposure: { ...EXPOSURE, bindAddress: "0.0.0.0" } });
     const resources = await settled();
     expect(resources("convex-backend")["ports"]).toEqual([
@@ -352,7 +352,7 @@ describe("Convex", () => {
     expect(create).not.toContain("|01");
   });
 
-  it("exports a read-only key, as a secret, once the backend accepted a key of the same making", async () => {
+  it("exports a read-only key, as a secret, if the backend accepted the key made here", async () => {
     accepted = mintAdminKey("convex-self-hosted", "0".repeat(64));
     const { readOnlyAdminKey } = new Convex("convex", CONVEX());
     expect(await valueOf(readOnlyAdminKey)).toBe(
@@ -362,7 +362,7 @@ describe("Convex", () => {
     await settled();
   });
 
-  it("exports no read-only key where the backend refused the one made here", async () => {
+  it("exports no read-only key if the backend refused the key made here", async () => {
     expect(await valueOf(new Convex("convex", CONVEX()).readOnlyAdminKey)).toBeUndefined();
     await settled();
   });
@@ -380,7 +380,7 @@ describe("a word of a command line", () => {
   });
 });
 
-it("the components register what others look for by name", async () => {
+it("the components register the resources that others look up by name", async () => {
   const connection = pulumi.secret({ host: "192.0.2.1" });
   new Host(ID, HOST);
   new Postgres(ID, POSTGRES());
@@ -393,7 +393,7 @@ it("the components register what others look for by name", async () => {
   expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
 });
 
-describe("all that the components register", () => {
+describe("every registered resource", () => {
   const deploy = async () => {
     new Host(ID, { ...HOST, protectData: true });
     const { inCluster } = new Postgres(ID, POSTGRES());
@@ -408,7 +408,7 @@ describe("all that the components register", () => {
   const onVolume = { deletedWith: "setup", replaceWith: ["volume"] };
   const run = { replaceOnChanges: ["triggers[*]"] };
 
-  it("has its place and its lifetime", async () => {
+  it("has its parent and its lifetime", async () => {
     await deploy();
     expect(Object.fromEntries([...options].filter(([, told]) => Object.keys(told).length > 0))).toEqual({
       "convex-deploy-key PrivateKey": host,
@@ -441,7 +441,7 @@ describe("all that the components register", () => {
     });
   });
 
-  it("is told to the engine as outputs, as far as it is public", async () => {
+  it("has its public fields as outputs if it is a component", async () => {
     await deploy();
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
       Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],

@@ -33,7 +33,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** @returns whether the engine is told to try again */
+/** @returns whether the engine tries again */
 async function afterFailure(type: string, failedOperation = "create", error = TAKEN): Promise<boolean> {
   return await deleteLostFromCloud("convex").callback({
     urn: `urn:pulumi:dev::convex-droplet::${type}::x`,
@@ -51,7 +51,7 @@ const FIREWALL = "digitalocean:index/firewall:Firewall";
 const PROJECT = "digitalocean:index/project:Project";
 const VOLUME = "digitalocean:index/volume:Volume";
 
-describe("what is in the account already", () => {
+describe("a resource that is already in the account", () => {
   it.each([
     ["the stack's own key", KEY, ["DELETE /v2/account/keys/3"]],
     ["a firewall of the stack's droplet", FIREWALL, ["DELETE /v2/firewalls/f"]],
@@ -60,7 +60,7 @@ describe("what is in the account already", () => {
       PROJECT,
       ['POST /v2/projects/default/resources {"resources":["do:droplet:7"]}', "DELETE /v2/projects/p"],
     ],
-  ])("is deleted to be made again: %s", async (_, type, expected) => {
+  ])("is deleted and created again: %s", async (_, type, expected) => {
     expect(await afterFailure(type)).toBe(true);
     expect(changes).toEqual(expected);
   });
@@ -80,13 +80,13 @@ describe("what is in the account already", () => {
     ],
     ["a project with more in it", PROJECT, "/v2/projects/p/resources", { resources: [{ urn: "do:space:x" }] }],
     ["the default project", PROJECT, "/v2/projects", { projects: [{ id: "p", name: "convex-dev", is_default: true }] }],
-  ])("is left alone: %s", async (_, type, route, found) => {
+  ])("is not touched: %s", async (_, type, route, found) => {
     account[route] = found;
     expect(await afterFailure(type)).toBe(false);
     expect(changes).toEqual([]);
   });
 
-  it("is left alone where it may hold data", async () => {
+  it("is not touched if it may contain data", async () => {
     expect(await afterFailure(VOLUME)).toBe(false);
     expect(changes).toEqual([]);
   });
@@ -94,7 +94,7 @@ describe("what is in the account already", () => {
   it.each([
     ["update", TAKEN],
     ["create", "Error creating: POST https://api.digitalocean.com/v2/…: 500 server error"],
-  ])("is left alone where nothing was refused for it: %s, %s", async (operation, error) => {
+  ])("is not touched after another failure: %s, %s", async (operation, error) => {
     for (const type of [KEY, FIREWALL, PROJECT]) expect(await afterFailure(type, operation, error)).toBe(false);
     expect(changes).toEqual([]);
   });

@@ -16,7 +16,7 @@ let folder: string;
 let engine: http.Server;
 let calls: string[];
 let answer: number;
-/** What the engine has of the network. */
+/** The engine's answer about the network. */
 let inspected: string;
 
 beforeEach(async () => {
@@ -38,7 +38,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** @returns whether Pulumi is told to try again */
+/** @returns whether Pulumi tries again */
 async function afterFailure(type: string, name: string, error: string, failedOperation = "create"): Promise<boolean> {
   const hook = removeLostFromEngine("convex", `unix://${folder}/docker.sock`);
   return await hook.callback({
@@ -52,25 +52,25 @@ async function afterFailure(type: string, name: string, error: string, failedOpe
   });
 }
 
-describe("what cannot be made in the Docker engine", () => {
-  it("is tried again once a lost container of its name has been stopped and removed", async () => {
+describe("a resource that cannot be created in the Docker engine", () => {
+  it("is tried again after a container of its name, in no state, was stopped and removed", async () => {
     expect(await afterFailure(CONTAINER, "convex-backend", CONFLICT)).toBe(true);
     expect(calls).toEqual(["POST /containers/convex-backend/stop?t=10", "DELETE /containers/convex-backend"]);
   });
 
-  it("is tried again once a lost network of its name has been removed", async () => {
+  it("is tried again after a network of its name, in no state, was removed", async () => {
     expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(true);
     expect(calls).toEqual(["GET /networks/convex", "DELETE /networks/convex"]);
   });
 
-  it("takes out whatever is still in the network first, or it could not be removed", async () => {
+  it("is tried again after the containers were disconnected from such a network", async () => {
     inspected = JSON.stringify({ Containers: { c1: {}, c2: {} } });
     expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(true);
     const left = "POST /networks/convex/disconnect";
     expect(calls).toEqual(["GET /networks/convex", left, left, "DELETE /networks/convex"]);
   });
 
-  it("is not tried again where the engine does not remove what is in its way", async () => {
+  it("is not tried again if the engine does not remove the other one", async () => {
     answer = 403;
     expect(await afterFailure(NETWORK, "convex", "network with name convex already exists")).toBe(false);
   });
@@ -79,7 +79,7 @@ describe("what cannot be made in the Docker engine", () => {
     [CONTAINER, "No such image: convex-backend", "create"],
     [CONTAINER, CONFLICT, "update"],
     ["docker:index/remoteImage:RemoteImage", "already exists", "create"],
-  ])("is left as it is for any other failure: %s, %s, %s", async (type, error, operation) => {
+  ])("is not tried again after another failure: %s, %s, %s", async (type, error, operation) => {
     expect(await afterFailure(type, "convex-backend", error, operation)).toBe(false);
     expect(calls).toEqual([]);
   });

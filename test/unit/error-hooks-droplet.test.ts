@@ -30,7 +30,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** @returns whether the engine is told to try again */
+/** @returns whether the engine tries again */
 async function afterFailure(failedOperation: string, error: string): Promise<boolean> {
   return await deleteLostDroplet("convex").callback({
     urn: "urn:pulumi:dev::convex-droplet::digitalocean:index/droplet:Droplet::convex-droplet",
@@ -59,7 +59,7 @@ describe("a droplet that cannot be deleted", () => {
     });
   const DEAF = "Error waiting for droplet (7) to become off: context deadline exceeded";
 
-  it("is tried again once it is switched off, where it does not shut down", async () => {
+  it("is switched off and tried again if it does not shut down", async () => {
     holder = { id: 7, name: "convex-dev", status: "off", locked: false };
     expect(await afterDeletion(DEAF)).toBe(true);
     expect(calls).toEqual([
@@ -76,26 +76,26 @@ describe("a droplet that cannot be deleted", () => {
   it.each([
     ["delete", "Error deleting droplet: 500"],
     ["create", DEAF],
-  ])("is left alone otherwise: %s, %s", async (operation, error) => {
+  ])("is not touched after another failure: %s, %s", async (operation, error) => {
     expect(await afterDeletion(error, operation)).toBe(false);
     expect(calls).toEqual([]);
   });
 });
 
-describe("a droplet that cannot be made", () => {
-  it("is tried again once the lost one that holds its volume is deleted", async () => {
+describe("a droplet that cannot be created", () => {
+  it("is tried again after the droplet with its volume, in no state, was deleted", async () => {
     expect(await afterFailure("create", REFUSED)).toBe(true);
     expect(deletions()).toEqual(["DELETE https://api.digitalocean.com/v2/droplets/7"]);
     expect(calls.at(-1)).toBe("GET https://api.digitalocean.com/v2/volumes/v1");
   });
 
-  it("stays unmade where a droplet of another name holds its volume", async () => {
+  it("is not tried again if the droplet with its volume has another name", async () => {
     holder = { id: 7, name: "somebody-elses", status: "active", locked: false };
     expect(await afterFailure("create", REFUSED)).toBe(false);
     expect(deletions()).toEqual([]);
   });
 
-  it("stays unmade where nothing holds its volume", async () => {
+  it("is not tried again if no droplet has its volume", async () => {
     holder = undefined;
     expect(await afterFailure("create", REFUSED)).toBe(false);
     expect(deletions()).toEqual([]);
@@ -104,7 +104,7 @@ describe("a droplet that cannot be made", () => {
   it.each([
     ["create", "Error waiting for droplet (7) to become active: timeout"],
     ["update", REFUSED],
-  ])("is left alone where it exists: %s, %s", async (operation, error) => {
+  ])("is not touched if it exists: %s, %s", async (operation, error) => {
     expect(await afterFailure(operation, error)).toBe(false);
     expect(calls).toEqual([]);
   });

@@ -8,7 +8,7 @@ import { FunctionEnvironment, type FunctionEnvironmentArgs } from "../../compone
 import { configure, mockEngine, type Registered } from "./program.ts";
 import { valueIn } from "../../contract/scripts.ts";
 
-/** How the engine's protocol marks a value as secret. */
+/** The engine protocol's mark of a secret. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 
 const PAIR = generateKeyPairSync("rsa", {
@@ -49,7 +49,7 @@ async function deploy(args: Partial<FunctionEnvironmentArgs>): Promise<Record<st
   );
 }
 
-/** What the script is told on stdin, which has to be secret. */
+/** The script's values on stdin, which must be secret. */
 function told({ "convex-function-environment": run }: Record<string, Record<string, unknown>>): unknown {
   const stdin = run?.["stdin"] as Record<string, unknown> | undefined;
   expect(stdin).toHaveProperty(SIGNATURE);
@@ -58,7 +58,7 @@ function told({ "convex-function-environment": run }: Record<string, Record<stri
 }
 
 describe("FunctionEnvironment", () => {
-  it("registers exactly its children, and the key only where it is asked for", async () => {
+  it("registers exactly its children, and the key only if authKeys is set", async () => {
     expect(Object.keys(await deploy({})).sort()).toEqual(["convex", "convex-function-environment"]);
     registered.length = 0;
     expect(Object.keys(await deploy({ authKeys: true })).sort()).toEqual([
@@ -68,7 +68,7 @@ describe("FunctionEnvironment", () => {
     ]);
   });
 
-  it("hands the variables to the machine on stdin, as a secret, sorted, with nothing on the command line", async () => {
+  it("passes the variables to the machine on stdin, as a secret, sorted, with nothing on the command line", async () => {
     const resources = await deploy({ functionEnvironment: { B: pulumi.secret("two\nlines"), A: pulumi.secret("1") } });
     const { stdin, create, delete: remove } = resources["convex-function-environment"] ?? {};
     expect(told(resources)).toEqual({ key: "name|01ab", variables: { A: "1", B: "two\nlines" } });
@@ -76,11 +76,11 @@ describe("FunctionEnvironment", () => {
       'port=4210\nmountpoint=/mnt/convex\nkey=name|01ab\nvariables={"A":"1","B":"two\\nlines"}\n',
     );
     expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/functions\/environment\.sh # [0-9a-f]{12}$/);
-    // What is to be taken back is found by the run itself, and not by a deletion that the engine may pass over.
+    // The script itself finds what to remove, because the engine may skip a deletion.
     expect(remove).toBeUndefined();
   });
 
-  it("generates the two variables of Convex Auth, beside those that are set", async () => {
+  it("generates the two variables of Convex Auth, in addition to those that are set", async () => {
     const resources = await deploy({
       authKeys: true,
       functionEnvironment: { SITE_URL: pulumi.secret("https://example.com") },
@@ -98,10 +98,10 @@ describe("FunctionEnvironment", () => {
 });
 
 describe("the keys of Convex Auth", () => {
-  it("are a pair: what the one signs, the other verifies", () => {
+  it("are a pair: one signs, the other verifies", () => {
     const pem = jwtPrivateKey(PAIR.privateKey);
     const { keys } = JSON.parse(jwks(PAIR.publicKey)) as { keys: JsonWebKey[] };
-    // As Convex Auth's library reads it: what is between the marks, without any blanks.
+    // As Convex Auth's library reads it: the text between the marks, without spaces.
     const der = Buffer.from(pem.replace(/-----(BEGIN|END) PRIVATE KEY-----|\s/g, ""), "base64");
     const signature = sign(
       "sha256",
@@ -113,11 +113,11 @@ describe("the keys of Convex Auth", () => {
     expect(verify("sha256", Buffer.from("token"), key, signature)).toBe(true);
   });
 
-  it("have a private one on one line, within its marks", () => {
+  it("have the private key on one line, between its marks", () => {
     expect(jwtPrivateKey(PAIR.privateKey)).toMatch(/^-----BEGIN PRIVATE KEY----- [\w+/= ]+ -----END PRIVATE KEY-----$/);
   });
 
-  it("have a public one with use, algorithm and a thumbprint for its id", () => {
+  it("have the public key with use, algorithm and its thumbprint as id", () => {
     // The key and the thumbprint of RFC 7638, section 3.1.
     const n =
       "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";

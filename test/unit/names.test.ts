@@ -12,15 +12,15 @@ const sources = (folder: string, end: string) =>
     .filter((name) => name.endsWith(end))
     .map((name) => [path.join(folder, name), readFileSync(path.join(folder, name), "utf8")] as const);
 
-// The droplet's is the product's own name, too.
+// The droplet's name is also the product's.
 const NAMES = [...Object.values(RESOURCES), ...Object.values(CONTAINERS), MOUNTPOINT].filter(
   (name) => name !== RESOURCES.droplet,
 );
 
 it.each(["components", "digitalocean", "error-hooks", "operations", "ssh"].flatMap((folder) => sources(folder, ".ts")))(
-  "%s takes names from the contract",
+  "%s uses the contract's names",
   (_file, text) => {
-    // Logical names have a component's own before them, which is a parameter.
+    // Logical names begin with the component's name, which is a parameter.
     const quoted = text.match(/"[^"\n]*"|`[^`]*`/g) ?? [];
     expect(quoted.filter((literal) => NAMES.some((name) => literal.slice(1, -1).split(/\s|'/).includes(name)))).toEqual(
       [],
@@ -28,12 +28,12 @@ it.each(["components", "digitalocean", "error-hooks", "operations", "ssh"].flatM
   },
 );
 
-it.each(sources("machine", ".sh"))("%s names resources that there are", (_file, text) => {
+it.each(sources("machine", ".sh"))("%s names only resources that exist", (_file, text) => {
   const named = [...text.matchAll(/'\*\*([a-z-]+)'/g)].map(([, name]) => name);
   expect(named.filter((name) => !(Object.values(RESOURCES) as (string | undefined)[]).includes(name))).toEqual([]);
 });
 
-it("values come back from the lines that a script reads, and none can be two", () => {
+it("values can be read from the lines of a script's stdin, and no value can become two", () => {
   const stdin = namedValues({ port: 3210, keys: ["ssh-ed25519 A", "ssh-ed25519 B"], none: [], password: "a=b" });
   expect(stdin).toBe("port=3210\nkeys=ssh-ed25519 A\nkeys=ssh-ed25519 B\nnone=\npassword=a=b\n");
   expect([valueIn(stdin, "password"), valueIn(stdin, "missing")]).toEqual(["a=b", ""]);

@@ -6,19 +6,19 @@ import { parse } from "yaml";
 
 import { loadSettings } from "../../settings/load.ts";
 
-/** One resource as the engine would have been asked for it. */
+/** A resource as the engine would receive it. */
 export type Registered = MockResourceArgs;
 
-/** What the engine was told of a resource's place and lifetime; only what is not the default. */
+/** The options that the engine received for a resource, without the defaults. */
 export type Options = Record<string, unknown>;
 
-/** By logical name and type's last part: `convex Host`, of all that was registered since the engine was mocked. */
+/** The options of all resources since the engine was mocked, by logical name and the type's last part: `convex Host`. */
 export const options = new Map<string, Options>();
 
-/** What components have told the engine to be their outputs, by the component's type's last part. */
+/** The names of the components' outputs, by the last part of the component's type. */
 export const componentOutputs = new Map<string, string[]>();
 
-/** The defaults of Pulumi.yaml, as the engine hands them to a program: everything that is no string as JSON. */
+/** The defaults of Pulumi.yaml, as the engine passes them to a program: everything except strings as JSON. */
 function defaults(): Record<string, string> {
   const { config } = parse(readFileSync("Pulumi.yaml", "utf8")) as { config: Record<string, { default: unknown }> };
   return Object.fromEntries(
@@ -29,7 +29,7 @@ function defaults(): Record<string, string> {
   );
 }
 
-/** Sets the stack's configuration: the project's defaults, overlaid. A value of undefined removes a key. */
+/** Sets the stack's configuration: the project's defaults, with overrides. The value undefined removes a key. */
 export function configure(overrides: Record<string, unknown> = {}): void {
   const all: Record<string, unknown> = { "digitalocean:token": "dop_v1_test", ...defaults() };
   for (const [key, value] of Object.entries(overrides)) all[key.includes(":") ? key : `convex-droplet:${key}`] = value;
@@ -39,7 +39,7 @@ export function configure(overrides: Record<string, unknown> = {}): void {
   );
 }
 
-/** What `loadSettings` says of a configuration, a line each; empty where it is as it should be. */
+/** The mistakes that `loadSettings` finds in a configuration, one line each. */
 export function mistakesOf(overrides: Record<string, unknown>): string[] {
   configure(overrides);
   try {
@@ -55,8 +55,8 @@ export function mistakesOf(overrides: Record<string, unknown>): string[] {
 }
 
 /**
- * Answers for the engine: every resource gets the outputs of `state`, and is remembered with its inputs. An invoke that
- * nobody answers for is an error.
+ * Replaces the engine: every resource gets the outputs of `state`, and is recorded with its inputs. Without `call`, an invoke is
+ * an error.
  */
 export async function mockEngine(
   state: (args: MockResourceArgs) => Record<string, unknown> = () => ({}),
@@ -78,7 +78,7 @@ export async function mockEngine(
     "test",
     false,
   );
-  // The SDK's mock engine knows no hooks; they do not run under mocks anyway.
+  // The SDK's mock engine does not support hooks. They would not run under mocks.
   observe();
   const register = (_request: unknown, done: (error: null, response: object) => void) => {
     done(null, {});
@@ -87,7 +87,7 @@ export async function mockEngine(
   return registered;
 }
 
-/** A request of the engine's protocol, as far as it is looked at. */
+/** A request of the engine's protocol: the parts that are used here. */
 interface Request {
   toObject: () => Record<string, unknown>;
   getUrn?: () => string;
@@ -95,7 +95,7 @@ interface Request {
 }
 type Call = (request: Request, done: unknown) => unknown;
 
-/** Listens to what mocks are not handed. */
+/** Records what mocks do not receive. */
 function observe(): void {
   options.clear();
   componentOutputs.clear();
@@ -106,7 +106,7 @@ function observe(): void {
     const told = request.toObject();
     const kept = Object.entries(told).filter(([key, value]) => KEPT.has(key) && !isDefault(value));
     const type = last(String(told["type"]));
-    // By its type: components may all have one name.
+    // By type, because all components may have the same name.
     const parent = last(String(told["parent"]).split("::")[2]);
     options.set(`${String(told["name"])} ${type}`, {
       ...(parent === "Stack" || parent === "" ? {} : { parent }),
@@ -136,13 +136,13 @@ function isDefault(value: unknown): boolean {
   return value === undefined || value === false || value === "" || (Array.isArray(value) && value.length === 0);
 }
 
-/** URNs become what is behind their last colons: the name. */
+/** Replaces URNs by their last part, the name. */
 function strip(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(strip);
   return typeof value === "string" && value.startsWith("urn:") ? value.split("::").at(-1) : value;
 }
 
-/** The value of an output; waits for it. */
+/** Waits for the value of an output. */
 export function valueOf<T>(output: pulumi.Output<T>): Promise<T> {
   return new Promise((resolve) => {
     output.apply(resolve);

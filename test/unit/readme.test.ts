@@ -6,11 +6,11 @@ import { generated } from "../../docs/generate.ts";
 const readme = readFileSync("README.md", "utf8");
 
 describe("the README", () => {
-  it("has the tables of settings and outputs that npm run docs makes", () => {
+  it("has the tables of settings and outputs that npm run docs writes", () => {
     expect(readme).toBe(generated(readme));
   });
 
-  it("says something of every setting and output", () => {
+  it("describes every setting and output", () => {
     const rows = generated(readme).match(/^\| `.*$/gm) ?? [];
     expect(rows.length).toBeGreaterThan(30);
     expect(rows.filter((row) => /\| +\|$/.test(row))).toEqual([]);
@@ -28,7 +28,7 @@ describe("the documents", () => {
     [...readFileSync(file, "utf8").matchAll(/pulumi config set [^`\n]*/g)].map(([command]) => command),
   );
 
-  it("give secrets by prompt or from a file, since a command line is remembered and takes a PEM's dashes for flags", () => {
+  it("enter secrets at a prompt or from a file, because shells remember commands and read a PEM's dashes as flags", () => {
     const secret = commands.filter((command) => command.includes("--secret"));
     expect(secret).not.toEqual([]);
     const afterKey = (command: string) => command.split(/ && | --stack | < /)[0];
@@ -37,12 +37,12 @@ describe("the documents", () => {
     ).toEqual([]);
   });
 
-  it("set no variable in a form that loses its text", () => {
+  it("set no variable in a way that loses its text", () => {
     const variables = commands.filter((command) => /Environment\./.test(command));
     expect(variables.filter((command) => !/--secret|--type string/.test(command))).toEqual([]);
   });
 
-  it("ask for this computer's IPv4 address, which is what /32 is for", () => {
+  it("ask for this computer's IPv4 address, which /32 requires", () => {
     const asked = commands.filter((command) => command.includes("curl"));
     expect(asked).not.toEqual([]);
     expect(asked.filter((command) => !/curl -4 .*\)\/32"$/.test(command))).toEqual([]);

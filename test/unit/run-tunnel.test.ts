@@ -18,14 +18,14 @@ beforeEach(async () => {
   port = await freePort();
 });
 
-/** The folders of the sockets that were made. */
+/** The folders of the created sockets. */
 const folders = new Set<string>();
 
 afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true });
 });
 
-/** Opens a tunnel, unless told otherwise to a machine that never comes to be: nobody connects to it here. */
+/** Opens a tunnel; by default to a machine that is never created, because no test connects to it. */
 async function open(machine: string, ownPort = port, host = pulumi.output(never<string>())): Promise<string> {
   const { dockerHost } = openRunTunnel(ownPort, {
     host,
@@ -43,12 +43,12 @@ describe("the tunnel of a run", () => {
     expect(await open("one")).toBe(first);
   });
 
-  it("is never shared by runs on two machines, even where their stacks have the same name", async () => {
+  it("is never shared by runs on two machines, even if their stacks have the same name", async () => {
     const first = await open("here");
     expect(await open("there", await freePort())).not.toBe(first);
   });
 
-  it("answers a ping without the droplet, and anything else with the reason, while a preview does not know it", async () => {
+  it("answers a ping if a preview does not know the droplet, and anything else with the reason", async () => {
     const address = await open("future", port, pulumi.output(pulumi.unknown) as unknown as pulumi.Output<string>);
     expect(await ask(address, "/v1.44/_ping")).toMatchObject({ status: 200, body: "OK" });
     const { status, body } = await ask(address, "/v1.44/version");
@@ -57,7 +57,7 @@ describe("the tunnel of a run", () => {
   });
 });
 
-/** What a client of the Docker engine would be answered. */
+/** The answer to a client of the Docker engine. */
 async function ask(address: string, route: string): Promise<{ status: number | undefined; body: string }> {
   const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
     http.get({ socketPath: address.replace("unix://", ""), path: route }, resolve).on("error", reject);

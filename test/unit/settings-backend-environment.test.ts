@@ -20,11 +20,11 @@ describe("the backend's environment", () => {
     ["CREDENTIALS_DIR", "/srv", "would move the instance's name and secret from the volume"],
     ["SQLITE_DB", "/srv/db", "would move a database from the volume"],
     ["TMPDIR", "/tmp", "would move files during an upload from the volume"],
-    // The shell's, the loader's, Node's, the HTTP clients'.
+    // Variables of the shell, the loader, Node and HTTP clients.
     ...["PATH", "HOME", "BASH_ENV", "ENV", "IFS", "SHELLOPTS", "LD_PRELOAD", "NODE_OPTIONS", "https_proxy"].map(
       (name) => [name, "1", "is not one of the backend's knobs"],
     ),
-    // Data and errors to somebody else.
+    // Variables that send data and errors to somebody else.
     ...["SENTRY_DSN", "DEPLOYMENT_USAGE_WEBHOOK_URL", "MYSQL_CA_FILE", "PG_CA_FILE", "ISOLATE_V8_FLAGS"].map((name) => [
       name,
       "1",
@@ -34,7 +34,7 @@ describe("the backend's environment", () => {
     ["UDF_CACHE_MAX_SIZE", "100 MB", "is neither a number nor true or false"],
     ["UDF_CACHE_MAX_SIZE", "", "is neither a number nor true or false"],
     ["LOG_FORMAT", "xml", "should be json, compact or pretty"],
-  ] as [string, string, string][])("has no %s = %j", (name, value, sentence) => {
+  ] as [string, string, string][])("refuses %s = %j", (name, value, sentence) => {
     const fault = refusedBackendVariable(name, value);
     const refused = JSON.stringify(fault);
     expect(fault?.sentence).toContain(sentence.replace(" Remove it.", ""));
@@ -53,11 +53,11 @@ describe("the backend's environment", () => {
     ["RUST_BACKTRACE", "full"],
     ["LOG_FORMAT", "json"],
     ["CONVEX_RELEASE_VERSION_DEV", "2026.8"],
-  ])("may have %s = %j", (name, value) => {
+  ])("accepts %s = %j", (name, value) => {
     expect(refusedBackendVariable(name, value)).toBeUndefined();
   });
 
-  it("may not set anything that the image's start script reads", async () => {
+  it("refuses everything that the image's start script reads", async () => {
     const script = path.resolve("sandbox/images/backend/run_backend.sh");
     const names = new Set(
       [...(await readFile(script, "utf8")).matchAll(/\$\{?([A-Z][A-Z0-9_]+)/g)].map(([, name]) => name),
@@ -66,7 +66,7 @@ describe("the backend's environment", () => {
     for (const name of names) expect(refusedBackendVariable(name ?? "", "1"), name).toBeDefined();
   });
 
-  it("is refused with the setting that is to be changed", async () => {
+  it("is refused with the setting to change", async () => {
     await mockEngine();
     configure({ backendEnvironment: { STORAGE_DIR: "/files", UDF_CACHE_MAX_SIZE: "100" } });
     expect(() => loadSettings()).toThrow(

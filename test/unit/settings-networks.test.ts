@@ -7,7 +7,7 @@ beforeEach(async () => {
 });
 
 describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
-  /** What is said of one network beside one that is as it should be. */
+  /** The mistakes in a network, next to a valid one. */
   const said = (network: string) => mistakesOf({ [key]: [network, "192.0.2.0/24"] });
   const set = `Set it with: npx pulumi config set --path '${key}[0]'`;
 
@@ -19,7 +19,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
     "2001:db8::/32",
     "2001:DB8:0:0::/64",
     "2001:db8::1/128",
-  ])("takes %s", (network) => {
+  ])("accepts %s", (network) => {
     expect(said(network)).toEqual([]);
   });
 
@@ -29,9 +29,9 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
     ["10.1.2.3/31", "10.1.2.2/31", "10.1.2.3/32", "10.1.2.2/31"],
     ["2001:db8::5678/64", "2001:db8::/64", "2001:db8::5678/128", "2001:db8::/64"],
     ["2001:db8::5678/32", "2001:db8::/32", "2001:db8::5678/128", "2001:db8::5678/128"],
-  ])("refuses %s, which has bits set behind its prefix", (network, whole, single, proposed) => {
+  ])("refuses %s, which has bits set after its prefix", (network, whole, single, proposed) => {
     expect(said(network)).toEqual([
-      `convex-droplet:${key}[0]: "${network}" has bits set behind its prefix, it should be ${whole}, or ${single} for the one address. ${set} ${proposed}`,
+      `convex-droplet:${key}[0]: "${network}" has bits set after its prefix, it should be ${whole}, or ${single} for the one address. ${set} ${proposed}`,
     ]);
   });
 
@@ -59,7 +59,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
     expect(said(network)[0]).toContain(`${set} ${proposed}`);
   });
 
-  it("refuses to hold nothing that could reach a droplet", () => {
+  it("must contain a network that can reach a droplet", () => {
     expect(mistakesOf({ [key]: ["2001:db8::/32", "::/0"] })).toEqual([
       `convex-droplet:${key}: has no IPv4 network, it should have one: a droplet has no IPv6 address that these could reach. ` +
         `Set it with: npx pulumi config set --path '${key}[2]' 203.0.113.0/24`,
@@ -67,7 +67,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
   });
 });
 
-it("lets nobody lock themselves out, and everybody close the backend", () => {
+it("only the backend can be closed to all networks, not SSH", () => {
   expect(mistakesOf({ adminCidrs: [] })).toEqual([
     "convex-droplet:adminCidrs: is empty, it should contain the network that you run pulumi from, or no run can reach the droplet. " +
       "Set it with: npx pulumi config set --path 'adminCidrs[0]' 203.0.113.0/24",

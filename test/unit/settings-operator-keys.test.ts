@@ -10,7 +10,7 @@ const blob = key.split(" ")[1] ?? "";
 const rsa = generateKeyPairSync("rsa", { bits: 2048 }).public.trim();
 const nistp256 = generateKeyPairSync("ecdsa", { bits: 256 }).public.trim();
 
-/** A key of a type, of what its blob says behind the type. */
+/** A key of a type, with the fields that its blob has after the type. */
 function keyOf(type: string, ...fields: (string | Buffer)[]): string {
   const parts = [type, ...fields].flatMap((field) => {
     const bytes = Buffer.from(field);
@@ -38,7 +38,7 @@ describe("an operator's key", () => {
     ["of ECDSA, 521 bits", generateKeyPairSync("ecdsa", { bits: 521 }).public.trim()],
     ["on a security token", keyOf("sk-ssh-ed25519@openssh.com", of(32), "ssh:")],
     ["on an older security token", keyOf("sk-ecdsa-sha2-nistp256@openssh.com", "nistp256", of(65), "ssh:")],
-  ])("is taken: %s", (_, entry) => {
+  ])("is accepted: %s", (_, entry) => {
     expect(mistakesOf({ operatorKeys: [entry] })).toEqual([]);
   });
 
@@ -52,18 +52,18 @@ describe("an operator's key", () => {
       `ssh-ed25519 ${Buffer.concat([Buffer.from(blob, "base64"), of(3)]).toString("base64")}`,
       "is cut off",
     ],
-    ["with something behind its fields", keyOf("ssh-ed25519", of(32), "more"), "is cut off"],
-    ["broken by a blank", `ssh-ed25519 ${blob.slice(0, 30)} ${blob.slice(30)}`, "is cut off"],
-    ["with a letter that is no base64", `ssh-ed25519 ${blob.slice(0, 30)}!${blob.slice(30)}`, "is cut off"],
-    ["of another type than it says", `ssh-rsa ${blob}`, '"ssh-rsa …" is cut off, changed or of another type'],
-    ["of another curve than it says", nistp256.replace("nistp256", "nistp384"), "or of another type"],
+    ["with something after its fields", keyOf("ssh-ed25519", of(32), "more"), "is cut off"],
+    ["broken by a space", `ssh-ed25519 ${blob.slice(0, 30)} ${blob.slice(30)}`, "is cut off"],
+    ["with a character that is not base64", `ssh-ed25519 ${blob.slice(0, 30)}!${blob.slice(30)}`, "is cut off"],
+    ["of another type than its first word", `ssh-rsa ${blob}`, '"ssh-rsa …" is cut off, changed or of another type'],
+    ["of another curve than its first word", nistp256.replace("nistp256", "nistp384"), "or of another type"],
     ["of RSA that is too short", keyOf("ssh-rsa", of(3), of(97)), "is cut off"],
     ["on a token, cut off", keyOf("sk-ssh-ed25519@openssh.com", of(32)), "is cut off"],
     ["of DSA", keyOf("ssh-dss", of(129), of(21), of(128), of(128)), "is a DSA key, which sshd no longer accepts"],
     ["two in one", `${key} ${rsa}`, "is two keys"],
     ["two on two lines", `${key}\n${rsa}`, "is more than one line"],
-    ["with a line end", `${key}\n`, "is more than one line"],
-    ["with options in front", `no-pty,from="203.0.113.7" ${key}`, "has options in front of the key"],
+    ["with a line break at the end", `${key}\n`, "is more than one line"],
+    ["with options before it", `no-pty,from="203.0.113.7" ${key}`, "has options before the key"],
     ["a certificate", keyOf("ssh-ed25519-cert-v01@openssh.com", of(32)), "is not valid"],
     ["without a type", blob, "is not valid"],
     ["nothing", "", '"" is not valid'],
@@ -76,7 +76,7 @@ describe("an operator's key", () => {
     for (const word of entry.split(/\s+/).filter((part) => part.length > 40)) expect(found[0]).not.toContain(word);
   });
 
-  it("is not the private one, whole or in lines", () => {
+  it("is refused if it is private, whole or line by line", () => {
     const lines = pair.private.trim().split("\n");
     const [whole = ""] = mistakesOf({ operatorKeys: [pair.private] });
     expect(whole).toMatch(

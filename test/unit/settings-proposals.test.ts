@@ -6,7 +6,7 @@ beforeEach(async () => {
   await mockEngine();
 });
 
-/** A configuration after every command that its mistakes propose has been run. */
+/** A configuration after all commands that its mistakes propose. */
 function mended(configuration: Record<string, unknown>): Record<string, unknown> {
   const result = structuredClone(configuration);
   for (const mistake of mistakesOf(configuration)) {
@@ -53,27 +53,27 @@ it.each<Record<string, unknown>>([
   { adminCidrs: ["203.0.113.77/24", "2001:db8::5678/32", "10.0.0.0", "x"], allowedCidrs: ["::1/64"] },
   { adminCidrs: [] },
   { adminCidrs: "203.0.113.0/24", allowedCidrs: {} },
-])("what is proposed for %j passes", (configuration) => {
+])("the proposals for %j pass", (configuration) => {
   const proposed = mended(configuration);
   expect(proposed).not.toEqual(configuration);
   expect(mistakesOf(proposed)).toEqual([]);
 });
 
-it("proposes for equal origins neither of them", () => {
+it("the proposal for equal origins is another origin", () => {
   expect(mistakesOf({ cloudOrigin: CLOUD, siteOrigin: `${CLOUD}:443` })).toEqual([
     `convex-droplet:siteOrigin: ${CLOUD}:443 equals cloudOrigin, it should have another host or port, or HTTP actions and sign-in break. ` +
       "Set it with: npx pulumi config set siteOrigin https://site.example.com",
   ]);
 });
 
-it("shows no password that is in an origin", () => {
+it("a password in an origin is not shown", () => {
   expect(mistakesOf({ cloudOrigin: "https://me:s3cret@api.example.com" })).toEqual([
     "convex-droplet:cloudOrigin: https://…@api.example.com is more than scheme, host and port, it should be https://api.example.com. " +
       "Set it with: npx pulumi config set cloudOrigin https://api.example.com",
   ]);
 });
 
-it("proposes the port that is next", () => {
+it("the proposal for a taken port is the next one", () => {
   expect(mistakesOf({ dashboardPort: 5432 })).toEqual([
     "convex-droplet:dashboardPort: 5432 is PostgreSQL's, it should be another port. Set it with: npx pulumi config set dashboardPort 5433",
   ]);

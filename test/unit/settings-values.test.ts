@@ -12,7 +12,7 @@ beforeEach(async () => {
 });
 
 describe("a variable", () => {
-  // As the engine hands over what it has read of: +15550100199, 0x1F, 0755, 1_000, 1e3, .5, 1.0, 12345678901234567890,
+  // As the engine passes what YAML has read: +15550100199, 0x1F, 0755, 1_000, 1e3, .5, 1.0, 12345678901234567890,
   // True, ~, 2026-07-01, 2026-07-01T03:04:05.678+02:00.
   it.each([
     [15550100199, "a number"],
@@ -39,7 +39,7 @@ describe("a variable", () => {
     }
   });
 
-  it("that is text is taken as it stands, whatever it looks like", () => {
+  it("that is text is accepted unchanged, also if it looks like something else", () => {
     const texts = ["+15550100199", "0x1F", "0755", "1_000", "1e3", ".5", "1.0", "yes", "off", "~", "null", "true", ""];
     const dates = ["2026-07-01", "2026-07-01T03:04:05Z", "2026-07-01 03:04:05"];
     const variables = Object.fromEntries(
@@ -69,7 +69,7 @@ describe("a key", () => {
     ["functionEnv", "functionEnvironment"],
     ["tunelport", "tunnelPort"],
     ["region.x", "region"],
-  ])("that is no setting is refused, and the nearest named: %s", (key, nearest) => {
+  ])("that is not a setting is refused with the nearest one: %s", (key, nearest) => {
     expect(mistakesOf({ [key]: "s3cret" })).toEqual([
       `convex-droplet:${key}: is not a setting, it should be one; the nearest is ${nearest}. ` +
         `Rename it in Pulumi.test.yaml, or remove it with: npx pulumi config rm ${key}`,
@@ -80,15 +80,15 @@ describe("a key", () => {
     ["functionEnvironment.NAME", "functionEnvironment", "--path --secret functionEnvironment.NAME"],
     ["backendEnvironment.NAME", "backendEnvironment", "--path --secret backendEnvironment.NAME"],
     ["adminCidrs[0]", "adminCidrs", "--path 'adminCidrs[0]' VALUE"],
-  ])("that was set without --path is told of as that: %s", (key, parent, fix) => {
+  ])("that was set without --path is refused with the right command: %s", (key, parent, fix) => {
     const quoted = key.includes("[") ? `'${key}'` : key;
     expect(mistakesOf({ [key]: "s3cret" })).toEqual([
-      `convex-droplet:${key}: is a key of its own, it should be a part of ${parent}. ` +
+      `convex-droplet:${key}: is a separate key, it should be part of ${parent}. ` +
         `Remove it with: npx pulumi config rm ${quoted}, and set it with: npx pulumi config set ${fix}`,
     ]);
   });
 
-  it("of another namespace is nobody's business", () => {
+  it("of another namespace is ignored", () => {
     expect(
       mistakesOf({ "digitalocean:spacesAccessId": "x", "aws:region": "x", "convex-droplets:region": "x" }),
     ).toEqual([]);
@@ -96,7 +96,7 @@ describe("a key", () => {
 });
 
 describe("a value of the wrong type", () => {
-  it("is left to the program, since Pulumi's own check ends at the first", () => {
+  it("is checked by the program, because Pulumi's own check stops at the first mistake", () => {
     const { config } = parse(readFileSync("Pulumi.yaml", "utf8")) as { config: Record<string, object> };
     const allowed = new Set(["description", "default"]);
     expect(
@@ -149,7 +149,7 @@ describe("a value of the wrong type", () => {
 });
 
 describe("an image of the droplet", () => {
-  it("is one that the machine's scripts know", () => {
+  it("is accepted if the machine's scripts support it", () => {
     expect(mistakesOf({ image: "debian-13-x64" })).toEqual([]);
     expect(mistakesOf({ image: "ubuntu-24-04-x64" })).toEqual([]);
   });
@@ -162,7 +162,7 @@ describe("an image of the droplet", () => {
     "ubuntu-24-10-x64",
     "ubuntu-24-04",
     "155133621",
-  ])("is no other: %s", (image) => {
+  ])("is refused otherwise: %s", (image) => {
     expect(mistakesOf({ image })).toEqual([
       `convex-droplet:image: "${image}" is not valid, it should be debian-13-x64 or ubuntu-24-04-x64. Set it with: npx pulumi config set image debian-13-x64`,
     ]);
@@ -177,14 +177,14 @@ describe("an image of a container", () => {
     "ghcr.io/get-convex/backend:V1.2",
     "127.0.0.1:5000/a/b-c__d.e",
     "Registry.example.com:5000/x",
-  ])("is pinned: %s", (name) => {
+  ])("must be pinned: %s", (name) => {
     expect(mistakesOf({ backendImage: name + digest })).toEqual([]);
     expect(mistakesOf({ backendImage: name })).toEqual([
       expect.stringContaining(`"${name}" may be another image tomorrow`),
     ]);
   });
 
-  it.each(["a//b", "a/", "a:::b", "a:x:y", "a..b", "-a", "a_-b", "A/B", ""])("is a reference: %j", (name) => {
+  it.each(["a//b", "a/", "a:::b", "a:x:y", "a..b", "-a", "a_-b", "A/B", ""])("must be a reference: %j", (name) => {
     expect(mistakesOf({ backendImage: name + digest })).toEqual([
       expect.stringMatching(
         /is not an image reference.* Use the program's default with: npx pulumi config rm backendImage$/,
@@ -194,7 +194,7 @@ describe("an image of a container", () => {
 });
 
 describe("a log level", () => {
-  it.each(["info", "off", "warn,database=debug", "common::errors=trace,info"])("is taken: %s", (logLevel) => {
+  it.each(["info", "off", "warn,database=debug", "common::errors=trace,info"])("is accepted: %s", (logLevel) => {
     expect(mistakesOf({ logLevel })).toEqual([]);
   });
 

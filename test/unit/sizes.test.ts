@@ -25,7 +25,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** What a hook says of an update; undefined where it lets it pass. */
+/** The error of a hook before an update; undefined if it accepts the update. */
 async function saidOf(
   hook: ReturnType<typeof refuseVolumeSize>,
   from: unknown,
@@ -40,30 +40,30 @@ async function saidOf(
 }
 
 describe("a volume", () => {
-  it("that cannot be asked is left to the provider, which says why or asks again", async () => {
+  it("is accepted if the API does not answer, because the provider reports that or asks again", async () => {
     vi.stubGlobal("fetch", () => Promise.resolve(new Response("{}", { status: 503 })));
     await expect(refuseShrinking("convex-dev", "nyc3", 150)).resolves.toBeUndefined();
     expect(await saidOf(refuseVolumeSize("convex"), 100, 150)).toBeUndefined();
   });
 
   it.each([
-    ["is to be made", []],
+    ["does not exist", []],
     ["has its size", [{ size_gigabytes: 150 }]],
-    ["is to grow", [{ size_gigabytes: 120 }]],
-  ])("that %s is none of a preview's", async (_, volumes) => {
+    ["should grow", [{ size_gigabytes: 120 }]],
+  ])("that %s is accepted", async (_, volumes) => {
     account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes } };
     await expect(refuseShrinking("convex-dev", "nyc3", 150)).resolves.toBeUndefined();
   });
 
-  it("that is larger than it should be is refused, with how the stack takes it over", async () => {
+  it("that is larger than declared is refused, with the commands that take it over", async () => {
     account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes: [{ size_gigabytes: 150 }] } };
     await expect(refuseShrinking("convex-dev", "nyc3", 100)).rejects.toThrow(
-      "convex-droplet:volumeSizeGb: 100 is below 150, the size of volume convex-dev-data in DigitalOcean, and no volume shrinks. " +
+      "convex-droplet:volumeSizeGb: 100 is below 150, the size of volume convex-dev-data in DigitalOcean, and a volume cannot shrink. " +
         `Set it with: npx pulumi config set volumeSizeGb 150; if somebody grew it by hand, also record that in the stack's state with: ${TELL}`,
     );
   });
 
-  it("that has the size already which it is to get is refused, any other is grown", async () => {
+  it("that already has its new size is refused, any other can grow", async () => {
     account = { "/v2/volumes/7": { volume: { size_gigabytes: 150 } } };
     expect(await saidOf(refuseVolumeSize("convex"), 100, 150)).toBe(
       "convex-droplet:volumeSizeGb: the volume already has 150 GB, the stack's state should say so. " +
@@ -82,23 +82,23 @@ describe("a droplet", () => {
   };
   const said = (from: string, to: string) => saidOf(refuseDropletSize("convex", OFFERS), from, to);
 
-  it("gets a size with a disk that is not smaller than its own", async () => {
+  it("can get a size whose disk is not smaller", async () => {
     droplet();
     expect(await said("s-2vcpu-4gb", "s-4vcpu-8gb")).toBeUndefined();
     droplet({ size_slug: "s-4vcpu-8gb" });
     expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBeUndefined();
   });
 
-  it("does not get one with a smaller disk", async () => {
+  it("cannot get a size with a smaller disk", async () => {
     droplet();
     expect(await said("s-2vcpu-4gb", "s-1vcpu-2gb")).toBe(
-      "convex-droplet:size: s-1vcpu-2gb has a disk of 50 GB, it should have at least the 80 GB that the droplet has, as no disk shrinks. " +
+      "convex-droplet:size: s-1vcpu-2gb has a disk of 50 GB, it should have at least the 80 GB that the droplet has, because a disk cannot shrink. " +
         "Set it with: npx pulumi config set size s-2vcpu-4gb (the cheapest others: s-2vcpu-8gb-amd, s-4vcpu-8gb), " +
         "or recreate the droplet, which keeps the data: npx pulumi up --replace '**convex-droplet'",
     );
   });
 
-  it("does not get the size that somebody has given it, and is not forgotten where it is off since", async () => {
+  it("cannot get the size that it already has, and if it is off, the error says how to switch it on", async () => {
     droplet();
     const look =
       "convex-droplet:size: the droplet already is s-2vcpu-4gb, the stack's state should say so. Record it with: npx pulumi up --refresh --run-program";
@@ -109,7 +109,7 @@ describe("a droplet", () => {
     );
   });
 
-  it("is not asked of where its size stays", async () => {
+  it("is not looked up if its size does not change", async () => {
     account = {};
     expect(await said("s-2vcpu-4gb", "s-2vcpu-4gb")).toBeUndefined();
   });
