@@ -5,7 +5,7 @@ import { readOrigins } from "./kinds/origins.ts";
 import { readPorts } from "./kinds/ports.ts";
 import type { Reader } from "./reader.ts";
 
-/** What is public, through which port and under which URL. Decided here, from settings only. */
+/** The access to an instance from outside: its ports, its URLs, and who may reach them. Only settings decide it, and only here. */
 export interface Exposure {
   /** Ports on the droplet. The dashboard's is always bound to loopback. */
   ports: { api: number; site: number; dashboard: number };
@@ -13,11 +13,11 @@ export interface Exposure {
   bindAddress: string;
   /** TCP ports that the cloud firewall opens besides SSH, and the networks that it opens them to. */
   openings: { port: number; networks: string[] }[];
-  /** The URLs of API and HTTP actions, which always can be reached. */
+  /** The URLs of API and HTTP actions: those that are set, otherwise derived from address and port. */
   originsAt: (publicIp: pulumi.Output<string>) => { cloud: pulumi.Output<string>; site: pulumi.Output<string> };
 }
 
-/** Ports, origins and the networks that may reach them. */
+/** Ports, URLs, and the networks that may reach them. */
 export function readExposure(read: Reader): Exposure {
   const networks = readNetworks(read, "allowedCidrs");
   const { cloudOrigin, siteOrigin } = readOrigins(read);

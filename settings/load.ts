@@ -9,8 +9,9 @@ import { Reader } from "./reader.ts";
 import { tokenMistakes } from "./token.ts";
 
 /**
- * Reads and checks the stack's configuration, one file for each area. A setting has the same name in Pulumi.yaml, in its area
- * and in the arguments of the components that take it. Pulumi.yaml has the descriptions and defaults; the types are only here.
+ * Reads and checks the stack's configuration, one file for each area. Pulumi.yaml has the descriptions and defaults, the areas
+ * have the types. A setting has the same name in Pulumi.yaml, in its area and in the arguments of components, except the
+ * settings that `exposure` combines.
  *
  * @throws pulumi.RunError with every mistake at once, each with what is right and how to set it
  */

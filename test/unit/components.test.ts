@@ -336,6 +336,14 @@ describe("Convex", () => {
     expect(resources("convex-dashboard")["ports"]).toEqual([{ internal: 6791, external: 7791, ip: "127.0.0.1" }]);
   });
 
+  it("derives the containers' names from its own", async () => {
+    new Convex("other", CONVEX());
+    const resources = await settled();
+    expect(resources("other-backend")["name"]).toBe("other-backend");
+    expect(resources("other-dashboard")["name"]).toBe("other-dashboard");
+    expect(secretValue(resources("other-acceptance")["stdin"])).toMatch(/^container=other-backend\n/);
+  });
+
   it("limits both containers to shares of the machine's memory, without swap", async () => {
     new Convex("convex", CONVEX());
     const resources = await settled();
