@@ -2,11 +2,9 @@ import { describe, expect, it } from "vitest";
 
 import { fromStep, reasonOf } from "../../operations/findings/cloud/refresh.ts";
 import { grown } from "../../operations/findings/cloud/volume.ts";
-import { compareConvex } from "../../operations/findings/convex/backend.ts";
 import { type Finding, findingsBy, matches } from "../../operations/findings/finding.ts";
-import { type Inside, parse } from "../../operations/findings/inside.ts";
+import { parse } from "../../operations/findings/inside.ts";
 import { refresh, RUN_BOTH } from "../../operations/findings/repair.ts";
-import { State } from "../../operations/state.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "../../operations/drift/report.ts";
 
 const report = (findings: Finding[], unknown: string[] = []) => ({ stack: "dev", findings, unknown });
@@ -25,13 +23,13 @@ describe("a report", () => {
     ["clean", [], [], 0],
     ["clean with a notice", [DEATHS], [], 0],
     ["drift", [ROLE], [], 2],
-    ["drift, though not all could be looked at", [RULE], ["the cloud"], 2],
+    ["drift, though not everything could be checked", [RULE], ["the cloud"], 2],
     ["unknown, though nothing was found", [DEATHS], ["the cloud"], 1],
   ])("that is %s has its own exit code", (_, findings, unknown, code) => {
     expect(EXIT_CODES[status(report(findings, unknown))]).toBe(code);
   });
 
-  it("tells the worst first, and one command for all that an up repairs", () => {
+  it("lists the worst first, and one command for all that an up repairs", () => {
     const text = asText(
       report([
         DEATHS,
@@ -74,7 +72,7 @@ describe("a report", () => {
     });
   });
 
-  it("keeps its line breaks and bars inside an annotation and a table", () => {
+  it("escapes line breaks in an annotation and bars in a table", () => {
     const [annotation] = asAnnotations(
       report([error("a", { message: "50 %\nand more" }, refresh("convex-firewall"))]),
     ).split("\n");
@@ -97,7 +95,7 @@ it.each([
 describe("a step of the engine's preview", () => {
   const urn = "urn:pulumi:dev::convex-droplet::digitalocean:index/firewall:Firewall::convex-firewall";
 
-  it("is a finding a property, with what is and what should be", () => {
+  it("is one finding for each property, with what it is and what it should be", () => {
     const step = {
       op: "update",
       urn,
@@ -118,7 +116,7 @@ describe("a step of the engine's preview", () => {
     ]);
   });
 
-  it("finds in the outputs what was added: a provider keeps a list of inputs as long as it was, and a set has no order", () => {
+  it("finds additions in the outputs, because a provider does not lengthen a list of inputs, and a set has no order", () => {
     const rule = { port: "22", from: ["a", "b"], tags: [] };
     const step = {
       op: "update",
@@ -141,7 +139,7 @@ describe("a step of the engine's preview", () => {
     ]);
   });
 
-  it("says what the provider has read where it leaves the input as it was declared, and nothing of the engine's own", () => {
+  it("shows what the provider read if the input is still as declared, and ignores the engine's own properties", () => {
     const step = {
       op: "update",
       urn: urn.replace("firewall:Firewall::convex-firewall", "droplet:Droplet::convex-droplet"),
@@ -165,13 +163,13 @@ describe("a step of the engine's preview", () => {
     expect(fromStep(detached)).toMatchObject([{ repair: { up: RUN_BOTH.up, refresh: ["convex-droplet"] } }]);
   });
 
-  it("tells of what is gone, and says nothing of what is the same", () => {
+  it("reports what is gone, and nothing that is the same", () => {
     expect(fromStep({ op: "delete", urn }).map(({ message }) => message)).toEqual(["is not there, it should be"]);
     expect(fromStep({ op: "refresh", urn, detailedDiff: null })).toEqual([]);
   });
 });
 
-describe("why the cloud cannot be asked", () => {
+describe("the reason why the cloud cannot be asked", () => {
   const failed = (stdout: string, stderr = "") =>
     Object.assign(new Error("Command failed: pulumi refresh"), { stdout, stderr });
   const urn =
@@ -207,13 +205,13 @@ describe("why the cloud cannot be asked", () => {
       "convex-droplet:size: is none.",
     ],
     ["the engine, before it begins", failed("", "error: no stack named 'dev' found\n"), "no stack named 'dev' found"],
-    ["nobody", failed(""), "Command failed: pulumi refresh"],
-  ])("is what %s said", (_, failure, reason) => {
+    ["the failed command, if nothing else was printed", failed(""), "Command failed: pulumi refresh"],
+  ])("is taken from %s", (_, failure, reason) => {
     expect(reasonOf(failure)).toBe(reason);
   });
 });
 
-it("a volume that is larger than declared is told, with how the stack takes it over", () => {
+it("a volume that is larger than declared is found, with the commands that adopt its size", () => {
   expect(grown("dev", 150, 150)).toEqual([]);
   const [finding] = grown("dev", 150, 100);
   expect(finding).toMatchObject({ path: "cloud.convex-volume.size", message: "is 150, it should be 100" });
@@ -224,48 +222,8 @@ it("a volume that is larger than declared is told, with how the stack takes it o
   });
 });
 
-describe("a backend that serves", () => {
-  const envs = ["INSTANCE_NAME=convex-self-hosted", "INSTANCE_SECRET=s"];
-  const backend = {
-    type: "docker:index/container:Container",
-    name: "convex-backend",
-    id: "1",
-    inputs: { envs },
-    outputs: {},
-  };
-  const answers = (keys: Record<string, string>): Inside => {
-    const well = {
-      "backend.version": "unknown",
-      "backend.instance_name": "convex-self-hosted",
-      "backend.site": "",
-      "backend.dashboard": "",
-      "backend.instance_secret": "043a718774c572bd8a25adbeb1bfcd5c0256ae11cecf9f9c3f925d0e52beaf89",
-    };
-    const facts = Object.entries({ ...well, ...keys }).map(([name, text]) => [name, { exitCode: 0, text }] as const);
-    return { differences: [], facts: new Map(facts) };
-  };
-  const full = '200\n{"success":true,"allowedOps":[],"isReadOnly":false}\n';
-  const reader = '200\n{"success":true,"allowedOps":["ViewData"],"isReadOnly":true}\n';
-
-  it.each([
-    ["both keys are what they should be", full, reader, []],
-    ["the key to read with may do more", full, full, ["backend.read_only_key: may change things, it should not"]],
-    ["the admin key may do less", reader, reader, ["backend.admin_key: may only read, it should not"]],
-    [
-      "a key is refused",
-      '401\n{"code":"BadAdminKey"}\n',
-      reader,
-      ["backend.admin_key: is answered with 401, it should be accepted: the backend runs with another secret or name"],
-    ],
-  ])("%s", (_, admin, readOnly, expected) => {
-    const inside = answers({ "backend.admin_key": admin, "backend.read_only_key": readOnly });
-    const findings = compareConvex(new State("dev", [backend]), inside);
-    expect(findings.map(({ path, message }) => `${path}: ${message}`)).toEqual(expected);
-  });
-});
-
-describe("what the machine tells", () => {
-  it("is differences and facts", () => {
+describe("what the machine prints", () => {
+  it("becomes differences and facts", () => {
     const inside = parse(
       "difference\0host.sh\0volume\0a\0mode\x00644\x00666\0fact\0disk\x000\0/ 3%\n\0fact\0complete\x000\0\0",
     );
@@ -275,7 +233,7 @@ describe("what the machine tells", () => {
     expect(inside.facts.get("disk")).toEqual({ exitCode: 0, text: "/ 3%\n" });
   });
 
-  it("is refused where it was cut off", () => {
+  it("is refused if it was cut off", () => {
     expect(() => parse("fact\0disk\x000\0/ 3%\n\0", "Connection lost\n")).toThrow(
       "did not come to its end: Connection lost",
     );
