@@ -9,7 +9,7 @@ import { deleteHost, deleteLine, deleteLinesWith, deleteSetting } from "../../op
 
 const FILE = "/etc/hosts";
 
-/** What is left of a text behind commands that edit it, one after the other. */
+/** What is left of a text after these commands, one after the other. */
 function edited(text: string, ...commands: string[]): string {
   const folder = mkdtempSync(path.join(tmpdir(), "convex-droplet-edits-"));
   const file = path.join(folder, "file");
@@ -35,26 +35,26 @@ it.each([
     ],
     "127.0.0.1 localhost\n10.0.0.1 ghcrxio.example\n",
   ],
-  ["a name whose like is there", HOSTS, [deleteHost("10.0.0.1", "ghcr.io")], HOSTS],
+  ["a name that another one only resembles", HOSTS, [deleteHost("10.0.0.1", "ghcr.io")], HOSTS],
   [
-    "keys, in the order they are told",
+    "keys, in the order in which they are found",
     `${KEY}\nssh-rsa BBBB you\nours\n`,
     [deleteLine(KEY, FILE), deleteLine(" ssh-rsa BBBB you", FILE)],
     "ours\n",
   ],
   [
-    "a source and not its comment",
+    "a source, but not its comment",
     "# deb http://a.example/debian x\ndeb [trusted=yes] http://a.example/debian x main\ndeb http://a.example y\n",
     [deleteLinesWith("http://a.example/debian", FILE)],
     "# deb http://a.example/debian x\ndeb http://a.example y\n",
   ],
   [
-    "a setting, however it is written, and none that begins like it",
+    "a setting in any spelling, but no longer name",
     "\tHot_Standby = off\nhot_standby_feedback = on\n#hot_standby = on\n",
     [deleteSetting("hot_standby", FILE)],
     "hot_standby_feedback = on\n#hot_standby = on\n",
   ],
-])("%s: what was meant is gone, twice too", (_, text, commands, left) => {
+])("%s: only that is deleted, also by a second run", (_, text, commands, left) => {
   expect(edited(text, ...commands)).toBe(left);
   expect(edited(text, ...commands, ...commands)).toBe(left);
 });

@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 import type { Inside } from "../../operations/findings/inside.ts";
 import { comparePackets } from "../../operations/findings/network/packets.ts";
-import { State } from "../../operations/state.ts";
+import { insideOf, stateOf } from "./findings.ts";
 
 const BRIDGE = "br-0123456789ab";
 
-/** As Docker 28 writes them, which has other chains than the release that the sandbox runs. */
+/** The rules of Docker 28, which has other chains than the sandbox's release. */
 const DOCKER_28 = `
 *raw
 -A PREROUTING -d 172.30.0.2/32 ! -i ${BRIDGE} -j DROP
@@ -30,22 +31,18 @@ const DOCKER_28 = `
 -A DOCKER ! -i ${BRIDGE} -p tcp -m tcp --dport 3210 -j DNAT --to-destination 172.30.0.2:3210
 `;
 
-const state = new State("dev", [
+const state = stateOf(
   {
-    type: "docker:index/network:Network",
-    name: "convex-network",
-    id: "1",
+    type: TYPES.network,
+    name: RESOURCES.network,
     inputs: { name: "convex", ipamConfigs: [{ subnet: "172.30.0.0/24", gateway: "172.30.0.1" }] },
-    outputs: {},
   },
   {
-    type: "docker:index/container:Container",
-    name: "convex-backend",
-    id: "2",
+    type: TYPES.container,
+    name: RESOURCES.backend,
     inputs: { name: "convex-backend", ports: [{ internal: 3210, external: 3210 }] },
-    outputs: {},
   },
-]);
+);
 
 const network = (Name: string, bridge: string, subnet: string, backend: string) => ({
   Id: bridge.replace("br-", ""),
@@ -55,7 +52,7 @@ const network = (Name: string, bridge: string, subnet: string, backend: string) 
   Containers: { c: { Name: "convex-backend", IPv4Address: backend } },
 });
 
-/** A machine with these rules, of which nft tells the places, and perhaps more than the declared network. */
+/** A machine with these rules and their handles in nft, and perhaps more networks than the declared one. */
 function machine(saved: string, policy = "accept", ...others: object[]): Inside {
   let table = "";
   let handle = 0;
@@ -66,26 +63,22 @@ function machine(saved: string, policy = "accept", ...others: object[]): Inside 
     if (chain !== undefined) nftables.push({ rule: { family: "ip", table, chain, handle: ++handle } });
   }
   const networks = [network("convex", BRIDGE, "172.30.0.0/24", "172.30.0.2/24"), ...others];
-  const facts = {
-    nft: JSON.stringify({ nftables }),
+  return insideOf({
+    nft: { nftables },
     iptables: saved,
-    "docker.networks": JSON.stringify(networks),
-    "docker.containers": JSON.stringify([{ Name: "/convex-backend", State: { Status: "running" } }]),
-  };
-  return {
-    differences: [],
-    facts: new Map(Object.entries(facts).map(([name, text]) => [name, { exitCode: 0, text }])),
-  };
+    "docker.networks": networks,
+    "docker.containers": [{ Name: "/convex-backend", State: { Status: "running" } }],
+  });
 }
 
 const found = (inside: Inside) => comparePackets(state, inside).map(({ path }) => path);
 
 describe("packet rules", () => {
-  it("are Docker's, of another release too", () => {
+  it("of another release of Docker are not found", () => {
     expect(found(machine(DOCKER_28))).toEqual([]);
   });
 
-  it("may lead to any address of a container in several networks", () => {
+  it("may lead to each address of a container in several networks", () => {
     const stranger = network("stranger", "br-ba9876543210", "172.31.0.0/24", "172.31.0.2/24");
     expect(found(machine(DOCKER_28, "accept", stranger))).toEqual([]);
   });
@@ -97,7 +90,7 @@ describe("packet rules", () => {
     ],
     ["-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n", ["nat.PREROUTING.containers.convex-backend.3210"]],
     [`-A POSTROUTING -s 172.30.0.0/24 ! -o ${BRIDGE} -j MASQUERADE\n`, ["nat.POSTROUTING.networks.convex"]],
-  ])("are missed: %s", (rule, paths) => {
+  ])("are found to be missing: %s", (rule, paths) => {
     expect([...new Set(found(machine(DOCKER_28.replace(rule, ""))))]).toEqual(paths.map((path) => `nft.ip.${path}`));
   });
 
@@ -112,13 +105,13 @@ describe("packet rules", () => {
     ["mangle", "-A PREROUTING -s 192.0.2.1/32 -j DROP"],
     ["raw", "-A PREROUTING ! -i lo -p tcp -m tcp --dport 3210 -j DROP"],
     ["filter", '-A INPUT -p tcp -m comment --comment "was -j old" -m tcp --dport 22 -j DROP'],
-  ])("of nobody are found in %s: %s", (table, rule) => {
+  ])("that nothing declares are found in %s: %s", (table, rule) => {
     const chain = rule.split(" ")[1] ?? "";
     const expected = `nft.ip.${table}.${chain}`;
     expect(found(machine(`*${table}\n${rule}\n${DOCKER_28}`))).toEqual([expected]);
   });
 
-  it("are taken away in an order that shuts nobody out", () => {
+  it("are deleted in an order that locks nobody out", () => {
     const own = "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n-A INPUT -j DROP\n";
     const [dropped, rules] = comparePackets(state, machine(`*filter\n${own}${DOCKER_28}`, "drop"));
     expect(dropped?.path).toBe("nft.ip.filter.INPUT.policy");
@@ -132,22 +125,22 @@ describe("packet rules", () => {
   it.each([
     ["ufw", "-A INPUT -j ufw-before-input\n-A ufw-before-input -j DROP\n"],
     ["fail2ban", "-A INPUT -p tcp -j f2b-sshd\n-A f2b-sshd -s 192.0.2.1/32 -j DROP\n"],
-  ])("of %s are one thing, whatever they are", (name, own) => {
+  ])("of %s are one finding", (name, own) => {
     expect(found(machine(`*filter\n${own}${DOCKER_28}`, "drop"))).toEqual([`nft.${name}`]);
   });
 
-  it("are not judged where iptables cannot tell them, and nothing is missed there", () => {
+  it("that iptables cannot show are one finding for their table, and none is missing there", () => {
     const table = DOCKER_28.replace(/\*filter[^*]*/, "# Table `filter' is incompatible, use 'nft' tool.\n");
     const told = machine(DOCKER_28);
     told.facts.set("iptables", { exitCode: 0, text: table });
     expect(found(told)).toEqual(["nft.ip.filter"]);
   });
 
-  it("that lead to a chain without rules are nothing", () => {
+  it("that lead to a chain without rules are not found", () => {
     expect(found(machine(`*filter\n-A INPUT -j ufw-before-input\n${DOCKER_28}`))).toEqual([]);
   });
 
-  it("refuse nothing that no rule refuses", () => {
+  it("do not hide a policy that refuses everything", () => {
     expect(found(machine(DOCKER_28, "drop"))).toEqual(["nft.ip.filter.INPUT.policy"]);
   });
 });

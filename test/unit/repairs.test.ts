@@ -54,12 +54,12 @@ describe("an up that repairs", () => {
       /^nothing stops$/,
     ],
     ["a droplet", REMAKE, `${up} --refresh --run-program --skip-preview --yes`, /another address.*minutes/],
-  ])("touches nothing but %s, and says what it costs", (_what, repair, command, costs) => {
+  ])("changes only %s, and says what it costs", (_what, repair, command, costs) => {
     expect(repairText("dev", repair)).toBe(command);
     expect(costsOf(repair)).toMatch(costs);
   });
 
-  it("is one for all findings, and costs what all do", () => {
+  it("is one command for all findings, with all their costs", () => {
     expect(combined([refresh("convex-project"), { why: "look" }, refresh("convex-network")])).toMatchObject({
       refresh: ["convex-project", "convex-network"],
       costs: "network and containers are recreated: some seconds without answers",
@@ -68,7 +68,7 @@ describe("an up that repairs", () => {
 });
 
 describe("the repair of a difference", () => {
-  it("runs the script that found it, and PostgreSQL's too if it stands on that", () => {
+  it("runs the script that found it, and PostgreSQL's too if PostgreSQL depends on it", () => {
     expect(repair({ subject: "files[/etc/docker/daemon.json]", property: "content" })).toBe(RUN_HOST);
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "sysctl" })).toBe(RUN_POSTGRES);
     expect(repair({ script: "volume.sh", area: "volume", subject: "volume", property: "device" })).toBe(RUN_BOTH);
@@ -76,7 +76,7 @@ describe("the repair of a difference", () => {
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "postgres", property: "volume" })).toBe(RUN_BOTH);
   });
 
-  it("copies scripts anew, and does not run those that were changed", () => {
+  it("copies changed scripts again, and runs none of them", () => {
     expect(repair({ subject: `files[${SCRIPTS}/host/host.sh]`, property: "content" })).toEqual({
       up: ["convex-scripts"],
     });
@@ -109,7 +109,8 @@ describe("the repair of a difference", () => {
       "",
       "systemctl stop docker.socket docker postgresql && umount /mnt/convex/data && systemctl start postgresql docker",
     ],
-  ])("is a person's where the scripts refuse or cannot: %s", (subject, property, found, expected, command) => {
+    ["volume.on[/mnt/convex/data]", "", "a link to /srv", "", "systemctl stop docker.socket docker postgresql"],
+  ])("is a command for you if the scripts refuse or cannot: %s", (subject, property, found, expected, command) => {
     expect(repair({ subject, property, found, expected })).toMatchObject({
       why: expect.any(String) as unknown,
       command,
@@ -118,7 +119,7 @@ describe("the repair of a difference", () => {
 });
 
 describe("a difference as findings", () => {
-  it("is one, with what both are", () => {
+  it("is one, with what it is and what it should be", () => {
     expect(fromScript({ ...DIFFERENCE, property: "mode", expected: "644", found: "666" })).toEqual([
       {
         ...{ area: "host", source: "host.sh", subject: "files[/etc/a]", property: "mode", path: "files[/etc/a].mode" },
@@ -127,12 +128,45 @@ describe("a difference as findings", () => {
     ]);
   });
 
-  it("is one for each line of a text, under the name that PostgreSQL's documentation uses", () => {
-    const rules = { subject: "files[/etc/postgresql/17/main/pg_hba.d/10-convex-droplet.conf]", property: "content" };
-    const findings = fromScript({ ...DIFFERENCE, ...rules, expected: "one\ntwo\n", found: "one\nthree\n" });
-    expect(findings.map(({ path, message }) => `${path}: ${message}`).toSorted()).toEqual([
-      'postgres.pg_hba: missing line "two"',
-      'postgres.pg_hba: unexpected line 2 "three"',
+  it("is about the whole if it names no property", () => {
+    expect(fromScript(DIFFERENCE)).toMatchObject([
+      { subject: "files[/etc/a]", path: "files[/etc/a]", message: "is another, it should be this" },
     ]);
+  });
+
+  it("is one if a text was one line and not a file's", () => {
+    const messages = fromScript({ ...DIFFERENCE, found: "a\nb" }).map(({ message }) => message);
+    expect(messages).toEqual(["is a\nb, it should be this"]);
+  });
+
+  it.each<[what: string, given: Partial<Difference>, expected: string[]]>([
+    [
+      "of a file",
+      { property: "content", expected: "one\ntwo\nthree\n", found: "zero\none\nthree\nit's\n" },
+      [
+        'files[/etc/a].content: unexpected line 1 "zero"',
+        'files[/etc/a].content: missing line "two"',
+        `files[/etc/a].content: unexpected line 4 "it's"`,
+      ],
+    ],
+    [
+      "of anything that has several",
+      { property: "values", expected: "one\ntwo", found: "one" },
+      ['files[/etc/a].values: missing line "two"'],
+    ],
+    [
+      "of PostgreSQL's access rules, under the name that its documentation uses",
+      {
+        subject: "files[/etc/postgresql/17/main/pg_hba.d/10-convex-droplet.conf]",
+        property: "content",
+        expected: "one\ntwo\n",
+        found: "one\nthree\n",
+      },
+      ['postgres.pg_hba: missing line "two"', 'postgres.pg_hba: unexpected line 2 "three"'],
+    ],
+    ["of a text that is the same", { property: "content", expected: "one\n", found: "one\n" }, []],
+  ])("is one for each line %s", (_, given, expected) => {
+    const findings = fromScript({ ...DIFFERENCE, ...given });
+    expect(findings.map(({ path, message }) => `${path}: ${message}`).toSorted()).toEqual(expected.toSorted());
   });
 });
