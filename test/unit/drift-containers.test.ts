@@ -97,7 +97,7 @@ const IMAGE = {
   Config: { Env: [`PATH=${DEFAULT}`], Cmd: ["run"], Volumes: { "/cache": {} }, ExposedPorts: { "3210/tcp": {} } },
 };
 
-/** What is found of a backend's container as declared but for these parts; never a variable's value. */
+/** Findings about a backend's container that is as declared, except for these parts. None shows a variable's value. */
 function found(parts: object, facts: Record<string, string | object> = {}): Told[] {
   const findings = compareContainers(
     state,
@@ -133,7 +133,7 @@ describe("a container", () => {
     expect(found(parts, facts)).toEqual([]);
   });
 
-  it("is not judged if Docker does not answer", () => {
+  it("is not checked if Docker does not answer", () => {
     expect(found({}, { "docker.containers": failed("Cannot connect") })).toEqual([
       [
         "error containers docker.containers docker: does not answer, so nothing is known of its containers",
@@ -142,13 +142,13 @@ describe("a container", () => {
     ]);
   });
 
-  it("is missed", () => {
+  it("is missing", () => {
     expect(found({}, { "docker.containers": [] })).toEqual([
       [claim("", "is not there, it should run"), "replace ; refresh convex-backend"],
     ]);
   });
 
-  it("of another is found", () => {
+  it("that nothing declares is found", () => {
     expect(found({}, { "docker.containers": [CONTAINER, { ...CONTAINER, Name: "/app" }] })).toEqual([
       [
         "warning containers docker.containers containers.app: is not one of this stack's, it should not be here",
@@ -271,9 +271,9 @@ describe("a container", () => {
       "INSTANCE_SECRET: has another value (sha256 67506663…) than it should (sha256 6fe9995e…)",
     ],
     ["is missing", [`INSTANCE_SECRET=${SECRET}`, `PATH=${DEFAULT}`], "URL: is not set, it should be"],
-    ["of the image is missing", DECLARED.envs, "PATH: is not set, it should be"],
-    ["is unknown", [...CONTAINER.Config.Env, `it's=${OTHER}`], "it's: is set, it should not be"],
-  ])("has a variable that %s, whose value is not told", (_, Env, expected) => {
+    ["the image sets and that is missing", DECLARED.envs, "PATH: is not set, it should be"],
+    ["nothing declares", [...CONTAINER.Config.Env, `it's=${OTHER}`], "it's: is set, it should not be"],
+  ])("has a variable that %s, and its value is not shown", (_, Env, expected) => {
     const [path = "", message = ""] = expected.split(": ");
     expect(found(config({ Env }))).toEqual([[claim(`.environment.${path}`, message), NEW]]);
   });
@@ -371,13 +371,13 @@ describe("a network", () => {
   const said = (path: string, message: string) => `error containers docker.networks networks.${path}: ${message}`;
   const ANEW = "replace convex-network; refresh ";
 
-  it("that is as declared has no finding, nor have Docker's own", () => {
+  it("that is as declared has no finding, and neither have Docker's own", () => {
     const own = ["bridge", "host", "none"].map((Name) => ({ ...NETWORK, Name, Containers: null }));
     expect(networks(NETWORK, ...own)).toEqual([]);
     expect(compareNetworks(declared, insideOf({ "docker.networks": failed() }))).toEqual([]);
   });
 
-  it("is missed", () => {
+  it("is missing", () => {
     expect(networks()).toEqual([[said("convex", "is not there, it should be"), "replace ; refresh convex-network"]]);
   });
 
@@ -416,7 +416,7 @@ describe("a network", () => {
     ]);
   });
 
-  it("of another is found", () => {
+  it("that nothing declares is found", () => {
     expect(networks(NETWORK, { ...NETWORK, Name: "app" })).toEqual([
       [
         "warning containers docker.networks networks.app: is not one of this stack's, it should not be here",

@@ -56,13 +56,13 @@ describe("what is compared inside", () => {
     `sed -i '/^[[:space:]]*${name}[[:space:]=]/Id' /a.conf`,
   ];
 
-  it("is told by the server, not by the script, of a setting that both find", () => {
+  it("is the server's finding, not the script's, for a setting that both find", () => {
     expect(found({ "postgres.settings": [setting("work_mem")] }, workMem)).toEqual([
       byServer("work_mem", ", it should be 1: it is set"),
     ]);
   });
 
-  it("is told by the script of a setting and a restart that the server does not find", () => {
+  it("is the script's finding for a setting and a restart that the server does not find", () => {
     const repair = "replace convex-server; refresh ";
     expect(found({}, workMem, pending)).toEqual([
       ["error postgres postgres.sh postgres.settings.work_mem: is 2, it should be 1", repair],
@@ -70,7 +70,7 @@ describe("what is compared inside", () => {
     ]);
   });
 
-  it("is no restart if the server tells of settings", () => {
+  it("does not include a restart if the server finds settings", () => {
     expect(found({ "postgres.settings": [setting("other")] }, pending)).toEqual([byServer("other", "")]);
   });
 
@@ -92,7 +92,7 @@ describe("what is compared inside", () => {
     expect(finding?.message).toBe("is a role that this stack does not declare");
   });
 
-  it("is of every area", () => {
+  it("includes every area", () => {
     const network = { name: "convex", ipamConfigs: [{ subnet: "172.30.0.0/24", gateway: "172.30.0.1" }] };
     const whole = stateOf(
       ...RESOURCES_OF_A_STACK,
@@ -129,7 +129,7 @@ describe("what is compared inside", () => {
 
   it.each<[what: string, facts: Record<string, object>, repair: string]>([
     [
-      "stands on a server that does not answer, and is repaired with it",
+      "needs a server that does not answer, and is repaired with it",
       { "postgres.roles": failed() },
       "replace convex-server; refresh ",
     ],
@@ -149,7 +149,7 @@ describe("what is compared inside", () => {
     ]);
   });
 
-  it("has changed scripts copied before a repair runs them, and no other repair changed", () => {
+  it("copies changed scripts before a repair runs them, and changes no other repair", () => {
     const file = "/usr/local/lib/convex-droplet/host/host.sh";
     const changed = { subject: `files[${file}]`, property: "content", expected: "a", found: "b" };
     const mode = { subject: `files[${file}]`, property: "mode", expected: "755", found: "777" };
@@ -223,14 +223,14 @@ describe("a look", () => {
   it.each<[what: string, size: number, paths: string[]]>([
     ["with the volume, if that was grown too", 150, ["cloud.convex-volume.size"]],
     ["by a run, if the volume is as declared", 100, ["volume.file-system"]],
-  ])("has a small file system repaired %s", async (_, size, paths) => {
+  ])("repairs a small file system %s", async (_, size, paths) => {
     lookInside.mockResolvedValueOnce(insideOf(WELL, FILE_SYSTEM));
     const { findings, unknown } = await looked({ ...FIREWALLS, ...volume(size) });
     expect(findings.map(([claim]) => claim.split(" ")[3])).toEqual(paths.map((path) => `${path}:`));
     expect(unknown).toEqual([ENGINE]);
   });
 
-  it("gives one reason for a cloud that cannot be asked, and what is found inside all the same", async () => {
+  it("gives one reason for a cloud that cannot be asked, and still what is found inside", async () => {
     lookInside.mockResolvedValueOnce(insideOf(WELL, FILE_SYSTEM));
     expect(await looked({})).toEqual({ findings: [SMALL], unknown: [ENGINE] });
   });
@@ -238,7 +238,7 @@ describe("a look", () => {
   it.each([
     ["off", [["error cloud DigitalOcean cloud.convex-droplet.status: is off, it should be active"]]],
     ["active", []],
-  ])("at a droplet that does not answer and is %s", async (status, claims) => {
+  ])("says of a droplet that does not answer only if it is off: it is %s", async (status, claims) => {
     lookInside.mockRejectedValueOnce(new Error("no route"));
     const droplet = { "/v2/droplets/7": { droplet: { status } } };
     const { findings, unknown } = await looked({ ...FIREWALLS, ...volume(100), ...droplet });

@@ -39,7 +39,7 @@ describe("a backend", () => {
     "backend.instance_secret": `${sha256(SECRET)}\n`,
   };
 
-  /** What is found of a backend that serves but for these facts; never its secret, nor another one. */
+  /** Findings about a backend that serves, except for these facts. None shows its secret, another one or a hash. */
   function found(facts: Record<string, string | object>, ...differences: { subject: string }[]): Told[] {
     const findings = compareConvex(state, insideOf({ ...WELL, ...facts }, ...differences));
     const report = JSON.stringify(findings);
@@ -58,7 +58,7 @@ describe("a backend", () => {
     expect(compareConvex(stateOf(), insideOf({}))).toEqual([]);
   });
 
-  it("that is silent is one finding, and its files are looked at all the same", () => {
+  it("that does not answer is one finding, and its files are checked too", () => {
     const facts = {
       "backend.version": failed("refused"),
       "backend.site": failed(),
@@ -128,7 +128,7 @@ describe("a backend", () => {
     expect(found({ [`backend.${fact}`]: given })).toEqual([expected]);
   });
 
-  it("whose URLs cannot be asked for has no finding of them", () => {
+  it("whose URLs cannot be read has no finding about them", () => {
     expect(found({ "backend.canonical_urls": failed() })).toEqual([]);
   });
 
@@ -145,7 +145,7 @@ describe("a backend", () => {
         ],
       ],
     ],
-  ])("%s has no finding of its secret", (_, facts, differences, expected) => {
+  ])("%s has no finding about its secret", (_, facts, differences, expected) => {
     expect(found({ ...facts, "backend.instance_secret": sha256("another") }, ...differences)).toEqual(expected);
   });
 });
@@ -159,7 +159,7 @@ describe("the functions' variables", () => {
   const state = deployed(`port=3210\nvariables=${JSON.stringify(VALUES)}\n`);
 
   it.each<[what: string, state: ReturnType<typeof stateOf>, fact: string | object]>([
-    ["are as declared, with others' beside them", state, { ...HASHES, OTHERS: sha256(OTHER) }],
+    ["are as declared, with some of other people", state, { ...HASHES, OTHERS: sha256(OTHER) }],
     ["cannot be read", state, failed("403")],
     ["were deployed by an earlier release, in another form", deployed('{"variables":{}}'), {}],
     ["were never deployed", stateOf(), {}],
@@ -167,7 +167,7 @@ describe("the functions' variables", () => {
     expect(compareFunctionEnvironment(given, insideOf({ "functions.environment": fact }))).toEqual([]);
   });
 
-  it("are found by name if they are missing or different, and no value is told", () => {
+  it("are found by name if they are missing or different, and no value or hash is shown", () => {
     const findings = compareFunctionEnvironment(
       state,
       insideOf({ "functions.environment": { API_KEY: sha256(OTHER) } }),

@@ -28,10 +28,12 @@ describe("accounts", () => {
     ...{ name, uid, shell, password: false, groups: [] },
     ...more,
   });
-  const found = (users: object[], keys: object[] = [{ path: ROOTS, content: `# key\n\n${DEPLOY} deploy\n` }]) =>
-    told(compareAccounts(state, insideOf({ users, authorized_keys: keys })));
+  const found = (
+    users: object[],
+    keys: object[] = [{ path: ROOTS, content: `# key\n \n\t# key\n  ${DEPLOY} deploy\n` }],
+  ) => told(compareAccounts(state, insideOf({ users, authorized_keys: keys })));
 
-  it("that the distribution brings, and the deploy key, are not found", () => {
+  it("of the distribution, and the deploy key, are not found", () => {
     const own = [
       user("root", 0, "/bin/bash"),
       user("sync", 4, "/bin/sync"),
@@ -109,7 +111,7 @@ describe("accounts", () => {
     expect(none).toEqual(NO_DEPLOY_KEY);
   });
 
-  it("the deploy key is missed if there is no file", () => {
+  it("the deploy key is missing if there is no file", () => {
     expect(found([], [])).toEqual([NO_DEPLOY_KEY]);
   });
 });
@@ -166,7 +168,7 @@ describe("files", () => {
     expect(found({ [fact]: `  ${file}\n\n` })).toEqual([[claim, repair]]);
   });
 
-  it("of the cloud's own are not found, nor of a command that failed", () => {
+  it("of cloud-init and DigitalOcean are not found, and none if the command failed", () => {
     const own = [
       "/etc/sudoers.d/90-cloud-init-users",
       "/etc/ssh/sshd_config.d/50-cloud-init.conf",
@@ -179,7 +181,7 @@ describe("files", () => {
     expect(compareFiles(facts)).toEqual([]);
   });
 
-  it("that only begin like the cloud's own are found", () => {
+  it("with only similar names are found", () => {
     expect(found({ cron: "/etc/cron.d/50-cloud-init.d/a\n/etc/cron.d/README.sh\n" })).toHaveLength(2);
   });
 

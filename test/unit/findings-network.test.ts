@@ -15,7 +15,7 @@ const state = stateOf(
 );
 
 describe("names", () => {
-  /** What is found on a machine whose names are found but for these facts. */
+  /** Findings about a machine that finds all names, except for these facts. */
   const found = (facts: Record<string, string | object>) =>
     told(
       compareNames(
@@ -71,7 +71,7 @@ describe("names", () => {
       server("[192.0.2.1]", "does not answer, it should: /etc/resolv.conf names it"),
     ],
     ["192.0.2.1 refuses-to-answer", server("[192.0.2.1]", "refuses to answer, it should: /etc/resolv.conf names it")],
-  ])("are asked of a server that does not know them: %j", (servers, expected) => {
+  ])("are asked of servers that do not answer: %j", (servers, expected) => {
     expect(found({ "names.servers": servers })).toEqual([expected]);
   });
 
@@ -113,7 +113,7 @@ describe("routes", () => {
     { priority: 32_767, src: "all", table: "default" },
   ];
 
-  /** What is found on a machine whose routes are as declared but for these facts. */
+  /** Findings about a machine whose routes are as declared, except for these facts. */
   const found = (facts: Record<string, string | object>) =>
     told(
       compareRoutes(
@@ -137,7 +137,7 @@ describe("routes", () => {
     ["are as declared", {}],
     ["cannot be read", { routes: failed(), "routes.rules": failed(), forwarding: failed() }],
     [
-      "lead to a network that is itself missed",
+      "exist beside a network that is missing, which is its own finding",
       { "docker.networks": [], routes: [OUT, { dst: "192.0.2.0/24", dev: "eth1" }] },
     ],
   ])("that %s are not found", (_, facts) => {
@@ -209,7 +209,7 @@ describe("routes", () => {
     expect(found({ routes })).toEqual(expected);
   });
 
-  it("know a bridge by the name that it was given", () => {
+  it("lead to a bridge by its own name, if it has one", () => {
     const named = { ...NETWORK, Options: { "com.docker.network.bridge.name": "convex0" } };
     expect(found({ "docker.networks": [named] })).toEqual([
       [`error network routes routes[172.30.0.0/24]: is ${BRIDGE}, it should be convex0`, back("convex0")],
@@ -218,7 +218,7 @@ describe("routes", () => {
 
   it.each<[what: string, rules: object[], told: Told]>([
     [
-      "one is added, and told by all of it: the system's own may have its priority",
+      "one is added, and deleted by all its parts, because one of the system's may have its priority",
       [...RULES, { priority: 32_766, src: "10.0.0.0", srclen: 8, table: "100" }],
       [
         "warning network routes.rules routes.rules[32766]: chooses another table of routes, nothing declares it",
@@ -226,7 +226,7 @@ describe("routes", () => {
       ],
     ],
     [
-      "one is added that looks nothing up",
+      "one is added that names no table",
       [...RULES, { priority: 5, src: "192.0.2.7" }],
       [
         "warning network routes.rules routes.rules[5]: chooses another table of routes, nothing declares it",
@@ -249,7 +249,7 @@ describe("routes", () => {
     [["ip_forward", "conf.eth0.forwarding"], ["ip_forward"]],
     [["conf.eth0.forwarding", "conf.lo.forwarding"], ["conf.eth0.forwarding"]],
     [[`conf.${BRIDGE}.forwarding`], [`conf.${BRIDGE}.forwarding`]],
-  ])("pass nothing on where %j are off", (off, keys) => {
+  ])("pass nothing on if %j are off", (off, keys) => {
     expect(found({ forwarding: off.map((key) => `net.ipv4.${key} = 0`).join("\n") })).toEqual(
       keys.map((key) => [
         `error network forwarding sysctl.net.ipv4.${key}: is 0, it should be 1: nothing is passed on to the containers`,
@@ -258,7 +258,7 @@ describe("routes", () => {
     );
   });
 
-  it("need not be passed on if no network is declared", () => {
+  it("need no forwarding if no network is declared", () => {
     expect(compareRoutes(stateOf(), insideOf({ forwarding: "net.ipv4.ip_forward = 0" }))).toEqual([]);
   });
 });

@@ -38,7 +38,7 @@ const setting = (more: object) => ({
   ...more,
 });
 
-/** What is found on a server that is as declared but for these facts. */
+/** Findings about a server that is as declared, except for these facts. */
 function found(facts: Record<string, string | object>, ...differences: Parameters<typeof insideOf>[1][]): Told[] {
   const inside = insideOf(
     {
@@ -287,7 +287,7 @@ describe("a role", () => {
     expect(found({ "postgres.roles": roles })).toEqual([[by("error", `convex.${property}`, message), repair]]);
   });
 
-  it("of the backend keeps its password as SCRAM", () => {
+  it("of the backend has its password not stored as SCRAM", () => {
     expect(found({ "postgres.roles": [POSTGRES, ADMIN, { ...OWNER, scram: false }] })).toEqual([
       [
         by("error", "convex.password", "is not kept as scram-sha-256, it should be scram-sha-256"),
@@ -337,7 +337,7 @@ describe("a database", () => {
     ["acl", "{=Tc/convex,convex=CTc/convex}", "grants", "everybody may use it, only its owner should", PRIVACY],
     ["acl", '{convex=CTc/convex,"my app=c/convex"}', "grants", "my app may use it, only its owner should", PRIVACY],
   ])("has another %s: %j", (property, value, path, message, repair) => {
-    // Who owns it may use it, whoever that is.
+    // Its owner may use it, even another one than the declared.
     const acl = property === "owner" ? "{postgres=CTc/postgres}" : OWN.acl;
     const databases = [{ ...OWN, acl, [property]: value }];
     expect(found({ "postgres.databases": databases })).toEqual([
