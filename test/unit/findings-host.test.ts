@@ -170,11 +170,16 @@ describe("files", () => {
 
   it("of cloud-init and DigitalOcean are not found, and none if the command failed", () => {
     const own = [
-      "/etc/sudoers.d/90-cloud-init-users",
-      "/etc/ssh/sshd_config.d/50-cloud-init.conf",
-      "/etc/cron.d/digitalocean-agent-update",
-      "snap.lxd.daemon.service",
-      "/etc/sudoers.d/README",
+      ...["/etc/systemd/network/10-netplan.conf", "netplan-ovs-cleanup.service", "/etc/sudoers.d/90-cloud-init-users"],
+      ...["/etc/cron.d/50-cloud-init", "/etc/netplan/50-cloud-init.yaml", "/etc/ssh/sshd_config.d/50-cloud-init.conf"],
+      ...["/etc/ssh/sshd_config.d/60-cloudimg-settings.conf", "/etc/cron.d/digitalocean-agent-update"],
+      ...[
+        "droplet-agent.service",
+        "do-agent.service",
+        "snap.lxd.daemon.service",
+        "snap-core.mount",
+        "/etc/cron.d/README",
+      ],
     ];
     expect(found({ cron: own.join("\n"), "units.failed": own.join("\n") })).toEqual([]);
     const facts = insideOf({ cron: failed("/etc/cron.d/a") });
@@ -187,8 +192,8 @@ describe("files", () => {
 
   it("lines of fstab are found, except the system's own", () => {
     const own =
-      "LABEL=a / ext4 defaults 0 1\nLABEL=b /boot/efi vfat umask=0077 0 1\n/swap none swap sw 0 0\n# a /mnt ext4";
-    const fstab = `${own}\n/dev/sda\t/mnt/convex   ext4 defaults\n`;
+      " LABEL=a / ext4 defaults 0 1\nLABEL=b /boot/efi vfat umask=0077 0 1\n/swap none swap sw 0 0\n  # a /mnt ext4";
+    const fstab = `${own}\n  /dev/sda\t/mnt/convex   ext4 defaults\n`;
     expect(found({ fstab })).toEqual([
       [
         'warning host fstab fstab: unexpected line "/dev/sda /mnt/convex ext4 defaults"',

@@ -47,9 +47,9 @@ function found(facts: Record<string, string | object>, ...differences: Parameter
         setting({ sourcefile: null }),
         setting({ sourcefile: `${CONF}/../postgresql.conf` }),
       ],
-      "postgres.hba": [
-        { file_name: "/etc/postgresql/17/main/pg_hba.conf", line_number: 1, line: "local", error: null },
-      ],
+      "postgres.hba": ["pg_hba.conf", "pg_hba.d/10-convex-droplet.conf"].map((file) => ({
+        ...{ file_name: `/etc/postgresql/17/main/${file}`, line_number: 1, line: "local", error: null },
+      })),
       "postgres.loaded": "1700000001.5 1700000001.25",
       "postgres.roles": [POSTGRES, ADMIN, OWNER],
       "postgres.databases": [
