@@ -23,7 +23,8 @@ describe("names", () => {
         insideOf({
           "names.order": "files mymachines dns\n",
           "names.servers": "67.207.67.2 answers\n67.207.67.3 answers\n",
-          "names.hosts": "1 127.0.0.1 localhost \n2 ::1 ip6-localhost \n3 127.0.1.1 droplet own\n",
+          "names.hosts":
+            "1 127.0.0.1 localhost \n1 127.0.0.1 localhost4 \n2 ::1 localhost6 \n2 ::1 ip6-localhost \n3 127.0.1.1 droplet own\n",
           ...facts,
         }),
       ),

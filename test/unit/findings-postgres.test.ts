@@ -140,7 +140,11 @@ describe("a server", () => {
 
   it("a setting that is declared and overridden is an error", () => {
     const declared = { subject: "postgres.settings", property: "work_mem", expected: "32MB" };
-    expect(found({ "postgres.settings": [setting({ sourcefile: `${CONF}/99.conf` })] }, declared)).toEqual([
+    const others = [
+      { subject: "postgres.settings", property: "port", expected: "1" },
+      { subject: "sysctl", property: "work_mem", expected: "2" },
+    ];
+    expect(found({ "postgres.settings": [setting({ sourcefile: `${CONF}/99.conf` })] }, ...others, declared)).toEqual([
       [
         `error postgres postgres.settings postgres.settings.work_mem: is 64MB, it should be 32MB: it is set by ${CONF}/99.conf:3`,
         `sed -i '/^[[:space:]]*work_mem[[:space:]=]/Id' ${CONF}/99.conf`,
