@@ -1,9 +1,9 @@
 import { npmCommand } from "./typed.ts";
 
 /**
- * The stack that a command was given.
+ * The stack in a command's arguments.
  *
- * @throws Error with the way to name one
+ * @throws Error if there is none; the message shows how to name one
  */
 export function requireStack(command: string, stack: string | undefined): string {
   if (stack === undefined) {
@@ -13,9 +13,9 @@ export function requireStack(command: string, stack: string | undefined): string
 }
 
 /**
- * What prints in the format that was asked for.
+ * The function that prints in the format that was asked for.
  *
- * @throws Error naming those that there are
+ * @throws Error if the format is unknown; the message lists the known ones
  */
 export function chooseFormat<T>(formats: Record<string, T>, name: string): T {
   const format = formats[name];

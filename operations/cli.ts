@@ -16,16 +16,16 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run env|drift|doctor -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
-  tunnel   brings the dashboard, the API and the HTTP actions to this computer until Ctrl-C
+  tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C
   env      gives an app the stack's URLs and admin key
-  drift    compares the cloud and the inside of the droplet with what was deployed
-  doctor   says what is wrong, why, and how to fix it
+  drift    compares the cloud and the inside of the droplet with the last deployment
+  doctor   shows what is wrong, why, and how to fix it
 
 The last three list their options with --help. All read the stack's state, so they need its passphrase; drift and doctor
-also ask DigitalOcean.
+also call DigitalOcean.
 `;
 
-/** Those that read their arguments themselves. */
+/** The commands that parse their own arguments. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   env: writeEnvironment,
   drift: runDrift,
@@ -51,7 +51,7 @@ async function main(args: string[]): Promise<number> {
   return verb === "ssh" ? runSsh(target, [], command) : tunnel(state.stack, target, outputsOf(state));
 }
 
-/** All behind the stack's name belongs to the command, its options too. */
+/** Everything after the stack's name belongs to the remote command, its options too. */
 function parse(args: string[]) {
   const config = {
     options: { stack: { type: "string", short: "s" }, help: { type: "boolean", short: "h" } },
@@ -66,12 +66,12 @@ function parse(args: string[]) {
 
 async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<number> {
   const { dashboardUrl, backendUrl, siteUrl } = outputs;
-  // The far ends are where the containers are bound; public ones answer on loopback too. Behind another name is somebody
-  // else's port, a proxy's, and not one of the droplet.
+  // The remote ends are the containers' ports; public ones also answer on loopback. If a URL has another name, its port
+  // belongs to something else, such as a proxy, and not to the droplet.
   const near = [dashboardUrl, backendUrl, siteUrl].filter((url) =>
     ["127.0.0.1", target.host].includes(new URL(url).hostname),
   );
-  const at = (url: string) => `${url}${near.includes(url) ? "" : " (under its own name, not through this tunnel)"}`;
+  const at = (url: string) => `${url}${near.includes(url) ? "" : " (directly, not through this tunnel)"}`;
   process.stderr.write(
     `The dashboard is at ${at(dashboardUrl)}\n` +
       `  log in at ${at(backendUrl)}\n  with the key of: ${pulumiCommand(stack, "stack output", "adminKey --show-secrets")}\n` +

@@ -5,15 +5,15 @@ import { RESOURCES, TYPES } from "../contract/names.ts";
 
 const DROPLET = [TYPES.droplet, RESOURCES.droplet] as const;
 
-/** Undefined where the stack was not deployed that far. */
+/** Undefined if the stack does not have a droplet yet. */
 export function findDroplet(state: State): Resource | undefined {
   return state.find(...DROPLET);
 }
 
 /**
- * The way to a stack's droplet, which there is as soon as the droplet is: where the first `up` failed half-way, too.
+ * How to connect to a stack's droplet. It is known as soon as the droplet exists, even if the first `up` failed later.
  *
- * @throws Error when the stack has none
+ * @throws Error if the stack has no droplet
  */
 export function dropletTarget(state: State): Target {
   const key = (name: string) => state.get(TYPES.key, name).outputs;
@@ -25,8 +25,8 @@ export function dropletTarget(state: State): Target {
 }
 
 /**
- * What DigitalOcean says of a stack's droplet: `active`, `off`, `new`, `archive`, or `gone` where it has none of its id.
- * Undefined where the stack has no droplet, or DigitalOcean cannot be asked.
+ * The status of a stack's droplet at DigitalOcean: `active`, `off`, `new`, `archive`, or `gone` if it does not exist there.
+ * Undefined if the stack has no droplet, or DigitalOcean cannot be asked.
  */
 export async function dropletStatus(state: State): Promise<string | undefined> {
   const [account, id] = [accountOf(state), findDroplet(state)?.id];
@@ -38,7 +38,7 @@ export async function dropletStatus(state: State): Promise<string | undefined> {
   }
 }
 
-/** The account that a stack is in, by the token that the provider takes, too; undefined without any. */
+/** The stack's account, with the same token that the provider uses; undefined without a token. */
 export function accountOf(state: State): Account | undefined {
   const [provider] = state.all("pulumi:providers:digitalocean");
   const token =
@@ -51,9 +51,9 @@ export function accountOf(state: State): Account | undefined {
 export const NO_TOKEN = "the cloud cannot be asked: there is no token. Set DIGITALOCEAN_TOKEN, or digitalocean:token";
 
 /**
- * What a look at the cloud gives; nothing where that of which it asks is gone.
+ * The cloud's answer; undefined if the thing that it was asked about does not exist.
  *
- * @throws Error when the cloud cannot be asked
+ * @throws Error if the cloud cannot be asked
  */
 export async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
   try {

@@ -12,9 +12,9 @@ export interface Outputs {
 const NEEDED = ["backendUrl", "siteUrl", "dashboardUrl", "adminKey"] as const;
 
 /**
- * A deployed stack's outputs, the secret one in clear.
+ * A deployed stack's outputs, with the secret one decrypted.
  *
- * @throws Error when the stack was never deployed to the end
+ * @throws Error if no deployment of the stack was completed
  */
 export function outputsOf(state: State): Outputs {
   const [stack] = state.all("pulumi:pulumi:Stack");

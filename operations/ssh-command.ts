@@ -5,16 +5,16 @@ import path from "node:path";
 
 import type { Target } from "../ssh/connect.ts";
 
-/** What Ctrl-C gives. */
+/** The exit code after Ctrl-C. */
 export const INTERRUPTED = 128 + constants.signals.SIGINT;
 
 /**
  * Runs OpenSSH's `ssh` as root on a stack's droplet, on this terminal, with the stack's own key and its host key pinned.
- * The key is in a folder of its own, readable by nobody else, for as long as `ssh` runs.
+ * While `ssh` runs, the key is in a temporary folder that only this user can read.
  *
  * @param options  further options of ssh, before the host
  * @param command  what to run there; empty for a shell
- * @returns ssh's exit code, which is the command's; 128 and its number where a signal ended it
+ * @returns ssh's exit code, which is the command's; 128 plus the signal's number if a signal ended it
  */
 export async function runSsh(target: Target, options: string[], command: string[]): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), "convex-droplet-ssh-"));
@@ -38,7 +38,7 @@ export async function runSsh(target: Target, options: string[], command: string[
     ["-i", key, ...pinned.flatMap((option) => ["-o", option]), ...options, `root@${target.host}`, ...command],
     { stdio: "inherit" },
   );
-  // This process ends when ssh has, so that the key does not outlive it.
+  // This process waits for ssh to end, and removes the key then.
   let ended: number | undefined;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {

@@ -3,18 +3,18 @@ import { promisify } from "node:util";
 
 import { pulumiCommand } from "./typed.ts";
 
-/** A resource as the stack's state has it, secrets in clear. */
+/** A resource from the stack's state, with secrets decrypted. */
 export interface Resource {
   type: string;
   /** Logical name. */
   name: string;
-  /** The provider's; empty where the resource is a component. */
+  /** The provider's id; empty if the resource is a component. */
   id: string;
   inputs: Record<string, unknown>;
   outputs: Record<string, unknown>;
 }
 
-/** What a stack was last deployed with: what `pulumi up` wrote down is what the cloud and the machine should be like. */
+/** The state of a stack's last deployment: what the cloud and the machine should be like. */
 export class State {
   readonly stack: string;
   readonly resources: Resource[];
@@ -25,9 +25,9 @@ export class State {
   }
 
   /**
-   * Reads a stack's state through the engine, so from whatever backend it is in; asks neither cloud nor machine.
+   * Reads a stack's state through the engine, from any backend; calls neither cloud nor machine.
    *
-   * @throws Error when the stack is unknown or its secrets cannot be read
+   * @throws Error if the stack is unknown or its secrets cannot be read
    */
   static async read(stack: string): Promise<State> {
     const args = ["stack", "export", "--show-secrets", "--stack", stack];
@@ -40,7 +40,7 @@ export class State {
     const { deployment } = JSON.parse(stdout) as { deployment: { resources?: RawResource[] } };
     return new State(
       stack,
-      // A resource that waits for its deletion is no longer declared.
+      // A resource that is pending deletion is no longer declared.
       (deployment.resources ?? []).filter((raw) => raw.delete !== true).map(parse),
     );
   }
@@ -53,7 +53,7 @@ export class State {
     return this.resources.find((resource) => resource.type === type && resource.name === name);
   }
 
-  /** @throws Error when the stack has no such resource: then it was never deployed to its end */
+  /** @throws Error if the stack does not have this resource: then no deployment of it was completed */
   get(type: string, name: string): Resource {
     const resource = this.find(type, name);
     if (resource === undefined) {
@@ -84,7 +84,7 @@ function parse({ urn, type, id = "", inputs = {}, outputs = {} }: RawResource): 
   };
 }
 
-/** The engine's mark of a value that is a secret; in an export with secrets its text is JSON in clear. */
+/** The engine's mark of a secret value; an export with secrets contains its plaintext as JSON. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 
 function reveal(value: unknown): unknown {

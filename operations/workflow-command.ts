@@ -1,5 +1,5 @@
 /**
- * A line by which a step of GitHub Actions tells its runner something, escaped as GitHub's own toolkit does it.
+ * A line that a step of GitHub Actions prints as a command to its runner, escaped as in GitHub's own toolkit.
  *
  * @param name   `error`, `warning`, `notice` or `add-mask`
  * @param title  of an annotation

@@ -12,11 +12,11 @@ const HELP = `Usage: npm run workflow -- preview --stack STACK --report FILE
 
 Steps of the workflows in .github/workflows:
 
-  preview   previews a stack, into the log and, without any value of its properties, into a report
+  preview   previews a stack: prints the changes to the log, and writes a report without the properties' values
   comment   shows the report of a preview in the stack's one comment on a pull request
   issue     opens, updates or closes the stack's one issue about drift
 
-The last two call GitHub with GITHUB_TOKEN and take the repository and the run from the environment that a workflow has.
+The last two call GitHub with GITHUB_TOKEN. They read the repository and the run from a workflow's environment.
 `;
 
 interface Options {
@@ -61,7 +61,7 @@ async function comment(options: Options): Promise<number> {
       `--pull-request: ${options["pull-request"]} is not the number of a pull request. Name one, such as 7.`,
     );
   }
-  // A step before the preview failed, if there is none.
+  // If there is no report, a step before the preview failed.
   const report = await readFile(options.report, "utf8").catch(() => reportOf(options.stack, undefined));
   await putComment(Repository.fromEnvironment(), pullRequest, options.stack, `${report}\n${workflowRun()}\n`);
   return 0;

@@ -1,12 +1,12 @@
 import { bodyOf, isOwn, marker, type Repository } from "./github.ts";
 
-/** What a drift check found. That nothing could be found out is no status: the issue stays as it is. */
+/** The result of a drift check. A check that failed has no status: it does not change the issue. */
 export type DriftStatus = "clean" | "drift";
 
 /**
- * Keeps a stack's one issue: opens it on drift, makes it say what is found while drift lasts, closes it once there is none.
+ * Maintains a stack's one issue: opens it on drift, updates it while there is drift, closes it when there is none.
  *
- * @param text  what was found, in Markdown
+ * @param text  the findings, in Markdown
  */
 export async function announceDrift(
   { client, name }: Repository,

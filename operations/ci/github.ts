@@ -1,23 +1,23 @@
 import { Octokit } from "@octokit/rest";
 
-/** Whom the token of a workflow writes as. Only what this account wrote is ever changed: anybody can write a marker. */
+/** The account of a workflow's token. The program changes only what this account wrote, because anybody can write a marker. */
 const AUTHOR = "github-actions[bot]";
 
-/** GitHub takes no longer text in a comment or an issue. */
+/** The longest text that GitHub accepts in a comment or an issue. */
 const LONGEST = 65_536;
 
 const CUT = "\n\n… and more: the rest is in the run's summary.\n";
 
-/** A comment or an issue, as far as this program looks at it. */
+/** The parts of a comment or an issue that this program reads. */
 interface Written {
   body?: string | null | undefined;
   user?: { login: string } | null | undefined;
 }
 
-/** One repository on GitHub, as the token of a workflow's run sees it. */
+/** One repository on GitHub, with the client of a workflow's token. */
 export class Repository {
   readonly client: Octokit;
-  /** How each call names the repository. */
+  /** The repository's name, for each call. */
   readonly name: { owner: string; repo: string };
 
   private constructor(client: Octokit, name: { owner: string; repo: string }) {
@@ -26,9 +26,9 @@ export class Repository {
   }
 
   /**
-   * The repository whose workflow runs: GITHUB_REPOSITORY at GITHUB_API_URL, with GITHUB_TOKEN.
+   * The repository of the running workflow: GITHUB_REPOSITORY at GITHUB_API_URL, with GITHUB_TOKEN.
    *
-   * @throws Error when one of them is not set
+   * @throws Error if one of them is not set
    */
   static fromEnvironment(): Repository {
     const [owner = "", repo = ""] = variable("GITHUB_REPOSITORY").split("/");
@@ -37,23 +37,23 @@ export class Repository {
   }
 }
 
-/** The line an own comment or issue begins with, by which a later run knows it again; not seen by people. */
+/** The first line of the program's own comment or issue. A later run finds it by this line; GitHub does not display it. */
 export function marker(purpose: string, stack: string): string {
   return `<!-- convex-droplet ${purpose}: ${stack} -->`;
 }
 
-/** Whether a workflow wrote this, under this marker. */
+/** Whether a workflow wrote this, with this marker. */
 export function isOwn(written: Written, mark: string): boolean {
   return written.user?.login === AUTHOR && written.body?.startsWith(mark) === true;
 }
 
-/** A text as GitHub takes it: marked, and cut where it is too long. */
+/** A text with the marker, cut to the length that GitHub accepts. */
 export function bodyOf(mark: string, text: string): string {
   const body = `${mark}\n${text}`;
   return body.length <= LONGEST ? body : body.slice(0, LONGEST - CUT.length) + CUT;
 }
 
-/** Where to read what this run did, in Markdown. */
+/** A link to this run, in Markdown. */
 export function workflowRun(): string {
   const run = `${variable("GITHUB_SERVER_URL")}/${variable("GITHUB_REPOSITORY")}/actions/runs/${variable("GITHUB_RUN_ID")}`;
   return `[Run of ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC](${run})`;
@@ -61,6 +61,6 @@ export function workflowRun(): string {
 
 function variable(name: string): string {
   const value = process.env[name] ?? "";
-  if (value === "") throw new Error(`${name}: is not set, a workflow's step has it. Set it to try this elsewhere.`);
+  if (value === "") throw new Error(`${name}: is not set, a workflow sets it. Set it to try this elsewhere.`);
   return value;
 }

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 
-/** What `pulumi preview --json` prints, as far as it is looked at. */
+/** The parts of the output of `pulumi preview --json` that this program reads. */
 export interface Digest {
   steps?: Step[];
   diagnostics?: { message?: string; severity?: string }[];
@@ -17,15 +17,15 @@ interface Step {
   replaceReasons?: string[] | null;
 }
 
-/** The operations a person wants to hear of; a replacement's own parts, looks at what is there, and sameness are not. */
+/** The operations that are reported. Not the parts of a replacement, reads, and `same`. */
 const OPERATIONS = ["delete", "replace", "update", "create", "import", "discard"];
 
 const LOST_DATA = /^(digitalocean:index\/volume:Volume|postgresql:index\/database:Database)$/;
 
 /**
- * Previews a stack, without a refresh. Pulumi's complaints go to stderr as they are.
+ * Previews a stack, without a refresh. Pulumi's stderr is passed on unchanged.
  *
- * @returns Pulumi's exit code, and what it printed; nothing where that is no JSON
+ * @returns Pulumi's exit code and its output; an empty digest if the output is not JSON
  */
 export async function readPreview(stack: string): Promise<{ exitCode: number; digest: Digest }> {
   const pulumi = spawn("pulumi", ["preview", "--json", "--non-interactive", "--stack", stack], {
@@ -44,7 +44,7 @@ function parse(output: string): Digest {
   }
 }
 
-/** A preview for the log: what Pulumi said, in which it has masked secrets, and each change in a line. */
+/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, and one line for each change. */
 export function describePreview(digest: Digest): string {
   const said = (digest.diagnostics ?? [])
     .filter(({ severity = "" }) => /^(warning|error)$/.test(severity))
@@ -54,10 +54,10 @@ export function describePreview(digest: Digest): string {
 }
 
 /**
- * A preview in Markdown, for a comment anybody may read: operations, resources and the names of their properties. Values are
- * left out altogether, so none can be a secret.
+ * A preview in Markdown, for a comment that anybody may read: operations, resources and the names of their properties. It
+ * contains no values, so it cannot contain a secret.
  *
- * @param digest  undefined where the preview failed
+ * @param digest  undefined if the preview failed
  */
 export function reportOf(stack: string, digest: Digest | undefined): string {
   const title = `### Preview of stack ${code(stack)}\n\n`;
@@ -87,11 +87,11 @@ interface Change {
   op: string;
   name: string;
   type: string;
-  /** Paths of those that differ. */
+  /** Paths of the properties that differ. */
   properties: string[];
 }
 
-/** What would happen, the gravest first. */
+/** The changes, the most severe first. */
 function changesOf({ steps = [] }: Digest): Change[] {
   return steps
     .filter(({ op }) => OPERATIONS.includes(op))
@@ -108,7 +108,7 @@ function changesOf({ steps = [] }: Digest): Change[] {
     });
 }
 
-/** Text that Markdown leaves alone, in a table too. */
+/** Text that Markdown does not interpret, in a table too. */
 function code(text: string): string {
   return `\`${text.replaceAll("`", "'").replaceAll("|", "\\|")}\``;
 }

@@ -1,6 +1,6 @@
 import { bodyOf, isOwn, marker, type Repository } from "./github.ts";
 
-/** Makes `text` a stack's one comment on a pull request: its first, or what it says from now on. */
+/** Writes `text` to a stack's one comment on a pull request: creates the comment, or replaces its text. */
 export async function putComment(
   { client, name }: Repository,
   pullRequest: number,

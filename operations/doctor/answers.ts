@@ -5,14 +5,14 @@ import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.t
 import { npmCommand, pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS } from "../../contract/names.ts";
 
-/** A path that nobody serves, so that everybody who answers does so in a way of their own. As machine/facts.sh asks for it. */
+/** A path that nothing serves: what answers it can be recognized by its answer. machine/convex/facts.sh requests the same path. */
 const NOWHERE = "/.well-known/convex-droplet";
 
 /**
- * Whether those who answer under the URLs that apps are given are this stack's backend: its API, its HTTP actions, and the
- * WebSocket by which apps are kept up to date; from here, and of the HTTP actions from the backend itself, too.
+ * Checks that this stack's backend answers at the URLs that apps get: its API, its HTTP actions, and the WebSocket that
+ * sends updates to apps. It checks them from this computer, and the HTTP actions also from the backend itself.
  *
- * @param inside  how they answer on the droplet, where that could be looked at
+ * @param inside  the answers on the droplet, if the droplet could be checked
  */
 export async function examineAnswers(state: State, inside?: Inside): Promise<Check> {
   const name = "from here";
@@ -30,7 +30,7 @@ export async function examineAnswers(state: State, inside?: Inside): Promise<Che
     examineApi(api, instance, wanted.api, told("backend.nowhere"), state.stack),
     examineSite(site, instance, wanted.site, told("backend.nowhere"), state.stack),
   ]);
-  // Of an API that does not answer as it should, a socket tells nothing more.
+  // If the API does not answer correctly, a test of the WebSocket adds nothing.
   const sync = cloud.length === 0 && told("backend.sync") === "101" ? await examineSync(api) : [];
   const ailments = [...cloud, ...actions, ...sync];
   if (inside?.facts.get("backend.version")?.exitCode === 0) {
@@ -51,14 +51,14 @@ async function examineApi(
   if ("symptom" in answer) return [answer];
   const { status, text, kind } = answer;
   if (status === 200 && text === instance) return [];
-  const cure = `lead ${origin} to the droplet's ${port}, and its requests on as they are`;
+  const cure = `route ${origin} to the droplet's ${port}, and forward requests unchanged`;
   if (status === 200 && /^[\w-]{1,100}$/.test(text)) {
     return [{ symptom: `${url} says ${text}, it should say ${instance}`, cause: "another instance answers", cure }];
   }
   const cause =
     status !== 200 && `${status} ${kind}`.trim() === siteAnswer
-      ? "it leads to the HTTP actions, or to something else that has no such page"
-      : "a proxy or a login page answers by itself, and not the backend";
+      ? "it leads to the HTTP actions, or to something else without this page"
+      : "a proxy or a login page answers instead of the backend";
   return [{ symptom: `${url} answers with ${status} ${kind}, it should say ${instance}`, cause, cure }];
 }
 
@@ -69,24 +69,24 @@ async function examineSite(
   siteAnswer: string,
   stack: string,
 ): Promise<Problem[]> {
-  const cure = `lead ${origin} to the droplet's ${port}, and its requests on as they are`;
+  const cure = `route ${origin} to the droplet's ${port}, and forward requests unchanged`;
   const named = await ask(`${origin}/instance_name`, stack);
   if (!("symptom" in named) && named.status === 200 && named.text === instance) {
     return [
-      { symptom: `${origin} answers as the API does, it should as HTTP actions`, cause: "it leads to the API", cure },
+      { symptom: `${origin} answers as the API, it should be the HTTP actions`, cause: "it leads to the API", cure },
     ];
   }
   const url = `${origin}${NOWHERE}`;
   const answer = await ask(url, stack);
   if ("symptom" in answer) return [answer];
   const found = `${answer.status} ${answer.kind}`.trim();
-  // What the app's own actions answer is compared with, and a droplet that could not be looked at tells nothing.
+  // The app's own actions may answer this path, so it is compared with the droplet's answer, if that is known.
   if (siteAnswer === "" || siteAnswer.startsWith("000") || found === siteAnswer) return [];
-  const cause = "something else answers: a proxy or a login page by itself, or another instance";
+  const cause = "something else answers: a proxy, a login page, or another instance";
   return [{ symptom: `${url} answers with ${found}, on the droplet with ${siteAnswer}`, cause, cure }];
 }
 
-/** Of a release that every backend of today knows. */
+/** The path names a release that every current backend knows. */
 async function examineSync(origin: string): Promise<Problem[]> {
   const url = `${origin.replace(/^http/, "ws")}/api/1.31.0/sync`;
   const socket = new WebSocket(url);
@@ -105,25 +105,25 @@ async function examineSync(origin: string): Promise<Problem[]> {
   if (isOpen) return [];
   return [
     {
-      symptom: `${url} is not opened as a WebSocket, on the droplet it is`,
-      cause: "what stands before the backend passes none on; apps get no updates",
-      cure: 'let it pass on the headers Upgrade and Connection; of nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";',
+      symptom: `${url} does not open as a WebSocket, but it does on the droplet`,
+      cause: "the proxy before the backend does not forward WebSockets, so apps get no updates",
+      cure: 'let the proxy forward the headers Upgrade and Connection; for nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";',
     },
   ];
 }
 
-/** The backend asks itself for its own discovery document when somebody signs in. */
+/** When somebody signs in, the backend requests its own discovery document from its own URL. */
 function fromInside(origin: string, found: string, expected: string, stack: string): Problem[] {
   if (found === "" || expected === "" || found === expected) return [];
   const { hostname, port } = new URL(origin);
   const how = found.startsWith("000") ? "does not answer" : `answers with ${found}`;
-  const cause = "sign-in discovery fails: the backend looks there for its own keys";
+  const cause = "sign-in discovery fails, because the backend gets its own keys from this URL";
   const symptom = `${origin} ${how} inside the backend's container, on the droplet it answers with ${expected}`;
   if (hostname === "127.0.0.1" && port !== String(PORTS.site)) {
     return [
       {
         symptom,
-        cause: `${cause}, and inside the container they are at port ${PORTS.site}`,
+        cause: `${cause}, and inside the container it serves them at port ${PORTS.site}`,
         cure: `${pulumiCommand(stack, "config set", `sitePort ${PORTS.site}`)} && ${pulumiCommand(stack, "up")}`,
       },
     ];
@@ -133,14 +133,14 @@ function fromInside(origin: string, found: string, expected: string, stack: stri
     {
       symptom,
       cause,
-      cure: `give siteOrigin a URL that leads there from the droplet, too; see: ${npmCommand(stack, "ssh", `'${command}'`)}`,
+      cure: `set siteOrigin to a URL that also works from the droplet; to see the answer: ${npmCommand(stack, "ssh", `'${command}'`)}`,
     },
   ];
 }
 
 interface Answer {
   status: number;
-  /** Of its content. */
+  /** The content type. */
   kind: string;
   text: string;
 }
@@ -152,16 +152,16 @@ async function ask(url: string, stack: string): Promise<Answer | Problem> {
     if (status >= 500) {
       return {
         symptom: `${url} answers with ${status}`,
-        cure: "look at what stands before the backend, a proxy's log",
+        cure: "check the log of the proxy before the backend",
       };
     }
     if (status >= 300 && status < 400) {
-      const symptom = `${url} leads on to ${headers.get("location") ?? "somewhere else"}`;
-      const cause = "a proxy or a login page answers by itself; apps do not follow it";
+      const symptom = `${url} redirects to ${headers.get("location") ?? "somewhere else"}`;
+      const cause = "a proxy or a login page answers; apps do not follow the redirect";
       return {
         symptom,
         cause,
-        cure: "give the stack the URL that answers itself, or have requests passed on as they are",
+        cure: "configure the stack with a URL that answers without a redirect, or let the proxy forward requests unchanged",
       };
     }
     return { status, kind: headers.get("content-type") ?? "", text: (await response.text()).trim() };
@@ -172,16 +172,16 @@ async function ask(url: string, stack: string): Promise<Answer | Problem> {
 
 function explain(url: string, stack: string): Pick<Problem, "cause" | "cure"> {
   if (new URL(url).hostname === "127.0.0.1") {
-    return { cause: "it is reached through a tunnel, and none is open", cure: npmCommand(stack, "tunnel") };
+    return { cause: "it is reachable only through a tunnel, and no tunnel is open", cure: npmCommand(stack, "tunnel") };
   }
   return {
     cause:
-      "where all before this is well: this computer is in none of allowedCidrs, the name leads elsewhere, or the firewall was changed",
-    cure: `see what ${npmCommand(stack, "drift")} says of cloud.convex-firewall; networks are added with: ${pulumiCommand(stack, "config set", "--path 'allowedCidrs[0]' NETWORK")}`,
+      "if all checks before this one are ok: allowedCidrs does not include this computer, the name leads elsewhere, or the firewall was changed",
+    cure: `see what ${npmCommand(stack, "drift")} reports about cloud.convex-firewall; to add a network: ${pulumiCommand(stack, "config set", "--path 'allowedCidrs[0]' NETWORK")}`,
   };
 }
 
-/** Node tells the reason of a failed fetch one level below. */
+/** Node puts the reason of a failed fetch into the error's cause. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error && error.cause.message !== "" ? error.cause.message : error.message;

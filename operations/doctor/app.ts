@@ -11,17 +11,17 @@ import { examineSignIn } from "./sign-in.ts";
 import { type Problem, unhealthy, type Check, healthy } from "./check.ts";
 
 /**
- * Examines whether the Convex CLI in an app's folder would reach this stack and be let in, whether the app itself calls this
- * stack, and whether sign-in can work. What an app looks at by itself before each deploy is the same check.
+ * Checks that the Convex CLI in an app's folder would reach this stack with an accepted key, that the app itself calls this
+ * stack, and that sign-in can work. An app runs the same check before each deploy.
  *
  * @param folder  the app's
- * @param inside  what was seen on the droplet, where it could be looked at
- * @throws Error when there is no such folder
+ * @param inside  the facts from the droplet, if the droplet could be checked
+ * @throws Error if the folder has no package.json
  */
 export async function examineApp(folder: string, state: State, inside: Inside | undefined): Promise<Check> {
   const name = `app ${folder}`;
   if (!existsSync(path.join(folder, "package.json"))) {
-    throw new Error(`--app: ${folder} holds no package.json, it should be an app's folder.`);
+    throw new Error(`--app: ${folder} has no package.json, it should be an app's folder.`);
   }
   const { stack } = state;
   const declared = declaredBackend(state)?.variables;
@@ -40,14 +40,16 @@ export async function examineApp(folder: string, state: State, inside: Inside | 
       : await target(folder, platform, declared)),
     ...examineSignIn(folder, stack, inside),
   ];
-  return ailments.length > 0 ? unhealthy(name, ailments) : healthy(name, "reaches this stack with a key that it takes");
+  return ailments.length > 0
+    ? unhealthy(name, ailments)
+    : healthy(name, "reaches this stack with a key that the backend accepts");
 }
 
 function command(fix: string): string {
   return fix.replaceAll("Run: ", "");
 }
 
-/** Whether the backend that the CLI would call is this stack's, and takes the key. */
+/** Whether the CLI would call this stack's backend, and the backend accepts the key. */
 async function target(
   folder: string,
   platform: Platform,
@@ -60,7 +62,7 @@ async function target(
     return [
       {
         symptom: `CONVEX_SELF_HOSTED_URL is ${shown(url.value)}, this stack's is ${platform.backendUrl ?? "not there yet"}`,
-        cause: `the Convex CLI takes it from ${url.place}, before all other places`,
+        cause: `the Convex CLI reads it from ${url.place}, which wins over all other places`,
         cure: command(rewriting("CONVEX_SELF_HOSTED_URL", url, platform)),
       },
     ];
@@ -72,7 +74,7 @@ async function target(
     (response) => response.status,
     () => undefined,
   );
-  // One that does not answer ails elsewhere.
+  // If it does not answer, an earlier check reports that.
   if (status === undefined || status === 200) return [];
   const [owner = ""] = key.value.split("|", 1);
   const name = declared?.get("INSTANCE_NAME") ?? "";
@@ -81,7 +83,7 @@ async function target(
       symptom: `the backend refuses CONVEX_SELF_HOSTED_ADMIN_KEY of ${key.place} (BadAdminKey, ${status})`,
       cause:
         owner === name
-          ? "the key was made from another secret than the backend runs with. A new key does not help if the backend lost its own secret: then fix the backend first, above"
+          ? "the key was made from another secret than the backend runs with. If the backend lost its secret, a new key does not help: then fix the backend first, above"
           : `the key is for an instance ${owner}, this one is ${name}`,
       cure: command(rewriting("CONVEX_SELF_HOSTED_ADMIN_KEY", key, platform)),
     },

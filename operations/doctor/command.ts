@@ -7,11 +7,11 @@ import { npmCommand } from "../typed.ts";
 
 const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FORMAT]
 
-Use it when something does not work. It checks the way from the droplet to a call of a function, step by step, and says what
-is wrong, why, and how to fix it. It changes nothing.
+Use it when something does not work. It checks everything from the droplet to a call of a function, step by step, and shows
+what is wrong, why, and how to fix it. It changes nothing.
 
-  --app      an app's folder, in a monorepo the one of the functions: whether the Convex CLI in it would reach this
-             stack and be let in, the app itself calls this stack, and signing in can work
+  --app      an app's folder; in a monorepo, the folder of the functions. Checks that the Convex CLI would reach this
+             stack with an accepted key, that the app itself calls this stack, and that sign-in can work
   --format   text (default) or json
 
 Exit code: 0 all is healthy, 2 there is a problem, 1 something could not be checked.
@@ -23,7 +23,7 @@ const FORMATS: Record<string, (examination: Examination) => string> = { text: as
  * The command `doctor`.
  *
  * @returns the process's exit code
- * @throws Error where nothing can be found out; then the exit code is 1, too
+ * @throws Error if nothing can be checked; then the exit code is 1, too
  */
 export async function runDoctor(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -41,7 +41,7 @@ export async function runDoctor(args: string[]): Promise<number> {
   }
   const stack = requireStack("doctor", values.stack);
   const format = chooseFormat(FORMATS, values.format);
-  // npm says where it was called from.
+  // npm sets INIT_CWD to the folder that it was called from.
   const app = values.app === undefined ? undefined : path.resolve(process.env["INIT_CWD"] ?? "", values.app);
   const examination = await examine(stack, app);
   process.stdout.write(format(examination));
@@ -50,7 +50,7 @@ export async function runDoctor(args: string[]): Promise<number> {
   return found.includes("unknown") ? 1 : 0;
 }
 
-/** As people read what programs know as `well`, `ill` and `unknown`. */
+/** The words for people for the JSON's `well`, `ill` and `unknown`. */
 const LABELS = { well: "ok", ill: "problem", unknown: "unknown" };
 
 function asText({ stack, stations, elsewhere }: Examination): string {
@@ -59,7 +59,7 @@ function asText({ stack, stations, elsewhere }: Examination): string {
     ...ailments.flatMap(({ symptom, cause, cure, costs }, index) => [
       `         symptom  ${symptom}`,
       ...(cause === undefined ? [] : [`         cause    ${cause}`]),
-      // Many differences in one thing have one cure.
+      // Several problems in a row may have the same fix: print it once.
       ...(cure === ailments[index + 1]?.cure
         ? []
         : [`         fix      ${cure}`, ...(costs === undefined ? [] : [`         costs    ${costs}`])]),

@@ -7,15 +7,15 @@ import { pulumiCommand } from "../typed.ts";
 import { costsOf, REMAKE, repairText } from "../findings/repair.ts";
 
 /**
- * Whether the droplet runs and lets this computer in.
+ * Checks that the droplet runs and accepts this computer's SSH connection.
  *
- * @param inside  what looking inside it gave
+ * @param inside  the result of the inspection of the droplet
  */
 export async function examineDroplet(state: State, inside: Inside | Error): Promise<Check> {
   const name = "droplet";
   const droplet = findDroplet(state);
   if (droplet === undefined) return unknown(name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
-  if (!(inside instanceof UnreachableError)) return healthy(name, "runs, and lets this computer in over SSH");
+  if (!(inside instanceof UnreachableError)) return healthy(name, "runs, and this computer can connect over SSH");
   return unhealthy(name, [explain(state.stack, droplet.id, await dropletStatus(state), inside)]);
 }
 
@@ -23,7 +23,7 @@ function explain(stack: string, id: string, status: string | undefined, { messag
   if (status === "gone") {
     return {
       symptom: `DigitalOcean has no droplet ${id}`,
-      cause: "somebody deleted it; the volume with the data is a resource of its own",
+      cause: "somebody deleted it; the volume with the data is a separate resource",
       cure: repairText(stack, REMAKE),
       costs: costsOf(REMAKE),
     };
@@ -34,5 +34,5 @@ function explain(stack: string, id: string, status: string | undefined, { messag
       cure: `switch it on in DigitalOcean's control panel, or with: doctl compute droplet-action power-on ${id}`,
     };
   }
-  return { symptom: message, cure: `look at the console of droplet ${id} in DigitalOcean's control panel` };
+  return { symptom: message, cure: `open the console of droplet ${id} in DigitalOcean's control panel` };
 }

@@ -15,7 +15,7 @@ import { pulumiCommand } from "../typed.ts";
 export interface Examination {
   stack: string;
   stations: Check[];
-  /** How many more things are not as declared, without keeping the backend from serving. */
+  /** How many more things are not as declared, but do not stop the backend from serving. */
   elsewhere: number;
 }
 
@@ -48,26 +48,26 @@ export async function examine(stack: string, app?: string): Promise<Examination>
 
 /** The checks inside the droplet, each with the areas whose findings it shows. */
 const INSIDE: { name: string; healthy: string; areas: Area[] }[] = [
-  { name: "network", healthy: "passes packets on, and finds names", areas: ["network"] },
+  { name: "network", healthy: "forwards packets, and resolves names", areas: ["network"] },
   { name: "volume", healthy: "mounted, with room left", areas: ["volume"] },
-  { name: "PostgreSQL", healthy: "answers, and lets the backend's role in", areas: ["postgres"] },
+  { name: "PostgreSQL", healthy: "answers, and the backend's role can log in", areas: ["postgres"] },
   { name: "containers", healthy: "run as declared, on their network", areas: ["containers"] },
   {
     name: "backend",
-    healthy: "serves, with the stack's secret, and takes its keys",
+    healthy: "serves, with the stack's secret, and accepts its keys",
     areas: ["convex", "functions"],
   },
 ];
 
 function notChecked(error: Error): Check[] {
-  const why = error instanceof UnreachableError ? "could not be looked at" : error.message;
+  const why = error instanceof UnreachableError ? "could not be checked" : error.message;
   return INSIDE.map(({ name }) => unknown(name, why));
 }
 
-/** What drift finds, as far as it can keep the backend from serving; the rest is for drift to report. */
+/** Drift's findings that can stop the backend from serving; drift reports the rest. */
 function checkInside(state: State, inside: Inside, findings: Finding[], answers: Check): Check[] {
   const serves = inside.facts.get("backend.version")?.exitCode === 0;
-  // A warning can be the cause only if nothing works, or nothing gets here.
+  // A warning can be the cause only if the backend does not serve, or its answers do not reach this computer.
   const isSuspect = ({ source, area }: Finding) =>
     !serves || source === "disk" || (answers.status === "ill" && area === "network");
   const severe = inOrder(findings).filter(
@@ -95,11 +95,11 @@ function problemsOf(stack: string, findings: Finding[]): Problem[] {
   }));
 }
 
-/** What the backend's own log says of why it does not serve. */
+/** The causes that the backend's own log shows. */
 function explained(stack: string, { facts }: Inside): Problem[] {
   const text = facts.get("backend.symptoms")?.text ?? "";
   return [...text.matchAll(/^cause: (.*)\n +fix: (.*)$/gm)].map(([, cause = "", fix = ""]) => ({
-    symptom: "the backend's log names it",
+    symptom: "the backend's log shows it",
     cause,
     cure: fix.replaceAll("npx pulumi up", pulumiCommand(stack, "up")),
   }));

@@ -7,28 +7,28 @@ import type { Inside } from "../findings/inside.ts";
 import type { Problem } from "./check.ts";
 import { pulumiCommand } from "../typed.ts";
 
-/** What every deployment has by itself. */
+/** Variables that every deployment has without being set. */
 const BUILT_IN = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
 
-/** Names of a single file's imports from beside it. */
+/** The relative imports of a file. */
 const IMPORT = /(?:from|import)\s*\(?\s*["'](\.[^"']*)["']/g;
 
-/** Strings, to be kept, and comments. */
+/** Strings, which are kept, and comments, which are removed. */
 const STRING_OR_COMMENT = /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[^]*?\*\//g;
 
 /**
- * Whether the deployment has the variables that signing people in takes: those that the app's auth.config reads, and those
- * of the packages that issue tokens on the backend itself.
+ * Checks that the deployment has the variables that sign-in needs: those that the app's auth.config reads, and those of the
+ * packages that issue tokens on the backend itself.
  *
  * @param folder  the app's
- * @param inside  what was seen on the droplet, where it could be looked at
+ * @param inside  the facts from the droplet, if the droplet could be checked
  */
 export function examineSignIn(folder: string, stack: string, inside: Inside | undefined): Problem[] {
   const functions = path.join(folder, functionsFolder(folder));
   const config = ["auth.config.ts", "auth.config.js"].find((name) => existsSync(path.join(functions, name)));
   const set = inside === undefined ? undefined : json<Record<string, string>>(inside, "functions.environment");
   if (config === undefined || set === undefined) return [];
-  // An empty one is no issuer and no secret.
+  // An empty value is neither an issuer nor a secret.
   const isMissing = (name: string) => set[name] === undefined || set[name] === sha256("");
 
   const source = sourceOf(path.join(functions, config));
@@ -41,15 +41,15 @@ export function examineSignIn(folder: string, stack: string, inside: Inside | un
     ...read
       .filter((name) => isMissing(name) && !keys.includes(name) && !BUILT_IN.includes(name))
       .map((name) => ({
-        symptom: `${file} reads ${name}, but the deployment has no such variable`,
-        cause: "a deploy ends with AuthConfigMissingEnvironmentVariable, and nobody can sign in",
+        symptom: `${file} reads ${name}, but the deployment does not have this variable`,
+        cause: "a deploy fails with AuthConfigMissingEnvironmentVariable, and nobody can sign in",
         cure: setting(stack, name, "VALUE"),
       })),
     ...(betterAuth && isMissing("BETTER_AUTH_SECRET")
       ? [
           {
-            symptom: `${file} is Better Auth's, but the deployment has no BETTER_AUTH_SECRET`,
-            cause: "it signs with this secret, and serves nobody without one of the app's own",
+            symptom: `${file} uses Better Auth, but the deployment has no BETTER_AUTH_SECRET`,
+            cause: "Better Auth signs with this secret, and refuses to work without it",
             cure: setting(stack, "BETTER_AUTH_SECRET", '"$(openssl rand -base64 32)" --secret'),
           },
         ]
@@ -59,7 +59,7 @@ export function examineSignIn(folder: string, stack: string, inside: Inside | un
 
 function withoutKeys(stack: string, file: string, keys: string[]): Problem {
   return {
-    symptom: `${file} is Convex Auth's, but the deployment has no ${keys.join(" and no ")}`,
+    symptom: `${file} uses Convex Auth, but the deployment has no ${keys.join(" and no ")}`,
     cause: 'nobody can sign in: "No auth provider found", because no command sets them up on a self-hosted backend',
     cure: `${pulumiCommand(stack, "config set", "authKeys true")} && ${pulumiCommand(stack, "up")}`,
   };
@@ -71,7 +71,8 @@ function setting(stack: string, name: string, value: string): string {
 }
 
 /**
- * Convex Auth issues its tokens on the backend's own site. Beside another provider's domain alone, its package is a leftover.
+ * Convex Auth issues its tokens on the backend's own site. If auth.config names only another provider's domain, its package
+ * is a leftover.
  */
 function usesConvexAuth(folder: string, source: string, read: string[]): boolean {
   return (
@@ -80,7 +81,7 @@ function usesConvexAuth(folder: string, source: string, read: string[]): boolean
   );
 }
 
-/** A module's text with that of those beside it that it imports, without comments. */
+/** The text of a module and of the modules that it imports by relative paths, without comments. */
 function sourceOf(file: string, seen = new Set<string>()): string {
   if (seen.has(file)) return "";
   seen.add(file);
@@ -97,7 +98,7 @@ function sourceOf(file: string, seen = new Set<string>()): string {
   return [text, ...imported.map((module) => sourceOf(module, seen))].join("\n");
 }
 
-/** The names of the variables that a source reads, however it does. */
+/** The names of the variables that a source reads, in any notation. */
 function variablesOf(source: string): string[] {
   const named = source.matchAll(/process\.env(?:\??\.([A-Za-z_]\w*)|(?:\?\.)?\[\s*["'`](\w+)["'`]\s*\])/g);
   const unpacked = source.matchAll(/\{([^{}]*)\}\s*=\s*process\.env\b(?!\s*[.[?])/g);

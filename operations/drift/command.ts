@@ -8,14 +8,14 @@ import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "./
 
 const HELP = `Usage: npm run drift -- --stack STACK [--format FORMAT] [--output FILE] [--ignore PATTERN]...
 
-Compares the cloud and the inside of the droplet with what the stack was last deployed with. Changes nothing.
+Compares the cloud and the inside of the droplet with the stack's last deployment. Changes nothing.
 
-  --format   text (default), json, or github: annotations, and a summary where GITHUB_STEP_SUMMARY names a file
-  --output   writes the JSON report to a file, too
-  --ignore   ignores findings whose path matches; * stands for any text, for example 'containers.swarm-platform*';
-             several patterns may stand on lines of their own
+  --format   text (default), json, or github: annotations, and a summary if GITHUB_STEP_SUMMARY names a file
+  --output   also writes the JSON report to a file
+  --ignore   ignores findings whose path matches; * matches any text, for example 'containers.swarm-platform*';
+             a value may contain several patterns, one on each line
 
-Exit code: 0 clean, 2 drift, 1 something could not be checked. What the findings mean is in docs/drift.md.
+Exit code: 0 clean, 2 drift, 1 something could not be checked. docs/drift.md explains the findings.
 `;
 
 const FORMATS: Record<string, (report: Report) => string> = { text: asText, json: asJson, github: asAnnotations };
@@ -24,7 +24,7 @@ const FORMATS: Record<string, (report: Report) => string> = { text: asText, json
  * The command `drift`.
  *
  * @returns the process's exit code
- * @throws Error where nothing can be told; then the exit code is 1, too
+ * @throws Error if nothing can be compared; then the exit code is 1, too
  */
 export async function runDrift(args: string[]): Promise<number> {
   const { values } = parseArgs({

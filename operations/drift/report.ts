@@ -5,10 +5,10 @@ import { workflowCommand } from "../workflow-command.ts";
 
 export type Status = "clean" | "drift" | "unknown";
 
-/** Exit codes: 0 clean, 2 drift, 1 could not tell. */
+/** Exit codes: 0 clean, 2 drift, 1 not everything could be checked. */
 export const EXIT_CODES: Record<Status, number> = { clean: 0, unknown: 1, drift: 2 };
 
-/** Drift that was seen is drift, whatever else could not be looked at. */
+/** Drift that was found is drift, even if something else could not be checked. */
 export function status({ findings, unknown }: Report): Status {
   if (isDrift(findings)) return "drift";
   return unknown.length > 0 ? "unknown" : "clean";
@@ -37,7 +37,7 @@ export function asJson(report: Report): string {
   return `${JSON.stringify({ stack: report.stack, status: status(report), findings, unknown: report.unknown }, undefined, 2)}\n`;
 }
 
-/** Workflow commands of GitHub Actions, one annotation a finding. */
+/** Workflow commands of GitHub Actions, one annotation for each finding. */
 export function asAnnotations(report: Report): string {
   const title = `Drift in ${report.stack}`;
   const lines = inOrder(report.findings).map(({ path, severity, message, repair }) =>
@@ -56,11 +56,11 @@ export function asSummary(report: Report): string {
   );
   const table =
     rows.length === 0 ? [] : ["", "| Severity | Where | What | Repair |", "| --- | --- | --- | --- |", ...rows];
-  const unknown = report.unknown.map((reason) => `- could not tell: ${reason}`);
+  const unknown = report.unknown.map((reason) => `- could not be checked: ${reason}`);
   return `${[`### Drift of stack ${report.stack}`, "", headline(report), ...unknown, ...table].join("\n")}\n`;
 }
 
-/** In lines of their own: what to do, and what that costs. */
+/** The repair and its costs, one line each. */
 function advice(stack: string, repair: Repair): string[] {
   if (!("up" in repair)) return [repairText(stack, repair)];
   return [`repair: ${repairText(stack, repair)}`, `costs:  ${costsOf(repair)}`];

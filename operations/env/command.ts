@@ -18,25 +18,25 @@ const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAM
        npm run env -- --stack STACK --ci github [--tunnel] [--framework NAME] [--prefix PREFIX]
 
 Gives an app the URLs and the admin key of a stack: CONVEX_SELF_HOSTED_URL and CONVEX_SELF_HOSTED_ADMIN_KEY for the Convex
-CLI, and the URLs of API and HTTP actions under the names by which the app's framework shows them to browsers.
+CLI, and the URLs of API and HTTP actions under the names that the app's framework passes to browsers.
 
-  --file PATH       environment file or folder of the app; without it, the file its framework reads, in the folder npm
-                    was called from. What else the file holds stays as it is.
+  --file PATH       environment file or folder of the app; default: the file that its framework reads, in the folder that
+                    you called npm from. The rest of the file does not change.
   --framework NAME  ${Object.keys(FRAMEWORKS).join(", ")};
-                    without it, the one of the app's package.json
-  --prefix PREFIX   what the names of variables that browsers may see start with, such as PUBLIC_, where the framework is
-                    none of these or has been told another
+                    default: the one in the app's package.json
+  --prefix PREFIX   the prefix of variables that browsers may see, such as PUBLIC_, if the framework is none of these or
+                    uses another prefix
   --ci github       sets them for the later steps of a GitHub Actions job instead, and masks the key in its logs
-  --tunnel          with --ci: the job opens the stack's tunnel, so that URLs of its own computer will do
+  --tunnel          with --ci: the job opens the stack's tunnel, so URLs that lead to the runner itself work
 
-Exit code: 0 they are set; 1 they are not, or the Convex CLI takes them from another place, which it names.
+Exit code: 0 they are set; 1 they are not, or the Convex CLI reads them from another place, which the error names.
 `;
 
 /**
  * The command `env`: writes an app's environment file, or a CI job's.
  *
  * @returns the process's exit code
- * @throws Error saying what is in the way and how to mend it; the key is in no message
+ * @throws Error with the problem and its fix; no message contains the key
  */
 export async function writeEnvironment(args: string[]): Promise<number> {
   const { values } = parseArgs({
@@ -80,7 +80,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   let place = ["--ci", "github"];
   if (values.ci === undefined) {
     if (values.file === undefined && app.folder === PROJECT) {
-      throw new Error(`env: this folder is not an app's. Name one: ${npmCommand(stack, "env", "--file ../my-app")}`);
+      throw new Error(`env: this is not an app's folder. Name one: ${npmCommand(stack, "env", "--file ../my-app")}`);
     }
     refuseRivals(
       process.env,
@@ -103,23 +103,23 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   }
   const names = Object.keys(publicUrls).join(" and ");
   if (prefix !== "") {
-    tell(`${names} are compiled into the app: build it anew when they change.`);
+    tell(`${names} are compiled into the app: build it again when they change.`);
   } else if (values.framework === undefined && values.prefix === undefined) {
     tell(
-      `${names} are names that no browser bundle sees: package.json tells of no framework whose prefix is known. ` +
-        `Where there is one, give its prefix, such as PUBLIC_: ${again(...place)} --prefix PUBLIC_`,
+      `${names} do not reach a browser bundle, because package.json contains no framework with a known prefix. ` +
+        `If your framework has a prefix, such as PUBLIC_, run: ${again(...place)} --prefix PUBLIC_`,
     );
   }
   if (isLoopback(outputs.backendUrl)) {
-    tell(`The URLs lead there while the tunnel is open: ${npmCommand(stack, "tunnel")}`);
+    tell(`The URLs work while the tunnel is open: ${npmCommand(stack, "tunnel")}`);
   }
   return 0;
 }
 
-/** This program's own folder, which no app lives in. */
+/** This program's own folder, which is not an app's. */
 const PROJECT = path.resolve(import.meta.dirname, "../..");
 
-/** The app's folder, its framework, and the file where one is named. npm says where it was called from. */
+/** The app's folder, its framework, and the file if one is named. npm sets INIT_CWD to the folder that it was called from. */
 async function findApp(named: string | undefined): Promise<{ folder: string; file?: string; framework: string }> {
   const target = path.resolve(process.env["INIT_CWD"] ?? "", named ?? "");
   const isFolder = (await stat(target).catch(() => undefined))?.isDirectory() ?? false;
@@ -136,7 +136,7 @@ async function readManifest(file: string): Promise<Manifest> {
   try {
     return JSON.parse(text) as Manifest;
   } catch {
-    throw new Error(`${file}: is not JSON, it should be the app's. Mend it, or name its framework with --framework.`);
+    throw new Error(`${file}: is not JSON, it should be. Fix it, or name the app's framework with --framework.`);
   }
 }
 
@@ -147,11 +147,11 @@ function refuseFramework(name: string): never {
 function checkedPrefix(prefix: string): string {
   if (/^([A-Za-z]\w*_)?$/.test(prefix)) return prefix;
   throw new Error(
-    `--prefix: ${prefix} is not the start of a variable's name, it should be like PUBLIC_, with its underscore.`,
+    `--prefix: ${prefix} is not the start of a variable's name, it should be like PUBLIC_, with the underscore.`,
   );
 }
 
-/** Names only: a value may be the key. */
+/** Prints only names, because a value may be the key. */
 function say(place: string, { added, changed, closed }: Written): void {
   const done = [
     ...(added.length > 0 ? [`added ${added.join(", ")}`] : []),
@@ -161,7 +161,7 @@ function say(place: string, { added, changed, closed }: Written): void {
   tell(`${place}: ${done.length > 0 ? done.join("; ") : "unchanged"}`);
 }
 
-/** Stdout is a CI runner's, which takes commands from it. */
+/** To stderr, because a CI runner reads commands from stdout. */
 function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }

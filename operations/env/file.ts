@@ -8,29 +8,29 @@ import { refuseCommitted } from "./git.ts";
 import { type Merge, mergeVariables } from "./merge.ts";
 import { refuseRivals } from "./rivals.ts";
 
-/** Nobody but its owner reads a file with an admin key. */
+/** Only the owner can read a file with an admin key. */
 const MODE = 0o600;
 
-/** What was done to a file, by the names of variables. */
+/** The changes to a file, by the names of variables. */
 export interface Written {
   added: string[];
   changed: string[];
-  /** Whether others could read the file until now. */
+  /** Whether other users could read the file until now. */
   closed: boolean;
 }
 
 /**
- * Sets variables in an environment file, which is made where there is none; it is replaced as a whole or not at all. A
- * link is followed and stays a link.
+ * Sets variables in an environment file, and creates the file if it does not exist. The file is replaced atomically. A link
+ * is followed and stays a link.
  *
- * @throws Error where the file cannot hold them: git would commit it, the Convex CLI would use another deployment, or its
- *   text cannot be changed without doubt
+ * @throws Error if git would commit the file, the Convex CLI would use another deployment, or the text cannot be changed
+ *   safely
  */
 export async function writeEnvironmentFile(file: string, variables: Record<string, string>): Promise<Written> {
   const real = await resolve(file);
   await refuseCommitted(real);
   const text = await read(real);
-  // The Convex CLI reads these two beside one another.
+  // The Convex CLI reads both of these files.
   for (const place of new Set([file, ...[".env.local", ".env"].map((name) => path.join(path.dirname(file), name))])) {
     const found = readVariables(place);
     refuseRivals(
@@ -49,13 +49,13 @@ function merged(file: string, text: string, variables: Record<string, string>): 
   try {
     return mergeVariables(text, variables);
   } catch (error) {
-    throw new Error(`${file}: ${(error as Error).message}. Mend it, then run this again.`, {
+    throw new Error(`${file}: ${(error as Error).message}. Fix it, then run this again.`, {
       cause: error,
     });
   }
 }
 
-/** The file behind links; one that is not there yet is where it will be. */
+/** The file that a link leads to. The file need not exist yet. */
 async function resolve(file: string): Promise<string> {
   const folder = await realpath(path.dirname(file)).catch(() => {
     throw new Error(`${path.dirname(file)}: is not a folder, it should be the app's. Name another file with --file.`);
@@ -63,15 +63,15 @@ async function resolve(file: string): Promise<string> {
   const entry = await lstat(file).catch(() => undefined);
   if (entry === undefined) return path.join(folder, path.basename(file));
   const real = await realpath(file).catch(() => {
-    throw new Error(`${file}: is a link to nothing, it should be a file. Remove it or make what it leads to.`);
+    throw new Error(`${file}: is a link to nothing, it should be a file. Remove the link or create its target.`);
   });
   if (!(await stat(real)).isFile()) {
-    throw new Error(`${file}: is not a file, it should be one to keep. Name another with --file.`);
+    throw new Error(`${file}: is not a regular file, it should be one. Name another with --file.`);
   }
   return real;
 }
 
-/** Undefined where there is none. Text in another encoding would not survive. */
+/** Undefined if there is no file. Refuses another encoding, because writing would destroy the text. */
 async function read(file: string): Promise<string | undefined> {
   const bytes = await readFile(file).catch((error: unknown) => {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;

@@ -1,14 +1,14 @@
-/** A framework by what it asks of a variable that the browser may see. */
+/** How a framework handles variables that the browser may see. */
 interface Framework {
-  /** The npm packages that tell it, in an app's package.json. */
+  /** The npm packages that identify it in an app's package.json. */
   packages: string[];
-  /** What the names of public variables start with. */
+  /** The prefix of public variables' names. */
   prefix: string;
-  /** The environment file of a developer's own that it reads; the Convex CLI reads both kinds. */
+  /** The developer's own environment file that it reads; the Convex CLI reads both kinds. */
   file: ".env.local" | ".env";
 }
 
-/** In the order they are looked for: many bring vite, and Remix on it wants vite's names. */
+/** In search order: many frameworks depend on vite, and Remix on vite needs vite's names. */
 export const FRAMEWORKS: Record<string, Framework> = {
   cra: { packages: ["react-scripts"], prefix: "REACT_APP_", file: ".env.local" },
   next: { packages: ["next"], prefix: "NEXT_PUBLIC_", file: ".env.local" },
@@ -25,7 +25,7 @@ export const FRAMEWORKS: Record<string, Framework> = {
     prefix: "VITE_",
     file: ".env.local",
   },
-  // They bring a vite of their own, which an app need not list.
+  // These depend on vite themselves, so an app need not list it.
   vite: {
     packages: ["vite", "vinxi", "@solidjs/start", "@react-router/dev", "@analogjs/platform"],
     prefix: "VITE_",
@@ -35,13 +35,13 @@ export const FRAMEWORKS: Record<string, Framework> = {
   plain: { packages: [], prefix: "", file: ".env.local" },
 };
 
-/** What tells the framework in a package.json. */
+/** The parts of a package.json that show the framework. */
 export interface Manifest {
   dependencies?: object;
   devDependencies?: object;
 }
 
-/** The framework of an app; plain where none is known. */
+/** The framework of an app; `plain` if none is known. */
 export function detectFramework({ dependencies, devDependencies }: Manifest): string {
   const installed = { ...dependencies, ...devDependencies };
   const found = Object.entries(FRAMEWORKS).find(([, { packages }]) => packages.some((name) => name in installed));

@@ -4,11 +4,11 @@ import { appendFile } from "node:fs/promises";
 import { workflowCommand } from "../workflow-command.ts";
 
 /**
- * Sets variables for the later steps of a GitHub Actions job. The secret is masked in all of the job's logs first: the line
- * that does this is a command to the runner, which does not show it.
+ * Sets variables for the later steps of a GitHub Actions job. First it masks the secret in all of the job's logs, with a
+ * command that the runner reads and does not print.
  *
- * @param secret  the value among them that no log may show
- * @param file    path of the file the runner reads them from, `GITHUB_ENV`
+ * @param secret  the value that no log may show
+ * @param file    path of the file that the runner reads, `GITHUB_ENV`
  */
 export async function writeGithubEnvironment(
   variables: Record<string, string>,
@@ -24,7 +24,7 @@ export async function writeGithubEnvironment(
   );
 }
 
-/** The form for values of several lines; no value can hold an end that it does not know. */
+/** The form for values of several lines. The delimiter is random, so no value can contain it. */
 function assignment(name: string, value: string): string {
   const end = `end-${randomUUID()}`;
   return `${name}<<${end}\n${value}\n${end}\n`;

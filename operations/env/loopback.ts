@@ -1,16 +1,16 @@
 import type { Outputs } from "../outputs.ts";
 import { npmCommand, pulumiCommand } from "../typed.ts";
 
-/** Whether a URL leads to the computer that it is used on. */
+/** Whether a URL leads to the computer that uses it. */
 export function isLoopback(url: string): boolean {
   return /^(localhost|.*\.localhost|127\.0\.0\.1|\[::1\]|0\.0\.0\.0)$/.test(new URL(url).hostname);
 }
 
 /**
- * Refuses to give out URLs under which a CI runner finds nothing but itself.
+ * Refuses URLs that lead a CI runner to itself.
  *
  * @param tunnelled  the command for a job that has opened the stack's tunnel
- * @throws Error saying how the stack is opened to it
+ * @throws Error with the commands that give the runner access to the stack
  */
 export function refuseLoopback({ backendUrl, siteUrl }: Outputs, stack: string, tunnelled: string): void {
   const name = Object.entries({ backendUrl, siteUrl }).find(([, url]) => isLoopback(url))?.[0];

@@ -4,7 +4,7 @@ import { parse } from "dotenv";
 
 import { ASSIGNMENT } from "../../examples/app-repo/scripts/target/environment.ts";
 
-/** What a merge did, by the names of variables; what is in none of the lists was as it should be. */
+/** The result of a merge, by the names of variables. Variables in neither list already had their values. */
 export interface Merge {
   text: string;
   added: string[];
@@ -12,11 +12,12 @@ export interface Merge {
 }
 
 /**
- * Sets variables in the text of an environment file. Only the values of variables that differ are touched, wherever they
- * stand; what is missing comes at the end. Everything else stays to the byte: comments, order, line ends, `export`, and
- * whether the last line has an end.
+ * Sets variables in the text of an environment file. It replaces only the values that differ, and adds missing variables at
+ * the end. Everything else stays the same to the byte: comments, order, line ends, `export`, and whether the last line has a
+ * line end.
  *
- * @throws Error where the text would then be read otherwise than meant, for example where a value is on another line than its name
+ * @throws Error if a parser would not read the changed text as intended, for example if a value is on another line than its
+ *   name
  */
 export function mergeVariables(text: string, variables: Record<string, string>): Merge {
   const before = parse(text);
@@ -28,12 +29,12 @@ export function mergeVariables(text: string, variables: Record<string, string>):
     added.map((name) => `${name}=${quoted(variables[name] ?? "")}`),
   );
   if (!isDeepStrictEqual({ ...parse(merged) }, { ...before, ...variables })) {
-    throw new Error("cannot be changed without doubt, each value should begin on the line of its name");
+    throw new Error("cannot be changed safely, each value should begin on the line of its name");
   }
   return { text: merged, added, changed };
 }
 
-/** Every occurrence, because readers differ in which one counts. */
+/** Replaces every occurrence, because readers differ in which one they use. */
 function replaceValues(text: string, valueOf: (name: string) => string | undefined): string {
   return text.replace(ASSIGNMENT, (assignment: string, name: string, sign: string, written: string | undefined) => {
     const value = valueOf(name);
@@ -45,7 +46,7 @@ function replaceValues(text: string, valueOf: (name: string) => string | undefin
   });
 }
 
-/** A file whose last line has no end keeps it so. */
+/** If the last line has no line end, the new last line has none either. */
 function append(text: string, lines: string[]): string {
   if (lines.length === 0) return text;
   const lineEnd = /\r\n|\n|\r/.exec(text)?.[0] ?? "\n";
@@ -55,7 +56,7 @@ function append(text: string, lines: string[]): string {
     : text + lines.map((line) => lineEnd + line).join("");
 }
 
-/** In quotes where a shell that sources the file would stumble, over the `|` of an admin key for one. */
+/** With quotes if a shell that sources the file would need them, for example for the `|` of an admin key. */
 function quoted(value: string): string {
   return /^[\w@%+=:,./-]+$/.test(value) ? value : `"${value}"`;
 }

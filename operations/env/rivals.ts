@@ -1,10 +1,10 @@
 import { RIVALS } from "../../examples/app-repo/scripts/target/rivals.ts";
 
 /**
- * Refuses a variable that rules out a self-hosted deployment.
+ * Refuses a variable that makes the Convex CLI use another deployment than a self-hosted one.
  *
  * @param place  where it is set, for the message
- * @param cure   what takes it away there
+ * @param cure   how to remove it there
  * @throws Error naming the variable, never its value
  */
 export function refuseRivals(

@@ -210,7 +210,7 @@ describe("env", () => {
       'CONVEX_SELF_HOSTED_URL=https://api.example.com\nCONVEX_SELF_HOSTED_ADMIN_KEY="convex-self-hosted|01"\n' +
         "VITE_CONVEX_URL=https://api.example.com\nVITE_CONVEX_SITE_URL=https://site.example.com:8443\n",
     );
-    const hint = "VITE_CONVEX_URL and VITE_CONVEX_SITE_URL are compiled into the app: build it anew when they change.";
+    const hint = "VITE_CONVEX_URL and VITE_CONVEX_SITE_URL are compiled into the app: build it again when they change.";
     expect(stderr).toBe(
       `${file}: added CONVEX_SELF_HOSTED_URL, CONVEX_SELF_HOSTED_ADMIN_KEY, VITE_CONVEX_URL, VITE_CONVEX_SITE_URL\n${hint}`,
     );
@@ -228,7 +228,7 @@ describe("env", () => {
     const { stderr } = await write({ INIT_CWD: app }, "--framework", "plain", "-s", "dev");
     expect(stderr).toBe(
       `${file}: added CONVEX_SELF_HOSTED_ADMIN_KEY, CONVEX_URL, CONVEX_SITE_URL; changed CONVEX_SELF_HOSTED_URL; closed to other users\n` +
-        "The URLs lead there while the tunnel is open: npm run tunnel -- --stack dev",
+        "The URLs work while the tunnel is open: npm run tunnel -- --stack dev",
     );
     expect(await readFile(file, "utf8")).toMatch(
       /^CONVEX_SELF_HOSTED_URL=http:\/\/127\.0\.0\.1:\d+\r\nA=1\r\nCONVEX_SELF_HOSTED_ADMIN_KEY="[^\n]*\r\nCONVEX_URL=[^\n]*\r\nCONVEX_SITE_URL=[^\n]*$/,
@@ -272,7 +272,7 @@ describe("env", () => {
       "--file where this program lives",
       { INIT_CWD: path.resolve(".") },
       [],
-      "error: env: this folder is not an app's. Name one: npm run env -- --stack named --file ../my-app",
+      "error: env: this is not an app's folder. Name one: npm run env -- --stack named --file ../my-app",
     ],
     [
       "a job that deploys to Convex's cloud",

@@ -15,17 +15,17 @@ describe("an admin key", () => {
       Buffer.from("4361726e697461732c206c69746572616c6c79206d65616e696e6720226c6974", "hex"),
       "01000102030405060708090a0b1e5c06d46516f3f5fa3e99f5af81a957a2adc6f04983839e",
     ],
-  ])("is sealed as the backend does", (secret, expected) => {
+  ])("is encrypted as the backend does it", (secret, expected) => {
     expect(sealAdminKey("carnitas", secret, NONCE, ISSUED)).toBe(`carnitas|${expected}`);
   });
 
-  it("says that it is read-only as the backend reads it", () => {
+  it("encodes read-only rights in the backend's format", () => {
     expect(sealAdminKey("carnitas", COUNTING, NONCE, ISSUED, { readOnly: true })).toBe(
       "carnitas|01000102030405060708090a0b07e843e501473d55268c9cf3911e988e12ac15ae0cab262070f3",
     );
   });
 
-  it("is the same each time, and another for another secret or other rights", () => {
+  it("is the same each time, and differs for another secret or other rights", () => {
     const secret = COUNTING.toString("hex");
     expect(mintAdminKey("a", secret)).toBe(mintAdminKey("a", secret));
     expect(mintAdminKey("a", secret)).toMatch(/^a\|01[0-9a-f]{72}$/);
@@ -35,7 +35,7 @@ describe("an admin key", () => {
     expect(mintAdminKey("a", secret, { readOnly: true })).toMatch(/^a\|01[0-9a-f]{76}$/);
   });
 
-  it("is, full or read-only, what the sandbox's own reading of the format says", () => {
+  it("is read by the sandbox's own parser as full or read-only", () => {
     const secret = COUNTING.toString("hex");
     const read = (rights: AdminKeyRights) => readAdminKey(mintAdminKey("a", secret, rights), "a", COUNTING).isReadOnly;
     expect([read({}), read({ readOnly: true })]).toEqual([false, true]);

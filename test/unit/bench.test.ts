@@ -15,14 +15,14 @@ const say = (of: string, message: string, severity = "info"): EngineEvent => ({
   diagnosticEvent: { urn: of, message, severity },
 });
 
-/** Seconds a phase, without those that took none. */
+/** Seconds for each phase, without phases of 0 seconds. */
 function seconds(length: number, events: [number, EngineEvent][]): Record<string, number> {
   const timed: TimedEvent[] = events.map(([second, event]) => ({ at: second * 1000, event }));
   return Object.fromEntries(Object.entries(divide(timed, length * 1000)).filter(([, value]) => value > 0));
 }
 
 describe("the phases of a run", () => {
-  it("are the engine's where no resource is worked on", () => {
+  it("count time without a resource operation for the engine", () => {
     expect(seconds(4, [[1, begin(DROPLET, "same")]])).toEqual({ "engine and Node": 4 });
     expect(
       seconds(20, [
@@ -32,7 +32,7 @@ describe("the phases of a run", () => {
     ).toEqual({ "API and its fixed waits": 10, "engine and Node": 10 });
   });
 
-  it("tell connecting, installing and setting up apart by what a script says", () => {
+  it("distinguish connecting, installing and setting up by the script's messages", () => {
     expect(
       seconds(10, [
         [0, begin(SETUP)],
@@ -45,7 +45,7 @@ describe("the phases of a run", () => {
     ).toEqual({ "boot and SSH connections": 2, "machine set-up": 3, packages: 5 });
   });
 
-  it("share the time in which they go on together, so that they add up to the run", () => {
+  it("share the time in which they overlap, so that their sum is the run's time", () => {
     expect(
       seconds(8, [
         [0, begin(DROPLET)],
@@ -56,7 +56,7 @@ describe("the phases of a run", () => {
     ).toEqual({ "API and its fixed waits": 6, containers: 2 });
   });
 
-  it("end where an operation fails", () => {
+  it("end when an operation fails", () => {
     const failed: EngineEvent = { resOpFailedEvent: { metadata: { urn: IMAGE } } };
     expect(
       seconds(5, [
@@ -68,13 +68,13 @@ describe("the phases of a run", () => {
 });
 
 describe("the report", () => {
-  it("gives medians with the lowest and the highest", () => {
+  it("shows medians with the lowest and the highest value", () => {
     expect(median([3, 1, 2])).toBe(2);
     expect(median([4, 1, 2, 3])).toBe(2.5);
     expect(spread([12, 10, 30])).toBe("12.0 (10.0–30.0)");
   });
 
-  it("has its numbers in columns", () => {
+  it("aligns its numbers in columns", () => {
     expect(
       table([
         ["", "one"],

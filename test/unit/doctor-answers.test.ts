@@ -41,7 +41,7 @@ const page =
     response.writeHead(status, { "content-type": "text/html" }).end("<html>");
   };
 
-/** All that ails, for a person to find a cause in. */
+/** All problems that are found, one line each. */
 async function said(cloudOrigin: string, siteOrigin: string, insides: Record<string, string> = {}): Promise<string> {
   const ports = [3210, 3211].map((port) => ({ internal: port, external: port }));
   const envs = [`CONVEX_CLOUD_ORIGIN=${cloudOrigin}`, `CONVEX_SITE_ORIGIN=${siteOrigin}`, "INSTANCE_NAME=mine"];
@@ -63,8 +63,8 @@ async function said(cloudOrigin: string, siteOrigin: string, insides: Record<str
   return ailments.map(({ symptom, cause = "", cure }) => `${symptom} (${cause}): ${cure}`).join("\n");
 }
 
-describe("who answers", () => {
-  it("is well where it is the backend", async () => {
+describe("the doctor's check of the URLs", () => {
+  it("finds no problem if the backend answers", async () => {
     expect(await said(await serve(api("mine"), true), await serve(site))).toBe("");
   });
 
@@ -75,39 +75,39 @@ describe("who answers", () => {
       site,
       /instance_name says other, it should say mine \(another instance answers\)/,
     ],
-    ["a login page", login, site, /instance_name leads on to https:\/\/login.example.org\//],
+    ["a login page", login, site, /instance_name redirects to https:\/\/login.example.org\//],
     ["a page for everything", page(200), site, /answers with 200 text\/html, it should say mine/],
     ["a proxy's own 404", page(404), site, /answers with 404 text\/html, it should say mine/],
     [
-      "the HTTP actions in the API's place",
+      "the HTTP actions at the API's URL",
       site,
       site,
-      /it leads to the HTTP actions.*lead .* to the droplet's port 3210/,
+      /it leads to the HTTP actions.*route .* to the droplet's port 3210/,
     ],
-    ["the API in the HTTP actions' place", api("mine"), api("mine"), /it leads to the API.*to the droplet's port 3211/],
+    ["the API at the HTTP actions' URL", api("mine"), api("mine"), /it leads to the API.*to the droplet's port 3211/],
     [
       "a proxy's own 404 before the HTTP actions",
       api("mine"),
       page(404),
       /with 404 text\/html, on the droplet with 404/,
     ],
-    ["a login page before the HTTP actions", api("mine"), login, /convex-droplet leads on to https:\/\/login/],
-  ])("is told from %s", async (_, cloudListener, siteListener, expected) => {
+    ["a login page before the HTTP actions", api("mine"), login, /convex-droplet redirects to https:\/\/login/],
+  ])("reports %s", async (_, cloudListener, siteListener, expected) => {
     expect(await said(await serve(cloudListener, true), await serve(siteListener))).toMatch(expected);
   });
 
-  it("passes WebSockets on, where the backend itself opens them", async () => {
+  it("reports a proxy that does not forward WebSockets, if the backend itself opens them", async () => {
     const origins = [await serve(api("mine")), await serve(site)] as const;
-    expect(await said(...origins)).toMatch(/api\/1.31.0\/sync is not opened as a WebSocket.*Upgrade/);
+    expect(await said(...origins)).toMatch(/api\/1.31.0\/sync does not open as a WebSocket.*Upgrade/);
     expect(await said(...origins, { "backend.sync": "404" })).toBe("");
   });
 
-  it("blames no proxy for a WebSocket where nobody answers at all", async () => {
+  it("does not report the WebSocket if nothing answers at all", async () => {
     const nobody = "http://127.0.0.1:9";
     expect(await said(nobody, nobody)).not.toContain("WebSocket");
   });
 
-  it("may answer without saying of what kind", async () => {
+  it("accepts an answer without a content type", async () => {
     const bare: RequestListener = (_, response) => {
       response.removeHeader("content-type");
       response.writeHead(404).end();
@@ -116,7 +116,7 @@ describe("who answers", () => {
     expect(await said(await serve(api("mine"), true), await serve(bare), insides)).toBe("");
   });
 
-  it("is asked from inside the container, too", async () => {
+  it("also compares the answer inside the container", async () => {
     const origins = [await serve(api("mine"), true), await serve(site)] as const;
     const unreached = await said(...origins, { "backend.nowhere_inside": "000 " });
     expect(unreached).toMatch(/does not answer inside the backend's container.*sign-in.*--stack dev sitePort 3211/);

@@ -10,7 +10,7 @@ import { sha256 } from "../../operations/findings/facts.ts";
 import type { Inside } from "../../operations/findings/inside.ts";
 import { State } from "../../operations/state.ts";
 
-// Nothing listens there, and that is the examination of URLs' to tell.
+// Nothing listens there; the check of the URLs reports that, not this one.
 const BACKEND = "http://127.0.0.1:1";
 const SITE = "http://127.0.0.1:2";
 const KEY = "convex-self-hosted|01abcdef";
@@ -44,7 +44,7 @@ function depend(...packages: string[]): void {
   put("package.json", JSON.stringify({ dependencies }));
 }
 
-/** What ails the app, with these variables set in its deployment. */
+/** The app's problems, with these variables set in its deployment. */
 async function examine(set: string[] = [], folder = app, value = "x") {
   const text = JSON.stringify(Object.fromEntries(set.map((name) => [name, sha256(value)])));
   const inside = { facts: new Map([["functions.environment", { exitCode: 0, text }]]) } as unknown as Inside;
@@ -54,12 +54,12 @@ async function examine(set: string[] = [], folder = app, value = "x") {
 const setting = (name: string, value = "VALUE") =>
   `npx pulumi config set --stack dev --path functionEnvironment.${name} ${value} && npx pulumi up --stack dev`;
 
-describe("the doctor, of an app's place and target", () => {
-  it("finds nothing that ails one that has what it needs", async () => {
+describe("the doctor's check of an app's folder and target", () => {
+  it("finds no problem in an app that has what it needs", async () => {
     expect(await examine()).toEqual([]);
   });
 
-  it("finds the CLI that a monorepo's root has, and sends on from the root to the functions", async () => {
+  it("finds the CLI in a monorepo's root, and points from the root to the functions' package", async () => {
     put("packages/backend/package.json", '{"dependencies":{"convex":"*"}}');
     put("packages/backend/convex/messages.ts");
     const env = `CONVEX_SELF_HOSTED_URL=${BACKEND}\nCONVEX_SELF_HOSTED_ADMIN_KEY="${KEY}"\n`;
@@ -74,14 +74,14 @@ describe("the doctor, of an app's place and target", () => {
     ]);
   });
 
-  it("names the place of a URL that wins, and a cure that changes that place", async () => {
+  it("names the place of a URL that wins, and a fix that changes that place", async () => {
     put(".env", `CONVEX_SELF_HOSTED_URL=${BACKEND}\n`);
     put(".env.local", `# old\nCONVEX_SELF_HOSTED_URL=http://old:3210\nCONVEX_SELF_HOSTED_ADMIN_KEY="${KEY}"\n`);
     const symptom = `CONVEX_SELF_HOSTED_URL is http://old:3210/, this stack's is ${BACKEND}`;
     expect(await examine()).toEqual([
       {
         symptom,
-        cause: `the Convex CLI takes it from ${app}/.env.local:2, before all other places`,
+        cause: `the Convex CLI reads it from ${app}/.env.local:2, which wins over all other places`,
         cure: `npm run env -- --stack dev --file ${app}/.env.local`,
       },
     ]);
@@ -93,7 +93,7 @@ describe("the doctor, of an app's place and target", () => {
     expect(left).toBe("\n");
   });
 
-  it("prints commands that a shell takes as they stand, whatever the folder is called", async () => {
+  it("prints commands that a shell accepts unchanged, for any name of the folder", async () => {
     const spaced = path.join(app, "it's mine");
     put("it's mine/package.json", '{"dependencies":{"convex":"*"}}');
     put("it's mine/convex/messages.ts");
@@ -102,7 +102,7 @@ describe("the doctor, of an app's place and target", () => {
     expect(words.split("\n")).toContain(`${spaced}/.env.local`);
   });
 
-  it("compares what browsers are shown with this stack's URLs", async () => {
+  it("compares the URLs that browsers get with this stack's URLs", async () => {
     put(".env.production", "VITE_CONVEX_URL=http://old:3210\n");
     put(".env", "VITE_CONVEX_SITE_URL=http://old:3211\nVITE_CONVEX_URL=http://localhost:1\n");
     const ailments = await examine();
@@ -117,7 +117,7 @@ describe("the doctor, of an app's place and target", () => {
   });
 });
 
-describe("the doctor, of signing in", () => {
+describe("the doctor's check of sign-in", () => {
   const CLERK =
     'export default { providers: [{ domain: process.env.CLERK_JWT_ISSUER_DOMAIN!, applicationID: "convex" }] };';
   const CONVEX_AUTH =
@@ -138,26 +138,26 @@ describe("the doctor, of signing in", () => {
       ["WORKOS_CLIENT_ID"],
     ],
     [
-      "OIDC of one's own",
+      "an own OIDC provider",
       [],
       "// process.env.OLD\nconst { ISSUER, AUDIENCE: audience } = process.env;\nexport default { providers: [{ domain: ISSUER }] };",
       ["ISSUER", "AUDIENCE"],
     ],
     ["a leftover of Convex Auth beside Clerk", ["@convex-dev/auth"], CLERK, ["CLERK_JWT_ISSUER_DOMAIN"]],
-  ])("asks for what auth.config reads, and no more: %s", async (_, packages, config, names) => {
+  ])("requires the variables that auth.config reads, and no others: %s", async (_, packages, config, names) => {
     depend(...packages);
     put("convex/auth.config.ts", config);
     const ailments = await examine();
     expect(ailments.map(({ cure }) => cure)).toEqual(names.map((name) => setting(name)));
     expect(ailments[0]?.symptom).toBe(
-      `${app}/convex/auth.config.ts reads ${names[0]}, but the deployment has no such variable`,
+      `${app}/convex/auth.config.ts reads ${names[0]}, but the deployment does not have this variable`,
     );
     expect(await examine(names)).toEqual([]);
     expect(await examine(names, app, "")).toEqual(ailments);
   });
 
   it.each(["convex/auth.config.ts", "convex/auth.config.js"])(
-    "asks for Convex Auth's keys where it is used: %s",
+    "requires Convex Auth's keys if the app uses it: %s",
     async (file) => {
       depend("@convex-dev/auth");
       put(file, CONVEX_AUTH);
@@ -169,7 +169,7 @@ describe("the doctor, of signing in", () => {
     },
   );
 
-  it("asks for Better Auth's secret, and not for Convex Auth's keys", async () => {
+  it("requires Better Auth's secret, and not Convex Auth's keys", async () => {
     depend("@convex-dev/better-auth", "better-auth");
     put(
       "convex/auth.config.ts",
@@ -181,14 +181,14 @@ describe("the doctor, of signing in", () => {
     expect(await examine(["BETTER_AUTH_SECRET"])).toEqual([]);
   });
 
-  it("finds auth.config where convex.json has the functions, and what the modules beside it read", async () => {
+  it("finds auth.config in the folder that convex.json names, and the variables that its imported modules read", async () => {
     put("convex.json", '{"functions":"src/backend/"}');
     put("src/backend/auth.config.ts", 'import { domain } from "../env";\nexport default { providers: [{ domain }] };');
     put("src/env.ts", "export const domain = process.env.CLERK_FRONTEND_API_URL;");
     expect((await examine()).map(({ cure }) => cure)).toEqual([setting("CLERK_FRONTEND_API_URL")]);
   });
 
-  it("asks for nothing where providers are written out", async () => {
+  it("requires nothing if the providers are literal values", async () => {
     put("convex/auth.config.ts", 'export default { providers: [{ domain: "https://acme.eu.auth0.com" }] };');
     expect(await examine()).toEqual([]);
   });

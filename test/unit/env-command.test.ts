@@ -48,7 +48,7 @@ function depend(name: string): void {
 
 const read = (file: string) => readFileSync(path.join(app, file), "utf8");
 
-/** What is in the way, as a user would see it; nothing where the command succeeds. */
+/** The error message, as a user would see it; empty if the command succeeds. */
 async function run(...args: string[]): Promise<string> {
   return writeEnvironment(["--stack", "dev", ...args]).then(
     () => "",
@@ -56,17 +56,17 @@ async function run(...args: string[]): Promise<string> {
   );
 }
 
-/** Runs a printed command of this program's own. */
+/** Runs a command that this program printed. */
 const follow = (command: string) => run(...command.slice(command.indexOf("--stack dev ") + 12).split(" "));
 
-describe("env, where another place wins for the Convex CLI", () => {
+describe("env, if another place wins for the Convex CLI", () => {
   it("names a stale .env.local beside .env, and a command that changes it", async () => {
     depend("nuxt");
     put(".env.local", "# old\nCONVEX_SELF_HOSTED_URL=http://old:3210\n");
     const refusal = await run("--file", app);
     const command = `npm run env -- --stack dev --file ${app}/.env.local`;
     expect(refusal).toBe(
-      `${app}/.env.local:2: sets CONVEX_SELF_HOSTED_URL, it should not, since it wins over ${app}/.env. Run: ${command}`,
+      `${app}/.env.local:2: sets CONVEX_SELF_HOSTED_URL, it should not, because it wins over ${app}/.env. Run: ${command}`,
     );
     expect(await follow(command)).toBe("");
     expect(await run("--file", app)).toBe("");
@@ -85,7 +85,7 @@ describe("env, where another place wins for the Convex CLI", () => {
     },
   );
 
-  it("refuses a shell that means Convex's cloud, before it writes", async () => {
+  it("refuses a shell with variables of Convex's cloud, before it writes", async () => {
     vi.stubEnv("CONVEX_DEPLOY_KEY", "prod:happy-otter-1|secret");
     expect(await run("--file", app)).toMatch(
       /^the shell's environment: sets CONVEX_DEPLOY_KEY, .* Run: unset CONVEX_DEPLOY_KEY$/,
@@ -93,17 +93,17 @@ describe("env, where another place wins for the Convex CLI", () => {
     expect(() => read(".env.local")).toThrow("ENOENT");
   });
 
-  it("says how the CLI is told to read a file that it does not read by itself", async () => {
+  it("prints the option that the CLI needs to read a file with another name", async () => {
     expect(await run("--file", `${app}/.env.staging`)).toBe("");
     expect(said).toContain(`npx convex deploy --env-file ${app}/.env.staging\n`);
   });
 });
 
-describe("env, where the app has its URL from elsewhere", () => {
+describe("env, if the app reads its URL from another place", () => {
   it.each([
     ["vite", ".env.production", "VITE_CONVEX_URL", "in production"],
     ["next", ".env.development.local", "NEXT_PUBLIC_CONVEX_URL", "in development"],
-  ])("%s: tells of %s", async (framework, file, name, when) => {
+  ])("%s: reports %s", async (framework, file, name, when) => {
     depend(framework);
     put(file, `${name}=http://old:3210\n`);
     expect(await run("--file", app)).toBe("");
@@ -111,32 +111,32 @@ describe("env, where the app has its URL from elsewhere", () => {
     expect(said).toContain(`write there: ${name}=https://api.example.com\n`);
   });
 
-  it("tells of a framework that does not read the file that the CLI does", async () => {
+  it("reports a framework that does not read the CLI's file", async () => {
     depend("gatsby");
     expect(await run("--file", app)).toBe("");
     expect(said).toContain(
-      `${app}/.env.local: is not where GATSBY_CONVEX_URL is looked for, that is .env.development and .env.production. Write there: GATSBY_CONVEX_URL=https://api.example.com\n`,
+      `${app}/.env.local: is not read for GATSBY_CONVEX_URL, but .env.development and .env.production. Write there: GATSBY_CONVEX_URL=https://api.example.com\n`,
     );
   });
 });
 
-describe("env, of a framework that is not known", () => {
+describe("env, with an unknown framework", () => {
   it.each(["@angular/core", "ember-source", "parcel", "@remix-run/dev"])(
-    "says that no browser sees what it writes: %s",
+    "warns that the variables do not reach a browser: %s",
     async (name) => {
       depend(name);
       expect(await run("--file", app)).toBe("");
-      expect(said).toContain("CONVEX_URL and CONVEX_SITE_URL are names that no browser bundle sees");
+      expect(said).toContain("CONVEX_URL and CONVEX_SITE_URL do not reach a browser bundle");
       const command = said.slice(said.indexOf("npm run env")).trim();
       expect(command).toMatch(/ --prefix PUBLIC_$/);
       said = "";
       expect(await follow(command)).toBe("");
       expect(said).toContain("added PUBLIC_CONVEX_URL, PUBLIC_CONVEX_SITE_URL");
-      expect(said).not.toContain("no browser bundle");
+      expect(said).not.toContain("browser bundle");
     },
   );
 
-  it("takes a prefix before the framework's own, and none that is not one", async () => {
+  it("uses a given prefix instead of the framework's own, and refuses an invalid one", async () => {
     depend("vite");
     expect(await run("--file", app, "--prefix", "PUBLIC_")).toBe("");
     expect(read(".env.local")).toMatch(/^PUBLIC_CONVEX_SITE_URL=/m);
@@ -158,7 +158,7 @@ describe("env, for a CI job", () => {
     ["backendUrl", "http://127.0.0.1:3210"],
     ["siteUrl", "http://localhost:3211"],
     ["backendUrl", "http://[::1]:3210"],
-  ])("refuses URLs that lead a runner to itself, unless a tunnel is meant: %s %s", async (name, url) => {
+  ])("refuses URLs that lead a runner to itself, except with --tunnel: %s %s", async (name, url) => {
     outputs = { ...outputs, [name]: url };
     const refusal = await run("--ci", "github");
     expect(refusal).toContain(
@@ -170,7 +170,7 @@ describe("env, for a CI job", () => {
     expect(read("github")).toContain(url);
   });
 
-  it("gives out others", async () => {
+  it("accepts other URLs", async () => {
     expect(await run("--ci", "github")).toBe("");
     expect(read("github")).toContain("https://api.example.com");
   });

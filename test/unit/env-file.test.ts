@@ -38,7 +38,7 @@ afterEach(() => {
 
 const mode = (name: string) => statSync(name).mode & 0o777;
 const git = (...args: string[]) => execFileSync("git", ["-C", app, ...args], { stdio: "pipe" });
-/** What is in the way of writing the file. */
+/** The error message of writing the file; empty if there is none. */
 async function refusal(variables: Record<string, string> = VARIABLES): Promise<string> {
   try {
     await writeEnvironmentFile(file, variables);
@@ -49,7 +49,7 @@ async function refusal(variables: Record<string, string> = VARIABLES): Promise<s
 }
 
 describe("an environment file", () => {
-  it("is made for its owner's eyes only", async () => {
+  it("is created so that only its owner can read it", async () => {
     expect(await writeEnvironmentFile(file, VARIABLES)).toEqual({
       added: ["CONVEX_SELF_HOSTED_ADMIN_KEY"],
       changed: [],
@@ -67,14 +67,14 @@ describe("an environment file", () => {
     expect(statSync(file)).toMatchObject({ ino, mtimeMs });
   });
 
-  it.each([LINE, "A=1\n"])("is closed to others where it was open: %j", async (text) => {
+  it.each([LINE, "A=1\n"])("is closed to other users if they could read it: %j", async (text) => {
     writeFileSync(file, text);
     chmodSync(file, 0o644);
     expect(await writeEnvironmentFile(file, VARIABLES)).toMatchObject({ closed: true });
     expect(mode(file)).toBe(0o600);
   });
 
-  it("is followed where it is a link, which stays one", async () => {
+  it("is followed if it is a link, and stays a link", async () => {
     mkdirSync(path.join(app, "shared"));
     const shared = path.join(app, "shared", "environment");
     writeFileSync(shared, "A=1\n");
@@ -85,23 +85,23 @@ describe("an environment file", () => {
     expect(mode(shared)).toBe(0o600);
   });
 
-  it("is refused where there is nothing to write to", async () => {
+  it("is refused if it cannot be written", async () => {
     symlinkSync("nowhere", file);
     expect(await refusal()).toBe(
-      `${file}: is a link to nothing, it should be a file. Remove it or make what it leads to.`,
+      `${file}: is a link to nothing, it should be a file. Remove the link or create its target.`,
     );
     file = app;
-    expect(await refusal()).toBe(`${app}: is not a file, it should be one to keep. Name another with --file.`);
+    expect(await refusal()).toBe(`${app}: is not a regular file, it should be one. Name another with --file.`);
     file = path.join(app, "none", ".env");
     expect(await refusal()).toBe(
       `${app}/none: is not a folder, it should be the app's. Name another file with --file.`,
     );
   });
 
-  it("is left as it is where it cannot be changed without doubt", async () => {
+  it("is not changed if it cannot be changed safely", async () => {
     writeFileSync(file, 'CONVEX_URL=\n"http://old"\n');
     expect(await refusal({ CONVEX_URL: "http://192.0.2.1:3210" })).toBe(
-      `${file}: cannot be changed without doubt, each value should begin on the line of its name. Mend it, then run this again.`,
+      `${file}: cannot be changed safely, each value should begin on the line of its name. Fix it, then run this again.`,
     );
     expect(readFileSync(file, "utf8")).toBe('CONVEX_URL=\n"http://old"\n');
     writeFileSync(file, Buffer.from("A=1\n", "utf16le").fill(0xff, 0, 1));
@@ -114,7 +114,7 @@ describe("an environment file", () => {
     ["CONVEX_DEPLOY_KEY", "with it the Convex CLI deploys to Convex's own cloud"],
     ["CONVEX_DEPLOYMENT_TOKEN", "with it the Convex CLI deploys to Convex's own cloud"],
     ["CONVEX_DEPLOYMENT", "the Convex CLI refuses it beside a self-hosted deployment"],
-  ])("is refused where it, or the one beside it, sets %s", async (name, reason) => {
+  ])("is refused if it, or the other file that the CLI reads, sets %s", async (name, reason) => {
     for (const place of [file, path.join(app, ".env")]) {
       writeFileSync(place, `${name}=dev:happy-otter-1\n`);
       expect(await refusal()).toBe(
@@ -132,22 +132,22 @@ describe("an environment file in git", () => {
     git("init", "--quiet");
   });
 
-  it("is refused until git ignores it, which the message's command sees to", async () => {
+  it("is refused until git ignores it, and the message's command makes git ignore it", async () => {
     const command = `echo '.env.local' >> ${app}/.gitignore`;
     expect(await refusal()).toBe(
-      `${file}: git would commit it, it should be ignored, since it holds the admin key. Run: ${command}`,
+      `${file}: git would commit it, it should be ignored, because it contains the admin key. Run: ${command}`,
     );
     expect(readdirSync(app)).toEqual([".git"]);
     execFileSync("sh", ["-c", command]);
     expect(await refusal()).toBe("");
   });
 
-  it("is refused where it is in git already, even if ignored, until it is taken out", async () => {
+  it("is refused if git already tracks it, even if it is ignored, until it is removed from git", async () => {
     writeFileSync(file, "A=1\n");
     writeFileSync(path.join(app, ".gitignore"), ".env.local\n");
     git("add", "--force", ".env.local");
     const message = await refusal();
-    expect(message).toContain(`${file}: is in git, it should not be, since it holds the admin key. Run: git -C `);
+    expect(message).toContain(`${file}: is in git, it should not be, because it contains the admin key. Run: git -C `);
     execFileSync("sh", ["-c", message.slice(message.indexOf("Run: ") + 5)], { stdio: "pipe" });
     expect(await refusal()).toBe("");
     expect(readFileSync(file, "utf8")).toBe(`A=1\n${LINE}`);
@@ -155,7 +155,7 @@ describe("an environment file in git", () => {
 });
 
 describe("the environment of a GitHub Actions job", () => {
-  it("masks the secret before it sets anything, and holds values of several lines", async () => {
+  it("masks the secret before it sets variables, and supports values of several lines", async () => {
     const target = path.join(app, "github");
     writeFileSync(target, "EARLIER=1\n");
     const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);

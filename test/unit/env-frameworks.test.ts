@@ -21,13 +21,13 @@ describe("an app's framework", () => {
     [{ gatsby: "5" }, "gatsby", "GATSBY_CONVEX_URL"],
     [{ "@vue/cli-service": "5" }, "vue", "VUE_APP_CONVEX_URL"],
     [{ convex: "1" }, "plain", "CONVEX_URL"],
-  ])("is told from its packages: %j", (packages, framework, variable) => {
+  ])("is detected from its packages: %j", (packages, framework, variable) => {
     expect(detectFramework({ dependencies: packages })).toBe(framework);
     expect(detectFramework({ devDependencies: packages })).toBe(framework);
     expect(`${FRAMEWORKS[framework]?.prefix ?? ""}CONVEX_URL`).toBe(variable);
   });
 
-  it("is plain where nothing tells", () => {
+  it("is plain if no package is known", () => {
     expect(detectFramework({})).toBe("plain");
   });
 });

@@ -13,11 +13,7 @@ describe("merging variables into an environment file", () => {
     ["a file of others", "# mine\nA=1\n", `# mine\nA=1\nCONVEX_URL=http://192.0.2.1:3210\nKEY="${KEY}"\n`],
     ["no last line end", "A=1", `A=1\nCONVEX_URL=http://192.0.2.1:3210\nKEY="${KEY}"`],
     ["Windows' line ends", "A=1\r\nB=2\r\n", `A=1\r\nB=2\r\nCONVEX_URL=http://192.0.2.1:3210\r\nKEY="${KEY}"\r\n`],
-    [
-      "values where they stand",
-      "KEY=old\nA=1\nCONVEX_URL=x\n",
-      `KEY="${KEY}"\nA=1\nCONVEX_URL=http://192.0.2.1:3210\n`,
-    ],
+    ["values at their places", "KEY=old\nA=1\nCONVEX_URL=x\n", `KEY="${KEY}"\nA=1\nCONVEX_URL=http://192.0.2.1:3210\n`],
     [
       "export, blanks, quotes and comments around a value",
       "  export KEY = 'old' # the key\nCONVEX_URL=x   # here\n",
@@ -26,12 +22,12 @@ describe("merging variables into an environment file", () => {
     ["no value", "KEY=\nCONVEX_URL= # none\n", `KEY="${KEY}"\nCONVEX_URL=http://192.0.2.1:3210 # none\n`],
     ["an old value over lines", 'KEY="a\nb"\nCONVEX_URL=x\n', `KEY="${KEY}"\nCONVEX_URL=http://192.0.2.1:3210\n`],
     [
-      "a value that is given twice",
+      "a value that is set twice",
       "KEY=one\nKEY=two\nCONVEX_URL=x\n",
       `KEY="${KEY}"\nKEY="${KEY}"\nCONVEX_URL=http://192.0.2.1:3210\n`,
     ],
     [
-      "what looks like a variable and is none",
+      "text that only looks like a variable",
       `# KEY=no\nXKEY=1\nPEM="-----\nKEY=inside\n-----"\nKEY=old\nCONVEX_URL=x\n`,
       `# KEY=no\nXKEY=1\nPEM="-----\nKEY=inside\n-----"\nKEY="${KEY}"\nCONVEX_URL=http://192.0.2.1:3210\n`,
     ],
@@ -39,27 +35,27 @@ describe("merging variables into an environment file", () => {
     expect(merge(before)).toBe(after);
   });
 
-  it("leaves a value alone that is right, however it is written", () => {
+  it("does not change a correct value in another notation", () => {
     const text = `KEY=${KEY}\nexport CONVEX_URL='http://192.0.2.1:3210'\n`;
     expect(mergeVariables(text, VARIABLES)).toEqual({ text, added: [], changed: [] });
   });
 
-  it("tells what it added and what it changed", () => {
+  it("reports the variables that it added and changed", () => {
     expect(mergeVariables("KEY=old\n", VARIABLES)).toMatchObject({ added: ["CONVEX_URL"], changed: ["KEY"] });
   });
 
-  it("rather refuses than be misread", () => {
+  it("refuses a text that a parser would read differently", () => {
     expect(() => merge('CONVEX_URL=\n"http://old"\n')).toThrow(
-      "cannot be changed without doubt, each value should begin on the line of its name",
+      "cannot be changed safely, each value should begin on the line of its name",
     );
   });
 
-  it("keeps whatever else a file holds, and does nothing the second time", () => {
+  it("keeps everything else in a file, and does nothing the second time", () => {
     for (const text of files(500)) {
       const merged = merge(text);
       expect(parse(merged)).toEqual({ ...parse(text), ...VARIABLES });
       expect(mergeVariables(merged, VARIABLES)).toEqual({ text: merged, added: [], changed: [] });
-      // All that is not ours is there still, in its order.
+      // All other lines are still there, in the same order.
       expect(foreign(merged)).toBe(foreign(text));
       expect(/[\r\n]$/.test(merged)).toBe(text === "" || /[\r\n]$/.test(text));
     }
@@ -78,7 +74,7 @@ const FOREIGN = [
   "F",
 ];
 
-/** Environment files put together at random, the same ones every time. */
+/** Random environment files, the same ones every time. */
 function* files(count: number): Generator<string> {
   let seed = 1;
   const random = (below: number) => {
@@ -95,7 +91,7 @@ function* files(count: number): Generator<string> {
   }
 }
 
-/** A file's lines without those of the variables that are set. */
+/** A file's lines without those of the two variables. */
 function foreign(text: string): string {
   const lines = text.split(/\r?\n/).filter((line) => !/^(export )?(KEY|CONVEX_URL)=/.test(line));
   return lines.join("\n").trimEnd();

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { execa } from "execa";
 import { describe, expect, it } from "vitest";
 
-/** What a backend writes to its log when it does not start, a line of each kind, and what the reader is told. */
+/** A log line of each kind from a backend that does not start, with the cause and the fix that the reader gets. */
 const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   [
     "Error: cluster url already contains db name: /convex_self_hosted",
@@ -81,7 +81,7 @@ async function explain(log: string): Promise<string> {
 }
 
 describe("a backend's log", () => {
-  it.each(SYMPTOMS)("is explained where it says: %s", async (line, cause, fix) => {
+  it.each(SYMPTOMS)("is explained if it contains: %s", async (line, cause, fix) => {
     const [told = "", mended = "", ...more] = (await explain(`INFO starting\n${line}\nINFO done`)).split("\n");
     expect(told).toMatch(/^cause: /);
     expect(told).toContain(cause);
@@ -90,7 +90,7 @@ describe("a backend's log", () => {
     expect(more).toEqual([]);
   });
 
-  it("is in the list that people search for their message", async () => {
+  it("has each of its messages in docs/troubleshooting.md", async () => {
     const page = await readFile("docs/troubleshooting.md", "utf8");
     const messages = [...page.matchAll(/`([^`]+)`/g)].map(([, message = ""]) => message.split("…"));
     for (const [line] of SYMPTOMS) {
@@ -101,12 +101,12 @@ describe("a backend's log", () => {
     }
   });
 
-  it("has each of its troubles explained once, however often it tells them", async () => {
+  it("gets each explanation once, even if a message is repeated", async () => {
     const log = [...SYMPTOMS, ...SYMPTOMS].map(([line]) => line).join("\n");
     expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(12);
   });
 
-  it("is left without a word where it tells of no trouble", async () => {
+  it("gets no explanation if it contains no known message", async () => {
     const log = "INFO Connected to Postgres database: convex-self-hosted\nINFO backend listening on 0.0.0.0:3210";
     expect(await explain(log)).toBe("");
   });

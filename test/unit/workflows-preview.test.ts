@@ -32,7 +32,7 @@ const DIGEST = {
 } as Digest;
 
 describe("a preview's report", () => {
-  it("counts what would change and lists it, the gravest first, with no value of any property", () => {
+  it("counts the changes and lists them, the most severe first, without values of properties", () => {
     expect(reportOf("dev", DIGEST)).toBe(
       [
         "### Preview of stack `dev`",
@@ -51,12 +51,12 @@ describe("a preview's report", () => {
     );
   });
 
-  it("says that nothing would change", () => {
+  it("says if nothing would change", () => {
     const digest = { steps: [{ op: "same", urn: urn("x:y:Z", "z") }], changeSummary: { same: 28 } };
     expect(reportOf("dev", digest)).toBe("### Preview of stack `dev`\n\n**Nothing to change**, 28 unchanged.\n");
   });
 
-  it("warns of a change that would lose data", () => {
+  it("warns about a change that would lose data", () => {
     const lost = (op: string, type: string) => reportOf("prod", { steps: [{ op, urn: urn(type, "x") }] });
     for (const type of ["digitalocean:index/volume:Volume", "postgresql:index/database:Database"]) {
       expect(lost("replace", type)).toContain("> [!CAUTION]");
@@ -66,14 +66,14 @@ describe("a preview's report", () => {
     expect(lost("replace", "digitalocean:index/droplet:Droplet")).not.toContain("> [!CAUTION]");
   });
 
-  it("of a preview that failed leaves the reason to the log", () => {
+  it("points to the log if the preview failed", () => {
     expect(reportOf("dev", undefined)).toBe(
       "### Preview of stack `dev`\n\n**The preview failed.** The reason is in the log of the run.\n",
     );
   });
 });
 
-it("tells the log what Pulumi complained of, and each change", () => {
+it("prints Pulumi's warnings and each change to the log", () => {
   expect(describePreview(DIGEST).split("\n")).toEqual([
     "warning: something is odd",
     "replace convex-droplet userData",

@@ -10,12 +10,12 @@ const REUSABLE = ["drift.yml", "preview.yml", "up.yml"];
 
 const steps = (workflow: Workflow): Step[] => Object.values(workflow.jobs).flatMap((job) => job.steps);
 
-it("are the project's own checks and three to be called", () => {
+it("are the project's own checks and three workflows for users to call", () => {
   expect(NAMES.toSorted()).toEqual(["ci.yml", ...REUSABLE].toSorted());
 });
 
 describe.each(NAMES)("%s", (name) => {
-  it("runs nobody's code but that of one action, pinned by its commit, which leaves no token behind", async () => {
+  it("uses only one action, which is pinned by its commit and stores no token", async () => {
     const uses = (await readFile(path.join(WORKFLOWS, name), "utf8")).match(/uses: .*/g);
     expect(new Set(uses)).toEqual(
       new Set(["uses: actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2"]),
@@ -25,7 +25,7 @@ describe.each(NAMES)("%s", (name) => {
     }
   });
 
-  it("has no permission that a job does not ask for, and ends its jobs in time", async () => {
+  it("has no permissions except those of its jobs, and each job has a timeout", async () => {
     const { permissions, jobs } = await readWorkflow(name);
     expect(permissions).toEqual({});
     for (const job of Object.values(jobs)) {
@@ -53,7 +53,7 @@ describe.each(REUSABLE)("%s", (name) => {
     expect(Object.keys((await readWorkflow(name)).on)).toEqual(["workflow_call"]);
   });
 
-  it("gives the secrets it declares to the steps that run Pulumi, and to no other", async () => {
+  it("gives its secrets only to the steps that run Pulumi", async () => {
     const workflow = await readWorkflow(name);
     const declared = Object.keys((workflow.on["workflow_call"] as { secrets: object }).secrets);
     expect(declared.toSorted()).toEqual(SECRETS);
@@ -66,8 +66,8 @@ describe.each(REUSABLE)("%s", (name) => {
   });
 });
 
-// Its steps are the tests themselves, so no test can run them; those of the others are run as they stand.
-it("ci.yml calls package scripts that there are", async () => {
+// Its steps are the tests themselves, so no test can run them. Tests run the steps of the other workflows unchanged.
+it("ci.yml calls package scripts that exist", async () => {
   const manifest = JSON.parse(await readFile(path.join(CHECKOUT, "package.json"), "utf8")) as { scripts: object };
   const commands = steps(await readWorkflow("ci.yml")).map(({ run = "" }) => run);
   const scripts = commands.flatMap((run) => /^npm (?:run )?(\w+)$/.exec(run)?.[1] ?? []);
@@ -75,7 +75,7 @@ it("ci.yml calls package scripts that there are", async () => {
   expect(Object.keys(manifest.scripts)).toEqual(expect.arrayContaining(scripts));
 });
 
-it("lets no deployment of a stack be cancelled by another", async () => {
+it("never cancels a deployment of a stack for another one", async () => {
   const { jobs } = await readWorkflow("up.yml");
   expect(jobs["up"]?.concurrency).toEqual({
     group: "convex-droplet-up-${{ inputs.stack }}",
@@ -83,12 +83,12 @@ it("lets no deployment of a stack be cancelled by another", async () => {
   });
 });
 
-it("previews no pull request of a fork", async () => {
+it("does not preview a pull request from a fork", async () => {
   const { jobs } = await readWorkflow("preview.yml");
   expect(jobs["preview"]?.if).toBe("github.event.pull_request.head.repo.full_name == github.repository");
 });
 
-it("asks for each job's least permissions", async () => {
+it("gives each job only the permissions that it needs", async () => {
   const asked = await Promise.all(
     REUSABLE.map(async (name) => Object.values((await readWorkflow(name)).jobs).map((job) => job.permissions)),
   );
