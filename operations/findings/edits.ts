@@ -1,29 +1,29 @@
 /**
- * Commands that take lines out of files by what they say. By their numbers a second command would take another line, as the first
- * one moves all below it.
+ * Commands that delete lines from files by their text. Line numbers would not work for two commands, because the first one
+ * moves all lines below.
  */
 
-/** One line, whatever blanks are around it. */
+/** Deletes a line, with any blanks around it. */
 export function deleteLine(line: string, file: string): string {
   return `sed -i '\\|^[[:space:]]*${escaped(line.trim())}[[:space:]]*$|d' ${file}`;
 }
 
-/** All lines, comments left out, that hold a text. */
+/** Deletes all lines that contain a text, except comments. */
 export function deleteLinesWith(text: string, file: string): string {
   return `sed -i '\\|^[^#]*${escaped(text)}|d' ${file}`;
 }
 
-/** The line by which a name leads to an address. */
+/** Deletes the line of /etc/hosts that gives a name this address. */
 export function deleteHost(address: string, name: string): string {
   return `sed -i '\\|^[[:space:]]*${escaped(address)}[[:space:]]\\(.*[[:space:]]\\)*${escaped(name)}\\([[:space:]].*\\)*$|d' /etc/hosts`;
 }
 
-/** PostgreSQL takes names in either case. */
+/** Deletes a setting of PostgreSQL, which accepts names in upper and lower case. */
 export function deleteSetting(name: string, file: string): string {
   return `sed -i '/^[[:space:]]*${escaped(name)}[[:space:]=]/Id' ${file}`;
 }
 
-/** For a basic regular expression between quotes of the shell, delimited by bars. */
+/** Escapes text for a basic regular expression in single quotes of the shell, delimited by `|`. */
 function escaped(text: string): string {
   return text.replaceAll(/[\\.*[\]^$|]/g, "\\$&").replaceAll("'", ".");
 }

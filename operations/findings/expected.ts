@@ -6,10 +6,10 @@ import { pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
 
 /**
- * What machine/inspect.sh takes the machine's own scripts by: the values that they set the machine up with, as the state
- * has them, and how the backend and its role are reached.
+ * The values for machine/inspect.sh: those that the machine's scripts were last run with, from the state, and those for
+ * queries to the backend and a log-in as its role.
  *
- * @throws Error when the stack was deployed with other scripts than this checkout has
+ * @throws Error if the stack was deployed with other scripts than this checkout has
  */
 export function expected(state: State): Record<string, string> {
   const scripts = { ...values(state, RESOURCES.setup, "host"), ...values(state, RESOURCES.server, "postgres") };
@@ -33,13 +33,13 @@ export function expected(state: State): Record<string, string> {
   };
 }
 
-/** The variables of the backend's container, and the ports of the droplet by those in the containers. */
+/** The variables of the backend's container, and the droplet's port for each port in the containers. */
 interface DeclaredBackend {
   variables: Map<string, string>;
   port: (internal: number) => number | undefined;
 }
 
-/** Undefined where the stack was not deployed that far. */
+/** Undefined if the stack does not have a backend yet. */
 export function declaredBackend(state: State): DeclaredBackend | undefined {
   const type = TYPES.container;
   const backend = state.find(type, RESOURCES.backend)?.inputs;
@@ -53,7 +53,7 @@ export function declaredBackend(state: State): DeclaredBackend | undefined {
   };
 }
 
-/** What a script was last run with, by the script's name. */
+/** The values that a script was last run with, by the script's name. */
 function values(state: State, resource: string, script: string): Record<string, string> {
   const inputs = state.find(TYPES.command, resource)?.inputs;
   if (inputs === undefined) return {};
@@ -62,7 +62,7 @@ function values(state: State, resource: string, script: string): Record<string, 
   if (deployed !== fingerprint()) {
     throw new Error(
       `the droplet was set up by other scripts (${deployed}) than this checkout has (${fingerprint()}). ` +
-        `Check out what was deployed, or bring the droplet up to date: ${pulumiCommand(state.stack, "up")}`,
+        `Check out the deployed version, or update the droplet: ${pulumiCommand(state.stack, "up")}`,
     );
   }
   return { [script]: String(inputs["stdin"]) };

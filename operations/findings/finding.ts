@@ -1,27 +1,27 @@
 import type { Repair } from "./repair.ts";
 
-/** The part of an instance that a finding is about: an area of `machine/`, or something that it stands on. */
+/** The part of an instance that a finding is about: an area of `machine/`, or something that it depends on. */
 export type Area = "cloud" | "host" | "network" | "volume" | "containers" | "postgres" | "convex" | "functions";
 
 /** How bad a finding is. Errors and warnings are drift; a notice only explains. */
 export type Severity = "error" | "warning" | "notice";
 
-/** Something that is not as the stack declares it. Text, JSON, annotations and the doctor's checks are views of it. */
+/** Something that is not as the stack declares it. Text, JSON, annotations and the doctor's checks show it. */
 export interface Finding {
   area: Area;
   /** Who found it: a script of `machine/`, a fact of its `facts.sh`, or `DigitalOcean`. */
   source: string;
-  /** What it is about, for example `containers.convex-backend`. */
+  /** The thing that it is about, for example `containers.convex-backend`. */
   subject: string;
-  /** Which of its properties, for example `memory`; absent if it is about the whole. */
+  /** The subject's property, for example `memory`; absent if it is about the whole subject. */
   property?: string;
   /** Subject and property, for people and for `--ignore`: `containers.convex-backend.memory`. */
   path: string;
   severity: Severity;
-  /** Both as far as they are known, and no secrets. */
+  /** Both are absent if they are not known; never secrets. */
   expected?: unknown;
   found?: unknown;
-  /** Both in a sentence without its subject: what is, and what it should be. */
+  /** Both in a sentence without its subject: the actual and the expected value. */
   message: string;
   repair: Repair;
 }

@@ -32,7 +32,7 @@ export interface Inside {
   facts: Map<string, Fact>;
 }
 
-/** Runs from a folder in memory that only root can read and that is removed at the end. What hangs is stopped. */
+/** Runs from a folder in memory that only root can read and that is removed at the end. It is stopped after 90 s. */
 const INSPECT = [
   "umask 077",
   "folder=$(mktemp -d /run/convex-droplet-inspect.XXXXXX) || exit 1",
@@ -95,7 +95,7 @@ export function parse(stdout: string, stderr = ""): Inside {
   if (!inside.facts.has("complete")) {
     const reason = stderr.trim().split("\n").at(-1) ?? "";
     throw new Error(
-      `the look inside the droplet did not come to its end${reason === "" ? "" : `: ${reason}`}. Run it again.`,
+      `the check inside the droplet did not come to its end${reason === "" ? "" : `: ${reason}`}. Run it again.`,
     );
   }
   return inside;

@@ -24,11 +24,11 @@ import { comparePostgres } from "./postgres/postgres.ts";
 import { RUN_POSTGRES } from "./repair.ts";
 import { fromScript } from "./scripts.ts";
 
-/** What comparing a stack gave. */
+/** The result of comparing a stack. */
 export interface Report {
   stack: string;
   findings: Finding[];
-  /** Why a part could not be checked; with any of these nobody can say that the stack is clean. */
+  /** Why a part could not be checked; if there is one, nobody knows whether the stack is clean. */
   unknown: string[];
 }
 
@@ -73,12 +73,12 @@ function settle<T>(promise: Promise<T>): Promise<T | Error> {
 }
 
 async function compareInside(state: State): Promise<Finding[]> {
-  // Only a stack that was deployed to its end can have drifted.
+  // A stack can drift only after a completed deployment.
   state.get(TYPES.command, RESOURCES.acceptance);
   return compare(state, await inspect(state));
 }
 
-/** For a droplet that does not answer. A refresh finds one that is gone, but no status. */
+/** For a droplet that does not answer. A refresh finds one that was deleted, but does not compare the status. */
 async function switchedOff(state: State): Promise<Finding[]> {
   const found = await dropletStatus(state);
   if (found === undefined || found === "active" || found === "gone") return [];
@@ -88,7 +88,7 @@ async function switchedOff(state: State): Promise<Finding[]> {
 }
 
 /**
- * Inspects a stack's droplet. If the stack was not deployed to its end, only what was deployed.
+ * Inspects a stack's droplet. If the deployment was not completed, it inspects what was deployed.
  *
  * @throws UnreachableError if the droplet cannot be reached
  * @throws Error if there is none yet, or the inspection does not complete
@@ -99,18 +99,18 @@ export async function inspect(state: State): Promise<Inside> {
     const { exitCode, text } = inside.facts.get(`check.${script}`) ?? { exitCode: 0, text: "" };
     if (exitCode !== 0)
       throw new Error(
-        `the machine's script (${script}) could not look: ${exitCode === 124 ? "it took longer than 30 s. Is a run at work there?" : text.trim()}`,
+        `the machine's script (${script}) could not check: ${exitCode === 124 ? "it took longer than 30 s. Is another run in progress there?" : text.trim()}`,
       );
   }
   return inside;
 }
 
-/** All that was found inside, against all that is declared. Pure. */
+/** Compares everything that was found inside with everything that is declared. Pure. */
 export function compare(state: State, inside: Inside): Finding[] {
   const postgres = comparePostgres(state, inside);
   const settings = postgres.filter(({ subject }) => subject === "postgres.settings").map(({ path }) => path);
   const findings = [
-    // The server says where a setting is overridden, the scripts only that it is.
+    // The server's finding also shows where a setting is overridden, so the scripts' finding is dropped.
     ...inside.differences
       .flatMap(fromScript)
       .filter(({ path }) => !settings.includes(path))
@@ -122,7 +122,7 @@ export function compare(state: State, inside: Inside): Finding[] {
     ...compareDisks(inside),
     ...postgres.map((finding) => (finding.repair === RUN_POSTGRES ? notRepaired(state, finding) : finding)),
     ...compareContainers(state, inside).map((finding) =>
-      // Another start does not help a backend whose server is away.
+      // A restart of the backend does not help if its server is down.
       finding.property === "health" && postgres.some(({ path }) => path === "postgres")
         ? { ...finding, repair: RUN_POSTGRES }
         : finding,
@@ -137,13 +137,13 @@ export function compare(state: State, inside: Inside): Finding[] {
   return trusted(inside) ? findings : findings.map(copyingScripts);
 }
 
-/** If the scripts found nothing to change when they last ran, and do not find this themselves, they may not repair it. */
+/** If the scripts' last run changed nothing, and the scripts do not report this finding, they may not be its fix. */
 function notRepaired(state: State, finding: Finding): Finding {
   const said = state.find(TYPES.command, RESOURCES.server)?.outputs["stderr"];
   if (!/: unchanged\s*$/.test(String(said))) return finding;
   const message =
-    `${finding.message}; the scripts had nothing to change when they last ran. ` +
-    "If that was for this, they are not its fix: look at journalctl -u 'postgresql@*' on the droplet";
+    `${finding.message}; the scripts changed nothing when they last ran. ` +
+    "If you ran them for this, they are not its fix: see journalctl -u 'postgresql@*' on the droplet";
   return { ...finding, message };
 }
 

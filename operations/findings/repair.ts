@@ -29,7 +29,7 @@ export const RUN_HOST: Up = { up: [RESOURCES.setup] };
 /** The same for PostgreSQL. */
 export const RUN_POSTGRES: Up = { up: [RESOURCES.server] };
 
-/** Both, for what PostgreSQL stands on. */
+/** Both, for everything that PostgreSQL depends on. */
 export const RUN_BOTH: Up = { up: [RESOURCES.setup, RESOURCES.server] };
 
 /** Refreshes a resource that the engine can read: it sees the difference itself. */
@@ -37,12 +37,12 @@ export function refresh(resource: string, costs?: string): Up {
   return { up: [], refresh: [resource], ...(costs === undefined ? {} : { costs }) };
 }
 
-/** Replaces containers. The refresh is for one of the same name that somebody made by hand. */
+/** Replaces containers. The refresh is for a container with the same name that somebody made by hand. */
 export function newContainer(...resources: string[]): Up {
   return { up: resources, refresh: resources };
 }
 
-/** Brings back a droplet. */
+/** Recreates a droplet. */
 export const REMAKE: Up = {
   up: [],
   remake: true,
@@ -51,7 +51,7 @@ export const REMAKE: Up = {
 
 export const NOTHING_STOPS = "nothing stops";
 
-/** What replacing a resource costs. The others cost nothing that anybody notices. */
+/** What it costs to replace a resource. For all other resources, nothing stops. */
 const COSTS: Record<string, string> = {
   [RESOURCES.setup]: "Docker may have to start again: then some seconds without answers",
   [RESOURCES.server]: "PostgreSQL may have to start again: then some seconds without answers",
@@ -81,7 +81,7 @@ export function combined(repairs: Repair[]): Up | undefined {
   };
 }
 
-/** A repair as you type it: a command, or what you decide and the command for that. */
+/** A repair as text: a command, or what you decide and the command for it. */
 export function repairText(stack: string, repair: Repair): string {
   if ("up" in repair) return upText(stack, repair);
   const command = repair.command === undefined ? "" : `: ${npmCommand(stack, "ssh", quote(repair.command))}`;
@@ -89,8 +89,8 @@ export function repairText(stack: string, repair: Repair): string {
 }
 
 /**
- * Refreshing lets the engine see what providers can read. It is limited to what is to be repaired: a refresh of everything
- * would also undo what else people have changed.
+ * With a refresh, the engine sees what providers can read. It is limited to the resources to repair, because a full refresh
+ * would also undo people's other changes.
  */
 function upText(stack: string, { up: names, refresh: resources = [], remake = false }: Up): string {
   const option = (name: string, values: string[]) =>

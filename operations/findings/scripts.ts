@@ -6,7 +6,7 @@ import { type Finding, findingsBy } from "./finding.ts";
 import type { Difference } from "./inside.ts";
 import { type Repair, RUN_BOTH, RUN_HOST, RUN_POSTGRES } from "./repair.ts";
 
-/** The subjects of data that is not on the volume. */
+/** The start of the subjects of data that is not on the volume. */
 export const OFF_VOLUME = "volume.on[";
 
 /** What a script in check mode would change. Texts are compared by line. */
@@ -15,7 +15,7 @@ export function fromScript(difference: Difference): Finding[] {
   const { error } = findingsBy(script, area);
   const repair = repairOf(difference);
   const isText = property === "content";
-  // PostgreSQL's access rules are called what its own documentation calls them.
+  // PostgreSQL's access rules have the name from its documentation.
   const subject = isText && difference.subject.includes("/pg_hba") ? "postgres.pg_hba" : difference.subject;
   const where = property === "" || subject === "postgres.pg_hba" ? subject : ([subject, property] as const);
   if (!isText && !expected.includes("\n")) return [error(where, { expected, found }, repair)];
@@ -33,50 +33,50 @@ export function fromScript(difference: Difference): Finding[] {
   });
 }
 
-/** The scripts repair most of what they find themselves; what they refuse to change, a person has to. */
+/** The scripts repair most of what they find themselves. What they refuse to change, a person has to repair. */
 export function repairOf({ script, area, subject, property, expected, found }: Difference): Repair {
   if (subject.startsWith(OFF_VOLUME)) return bringBack(subject.slice(OFF_VOLUME.length, -1), found);
   if (subject.startsWith(`files[${SCRIPTS}/`))
     return copyScripts(subject.slice("files[".length, -1), property, expected);
   if (subject === "links[/opt/convex]" && found !== "nothing") return { why: LINK, command: MOVE_LINK };
   if (subject === "sshd") return unlessOverridden(property);
-  // PostgreSQL stands on the volume, and on nothing else of the host.
+  // PostgreSQL depends on the volume, and on nothing else of the host.
   if (area === "volume" || `${subject}.${property}` === "postgres.volume") return RUN_BOTH;
   return script === "postgres.sh" ? RUN_POSTGRES : RUN_HOST;
 }
 
-/** Data that is elsewhere. What uses it has to be stopped meanwhile, and started on what is below. */
+/** Data that is elsewhere. Its users have to be stopped first, and then started on the volume's own folder. */
 function bringBack(path: string, found: string): Repair {
   const stop = "systemctl stop docker.socket docker postgresql";
   const start = "systemctl start postgresql docker";
   const why =
-    "what was written there is not on the volume: keep what is wanted of it. Then, for some seconds of downtime";
+    "data that was written there is not on the volume: copy what you need. Then, with some seconds of downtime";
   return found.startsWith("a mount")
     ? { why, command: `${stop} && umount ${path} && ${start}` }
-    : { why: `${why}, put a folder in the link's place and what is to be in it`, command: stop };
+    : { why: `${why}, replace the link with a folder that contains the data`, command: stop };
 }
 
-/** Scripts run as root, so a changed one is never run to repair itself. */
+/** Scripts run as root, so a changed script never runs to repair itself. */
 function copyScripts(file: string, property: string, expected: string): Repair {
   if (property === "mode") {
     return {
-      why: "give it back to root alone, and look at what is in it",
+      why: "make it root's again, and check its content",
       command: `chown root:root ${file} && chmod go-w ${file}`,
     };
   }
   if (expected === "nothing")
-    return { why: "no script of this program: look at it, and remove it", command: `rm ${file}` };
+    return { why: "it is not a script of this program: check it, and remove it", command: `rm ${file}` };
   return { up: [RESOURCES.scripts] };
 }
 
 const LINK =
-  "the scripts make no link where something is, and refuse to go on: until it is gone, no up repairs anything else";
+  "the scripts cannot create the link while something else is there, and stop: until you move it, no up repairs anything else";
 const MOVE_LINK = `mv --no-target-directory /opt/convex /opt/convex.before && ln -s ${MOUNTPOINT} /opt/convex`;
 
-/** Only a person can tell where the server reads a directive: the scripts write their own file and refuse what overrides it. */
+/** A person has to find the line: the scripts write only their own file, and stop if something overrides it. */
 function unlessOverridden(directive: string): Repair {
   return {
-    why: "the scripts refuse what overrides their own file, and until then no up repairs anything else: delete the line where it stands, then systemctl reload ssh",
+    why: "something overrides the scripts' own file, so they stop, and no up repairs anything else: find and delete the line, then systemctl reload ssh",
     command: `grep -ri ${directive} /etc/ssh/sshd_config /etc/ssh/sshd_config.d`,
   };
 }

@@ -29,20 +29,20 @@ function drift(...args: string[]): Promise<Run> {
   return cloud.operate("drift", STACK, args);
 }
 
-/** What a look finds, a sorted line each, and its exit code. */
+/** A drift check's findings, as sorted lines, and its exit code. */
 async function look(): Promise<{ exitCode: number; found: string[]; unknown: string[]; printed: Map<string, string> }> {
   const { exitCode, stdout, all } = await drift("--format", "json");
   if (stdout === "") throw new Error(all);
   const { findings, unknown } = JSON.parse(stdout) as Report;
   const lines = findings.map(
     ({ severity, path: where, message, repair }) =>
-      // What differs from machine to machine.
+      // Numbers differ from machine to machine.
       [`${severity} ${where}: ${message}`.replace(/(rule|line) \d+ (is|of)/, "$1 … $2"), repair] as const,
   );
   return { exitCode, found: lines.map(([line]) => line).toSorted(), unknown, printed: new Map(lines) };
 }
 
-/** Packages as they come, but for a higher version: their own scripts restart what they bring. */
+/** Installs the same packages with a higher version: their own scripts restart their services. */
 const UPDATE = `
   cd "$(mktemp -d)" && chown _apt .
   for package in postgresql-17 docker.io nftables curl; do
@@ -71,7 +71,7 @@ async function hashes(folder: string): Promise<string[]> {
 
 // One stack; each test leaves it clean.
 describe("a stack", () => {
-  it("is clean after its up, and looking at it changes neither state nor machine", async () => {
+  it("is clean after its up, and drift changes neither state nor machine", async () => {
     const state = path.join(cloud.home.root, "state");
     const machine = () =>
       cloud.onDroplet(
@@ -87,23 +87,23 @@ describe("a stack", () => {
     const boot = () => cloud.onDroplet(STACK, "stat -c %Y /proc/1");
     const before = await boot();
     await cloud.onDroplet(STACK, "systemctl reboot");
-    await eventually("a clean look after another boot", 180, async () => {
+    await eventually("a clean drift check after another boot", 180, async () => {
       const now = await boot();
       if (now.exitCode !== 0 || now.stdout === before.stdout) throw new Error("not yet");
       expect(await look()).toEqual(CLEAN);
     });
   });
 
-  it("is clean after an unattended update of packages that bring its services, and on every look", async () => {
+  it("is clean after an unattended update of its services' packages, and in every later check", async () => {
     const updated = await cloud.onDroplet(STACK, "bash -e -s", UPDATE);
     expect(updated.exitCode, updated.all).toBe(0);
-    await eventually("a clean look after the update", 120, async () => {
+    await eventually("a clean drift check after the update", 120, async () => {
       expect(await look()).toEqual(CLEAN);
     });
     for (let looks = 0; looks < 3; looks++) expect(await look()).toEqual(CLEAN);
   });
 
-  it("shows each change that is made inside the droplet, and no other, and is clean after the repairs", async () => {
+  it("reports each change inside the droplet, and nothing else, and is clean after the repairs", async () => {
     const script = TAMPERINGS.map(({ change }) => `( ${change}\n) > /dev/null`).join("\n");
     const changed = await cloud.onDroplet(STACK, "bash -e -s", script);
     expect(changed).toMatchObject({ exitCode: 0 });
@@ -124,19 +124,19 @@ describe("a stack", () => {
     expect(await look()).toEqual(CLEAN);
   });
 
-  it("on which somebody switched a firewall on is told of that alone, and is clean after the command that switches it off", async () => {
+  it("with a firewall that somebody switched on reports only the firewall, and is clean after the printed command", async () => {
     const switchOn = "apt-get -qq install -y ufw > /dev/null && ufw allow 22/tcp && ufw --force enable";
     expect(await cloud.onDroplet(STACK, switchOn)).toMatchObject({ exitCode: 0 });
     const { found } = await look();
     expect(found).toEqual([
-      expect.stringMatching(/^error nft\.ufw: ufw is at work/),
+      expect.stringMatching(/^error nft\.ufw: ufw is active/),
       expect.stringMatching(/^error postgres\.login: .*timeout/),
     ]);
     await followPerson("nft.ufw");
     expect(await look()).toEqual(CLEAN);
   });
 
-  it("whose data is not on the volume is not served from elsewhere, and is clean after the command that is named", async () => {
+  it("with data that is not on the volume does not serve it, and is clean after the printed command", async () => {
     const mount = await cloud.onDroplet(STACK, "mkdir -p /srv/fake && mount --bind /srv/fake /mnt/convex/data");
     expect(mount).toMatchObject({ exitCode: 0 });
     expect((await look()).found).toEqual([
@@ -149,12 +149,12 @@ describe("a stack", () => {
     expect((await cloud.onDroplet(STACK, "ls -A /srv/fake")).stdout).toBe("");
     await followPerson("volume.on");
     expect((await cloud.up(STACK)).exitCode).toBe(0);
-    await eventually("a clean look", 60, async () => {
+    await eventually("a clean drift check", 60, async () => {
       expect(await look()).toEqual(CLEAN);
     });
   });
 
-  it("that has lost its files is not accepted, whatever its backend makes in their place", async () => {
+  it("that has lost its files is not accepted, even if its backend creates new ones", async () => {
     const swap = (from: string, to: string) =>
       cloud.onDroplet(
         STACK,
@@ -163,19 +163,19 @@ describe("a stack", () => {
     await swap("data/storage", "kept");
     await eventually("the loss", 60, async () => {
       expect((await look()).found).toEqual([
-        "error backend.files: are not those that this instance was accepted with, they should be",
+        "error backend.files: are not the files that this instance was accepted with, they should be",
       ]);
     });
     const refused = await cloud.up(STACK, "--replace", "**convex-acceptance");
     expect(refused.all).toContain("error: backend: has lost its files: /mnt/convex/data/storage is not the folder");
     await swap("kept", "data/storage");
     expect((await cloud.up(STACK)).exitCode).toBe(0);
-    await eventually("a clean look", 60, async () => {
+    await eventually("a clean drift check", 60, async () => {
       expect(await look()).toEqual(CLEAN);
     });
   });
 
-  it("whose backend answers and could not write is neither healthy nor accepted", async () => {
+  it("with a backend that answers but cannot write is neither healthy nor accepted", async () => {
     await cloud.onDroplet(STACK, "systemctl stop postgresql@17-main");
     await eventually("the backend to be unhealthy", 120, async () => {
       expect((await look()).found).toContain(
@@ -185,12 +185,12 @@ describe("a stack", () => {
     const refused = await cloud.up(STACK, "--replace", "**convex-acceptance");
     expect(refused.all).toContain("error: backend: answers, but does not write to its database");
     await repair();
-    await eventually("a clean look", 60, async () => {
+    await eventually("a clean drift check", 60, async () => {
       expect(await look()).toEqual(CLEAN);
     });
   });
 
-  it("whose scripts were changed is not mended by those", async () => {
+  it("with changed scripts is not repaired by these scripts", async () => {
     const scripts = "/usr/local/lib/convex-droplet";
     await cloud.onDroplet(
       STACK,
@@ -203,13 +203,13 @@ describe("a stack", () => {
     expect(await look()).toEqual(CLEAN);
   });
 
-  it("whose server is to listen elsewhere after its next restart is not restarted, and is clean after the command", async () => {
+  it("with a pending change of where the server listens does not restart it, and is clean after the printed command", async () => {
     await cloud.onDroplet(
       STACK,
       `cd / && runuser -u postgres -- psql -c "ALTER SYSTEM SET listen_addresses = '*'" -c 'SELECT pg_reload_conf()'`,
     );
     expect((await look()).found).toEqual([
-      expect.stringMatching(/^error postgres\.settings\.listen_addresses: is to be another one after the next restart/),
+      expect.stringMatching(/^error postgres\.settings\.listen_addresses: will change at the next restart/),
     ]);
     expect((await cloud.up(STACK, "--replace", "**convex-server")).all).toContain("Nothing was restarted.");
     await followPerson("postgres.settings.listen_addresses");
@@ -217,7 +217,7 @@ describe("a stack", () => {
     expect(await look()).toEqual(CLEAN);
   });
 
-  it("shows each change that is made in the cloud, and is clean after the repair", async () => {
+  it("reports each change in the cloud, and is clean after the repair", async () => {
     const [firewall] = ((await (await cloud.cloud("GET", "/v2/firewalls")).json()) as { firewalls: { id: string }[] })
       .firewalls;
     const rule = { protocol: "tcp", ports: "5432", sources: { addresses: ["0.0.0.0/0"] } };
@@ -243,7 +243,7 @@ describe("a stack", () => {
         'error cloud.convex-firewall.inboundRules[3]: unexpected {"portRange":"5432","protocol":"tcp","sourceAddresses":["0.0.0.0/0"]}',
         "error cloud.convex-project.description: is changed, it should be Self-hosted Convex",
         "error cloud.convex-ssh-key: is not there, it should be",
-        "error cloud.firewalls[open]: lets in tcp all from 0.0.0.0/0 beside the stack's own firewall, nothing declares it",
+        "error cloud.firewalls[open]: allows tcp all from 0.0.0.0/0 in addition to the stack's own firewall, nothing declares it",
       ],
     });
     await cloud.cloud("DELETE", `/v2/firewalls/${added.id}`);
@@ -253,7 +253,7 @@ describe("a stack", () => {
     expect(await look()).toEqual(CLEAN);
   });
 
-  it("is told from one that could not be looked at", async () => {
+  it("is unknown, and not clean, if it could not be checked", async () => {
     const missing = await cloud.operate("drift", "nobody");
     expect(missing.exitCode).toBe(1);
     const refused = await cloud.operate("drift", STACK, [], { DIGITALOCEAN_TOKEN: "wrong" });
@@ -261,9 +261,9 @@ describe("a stack", () => {
     expect(refused.stdout).toContain("unknown  the cloud cannot be asked");
   });
 
-  it("that is switched off has drifted, whatever else nobody can tell", async () => {
+  it("with a droplet that is switched off has drifted, even if nothing inside could be checked", async () => {
     await cloud.switchDroplet("off");
-    await eventually("a look at a droplet that is off", 60, async () => {
+    await eventually("a drift check of a droplet that is off", 60, async () => {
       expect(await look()).toMatchObject({
         exitCode: 2,
         found: ["error cloud.convex-droplet.status: is off, it should be active"],
@@ -273,14 +273,14 @@ describe("a stack", () => {
   });
 });
 
-/** Runs the command that drift names for a person. */
+/** Runs the command that drift prints for a person. */
 async function followPerson(where: string): Promise<void> {
   const { findings } = JSON.parse((await drift("--format", "json")).stdout) as Report;
   const named = findings.find(({ path: place }) => place.startsWith(where))?.repair ?? "";
   expect(await cloud.typed(named), named).toMatchObject({ exitCode: 0 });
 }
 
-/** Runs the one command that drift names. */
+/** Runs the one `up` that drift prints. */
 async function repair(): Promise<void> {
   const { stdout } = await drift();
   const up = await cloud.typed(/^Repair with: (.*)$/m.exec(stdout)?.[1] ?? stdout);

@@ -1,12 +1,12 @@
-/** A change made by hand, and all that drift says of it. */
+/** A change made by hand, and everything that drift reports about it. */
 export interface Tampering {
   /** On the droplet, as root. */
   change: string;
-  /** `severity path: message`, a line each; `…` stands for what differs from machine to machine. */
+  /** `severity path: message` for each finding; `…` replaces a number that differs from machine to machine. */
   finds: string[];
   /**
-   * How a person takes back what is not the program's to repair, or AS_PRINTED: by the commands that drift prints with the
-   * findings. Without it, the one `up` that drift names does.
+   * How a person undoes a change that the program does not repair, or AS_PRINTED: with the commands that drift prints. Without
+   * it, the one `up` that drift prints repairs it.
    */
   undo?: string;
 }
@@ -17,7 +17,7 @@ const PG = "/etc/postgresql/17/main";
 const PSQL = "cd / && runuser -u postgres -- psql -qAtX";
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA mallory";
 const SHOWN_KEY = "ssh-ed25519 AAAAC3NzaC1l… mallory";
-/** Makes the dashboard's container by hand, as it is declared, with the options that follow; its image is in $image. */
+/** Makes the dashboard's container by hand, as it is declared, plus the options that follow; $image contains its image. */
 const REMAKE = `
   inspect() { docker inspect --format "$1" convex-dashboard; }
   inspect '{{range .Config.Env}}{{println .}}{{end}}' > /run/remake.env
@@ -28,7 +28,7 @@ const REMAKE = `
     --memory-swap "$memory"`;
 const STRAY = "is neither this program's nor a package's, it should not be here";
 
-/** What only looking at the whole machine shows; what its scripts tell by themselves has a contract test. */
+/** Changes that only a check of the whole machine finds; a contract test covers what the scripts themselves report. */
 export const TAMPERINGS: Tampering[] = [
   {
     change: `echo 'host all all 0.0.0.0/0 trust' >> ${PG}/pg_hba.d/10-convex-droplet.conf`,
@@ -115,7 +115,7 @@ export const TAMPERINGS: Tampering[] = [
     undo: `${PSQL} -d convex_self_hosted -c 'DROP PUBLICATION everything' -c 'DROP EVENT TRIGGER watcher' \\
       -c 'DROP FUNCTION watch' -c 'DROP EXTENSION tablefunc'`,
   },
-  // The last of those to PostgreSQL: what it has read counts.
+  // After the last change to PostgreSQL, because drift checks what the server has read.
   { change: `${PSQL} -c 'SELECT pg_reload_conf()'`, finds: [] },
   {
     change: `useradd -m -s /bin/bash mallory && mkdir ~mallory/.ssh && echo '${KEY}' > ~mallory/.ssh/authorized_keys &&
@@ -178,14 +178,14 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: "sed -i 's/^Description=.*/& too/' /usr/lib/systemd/system/e2scrub_all.service && echo >> /etc/login.defs",
     finds: ["/usr/lib/systemd/system/e2scrub_all.service", "/etc/login.defs"].map(
-      (path) => `warning files[${path}]: is not as its package brought it, it should be`,
+      (path) => `warning files[${path}]: differs from its package, it should not`,
     ),
     undo: AS_PRINTED,
   },
   {
     change: `mkdir -p /etc/apt/sources.list.d && echo 'deb [trusted=yes] http://192.0.2.1/debian evil main' > /etc/apt/sources.list.d/evil.list`,
     finds: [
-      "error packages.sources[/etc/apt/sources.list.d/evil.list]: has packages come from http://192.0.2.1/debian, nothing declares it",
+      "error packages.sources[/etc/apt/sources.list.d/evil.list]: adds packages from http://192.0.2.1/debian, nothing declares it",
     ],
     undo: AS_PRINTED,
   },
@@ -273,7 +273,7 @@ export const TAMPERINGS: Tampering[] = [
   },
   {
     change: "sysctl -qw net.ipv4.ip_forward=0",
-    finds: ["error sysctl.net.ipv4.ip_forward: is 0, it should be 1: nothing is passed on to the containers"],
+    finds: ["error sysctl.net.ipv4.ip_forward: is 0, it should be 1: no packets are forwarded to the containers"],
     undo: AS_PRINTED,
   },
   {
@@ -286,7 +286,7 @@ export const TAMPERINGS: Tampering[] = [
     finds: ["containers.convex-backend.3210", "containers.convex-backend.3211", "containers.convex-dashboard.6791"].map(
       (path) => `error nft.ip.nat.PREROUTING.${path}: no rule leads the port there, one should`,
     ),
-    // What drift prints has the containers start again, which other rows would notice.
+    // The command that drift prints restarts the containers, and other rows would notice that.
     undo: "iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
   },
   {
@@ -301,18 +301,18 @@ export const TAMPERINGS: Tampering[] = [
     change: "ip route add blackhole 192.0.2.7 && ip rule add from 192.0.2.7 lookup 100 priority 100",
     finds: [
       "warning routes[192.0.2.7]: is a blackhole, nothing declares it",
-      "warning routes.rules[100]: chooses another table of routes, nothing declares it",
+      "warning routes.rules[100]: selects another routing table, nothing declares it",
     ],
     undo: AS_PRINTED,
   },
   {
     change: "echo nameserver 192.0.2.1 >> /etc/resolv.conf",
-    finds: ["error names.servers[192.0.2.1]: does not answer, it should: /etc/resolv.conf names it"],
+    finds: ["error names.servers[192.0.2.1]: does not answer, it should: it is in /etc/resolv.conf"],
     undo: "sed '/192.0.2.1/d' /etc/resolv.conf > /run/resolv && cat /run/resolv > /etc/resolv.conf",
   },
   {
     change: "echo 192.0.2.7 ghcr.io >> /etc/hosts",
-    finds: ["warning names.hosts[ghcr.io]: leads to 192.0.2.7 by line … of /etc/hosts, nothing declares it"],
+    finds: ["warning names.hosts[ghcr.io]: leads to 192.0.2.7 in line … of /etc/hosts, nothing declares it"],
     undo: AS_PRINTED,
   },
   {
@@ -325,6 +325,6 @@ export const TAMPERINGS: Tampering[] = [
   },
   {
     change: "printf '0%.0s' $(seq 64) > /mnt/convex/data/credentials/instance_secret",
-    finds: ["error backend.instance_secret: on the volume is another one than the stack's"],
+    finds: ["error backend.instance_secret: on the volume is not the stack's, it should be"],
   },
 ];

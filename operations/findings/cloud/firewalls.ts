@@ -12,10 +12,10 @@ interface Firewall {
 }
 
 /**
- * Cloud firewalls of others that hold the stack's droplet, by itself or by a tag. What several let in adds up, so that one
- * opens whatever the stack's own keeps closed. The engine knows only its own.
+ * Finds other people's cloud firewalls that include the stack's droplet, by its id or by a tag. The access that several
+ * firewalls allow adds up, so another one can open what the stack's own keeps closed. The engine knows only the stack's own.
  *
- * @throws Error when the cloud cannot be asked
+ * @throws Error if the cloud cannot be asked
  */
 export async function compareFirewalls(state: State): Promise<Finding[]> {
   const account = accountOf(state);
@@ -32,17 +32,17 @@ export async function compareFirewalls(state: State): Promise<Finding[]> {
         const from = Object.values(sources).flatMap((values) => values ?? []);
         return `${protocol}${ports === "" ? "" : ` ${ports === "0" ? "all" : ports}`} from ${from.join(", ")}`;
       });
-      // A tag that is taken from the firewall would take all other droplets with it out of it.
+      // Removing a tag from the firewall would remove all droplets with that tag from it.
       const strange = (tags ?? []).filter((tag) => !declared.includes(tag));
       const way = (droplet_ids ?? []).map(String).includes(droplet)
         ? `, or take the droplet out of it: doctl compute firewall remove-droplets ${id} --droplet-ids ${droplet}`
         : strange.length > 0
           ? `, or take its tag off the droplet: doctl compute droplet untag ${droplet} --tag-name ${strange.join(",")}`
-          : `: it holds all droplets with tag ${(tags ?? []).join(", ")}, as every stack's has it`;
+          : `: it holds all droplets with tag ${(tags ?? []).join(", ")}, which every stack's droplet has`;
       const what = open.length === 0 ? "nothing" : open.join("; ");
       return findingsBy("DigitalOcean", "cloud").error(
         `cloud.firewalls[${name}]`,
-        undeclared(`lets in ${what} beside the stack's own firewall, nothing declares it`, open),
+        undeclared(`allows ${what} in addition to the stack's own firewall, nothing declares it`, open),
         { why: `delete it if nobody needs it${way}` },
       );
     });

@@ -12,9 +12,9 @@ const { error } = findingsBy("DigitalOcean", "cloud");
 export interface Step {
   op: string;
   urn: string;
-  /** What the stack's state has: what is declared. */
+  /** The stack's state: the declared values. */
   oldState?: Found;
-  /** What the provider has just read. */
+  /** The values that the provider has just read. */
   newState?: Found;
   detailedDiff?: Record<string, { kind: string }> | null;
 }
@@ -24,25 +24,25 @@ interface Found {
   outputs?: Record<string, unknown>;
 }
 
-/** All that DigitalOcean keeps for the stack, asked of the engine's own provider; Docker and PostgreSQL are seen inside. */
+/** All of the stack's resources at DigitalOcean, which the engine's provider reads; Docker and PostgreSQL are checked inside. */
 const EVERYTHING = ["**digitalocean:**"];
 
-/** All but the volume. */
+/** All except the volume. */
 const OTHERS = ["droplet", "firewall", "project", "sshKey"].map((kind) => `**digitalocean:index/${kind}:**`);
 
-/** What the provider, or the program if that is run, says of a volume that was grown behind its back. */
+/** The error of the provider, or of the program if it runs, about a volume that somebody has grown outside of Pulumi. */
 const GROWN = /volumes `size` can only be expanded|volumeSizeGb: \d+ is below/;
 
 /**
  * Compares the cloud with the stack's state by a refresh that is only previewed, so nothing is written.
  *
- * @throws Error with the engine's last words when the cloud cannot be asked
+ * @throws Error with the engine's own reason if the cloud cannot be asked
  */
 export async function compareCloud(stack: string): Promise<Finding[]> {
   const steps = await refreshed(stack, EVERYTHING)
     .catch((failure: unknown) => {
       if (!GROWN.test(reasonOf(failure))) throw failure;
-      // The volume's size is looked at beside this.
+      // compareVolume checks the volume's size.
       return refreshed(stack, OTHERS, "--run-program=false");
     })
     .catch((failure: unknown) => {
@@ -58,26 +58,26 @@ async function refreshed(stack: string, resources: string[], ...options: string[
   return (JSON.parse(stdout) as { steps: Step[] }).steps;
 }
 
-/** What it costs to bring a resource back, by its type; a droplet is a case of its own. */
+/** What it costs to recreate a resource, by its type; REMAKE has a droplet's costs. */
 const GONE: Record<string, string> = {
-  Volume: "a new and empty volume, and a new droplet for it: what was on it is gone, restore it from a backup",
-  SshKey: "nothing stops; the droplet keeps the key that it has",
-  Firewall: "nothing stops, and the droplet is closed again to what is not declared",
+  Volume: "a new, empty volume and a new droplet for it: the data is lost, restore it from a backup",
+  SshKey: "nothing stops; the droplet keeps its key",
+  Firewall: "nothing stops; the firewall again blocks everything that is not declared",
 };
 
-/** The same of a change that takes another resource of the kind. */
+/** The same for a change that replaces the resource. */
 const REPLACED: Record<string, string> = {
   ...GONE,
   Droplet: REMAKE.costs ?? "",
 };
 
-/** The same of a change that is taken back in place. */
+/** The same for a change that can be undone in place. */
 const CHANGED: Record<string, string> = {
   "Droplet.size": "the droplet is switched off and resized: some minutes without answers",
-  "Firewall.inboundRules": "nothing stops but what uses the rules that nothing declares",
+  "Firewall.inboundRules": "nothing stops, except connections that need the undeclared rules",
 };
 
-/** One finding a property that differs. Pure. */
+/** One finding for each property that differs. Pure. */
 export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): Finding[] {
   const name = urn.slice(urn.lastIndexOf("::") + 2);
   const path = `cloud.${name}`;
@@ -85,7 +85,7 @@ export function fromStep({ op, urn, oldState, newState, detailedDiff }: Step): F
   if (op === "delete") {
     return [error(path, missing(), type === "Droplet" ? REMAKE : refresh(name, GONE[type]))];
   }
-  // What begins with underscores is the engine's own.
+  // Names with two leading underscores are the engine's own.
   const differences = Object.entries(detailedDiff ?? {}).filter(([property]) => !property.startsWith("__"));
   return differences.map(([property, { kind }]) => {
     const costs = kind.endsWith("-replace") ? REPLACED[type] : CHANGED[`${type}.${property.replace(/\[.*/, "")}`];
@@ -107,12 +107,12 @@ function seen(property: string, kind: string, oldState?: Found, newState?: Found
 }
 
 /**
- * What a refresh alone does not repair. A volume that was detached is mounted by the scripts, and a disk that somebody has grown
- * with the droplet's size keeps the droplet from the smaller one.
+ * The repair of a change that a refresh alone does not repair: the scripts mount a volume that was detached, and a disk that
+ * somebody has grown with the droplet's size does not allow the smaller size.
  */
 function takenOver(urn: string, property: string, oldState?: Found, newState?: Found): Repair | undefined {
   if (property.startsWith("volumeIds")) {
-    const costs = "PostgreSQL and the backend start again once the volume is back";
+    const costs = "PostgreSQL and the backend start again when the volume is mounted";
     return { ...RUN_BOTH, refresh: [RESOURCES.droplet], costs };
   }
   const disk = (state: Found | undefined) => Number(state?.outputs?.["disk"]);
@@ -121,13 +121,13 @@ function takenOver(urn: string, property: string, oldState?: Found, newState?: F
   const stack = urn.split(":")[2] ?? "";
   const size = String(at(newState?.outputs, property));
   const why =
-    `its disk is ${disk(newState)} GB now and does not shrink: let the stack have that size with: ` +
+    `its disk is ${disk(newState)} GB now and cannot shrink. Either keep the new size: ` +
     `${pulumiCommand(stack, "config set", `size ${size}`)} && ${repairText(stack, refresh(RESOURCES.droplet))}; ` +
     `or recreate the droplet, which keeps the data: ${pulumiCommand(stack, "up", `--replace '**${RESOURCES.droplet}'`)}`;
   return { why };
 }
 
-/** The value at a path that one state has and the other has not. In a list that is a set the places do not tell which. */
+/** The value at a path that only one of the states has. If a list is a set, its indexes do not show which one it is. */
 function only(property: string, one: Found | undefined, other: Found | undefined): unknown {
   const value = valueAt(property, one);
   const list = property.replace(/\[\d+\]$/, "");
@@ -138,21 +138,21 @@ function only(property: string, one: Found | undefined, other: Found | undefined
   return alone.find((item) => isDeepStrictEqual(item, value)) ?? alone[0] ?? value;
 }
 
-/** The value at a path that a provider has found to be another. Of some properties it leaves the input as it was declared. */
+/** The value at a path that a provider has found to differ. For some properties it does not change the input. */
 function foundAt(property: string, found: Found | undefined, declared: Found | undefined): unknown {
   const value = valueAt(property, found);
   return isDeepStrictEqual(value, valueAt(property, declared)) ? bare(at(found?.outputs, property)) : value;
 }
 
 /**
- * The value at a path as a program would declare it. A provider keeps a list of inputs as long as it was, so what somebody
- * has added is among the outputs only.
+ * The value at a path as a program would declare it. A provider does not extend a list of inputs, so an item that somebody
+ * has added is only in the outputs.
  */
 function valueAt(property: string, state: Found | undefined): unknown {
   return at(state?.inputs, property) ?? bare(at(state?.outputs, property));
 }
 
-/** Without the lists and texts that are empty, which a program leaves out. */
+/** Without empty lists and texts, because a program omits them. */
 function bare(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(
@@ -169,13 +169,13 @@ function at(value: unknown, path: string): unknown {
   return current;
 }
 
-/** Why a command of the engine failed, in one line: with `--json` it tells that on stdout, among all it has done till then. Pure. */
+/** Why a command of the engine failed, in one line. With `--json` the reason is on stdout, between the other output. Pure. */
 export function reasonOf(failure: unknown): string {
   if (!(failure instanceof Error)) return String(failure);
   const { stdout = "", stderr = "" } = failure as Error & { stdout?: string; stderr?: string };
   const told = diagnostics(stdout).filter(({ severity }) => severity === "error");
   const [{ urn = "", message } = { message: stderr.trim() === "" ? failure.message : stderr }] = told;
-  // The provider puts the place in its own source before what it says, and itself behind.
+  // The provider puts a place in its own source before the message, and its name after it.
   const reason = message
     .trim()
     .replace(/^error: */, "")

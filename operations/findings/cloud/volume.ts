@@ -6,9 +6,10 @@ import { pulumiCommand } from "../../typed.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 
 /**
- * Whether the stack's volume is larger than it was deployed. No refresh tells that: the provider fails one that finds it so.
+ * Checks whether the stack's volume is larger than it was deployed. A refresh cannot show this, because the provider fails
+ * then.
  *
- * @throws Error when the cloud cannot be asked
+ * @throws Error if the cloud cannot be asked
  */
 export async function compareVolume(state: State): Promise<Finding[]> {
   const volume = state.find(TYPES.volume, RESOURCES.volume);

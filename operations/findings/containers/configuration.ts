@@ -9,21 +9,21 @@ export interface Property {
   found: unknown;
 }
 
-/** What Docker knows of itself that decides over its defaults. */
+/** The facts about Docker that its defaults depend on. */
 export interface Engine {
   MemoryLimit?: boolean;
   CgroupVersion?: string;
   DefaultRuntime?: string;
 }
 
-/** What is compared elsewhere, or what the engine or its client chooses without any effect on what runs. */
+/** Keys that are compared elsewhere, or that the engine or its client sets without an effect on the container. */
 const TOLD = {
   HostConfig:
     /^(Binds|Mounts|NetworkMode|ContainerIDFile|ConsoleSize|LogConfig|RestartPolicy|PortBindings|ExtraHosts|Memory|MemorySwap)$/,
   Config: /^(Env|Image|OnBuild|Attach\w+|StopSignal|StopTimeout)$/,
 };
 
-/** Called as the program's own settings are; the others by Docker's names. */
+/** Names of the program's own settings; all other properties have Docker's names. */
 const NAMES: Record<string, string> = {
   "Config.Cmd": "command",
   "Config.Entrypoint": "entrypoint",
@@ -35,10 +35,10 @@ const NAMES: Record<string, string> = {
 };
 
 /**
- * The whole rest of what Docker has of a container, beside what an image and Docker's own defaults make of a declaration
- * that does not speak of it. What Docker will know one day and nobody sets is empty, so no list of all of it is kept here.
+ * All other properties that Docker reports of a container, with the values that follow from the image and Docker's own
+ * defaults. A property that a later Docker adds and nobody sets is empty, so this needs no list of all properties.
  *
- * @param declared  what a declaration adds to what an image brings; a health check has properties of its own
+ * @param declared  what a declaration adds to the image's values; a health check is compared by its own properties
  */
 export function beside(
   container: Container,
@@ -79,14 +79,14 @@ function compare(part: string, found: Record<string, unknown>, expected: Record<
     .map((key) => ({ name: NAMES[`${part}.${key}`] ?? `${part}.${key}`, expected: expected[key], found: found[key] }));
 }
 
-/** Empty, off, or without a limit, which Docker writes as null, nothing, nought or -1. */
+/** Empty, off, or without a limit: Docker writes these as null, nothing, 0 or -1. */
 export function isEmpty(value: unknown): boolean {
   if (Array.isArray(value)) return value.length === 0;
   if (typeof value === "object" && value !== null) return Object.keys(value).length === 0;
   return [undefined, null, "", 0, -1, false].includes(value as undefined);
 }
 
-/** Of the kernel's files that a container must not read or write every release knows more; none of these may be missing. */
+/** Files of the kernel that a container must not read or write. Newer releases list more; none of these may be missing. */
 const HIDDEN: Record<string, string[]> = {
   MaskedPaths: ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"],
   ReadonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],

@@ -9,7 +9,7 @@ import { newContainer, refresh, type Repair, RUN_HOST } from "../repair.ts";
 import type { Inside } from "../inside.ts";
 import { TYPES } from "../../../contract/names.ts";
 
-/** What `docker inspect` says of a container; all of it is compared, these are the parts that are named here. */
+/** The output of `docker inspect` for a container. All of it is compared; these are the parts that this code names. */
 export interface Container {
   Id: string;
   Name: string;
@@ -52,7 +52,7 @@ export interface Image {
   Config: Record<string, unknown> & { Env?: string[] | null; Volumes?: Record<string, object> | null };
 }
 
-/** What the program declares of a container; the provider's own names. */
+/** What the program declares for a container, with the provider's own names. */
 export interface Declared {
   name: string;
   image: string;
@@ -73,14 +73,14 @@ export interface Declared {
 
 const { error, warning } = findingsBy("docker.containers", "containers");
 
-/** The containers as Docker runs them, against those that are declared. */
+/** Compares the containers that Docker has with those that are declared. */
 export function compareContainers(state: State, inside: Inside): Finding[] {
   const containers = json<Container[]>(inside, "docker.containers");
   const images = json<Image[]>(inside, "docker.images") ?? [];
   const engine = json<Engine>(inside, "docker.info") ?? {};
   const starved = lines(inside, "docker.out_of_memory");
   if (containers === undefined) {
-    return [error("docker", missing("does not answer, so nothing is known of its containers"), RUN_HOST)];
+    return [error("docker", missing("does not answer, so its containers could not be checked"), RUN_HOST)];
   }
   const declared = state.all(TYPES.container);
   const names = declared.map(({ inputs }) => String(inputs["name"]));
@@ -116,7 +116,7 @@ function compareContainer(
     ...compareHealth(state, container, declared, starved.includes(declared.name), repair),
     ...[...properties(declared, container, image), ...beside(container, image, engine, declared)].flatMap(
       ({ name, expected, found }) =>
-        // Where the kernel cannot limit memory, Docker drops the limits.
+        // If the kernel cannot limit memory, Docker drops the limits.
         isDeepStrictEqual(found, expected) || (engine.MemoryLimit === false && name.startsWith("memory"))
           ? []
           : [error([path, name], { expected, found }, repair)],
@@ -125,7 +125,7 @@ function compareContainer(
   ];
 }
 
-/** Each property that is declared, beside what Docker has for it. */
+/** Each declared property, with Docker's value. */
 function properties(
   declared: Declared,
   { Id, Name, Config, HostConfig, Image: id, Mounts, NetworkSettings }: Container,
@@ -173,7 +173,7 @@ function properties(
     ...declared.networksAdvanced.map(({ name, aliases = [] }) => ({
       name: `networks.${name}.aliases`,
       expected: aliases.toSorted(),
-      // Earlier releases list what the container is called anyway, too.
+      // Earlier releases also list the container's own id and name.
       found: (NetworkSettings.Networks[name]?.Aliases ?? [])
         .filter((alias) => alias !== Id.slice(0, 12) && `/${alias}` !== Name)
         .toSorted(),
@@ -194,18 +194,18 @@ function properties(
   ];
 }
 
-/** As a declaration would have it, with what it would not. */
+/** A mount in a declaration's form, with modes that a declaration would not have. */
 function place({ Type, Source, Destination, RW, Propagation = "" }: Container["Mounts"][number]): string {
   const modes = [RW ? "" : "ro", Propagation === "rprivate" ? "" : Propagation, Type === "bind" ? "" : Type];
   return [Source, Destination, ...modes.filter((mode) => mode !== "")].join(":");
 }
 
-/** Docker gives a folder that an image keeps apart a volume of its own, where nothing else is mounted. */
+/** Whether Docker made this volume itself, for a folder that the image declares as a volume and where nothing is mounted. */
 function isImages({ Type, Name = "", Destination }: Container["Mounts"][number], image?: Image): boolean {
   return Type === "volume" && /^[0-9a-f]{64}$/.test(Name) && Destination in (image?.Config.Volumes ?? {});
 }
 
-/** By name; values are secrets, so of one that differs only the beginning of its hash is told. */
+/** Compares variables by name. Values are secrets, so a finding shows only the beginning of a hash. */
 function environment(
   path: string,
   declared: string[],
@@ -237,7 +237,7 @@ function hash(value: string): string {
   return `sha256 ${sha256(value).slice(0, 8)}…`;
 }
 
-/** Docker's durations such as `10s`, in its own unit. */
+/** A duration of Docker, such as `10s`, in nanoseconds. */
 function nanoseconds(duration: string): number {
   return Number.parseInt(duration, 10) * 1e9;
 }

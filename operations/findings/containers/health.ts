@@ -8,10 +8,10 @@ import type { Container, Declared } from "./containers.ts";
 const SOURCE = "docker.containers";
 
 /**
- * Whether a container runs and is healthy, and how often it has died.
+ * Checks that a container runs and is healthy, and how often it has died.
  *
- * @param isStarved  whether Docker has told that it was killed for memory
- * @param repair     of one that does not run
+ * @param isStarved  whether Docker has reported that the kernel killed it for memory
+ * @param repair     the repair if it does not run
  */
 export function compareHealth(
   state: State,
@@ -31,8 +31,8 @@ export function compareHealth(
 const KILLED = 137;
 
 /**
- * Of a container that is killed for memory again and again. The kernel kills with signal 9; so does a person, but then
- * Docker does not start it again by itself.
+ * Detects a container that is killed for memory again and again. The kernel kills with signal 9. A person may do that too,
+ * but then Docker does not restart it.
  */
 function outOfMemory(
   state: State,
@@ -68,13 +68,13 @@ const SIZES: [memoryMb: number, slug: string][] = [
   [32_768, "m-4vcpu-32gb"],
 ];
 
-/** The first with at least half as much again. */
+/** The first size with more than 1.5 times the memory. */
 function nextSize(memoryMb: number): string {
   return SIZES.find(([size]) => size > memoryMb * 1.5)?.[1] ?? "of a larger kind";
 }
 
 function running({ State }: Container, { name }: Declared, repair: Repair): Finding[] {
-  // Whoever does not run does not serve: that is the instance's matter, not Docker's.
+  // A container that does not run does not serve, so this finding belongs to the instance and not to Docker.
   const { error } = findingsBy(SOURCE, "convex");
   const [subject, found] = [`containers.${name}`, State.Status];
   if (found === "paused") {
@@ -82,7 +82,7 @@ function running({ State }: Container, { name }: Declared, repair: Repair): Find
       error(
         [subject, "state"],
         { expected: "running", found },
-        { why: "let it go on", command: `docker unpause ${name}` },
+        { why: "continue it", command: `docker unpause ${name}` },
       ),
     ];
   }

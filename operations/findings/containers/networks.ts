@@ -29,10 +29,10 @@ const { error, warning } = findingsBy("docker.networks", "containers");
 
 const ANEW = { up: [RESOURCES.network] };
 
-/** What Docker makes by itself. */
+/** Networks that Docker itself creates. */
 const DOCKERS_OWN = ["bridge", "host", "none"];
 
-/** Docker's networks, against those that are declared; PostgreSQL's rules name the declared one by its addresses. */
+/** Compares Docker's networks with those that are declared. PostgreSQL's rules name the declared one by its addresses. */
 export function compareNetworks(state: State, inside: Inside): Finding[] {
   const networks = json<Network[]>(inside, "docker.networks");
   if (networks === undefined) return [];
@@ -78,7 +78,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
   ];
 }
 
-/** What a network has beside what is declared; of a release's own knowledge only which addresses there are. */
+/** A network's properties that nothing declares, without the options that some releases of Docker add themselves. */
 function beside(network: Network): [name: string, value: unknown][] {
   const { Internal, Attachable, Ingress, ConfigOnly, EnableIPv6, Labels, IPAM } = network;
   const options = Object.entries(network.Options ?? {}).filter(([name]) => !/enable_ipv[46]$/.test(name));
@@ -101,7 +101,7 @@ function differ(subject: string, property: string, found: unknown, expected: unk
   return found === expected ? [] : [error([subject, property], { expected, found }, ANEW)];
 }
 
-/** What the stack declares of each network's addresses. */
+/** The declared addresses of each network. */
 export function declaredNetworks(state: State): { name: string; subnet: string; gateway: string }[] {
   return state.all(TYPES.network).flatMap(({ inputs }) => {
     const { name, ipamConfigs } = inputs as unknown as Declared;
@@ -109,13 +109,13 @@ export function declaredNetworks(state: State): { name: string; subnet: string; 
   });
 }
 
-/** The ends of Docker's networks, as routes and packet rules name them. */
+/** The bridges, subnets and addresses of Docker's networks, as routes and packet rules name them. */
 export interface Ends {
   bridges: string[];
   subnets: string[];
   addresses: string[];
   networks: Map<string, { bridge: string }>;
-  /** Addresses of containers that run, by their names: one in each of its networks. */
+  /** Addresses of running containers, by name: one for each network of the container. */
   byName: Map<string, string[]>;
 }
 

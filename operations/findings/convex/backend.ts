@@ -11,7 +11,7 @@ const NEW_BACKEND = newContainer(RESOURCES.backend);
 
 const by = (fact: string) => findingsBy(fact, "convex");
 
-/** What the backend and the dashboard answer: their names, keys and URLs. And the backend's files on the volume. */
+/** Checks the answers of the backend and the dashboard (name, keys, URLs), and the backend's files on the volume. */
 export function compareConvex(state: State, inside: Inside): Finding[] {
   const declared = declaredBackend(state)?.variables;
   if (declared === undefined) return [];
@@ -43,13 +43,13 @@ function ports({ facts }: Inside): Finding[] {
   );
 }
 
-/** The backend accepts every key that exists, and only one of them may change anything. */
+/** Checks that the backend accepts both keys, and that only the admin key may change anything. */
 function keys({ facts }: Inside): Finding[] {
   return ["admin_key", "read_only_key"].flatMap((key) => {
     const fact = `backend.${key}`;
     const { error } = by(fact);
     const where = ["backend", key] as const;
-    // There is none if the backend's own tool had to make the other.
+    // There is no read-only key if the backend's own tool had to make the admin key.
     if (key === "read_only_key" && !facts.has(fact)) return [];
     const [code = "", answer = ""] = facts.get(fact)?.text.split("\n") ?? [];
     if (code !== "200") {
@@ -82,13 +82,13 @@ function origins(declared: Map<string, string>, inside: Inside): Finding[] {
         ["backend", property],
         { expected, found },
         {
-          why: "somebody has overridden it in the dashboard's settings or by the API, take it back there",
+          why: "somebody has overridden it in the dashboard's settings or by the API, undo that there",
         },
       ),
     );
 }
 
-/** If the data is elsewhere, or is another instance's, its secret says nothing. */
+/** If the data is elsewhere, or belongs to another instance, comparing its secret makes no sense. */
 function files(secret: string, inside: Inside): Finding[] {
   if (inside.differences.some(({ subject }) => subject.startsWith(OFF_VOLUME))) return [];
   const fact = "backend.files";
@@ -97,16 +97,16 @@ function files(secret: string, inside: Inside): Finding[] {
   return lost.map((mark) =>
     by(fact).error(
       ["backend", "files"],
-      missing("are not those that this instance was accepted with, they should be"),
+      missing("are not the files that this instance was accepted with, they should be"),
       {
-        why: "restore data/storage on the volume from a backup; to go on without what was stored, and without functions until they are deployed again",
+        why: "restore data/storage on the volume from a backup; to continue without the stored files, and without functions until you deploy them again",
         command: `rm ${mark}`,
       },
     ),
   );
 }
 
-/** The backend writes its secret to the volume at each start. Keys made from the state's would not work with another one. */
+/** The backend writes its secret to the volume at each start. If it differs from the state's, the stack's keys do not work. */
 function secretFile(secret: string, fact: Fact | undefined): Finding[] {
   const expected = sha256(secret);
   // A command that failed prints no hash.
@@ -115,6 +115,6 @@ function secretFile(secret: string, fact: Fact | undefined): Finding[] {
   const seen =
     found === ""
       ? missing("is not on the volume, it should be")
-      : { expected: "the stack's", found: "another", message: "on the volume is another one than the stack's" };
+      : { expected: "the stack's", found: "another", message: "on the volume is not the stack's, it should be" };
   return [by("backend.instance_secret").error(["backend", "instance_secret"], seen, NEW_BACKEND)];
 }

@@ -6,8 +6,8 @@ import { type Finding, findingsBy, missing } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 
 /**
- * The variables that functions read, by name and hash, because values are secrets. Variables that the stack does not declare
- * are people's own.
+ * Compares the variables that functions read, by name and hash, because values are secrets. Variables that the stack does not
+ * declare are ignored: people set them themselves.
  */
 export function compareFunctionEnvironment(state: State, inside: Inside): Finding[] {
   const fact = "functions.environment";
@@ -15,7 +15,7 @@ export function compareFunctionEnvironment(state: State, inside: Inside): Findin
   const resource = state.find(TYPES.command, RESOURCES.functionEnvironment);
   const given = valueIn((resource?.inputs["stdin"] ?? "") as string, "variables");
   const found = json<Record<string, string>>(inside, fact);
-  // An earlier release has no such resource or value. A key that is refused learns nothing, which is a finding of its own.
+  // A stack of an earlier release does not have this resource or value. A refused key is a separate finding.
   if (given === "" || found === undefined) return [];
   return Object.entries(JSON.parse(given) as Record<string, string>).flatMap(([name, value]) => {
     if (found[name] === sha256(value)) return [];

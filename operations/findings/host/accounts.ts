@@ -13,7 +13,7 @@ interface User {
   groups: string[];
 }
 
-/** Who can log in: only root, and only with a key that is declared. */
+/** Checks that only root can log in, and only with a declared key. */
 export function compareAccounts(state: State, inside: Inside): Finding[] {
   return [...users(inside), ...keys(state, inside)];
 }
@@ -24,7 +24,7 @@ function users(inside: Inside): Finding[] {
     const subject = `users.${name}`;
     const findings: Finding[] = [];
     if (uid === 0 && name !== "root") {
-      // Not with userdel: it would take root's processes for this account's.
+      // Not with userdel, because it would treat root's processes as this account's.
       const strike = { why: "delete the account's lines", command: `sed -i '/^${name}:/d' /etc/passwd /etc/shadow` };
       findings.push(error(subject, undeclared("has root's number 0, only root should"), strike));
     }
@@ -47,7 +47,7 @@ function users(inside: Inside): Finding[] {
     for (const group of groups) {
       findings.push(
         warning([subject, "groups"], undeclared(`is a member of ${group}, which is as good as root`, group), {
-          why: "take it out",
+          why: "remove it from the group",
           command: `gpasswd --delete ${name} ${group}`,
         }),
       );
@@ -56,7 +56,7 @@ function users(inside: Inside): Finding[] {
   });
 }
 
-/** The deploy key and nothing else: operators' keys are in a file of their own, which the scripts keep. */
+/** Only the deploy key may be there: operators' keys are in another file, which the scripts maintain. */
 function keys(state: State, inside: Inside): Finding[] {
   const { error, warning } = findingsBy("authorized_keys", "host");
   const deployKey = String(state.get(TYPES.key, RESOURCES.deployKey).outputs["publicKeyOpenssh"]);

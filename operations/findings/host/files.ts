@@ -2,12 +2,12 @@ import { lines } from "../facts.ts";
 import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 
-/** Files where only this program and the distribution's packages put any, units that failed, and lines of /etc/fstab. */
+/** Finds files in folders that only this program and packages should write to, failed units, and lines of /etc/fstab. */
 export function compareFiles(inside: Inside): Finding[] {
   return [...failedUnits(inside), ...STRAYS.flatMap((kind) => strays(inside, ...kind)), ...fstab(inside)];
 }
 
-const WHY = "look at it; fix or remove it, or ignore it with --ignore";
+const WHY = "check it; fix or remove it, or ignore it with --ignore";
 
 function failedUnits(inside: Inside): Finding[] {
   const { error } = findingsBy("units.failed", "host");
@@ -21,10 +21,10 @@ function failedUnits(inside: Inside): Finding[] {
 }
 
 const UNEXPECTED = "is neither this program's nor a package's, it should not be here";
-/** Also of a file that came with the image and was changed since. */
+/** Also for a file that came with the image and was changed since. */
 const WRITTEN = "was written by neither this program nor a package, nothing should have";
 
-/** The facts that list such files, the subject of what they list, and what is wrong. */
+/** The facts that list these files, the subject of their findings, and the message. */
 const STRAYS: [fact: string, subject: string, message: string][] = [
   ["units.unowned", "units", UNEXPECTED],
   ["cron", "cron", UNEXPECTED],
@@ -34,7 +34,7 @@ const STRAYS: [fact: string, subject: string, message: string][] = [
   ["files", "files", WRITTEN],
 ];
 
-/** The distribution's own copy of files that it makes once. */
+/** The distribution's own copies of files that it writes only once. */
 const PRISTINE: Record<string, string> = {
   "/etc/ssh/sshd_config": "/usr/share/openssh/sshd_config",
   "/etc/nsswitch.conf": "/usr/share/libc-bin/nsswitch.conf",
@@ -49,7 +49,7 @@ function strays(inside: Inside, fact: string, subject: string, message: string):
   });
 }
 
-/** What cloud-init, DigitalOcean's agents and Ubuntu's snaps write outside of packages. */
+/** Files that cloud-init, DigitalOcean's agents and Ubuntu's snaps write outside of packages. */
 const CLOUDS_OWN =
   /(^|\/)(10-netplan\.conf|netplan-[^/]*\.service|90-cloud-init-users|50-cloud-init|50-cloud-init\.yaml|digitalocean-agent[^/]*|50-cloud-init\.conf|60-cloudimg-settings\.conf|droplet-agent[^/]*|do-agent[^/]*|snap[.-][^/]*|README)$/;
 

@@ -5,8 +5,8 @@ import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 
 /**
- * Ports that are open to more than the machine itself. SSH's is the distribution's; PostgreSQL's and the containers' are
- * declared.
+ * Finds undeclared ports that are open to other machines. SSH's port is the distribution's; PostgreSQL's and the containers'
+ * are declared.
  */
 export function compareListeners(state: State, inside: Inside): Finding[] {
   const { warning } = findingsBy("listeners", "host");
@@ -25,7 +25,7 @@ export function compareListeners(state: State, inside: Inside): Finding[] {
     const who = /"([^"]+)"/.exec(process)?.[1] ?? "some process";
     return [
       warning(`listeners.${address}`, undeclared(`${who} listens there, nothing is declared to`, who), {
-        why: "end it if nobody needs it, or ignore it with --ignore",
+        why: "stop it if nobody needs it, or ignore it with --ignore",
         command: `ss -ltnp 'sport = :${address.split(":").at(-1) ?? ""}'`,
       }),
     ];

@@ -4,25 +4,25 @@ import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { RUN_BOTH } from "../repair.ts";
 
-/** Where the images and their agents get packages from. */
+/** The sites that the images and their agents get packages from. */
 const DISTRIBUTORS = /^https?:\/\/([^/]+\.)?(debian\.org|ubuntu\.com|digitalocean\.com)(\/|$)/;
 
-/** Packages: their files as they came, from the distribution, kept up to date, whole. */
+/** Checks packages: unchanged files, only the distribution's sources, none held back, all completely installed. */
 export function comparePackages(inside: Inside): Finding[] {
   const { error, warning } = findingsBy("packages", "host");
   return [
     ...lines(inside, "packages.changed").map((file) =>
       warning(
         `files[${file}]`,
-        { expected: "as packaged", found: "changed", message: "is not as its package brought it, it should be" },
-        { why: "bring it back", command: reinstall(file) },
+        { expected: "as packaged", found: "changed", message: "differs from its package, it should not" },
+        { why: "install it again", command: reinstall(file) },
       ),
     ),
     ...lines(inside, "packages.sources").flatMap((line) => {
       const [, file = "", site = ""] = /^(.+?):\d+:(.*)$/.exec(line) ?? [];
       if (DISTRIBUTORS.test(site)) return [];
       return [
-        error(`packages.sources[${file}]`, undeclared(`has packages come from ${site}, nothing declares it`, site), {
+        error(`packages.sources[${file}]`, undeclared(`adds packages from ${site}, nothing declares it`, site), {
           why: "remove it if nobody needs it, or ignore it with --ignore",
           command: file.endsWith("/sources.list") ? deleteLinesWith(site, file) : `rm ${file}`,
         }),
@@ -30,7 +30,7 @@ export function comparePackages(inside: Inside): Finding[] {
     }),
     ...lines(inside, "packages.held").map((name) =>
       warning(`packages.${name}`, undeclared("is held back, so it gets no security updates", "held"), {
-        why: "let it go",
+        why: "allow updates again",
         command: `apt-mark unhold ${name}`,
       }),
     ),
@@ -38,13 +38,13 @@ export function comparePackages(inside: Inside): Finding[] {
       .slice(0, 1)
       .map((line) => {
         const found = line.trim();
-        const message = `dpkg finds some half installed: ${found}`;
+        const message = `dpkg reports some that are only partly installed: ${found}`;
         return error("packages", { expected: "installed", found, message }, RUN_BOTH);
       }),
   ];
 }
 
-/** Also its configuration, which a package would otherwise keep as it is. */
+/** Also restores its configuration files, which a package would otherwise not change. */
 function reinstall(file: string): string {
   const options = ["confask", "confnew", "confmiss"].map((option) => `-o Dpkg::Options::=--force-${option}`).join(" ");
   // If old folders are links, a package may know the file by them.

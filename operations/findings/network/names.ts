@@ -5,15 +5,15 @@ import type { Inside } from "../inside.ts";
 import { TYPES } from "../../../contract/names.ts";
 import { deleteHost } from "../edits.ts";
 
-/** Names that a machine gives itself and its neighbours in its own network. */
+/** Names for the machine itself and its local network. */
 const OWN = /^(localhost|localhost\.localdomain|localhost[46]|ip6-\w+)$/;
 
-/** Whether names are found, and lead where the rest of the world finds them. */
+/** Checks that names are resolved, and to the same addresses as in DNS. */
 export function compareNames(state: State, inside: Inside): Finding[] {
   return [...order(inside), ...servers(inside), ...hosts(state, inside)];
 }
 
-/** Where names are looked up, in which order. */
+/** Checks where names are looked up, and in which order. */
 function order(inside: Inside): Finding[] {
   const [services] = lines(inside, "names.order");
   if (services === undefined && inside.facts.get("names.order")?.exitCode !== 0) return [];
@@ -33,14 +33,14 @@ function order(inside: Inside): Finding[] {
   ];
 }
 
-/** A line each: address, whether it answers. */
+/** The fact has a line for each server: address, whether it answers. */
 function servers(inside: Inside): Finding[] {
   const { error } = findingsBy("names.servers", "network");
   const fact = inside.facts.get("names.servers");
   if (fact === undefined) return [];
   const why =
     "write the servers of the droplet's network there, DigitalOcean's are 67.207.67.2 and 67.207.67.3; " +
-    "a container takes them over when it is started again";
+    "a container uses them after its next start";
   const command = "cat /etc/resolv.conf";
   const found = lines(inside, "names.servers").map((line) => line.split(" "));
   if (found.length === 0) {
@@ -59,14 +59,14 @@ function servers(inside: Inside): Finding[] {
         {
           expected: "answers",
           found: answer.replaceAll("-", " "),
-          message: `${answer.replaceAll("-", " ")}, it should: /etc/resolv.conf names it`,
+          message: `${answer.replaceAll("-", " ")}, it should: it is in /etc/resolv.conf`,
         },
         { why, command },
       ),
     );
 }
 
-/** A line each: line of the file, address, name, and the addresses that the network has for it. */
+/** The fact has a line for each name: its line in the file, address, name, and the addresses that DNS has for it. */
 function hosts(state: State, inside: Inside): Finding[] {
   const { error, warning } = findingsBy("names.hosts", "network");
   const found = lines(inside, "names.hosts").map((line) => line.trim().split(" "));
@@ -74,12 +74,12 @@ function hosts(state: State, inside: Inside): Finding[] {
   const findings = found.flatMap(([line = "", address = "", name = "", ...known]) => {
     const isLoopback = /^(127\.|::1$|fe00::|ff0)/.test(address);
     if (OWN.test(name) ? isLoopback : known.includes(address) || known.includes("own")) return [];
-    // A registry that only this file knows is where the images came from.
+    // If only this file knows a registry's name, the images were pulled from this address.
     if (known.length === 0 && registries(state).includes(name)) return [];
     return [
       warning(
         `names.hosts[${name}]`,
-        undeclared(`leads to ${address} by line ${line} of /etc/hosts, nothing declares it`, address),
+        undeclared(`leads to ${address} in line ${line} of /etc/hosts, nothing declares it`, address),
         {
           why: "remove it if nobody needs it, or ignore it with --ignore",
           command: deleteHost(address, name),
@@ -91,7 +91,7 @@ function hosts(state: State, inside: Inside): Finding[] {
     findings.push(
       error(
         "names.hosts[localhost]",
-        missing("is not there, it should be 127.0.0.1: health check and PostgreSQL use it"),
+        missing("is not there, it should be 127.0.0.1: the health check and PostgreSQL use it"),
         {
           why: "put it back",
           command: "sed -i '1i 127.0.0.1 localhost' /etc/hosts",

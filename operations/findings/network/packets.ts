@@ -13,10 +13,10 @@ interface NftObject {
   rule?: { family: string; table: string; chain: string; handle: number };
 }
 
-/** Tables of Docker and of iptables' own, by family and name, beside the one of the scripts. */
+/** Tables of the scripts, of Docker and of iptables, by family and name. */
 const TABLES = /^(inet convex_metadata|(ip|ip6) (filter|nat|mangle|raw|security))$/;
 
-/** Programs that keep packet rules by themselves, by their chains and tables. One command ends all of them at once. */
+/** Programs that maintain packet rules, with the names of their chains and tables. One command removes all their rules. */
 const KEEPERS = [
   { name: "ufw", rules: /^ufw6?-/, off: "ufw disable" },
   { name: "firewalld", rules: /^firewalld$/, off: "systemctl disable --now firewalld" },
@@ -35,8 +35,8 @@ interface Stray {
 }
 
 /**
- * The packet rules: that those are there by which Docker brings packets to its containers and back, and none besides. What
- * rules there are nft tells, what they say iptables, in whose words Docker writes them.
+ * Checks the packet rules: Docker's rules for packets to and from its containers must be there, and no other rules. nft lists
+ * all rules; iptables prints their text, in the form in which Docker writes them.
  */
 export function comparePackets(state: State, inside: Inside): Finding[] {
   const objects = json<{ nftables: NftObject[] }>(inside, "nft")?.nftables ?? [];
@@ -72,15 +72,15 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
     ...keepers.map(({ name, off }) =>
       error(
         `nft.${name}`,
-        undeclared(`${name} is at work: it drops packets of the backend, or may; nothing declares it`),
+        undeclared(`${name} is active: it drops packets of the backend, or may drop them; nothing declares it`),
         {
-          why: "switch it off, with all of its rules: the cloud's firewall keeps people out. Or ignore it with --ignore",
+          why: "switch it off, with all of its rules, because the cloud's firewall blocks access. Or ignore it with --ignore",
           command: off,
         },
       ),
     ),
     ...objects.flatMap(({ table }) => (table === undefined || kept(table.name) ? [] : foreignTable(table))),
-    // Whoever drops what he does not know may have been told so by a keeper, which takes it back.
+    // A firewall program may have set the policies, and resets them when it is switched off.
     ...(keepers.length > 0 ? [] : policies.map(({ finding }) => finding)),
     ...byChain(others).map((rules) => unexpected(rules, keepers.length > 0 ? [] : policies)),
     ...lines(inside, "iptables.legacy").map((name) =>
@@ -97,9 +97,9 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
       tables.map((table) =>
         warning(
           `nft.${family}.${table}`,
-          undeclared("has rules in nft's own words, so nothing is known of any of its rules"),
+          undeclared("has rules that only nft can express, so none of its rules could be checked"),
           {
-            why: "find what nobody needs and remove it by its handle, or ignore it with --ignore",
+            why: "find the rules that nobody needs and remove them by their handles, or ignore this with --ignore",
             command: `nft --handle list table ${family} ${table}`,
           },
         ),
@@ -109,7 +109,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
   ];
 }
 
-/** Tables that iptables does not tell, since somebody has written into them what it has no words for. */
+/** Tables that iptables cannot print, because somebody has added rules that only nft can express. */
 function unreadableIn(saved: string[]): string[] {
   return saved.flatMap((line) => /^# Table `(\S+)' is incompatible/.exec(line)?.[1] ?? []);
 }
@@ -120,8 +120,8 @@ function byChain(rules: Stray[]): [Stray, ...Stray[]][] {
 }
 
 /**
- * The rules of a chain that nothing declares, and the one command that takes them away, in an order in which nobody is shut
- * out half-way: first what drops whatever no rule names, then the rules that refuse, then those that admit.
+ * The undeclared rules of a chain, and one command that removes them. Its order locks nobody out half-way: first the policy
+ * that drops, then the rules that refuse, then the rules that accept.
  */
 function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
   const [{ family, table, chain }] = rules;
@@ -145,12 +145,12 @@ function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
   );
 }
 
-/** Where a rule leads: another chain, or what becomes of the packet. */
+/** A rule's target: another chain, or a verdict on the packet. */
 function targetOf(rule: string): string {
   return /-[jg] (\S+)/.exec(rule)?.[1] ?? "";
 }
 
-/** A chain without rules is what some leave behind that are switched off. */
+/** Whether a rule leads to a chain without rules. Some firewall programs leave such rules behind after they are switched off. */
 function leadsNowhere(chains: Chains, { table }: { table: string }, text: string): boolean {
   const target = targetOf(text);
   return /[a-z]/.test(target) && reachable(chains, table, target).length === 0;
@@ -166,7 +166,7 @@ function foreignTable({ family, name }: { family: string; name: string }): Findi
   ];
 }
 
-/** A chain that drops what no rule names, and the command by which it does not. */
+/** A chain whose policy drops packets, and the command that sets it to accept. */
 interface Policy {
   family: string;
   table: string;
@@ -174,7 +174,7 @@ interface Policy {
   finding: Finding;
 }
 
-/** Of the chain FORWARD it is Docker's: it drops where Docker itself made the machine forward. */
+/** Ignores the chain FORWARD: Docker sets its policy to drop if Docker itself has enabled forwarding. */
 function policy({ family, table, name, policy: found = "accept" }: NonNullable<NftObject["chain"]>): Policy[] {
   if (found === "accept" || !TABLES.test(`${family} ${table}`) || (table === "filter" && name === "FORWARD")) return [];
   const accept = `nft chain ${family} ${table} ${name} '{ policy accept; }'`;
@@ -182,17 +182,17 @@ function policy({ family, table, name, policy: found = "accept" }: NonNullable<N
     [`nft.${family}.${table}.${name}`, "policy"],
     { expected: "accept", found },
     {
-      why: "let in what no rule refuses; the cloud's firewall keeps people out",
+      why: "accept packets that no rule refuses; the cloud's firewall blocks access",
       command: accept,
     },
   );
   return [{ family, table, accept, finding }];
 }
 
-/** Anybody's words, which are no rule. */
+/** A comment in a rule, which anybody can write. */
 const COMMENT = / -m comment --comment ("(\\.|[^"\\])*"|\S+)/;
 
-/** What each chain says, by table and name, in the order of its rules. */
+/** The rules of each chain, by table and name, in their order. */
 type Chains = Map<string, string[]>;
 
 function parse(saved: string[]): Chains {
@@ -208,7 +208,7 @@ function parse(saved: string[]): Chains {
   return chains;
 }
 
-/** Whether Docker writes such a rule, of whatever release it is: its own chains, bridges, networks and containers. */
+/** Whether any release of Docker writes this rule: for its own chains, bridges, networks and containers. */
 function isDockers(
   { table, chain }: { table: string; chain: string },
   rule: string,
@@ -251,11 +251,11 @@ function isDockers(
 }
 
 const REWRITE: Repair = {
-  why: "have Docker write its rules again, which restarts the containers",
+  why: "let Docker write its rules again, which restarts the containers",
   command: "systemctl restart docker",
 };
 
-/** Without these no packet comes to a container, or none from one. */
+/** Finds missing rules that packets to or from containers need. */
 function missing(state: State, inside: Inside, chains: Chains, docker: Ends): Finding[] {
   const reach = (table: string, chain: string, ...wanted: RegExp[]) =>
     reachable(chains, table, chain).some((rule) => wanted.every((pattern) => pattern.test(rule)));
@@ -266,13 +266,13 @@ function missing(state: State, inside: Inside, chains: Chains, docker: Ends): Fi
     const path = `networks.${name}`;
     const [input, output] = [literally(`-i ${network.bridge}`), literally(`-o ${network.bridge}`)];
     if (!reach("nat", "POSTROUTING", literally(`-s ${subnet}`), /MASQUERADE/)) {
-      lost.push([`nft.ip.nat.POSTROUTING.${path}`, "no rule lets its containers out under the droplet's address"]);
+      lost.push([`nft.ip.nat.POSTROUTING.${path}`, "no rule gives its containers' packets the droplet's address"]);
     }
     if (!reach("filter", "FORWARD", input, /-j ACCEPT/)) {
-      lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule lets its containers out"]);
+      lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule accepts packets from its containers"]);
     }
     if (!reach("filter", "FORWARD", output, /ESTABLISHED/, /-j ACCEPT/)) {
-      lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule lets answers to its containers in"]);
+      lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule accepts answers to its containers"]);
     }
   }
   const running = (json<Container[]>(inside, "docker.containers") ?? [])
@@ -281,7 +281,7 @@ function missing(state: State, inside: Inside, chains: Chains, docker: Ends): Fi
   for (const { name, ports } of declaredPorts(state)) {
     const addresses = docker.byName.get(name) ?? [];
     if (addresses.length === 0 || !running.includes(name)) continue;
-    // Of a container in several networks, Docker leads its ports to one of its addresses.
+    // If a container is in several networks, Docker leads its ports to one of its addresses.
     const anyOf = (rule: (address: string) => RegExp[], table: string, chain: string) =>
       addresses.some((address) => reach(table, chain, ...rule(address)));
     for (const { external, internal } of ports) {
@@ -292,14 +292,14 @@ function missing(state: State, inside: Inside, chains: Chains, docker: Ends): Fi
       }
       const accepts = (to: string) => [literally(`-d ${to}/32`), literally(`--dport ${internal}`), /-j ACCEPT/];
       if (!anyOf(accepts, "filter", "FORWARD")) {
-        lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule lets the port's packets in"]);
+        lost.push([`nft.ip.filter.FORWARD.${path}`, "no rule accepts packets to the port"]);
       }
     }
   }
   return lost.map(([path, what]) => error(path, absent(`${what}, one should`), REWRITE));
 }
 
-/** All rules that a packet may meet on its way from a chain. */
+/** All rules that a packet may pass, starting at a chain. */
 function reachable(chains: Chains, table: string, chain: string, seen = new Set<string>()): string[] {
   if (seen.has(chain)) return [];
   seen.add(chain);

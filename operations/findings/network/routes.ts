@@ -7,7 +7,7 @@ import type { Inside } from "../inside.ts";
 import { declaredNetworks, ends } from "../containers/networks.ts";
 
 interface Route {
-  /** Absent for one that leads somewhere. */
+  /** Absent for an ordinary route. */
   type?: string;
   dst: string;
   gateway?: string;
@@ -23,14 +23,14 @@ interface Rule {
   table?: string;
 }
 
-/** As every machine has them. */
+/** The rules that every machine has. */
 const RULES: Rule[] = [
   { priority: 0, src: "all", table: "local" },
   { priority: 32766, src: "all", table: "main" },
   { priority: 32767, src: "all", table: "default" },
 ];
 
-/** Whether packets find their way: the routes out and to the containers, and that the machine passes on what is not its own. */
+/** Checks the routes to the outside and to the containers, the rules that choose among routes, and that forwarding is on. */
 export function compareRoutes(state: State, inside: Inside): Finding[] {
   return [...routes(state, inside), ...rules(inside), ...forwarding(state, inside)];
 }
@@ -44,7 +44,7 @@ function routes(state: State, inside: Inside): Finding[] {
   if (!found.some(({ dst, type, gateway }) => dst === "default" && type === undefined && gateway !== undefined)) {
     findings.push(
       error("routes[default]", missing("is not there, it should lead to the cloud's gateway"), {
-        why: "have the machine set its network up again",
+        why: "restart the machine, which sets up its network again",
         command: "systemctl reboot",
       }),
     );
@@ -67,7 +67,7 @@ function routes(state: State, inside: Inside): Finding[] {
       ),
     );
   }
-  // The kernel makes those of its own interfaces, and the distribution the one out of here.
+  // The kernel makes the routes of its interfaces, and the distribution makes the default route.
   for (const { type, dst, dev, protocol = "boot", scope, gateway } of found) {
     const byHand = type !== undefined || (protocol === "boot" && dst !== "default" && scope !== "host");
     if (!byHand || networks.size === 0 || declaredNetworks(state).some(({ subnet }) => subnet === dst)) continue;
@@ -97,7 +97,7 @@ function rules(inside: Inside): Finding[] {
     ...found
       .filter((rule) => !has(RULES, rule))
       .map((rule) =>
-        warning(`routes.rules[${rule.priority}]`, undeclared("chooses another table of routes, nothing declares it"), {
+        warning(`routes.rules[${rule.priority}]`, undeclared("selects another routing table, nothing declares it"), {
           why: "remove it if nobody needs it, or ignore it with --ignore",
           command: `ip rule del ${selectorOf(rule)}`,
         }),
@@ -111,13 +111,13 @@ function rules(inside: Inside): Finding[] {
   ];
 }
 
-/** Whole: by its priority alone one of the system's own might be meant. */
+/** The whole selector, because the priority alone could match one of the system's own rules. */
 function selectorOf({ priority, src, srclen, table }: Rule): string {
   const from = srclen === undefined ? src : `${src}/${srclen}`;
   return `from ${from} priority ${priority}${table === undefined ? "" : ` lookup ${table}`}`;
 }
 
-/** Docker switches it on when it starts. By interface, the one that packets come in by counts. */
+/** Docker switches forwarding on when it starts. For each packet, the kernel uses the parameter of the incoming interface. */
 function forwarding(state: State, inside: Inside): Finding[] {
   const { error } = findingsBy("forwarding", "network");
   if (declaredNetworks(state).length === 0) return [];
@@ -132,7 +132,7 @@ function forwarding(state: State, inside: Inside): Finding[] {
   return told.map((key) =>
     error(
       ["sysctl", `net.ipv4.${key}`],
-      { expected: "1", found: "0", message: "is 0, it should be 1: nothing is passed on to the containers" },
+      { expected: "1", found: "0", message: "is 0, it should be 1: no packets are forwarded to the containers" },
       { why: "switch it on", command: `sysctl -w net.ipv4.${key}=1` },
     ),
   );

@@ -13,18 +13,18 @@ interface Database {
   encoding: string;
   collate: string;
   ctype: string;
-  /** -1: none. */
+  /** -1: no limit. */
   connection_limit: number;
   allow_connections: boolean;
   template: boolean;
 }
 
-/** The rights to a database go with it. */
+/** Also grants the database's rights again, because they are lost with it. */
 const EMPTY_DATABASE = { up: [RESOURCES.privacy], refresh: [RESOURCES.database] };
 
 const TEMPLATES = ["postgres", "template0", "template1"];
 
-/** The databases: those of the stack, for their owner alone, and no others. */
+/** Checks that the stack's databases exist, that only their owner may use them, and that there are no others. */
 export function compareDatabases(state: State, inside: Inside): Finding[] {
   const { error, warning } = findingsBy("postgres.databases", "postgres");
   const found = json<Database[]>(inside, "postgres.databases") ?? [];
@@ -37,7 +37,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     if (database === undefined) {
       findings.push(
         error(path, missing("is not there, it should be: its data is gone"), {
-          why: `no up brings data back: restore its backup; an empty database is made by ${repairText(state.stack, EMPTY_DATABASE)}`,
+          why: `an up cannot restore the data: restore a backup. To create an empty database: ${repairText(state.stack, EMPTY_DATABASE)}`,
         }),
       );
       continue;
@@ -58,7 +58,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     ] as const;
     for (const [property, is, expected, option] of free) {
       if (is === expected) continue;
-      const repair = { why: "take it back", command: psql(`ALTER DATABASE "${name}" ${option}`) };
+      const repair = { why: "undo it", command: psql(`ALTER DATABASE "${name}" ${option}`) };
       findings.push(error([path, property], { expected, found: is }, repair));
     }
     for (const entry of strangers(database.acl, database.owner)) {
@@ -73,7 +73,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     if (TEMPLATES.includes(name) || declared.some((inputs) => inputs["name"] === name)) continue;
     findings.push(
       warning(`postgres.databases.${name}`, undeclared("is not one of this stack's, it should not be here"), {
-        why: "it may hold a neighbour's data: look before you drop it, or ignore it with --ignore",
+        why: "it may contain another project's data: check it before you drop it, or ignore it with --ignore",
       }),
     );
   }
@@ -83,7 +83,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
         "postgres.grants",
         undeclared(`unexpected in the backend's database: ${line}`, line),
         {
-          why: "take it back with REVOKE or ALTER … OWNER TO",
+          why: "undo it with REVOKE or ALTER … OWNER TO",
         },
       ),
     );
@@ -91,7 +91,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
   return findings;
 }
 
-/** Who is named in an access list beside the owner: `=Tc/postgres` is everybody. With no list everybody may connect. */
+/** The roles in an access list, except the owner. `=Tc/postgres` means everybody. Without a list, everybody may connect. */
 function strangers(acl: string | null, owner: string): string[] {
   if (acl === null) return ["everybody"];
   return acl

@@ -7,11 +7,11 @@ import { compareDatabases } from "./databases.ts";
 import { compareRoles } from "./roles.ts";
 import { compareServer } from "./server.ts";
 
-/** PostgreSQL as it runs, against what is declared. */
+/** Compares the running PostgreSQL with what is declared. */
 export function comparePostgres(state: State, inside: Inside): Finding[] {
   if (json(inside, "postgres.roles") === undefined) {
     const { error } = findingsBy("postgres", "postgres");
-    const seen = missing("does not answer, so nothing is known of its roles and databases");
+    const seen = missing("does not answer, so its roles and databases could not be checked");
     return [error("postgres", seen, RUN_POSTGRES)];
   }
   return [...compareServer(inside), ...compareRoles(state, inside), ...compareDatabases(state, inside)];

@@ -15,10 +15,10 @@ interface Role {
   replication: boolean;
   bypassrls: boolean;
   scram: boolean;
-  /** Whether it has any. */
+  /** Whether it has a password. */
   password: boolean;
   inherit: boolean;
-  /** -1: none. */
+  /** -1: no limit. */
   connection_limit: number;
   valid_until: string | null;
   member_of: string[];
@@ -26,7 +26,7 @@ interface Role {
 
 const BY_ROLES = findingsBy("postgres.roles", "postgres");
 
-/** The roles: those of the stack, without limits, no others, and that the backend's can log in. */
+/** Checks that the stack's roles exist without limits, that there are no others, and that the backend's role can log in. */
 export function compareRoles(state: State, inside: Inside): Finding[] {
   return [...roles(state, inside), ...login(inside)];
 }
@@ -68,7 +68,7 @@ function roles(state: State, inside: Inside): Finding[] {
     for (const group of role.member_of) {
       findings.push(
         error([path, "member_of"], undeclared(`is a member of ${group}, it should be of no role`, group), {
-          why: "take it back",
+          why: "undo it",
           command: psql(`REVOKE "${group}" FROM "${name}"`),
         }),
       );
@@ -91,11 +91,11 @@ function roles(state: State, inside: Inside): Finding[] {
   return findings;
 }
 
-/** What holds a role of the stack's back, or will. */
+/** Limits of a stack's role that keep it from logging in, now or later. */
 function limits({ name, connection_limit, valid_until, inherit, password }: Role): Finding[] {
   const { error } = BY_ROLES;
   const path = `postgres.roles.${name}`;
-  const alter = (option: string): Repair => ({ why: "take it back", command: psql(`ALTER ROLE "${name}" ${option}`) });
+  const alter = (option: string): Repair => ({ why: "undo it", command: psql(`ALTER ROLE "${name}" ${option}`) });
   const isForever = valid_until === null || valid_until === "infinity";
   return [
     ...(connection_limit === -1
@@ -107,7 +107,7 @@ function limits({ name, connection_limit, valid_until, inherit, password }: Role
           error([path, "valid_until"], { expected: "infinity", found: valid_until }, alter("VALID UNTIL $$infinity$$")),
         ]),
     ...(inherit ? [] : [error([path, "inherit"], { expected: true, found: false }, alter("INHERIT"))]),
-    // It comes in by its name on the droplet alone.
+    // On the droplet it logs in by its name, so it needs no password.
     ...(name === "postgres" && password
       ? [error([path, "password"], undeclared("has a password, it should have none"), alter("PASSWORD NULL"))]
       : []),
@@ -116,10 +116,10 @@ function limits({ name, connection_limit, valid_until, inherit, password }: Role
 
 const PASSWORD: Repair = { up: [RESOURCES.password] };
 
-/** The server itself answers, if only to refuse. */
+/** A timeout: the server would at least refuse. */
 const DROPPED: Repair = { why: "packets are dropped on the way: fix rules, routes and forwarding first" };
 
-/** As the backend logs in: by password, at the address where the containers find the server. */
+/** Logs in as the backend does: by password, at the server's address for the containers. */
 function login(inside: Inside): Finding[] {
   const { error } = findingsBy("postgres.login", "postgres");
   const fact = inside.facts.get("postgres.login");

@@ -12,7 +12,7 @@ interface Setting {
   sourceline: number | null;
   source: string;
   pending_restart: boolean;
-  /** The file that has the value which waits. */
+  /** The file with the pending value. */
   pending_file: string | null;
 }
 
@@ -23,10 +23,10 @@ interface HbaRule {
   error: string | null;
 }
 
-/** Files that the machine's scripts write; their check mode finds what differs in them. */
+/** Files that the machine's scripts write; their check mode compares these. */
 const OURS = /\/(postgresql\.conf|conf\.d\/10-convex-droplet\.conf|pg_hba\.conf|pg_hba\.d\/10-convex-droplet\.conf)$/;
 
-/** The settings and access rules that the server has read, and what makes it keep its log. */
+/** Checks the settings and access rules that the server has read, and what makes it keep its log. */
 export function compareServer(inside: Inside): Finding[] {
   return [...settings(inside), ...rules(inside), ...held(inside)];
 }
@@ -37,19 +37,19 @@ function settings(inside: Inside): Finding[] {
     const where = ["postgres.settings", setting.name] as const;
     if (setting.pending_restart) {
       if (setting.pending_file === null || OURS.test(setting.pending_file)) {
-        const message = "waits for a restart of the server, some seconds without the backend";
+        const message = "needs a restart of the server: some seconds without the backend";
         return [warning(where, { expected: "in force", found: "pending", message }, RUN_POSTGRES)];
       }
-      // A restart would bring into force what nobody declared.
+      // A restart would activate a value that nothing declares.
       return [
         error(
           where,
           undeclared(
-            `is to be another one after the next restart, by ${setting.pending_file}, it should not be set there`,
+            `will change at the next restart, by ${setting.pending_file}, it should not be set there`,
             setting.pending_file,
           ),
           {
-            why: "take it back, and restart nothing before",
+            why: "undo it, and do not restart the server before",
             command: setting.pending_file.endsWith("postgresql.auto.conf")
               ? psql(`ALTER SYSTEM RESET ${setting.name}`, "SELECT pg_reload_conf()")
               : `${deleteSetting(setting.name, setting.pending_file)} && ${psql("SELECT pg_reload_conf()")}`,
@@ -61,7 +61,7 @@ function settings(inside: Inside): Finding[] {
     const place = `${setting.sourcefile}:${setting.sourceline ?? 0}`;
     const repair = setting.sourcefile.endsWith("postgresql.auto.conf")
       ? {
-          why: "take it back",
+          why: "undo it",
           command: psql(`ALTER SYSTEM RESET ${setting.name}`, "SELECT pg_reload_conf()"),
         }
       : {
@@ -88,7 +88,7 @@ function settings(inside: Inside): Finding[] {
         "postgres.role_settings",
         undeclared(`unexpected setting "${line}"`, line),
         {
-          why: "take it back with ALTER ROLE … RESET or ALTER DATABASE … RESET",
+          why: "undo it with ALTER ROLE … RESET or ALTER DATABASE … RESET",
         },
       ),
     );
@@ -99,9 +99,9 @@ function settings(inside: Inside): Finding[] {
       findingsBy("postgres.loaded", "postgres").warning(
         ["postgres", "loaded"],
         {
-          expected: "the files as they are",
-          found: "the files as they were",
-          message: "the configuration's files were changed after the server read them",
+          expected: "the current files",
+          found: "earlier files",
+          message: "the configuration files were changed after the server read them",
         },
         RUN_POSTGRES,
       ),
@@ -110,7 +110,7 @@ function settings(inside: Inside): Finding[] {
   return findings;
 }
 
-/** As the server has parsed them, which is what counts. */
+/** The rules as the server has parsed them. */
 function rules(inside: Inside): Finding[] {
   const { error } = findingsBy("postgres.hba", "postgres");
   return (json<HbaRule[]>(inside, "postgres.hba") ?? []).flatMap((rule) => {
@@ -122,7 +122,7 @@ function rules(inside: Inside): Finding[] {
           {
             expected: "accepted",
             found: rule.error,
-            message: `line ${rule.line_number} is refused by the server: ${rule.error}`,
+            message: `the server refuses line ${rule.line_number}: ${rule.error}`,
           },
           RUN_POSTGRES,
         ),
@@ -131,14 +131,14 @@ function rules(inside: Inside): Finding[] {
     const text = rule.line.trim().replaceAll(/\s+/g, " ");
     return [
       error(path, undeclared(`unexpected line ${rule.line_number} "${text}" in ${rule.file_name}`, text), {
-        why: "if nobody needs it, remove the file, then run the scripts again; a neighbour's may be passed over with --ignore",
+        why: "if nobody needs it, remove the file, then run the scripts again; or ignore it with --ignore",
         command: `rm ${rule.file_name}`,
       }),
     ];
   });
 }
 
-/** A slot or a transaction that nobody ends keeps the log on the volume, until that is full. */
+/** A slot or a transaction that nobody ends makes the server keep its log, until the volume is full. */
 function held(inside: Inside): Finding[] {
   const { error } = findingsBy("postgres.held", "postgres");
   return lines(inside, "postgres.held").map((line) => {
