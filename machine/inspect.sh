@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Prints how this machine differs from what is declared, and facts to compare with the rest. Changes nothing. It needs the other
-# scripts beside it, and the folder `expected/` with the values that the scripts were run with: `host`, `postgres`, and
+# scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres`, and
 # `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
-# It prints records, whose fields end with NUL each:
+# It prints records; each field ends with NUL:
 #
 #   difference  script  area  subject  property  expected  found   (from a script in check mode, see common.sh)
 #   fact        name  exit code  output (stderr, if stdout is empty)
@@ -28,7 +28,7 @@ source "$SCRIPTS/convex/facts.sh"
 # shellcheck source=machine/functions/facts.sh
 source "$SCRIPTS/functions/facts.sh"
 
-# The names of the facts, and of those of them that leave out what is declared.
+# The names of all facts, and of the facts from which declared files are removed.
 facts=() strays=()
 
 main() {
@@ -50,7 +50,7 @@ main() {
   tell
 }
 
-# fact NAME COMMAND...: finds a fact out, at the same time as all others.
+# fact NAME COMMAND...: collects a fact, in parallel with all others.
 fact() {
   local name=$1
   shift
@@ -62,19 +62,19 @@ fact() {
   } &
 }
 
-# stray NAME COMMAND...: a fact without what is declared.
+# stray NAME COMMAND...: a fact from which declared files are removed.
 stray() {
   strays+=("$1")
   fact "$@"
 }
 
-# value_in FILE NAME: one of the values that a script takes.
+# value_in FILE NAME: one of a script's values.
 value_in() { sed -n "s/^$2=//p" "$1"; }
 
-# check SCRIPT: has one of the scripts look; what it says to people is the fact.
+# check SCRIPT: runs one of the scripts in check mode; its messages are the fact.
 check() { timeout 30 bash "$SCRIPTS/$1/$1.sh" < "$SCRIPTS/expected/$1" 2>&1 > "$RESULTS/check.$1.records"; }
 
-# Those on the machine, which it runs at boot, against those beside this one.
+# Compares the scripts on the machine, some of which run at boot, with those in this folder.
 check_scripts() {
   local folder=/usr/local/lib/convex-droplet file content
   { find "$SCRIPTS" \( -path "$SCRIPTS/expected" -o -path "$RESULTS" \) -prune -o -type f -printf '%P\n' && find "$folder" ! -type d -printf '%P\n'; } | sort -u \
@@ -86,11 +86,11 @@ check_scripts() {
       fi
     done > "$RESULTS/scripts.records"
   find "$folder" \( ! -user root -o -perm /022 \) -printf '%p\n' | while read -r file; do
-    differs "files[$file] mode" "root's, and writable for nobody else" "$(stat --format '%a %U:%G' "$file")" || true
+    differs "files[$file] mode" "owned by root, and writable only by root" "$(stat --format '%a %U:%G' "$file")" || true
   done >> "$RESULTS/scripts.records"
 }
 
-# A value's length is limited, and a variable holds no NUL.
+# Limits a value's length. A variable cannot contain a NUL.
 tell() {
   local name code value
   for name in "${strays[@]}"; do

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Waits until the Convex backend serves, then proves an admin key against it and prints, alone on stdout, the key that it
-# accepts: the given one, or where that is refused one made by the backend's own tool. Healthy is a backend whose files are on
-# the volume, those it was first accepted with, and in which a write works. Changes nothing but the mark of the first accepted
-# start on the volume, and starts a backend at once that has failed and waits for its next start; each run does the same.
+# Waits until the Convex backend serves, then checks an admin key and prints the key that the backend accepts, and nothing
+# else, on stdout: the given key, or if the backend refuses it, one made by the backend's own tool. The backend is accepted if
+# its files are on the volume and are those of its first accepted start, and if a write works. Changes only the mark of the
+# first accepted start on the volume, and restarts a backend that has failed and waits for its next start. Each run does the
+# same.
 #
 #   backend.sh <container, name (the instance's), port (the API's on the droplet), mountpoint, key (the admin key)
 set -euo pipefail
@@ -20,18 +21,18 @@ main() {
   require_on_volume "$mountpoint"
   if lost_files "$mountpoint"; then
     fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
-      "a backup; to go on without what was stored, and without functions until they are deployed again:" \
+      "a backup; to continue without the stored files, and without functions until you deploy them again:" \
       "rm $(mark_of "$mountpoint"), then run npx pulumi up again"
   fi
   say "waiting for the backend"
   await_backend "$container" "http://127.0.0.1:$port"
   served=$(curl -fsS --max-time 10 "http://127.0.0.1:$port/instance_name")
-  [[ $served == "$name" ]] || fail "backend: says it is '$served', it should be '$name'. Another backend answers on port $port; look at: docker ps"
+  [[ $served == "$name" ]] || fail "backend: says it is '$served', it should be '$name'. Another backend answers on port $port. See: docker ps"
   if ! accepts "$port" "$key"; then
     say "the backend refuses the key made from its secret; asking its own tool for one"
     made=$(docker exec "$container" ./generate_admin_key.sh 2> /dev/null | grep '|' | tail -n 1) || true
     accepts "$port" "$made" \
-      || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. Look at: docker logs $container"
+      || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. See: docker logs $container"
     key=$made
   fi
   require_own_folder "$container" "$mountpoint/data"
@@ -41,14 +42,14 @@ main() {
   printf '%s\n' "$key"
 }
 
-# A slow start is waited for; a container that keeps dying is not.
+# Waits for a slow start, but not for a container that keeps dying.
 await_backend() {
   local container=$1 url=$2/version deadline=$((SECONDS + 180)) since
-  # The more often it has died, the longer Docker waits before it starts it again, and the cause may be mended by now.
+  # The more often it has died, the longer Docker waits before the next start. The cause may be fixed by now.
   if ! answers "$url" && (($(restarts "$container") > 0)); then
     docker restart "$container" > /dev/null
   fi
-  # What it failed of in former lives is no reason now.
+  # Only the log of the current start, because earlier failures may be fixed.
   since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run npx pulumi up --refresh --run-program"
   until answers "$url"; do
     if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
@@ -56,13 +57,13 @@ await_backend() {
       if ((SECONDS < deadline)); then
         fail "backend: has ended $(restarts "$container") times in a row, waiting longer would not help. Its last log lines are above"
       fi
-      fail "backend: did not answer $url within 180 s, its last log lines are above. Look at: docker ps --all"
+      fail "backend: did not answer $url within 180 s, its last log lines are above. See: docker ps --all"
     fi
     sleep 0.2
   done
 }
 
-# show_log CONTAINER SINCE: its last lines, and what they mean.
+# show_log CONTAINER SINCE: prints its last log lines, and explains them.
 show_log() {
   local log
   log=$(docker logs --since "$2" --tail 200 "$1" 2>&1) || true
@@ -71,9 +72,9 @@ show_log() {
   explain_symptoms <<< "$log" >&2
 }
 
-# A backend that has lost its database goes on answering from memory. The API has no write that leaves nothing, so this one is
-# taken back; a variable that a killed run leaves is taken back by the next. Where it refuses a write (400: as many variables as it
-# takes, an auth.config that does not evaluate), it has read its database to know that.
+# A backend that has lost its database still answers from memory. The API has no write without an effect, so this write is
+# undone; if a killed run leaves its variable, the next run removes it. If the backend refuses a write (400: the limit of
+# variables is reached, or auth.config does not evaluate), it has read its database.
 require_write() {
   local container=$1 port=$2 key=$3 since
   since=$(date --iso-8601=seconds)
@@ -93,12 +94,12 @@ writes() {
   [[ $status == 200 || $status == 400 ]]
 }
 
-# What it was started with counts, not what is there now. A mount that came or went since does not reach a container that runs.
+# Checks the folder that the container was started with, because later mounts and unmounts do not reach a running container.
 require_own_folder() {
   local container=$1 data=$2 pid
   pid=$(docker inspect --format '{{.State.Pid}}' "$container")
   [[ $(folder_at "/proc/$pid/root/convex/data") == "$(folder_at "$data")" ]] \
-    || fail "backend: writes to another folder than $data on the volume. Keep what is wanted of it, then: docker restart $container"
+    || fail "backend: writes to another folder than $data on the volume. Copy what you need from it, then: docker restart $container"
 }
 
 folder_at() { stat --dereference --format %d:%i "$1"; }
@@ -108,17 +109,17 @@ answers() { curl -fs --max-time 5 -o /dev/null "$1"; }
 # restarts CONTAINER: how often it has died since somebody last started it.
 restarts() { docker inspect --format '{{.RestartCount}}' "$1" 2> /dev/null || echo 0; }
 
-# The key goes to curl on stdin: an argument could be read in the process list.
+# The key goes to curl on stdin, because an argument could be read in the process list.
 accepts() {
   local port=$1 key=$2 status
   [[ $key == *'|'* ]] || return 1
   status=$(printf 'header = "Authorization: Convex %s"\n' "$key" \
     | curl --config - -sS --max-time 10 --retry 3 --retry-connrefused -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/api/check_admin_key") \
-    || fail "backend: stopped answering while the admin key was checked. Look at: docker ps --all"
+    || fail "backend: stopped answering while the admin key was checked. See: docker ps --all"
   case $status in
     200) return 0 ;;
     401 | 403) return 1 ;;
-    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. Look at its log: docker logs convex-backend" ;;
+    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. See its log: docker logs convex-backend" ;;
   esac
 }
 

@@ -1,17 +1,18 @@
 # shellcheck shell=bash
-# The facts about the Convex backend and its dashboard. Sourced by inspect.sh. One line per thing, unless it says otherwise:
+# The facts about the Convex backend and its dashboard. Sourced by inspect.sh. A fact is one line for each thing, unless stated
+# otherwise:
 #
 #   backend.version .instance_name .site .dashboard   the answer
 #   backend.admin_key .read_only_key   the status, and in the next lines the answer
 #   backend.sync              the status with which the API opens a WebSocket
-#   backend.nowhere, backend.nowhere_inside   status and kind of what the HTTP actions answer to a path that nobody serves: on the
-#                             droplet, and to the backend's own container under the URL that it knows them by
-#   backend.symptoms          of a backend that does not answer: what its log says, as symptoms.sh explains it
-#   backend.canonical_urls    JSON: the answer to the read-only key, or where there is none to the other
+#   backend.nowhere, backend.nowhere_inside   status and content type of the HTTP actions' answer to a path that nothing serves:
+#                             on the droplet, and inside the backend's container at its own URL of them
+#   backend.symptoms          if the backend does not answer: the explanations of its log by symptoms.sh
+#   backend.canonical_urls    JSON: the answer to the read-only key, or to the admin key if there is no read-only key
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
-#   backend.files             of a backend that has lost its files: the mark that says so
+#   backend.files             if the backend has lost its files: the mark that shows it
 
-# convex_facts VALUES MOUNTPOINT: a read-only key there may be none, where the backend takes none.
+# convex_facts VALUES MOUNTPOINT: the read-only key may be empty, because some backends accept none.
 convex_facts() {
   local mountpoint=$2 container api site key reader
   container=$(value_in "$1" container)
@@ -32,24 +33,24 @@ convex_facts() {
   fact backend.files tell_lost_files "$mountpoint"
 }
 
-# pid_of CONTAINER: fails where it does not run.
+# pid_of CONTAINER: fails if it does not run.
 pid_of() {
   local pid
   pid=$(docker inspect --format '{{.State.Pid}}' "$1" 2> /dev/null) && ((pid > 0)) && echo "$pid"
 }
 
-# A socket that is opened stays so, until curl has had enough.
+# An opened WebSocket stays open, until curl reaches its time limit.
 websocket() {
   ask "$1" "" --max-time 2 --http1.1 --output /dev/null --write-out '%{http_code}' --header "Connection: Upgrade" --header "Upgrade: websocket" \
     --header "Sec-WebSocket-Version: 13" --header "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==" || true
 }
 
-# nowhere ORIGIN [COMMAND...]: the status and the kind of the answer to a path that nobody serves.
+# nowhere ORIGIN [COMMAND...]: status and content type of the answer to a path that nothing serves.
 nowhere() {
   "${@:2}" curl --silent --max-time 5 --output /dev/null --write-out '%{http_code} %{content_type}' "$1/.well-known/convex-droplet" || true
 }
 
-# nowhere_inside CONTAINER: as the backend reaches its own HTTP actions, with its container's network and names.
+# nowhere_inside CONTAINER: the same, with the network and the names of the backend's container.
 nowhere_inside() {
   local pid origin
   pid=$(pid_of "$1") || return 0
@@ -63,19 +64,19 @@ key_check() {
   printf '%s\n%s\n' "${answer##*$'\n'}" "${answer%$'\n'*}"
 }
 
-# symptoms API CONTAINER: of the backend's last life and the end of the one before: one that just begins has said nothing yet.
+# symptoms API CONTAINER: from the log of the current start and the end of the one before, because a new start has logged nothing yet.
 symptoms() {
   ask "$1/version" --fail > /dev/null 2>&1 || timeout 10 docker logs --tail 60 "$2" 2>&1 | explain_symptoms
 }
 
-# ask URL [KEY [OPTION...]]: the key goes to curl on stdin, an argument could be read in the process list.
+# ask URL [KEY [OPTION...]]: the key goes to curl on stdin, because an argument could be read in the process list.
 ask() {
   curl --config - --silent --show-error --max-time 10 "${@:3}" "$1" <<< "${2:+header = \"Authorization: Convex $2\"}"
 }
 
 secret_hash() {
   local secret
-  # Not by a redirection: where there is no such file, that would end the shell.
+  # Not with a redirection, because that would end the shell if the file does not exist.
   secret=$(cat "$1") && printf %s "$secret" | sha256sum | cut -d ' ' -f 1
 }
 

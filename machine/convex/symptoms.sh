@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the backend's log says when it does not start, and what that means here. Sourced.
+# Messages in the log of a backend that does not start, with their causes and fixes. Sourced.
 
 readonly UP="npx pulumi up --refresh --run-program"
-# Looked at, too: the container may be somebody's own, made by hand.
+# With a refresh, because somebody may have made the container by hand.
 readonly MAKE_BACKEND="$UP --target '**convex-backend' --target-dependents --replace '**convex-backend'"
 
 # explain_symptoms <LOG: for each symptom found, one line with its cause and its fix.
@@ -11,16 +11,16 @@ explain_symptoms() {
   log=$(cat)
   symptom "$log" "cluster url already contains db name" \
     "POSTGRES_URL names a database; the backend derives it from the instance name" \
-    "let this program make the container, it builds the URL: $MAKE_BACKEND"
+    "recreate the container, with the right URL: $MAKE_BACKEND"
   symptom "$log" "invalid peer certificate|server does not support TLS" \
     "the backend wants TLS that the server does not offer, or does not trust its certificate" \
-    "let this program make the container, it sets sslmode and DO_NOT_REQUIRE_SSL together: $MAKE_BACKEND"
+    "recreate the container, with sslmode and DO_NOT_REQUIRE_SSL set together: $MAKE_BACKEND"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
-    "restore its backup if it held data; an empty one is made by $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"
+    "if it contained data, restore its backup; to create an empty one: $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"
   symptom "$log" "failed to lookup address|Temporary failure in name resolution|Name or service not known" \
-    "the container does not know host.docker.internal: somebody made it without that name, or took it off its network" \
-    "let this program make the container: $MAKE_BACKEND"
+    "the container does not know host.docker.internal: somebody made it without that name, or disconnected it from its network" \
+    "recreate the container: $MAKE_BACKEND"
   symptom "$log" "[Cc]onnection refused" \
     "PostgreSQL does not listen where the container looks for it" \
     "run npx pulumi up --replace '**convex-server', which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
@@ -31,17 +31,17 @@ explain_symptoms() {
     "the role's password is not the one in the stack's state" \
     "run npx pulumi up --replace '**convex-password', which sets a new one"
   symptom "$log" "remaining connection slots" \
-    "the server's connections are used up" \
-    "lower postgresPoolSize, or find who else connects: SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1"
+    "all connections of the server are in use" \
+    "lower postgresPoolSize, or find out who else connects: SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1"
   symptom "$log" "Already acquired with higher timestamp|Lease Lost" \
     "another backend writes to the same database, or this machine's clock went back" \
     "stop the other backend; for the clock see timedatectl"
   symptom "$log" "Database was initialized with" \
-    "the storage type changed since the first start, and it cannot" \
+    "the storage type was changed after the first start, and the backend does not support that" \
     "remove the S3 and AWS variables from the backend's environment"
   symptom "$log" "Transition too old" \
     "the image is too new for data this old" \
-    "start an older image first, which migrates the data half of the way"
+    "start an older image first, which migrates the data part of the way"
   symptom "$log" "No space left on device" \
     "a disk is full" \
     "see df -h; grow the volume with volumeSizeGb"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Gives the deployment the environment variables that functions read with process.env: sets those that differ, and removes
-# those that an earlier run has set and this one does not name. Others, set by hand, are left alone. Which ones it has set
-# is kept on the volume, where the database is too, so that they come and go together. The
-# second run finds everything as it should be and changes nothing.
+# Sets the deployment's environment variables, which functions read with process.env. It sets those that differ, and removes
+# those that an earlier run has set and this one does not name. It does not change others, which were set by hand. A record of
+# the names that it has set is on the volume, like the database, so that both are lost or restored together. The second run
+# changes nothing.
 #
 #   function-environment.sh <port (the API's on the droplet), mountpoint, key (an admin key), variables ({"NAME": "value", …})
 set -euo pipefail
@@ -11,12 +11,12 @@ source "${BASH_SOURCE[0]%/*}/../lib/common.sh"
 
 main() {
   local port mountpoint key variables record present owned edits
-  # What is set is compared by what the backend lists; there is nothing else to look at.
+  # Drift compares the variables with a fact of the backend, so check mode has nothing to check.
   if checking; then return; fi
   take port mountpoint key variables
   record=$mountpoint/function-environment
   lock
-  # Nothing to set, and nothing to take back.
+  # Nothing to set, and nothing to remove.
   if [[ $variables == '{}' && ! -e $record ]]; then
     finish
     return
@@ -26,7 +26,7 @@ main() {
   owned=$(names_in "$record")
   edits=$(differences "$variables" "$present" "$owned")
   if [[ $edits != '[]' ]]; then
-    # Beforehand, too: a run that is killed behind the change must not leave variables that nobody knows of.
+    # Also before the change: a run that is killed after the change must not leave variables without a record.
     remember "$record" "$(jq -n '$ARGS.positional | add | unique' --jsonargs "$owned" "$(jq keys <<< "$variables")")"
     jq '{changes: .}' <<< "$edits" | api "$port" "$key" update_environment_variables --data-binary @- -H 'Content-Type: application/json'
     tell "$edits"
@@ -35,7 +35,7 @@ main() {
   finish
 }
 
-# differences WANTED PRESENT OWNED: the edits to ask the backend for, as it takes them: a value of null removes.
+# differences WANTED PRESENT OWNED: the edits in the backend's own form: a value of null removes a variable.
 differences() {
   jq -cn --slurpfile wanted <(printf %s "$1") --slurpfile present <(printf %s "$2") --argjson owned "$3" '
     $wanted[0] as $wanted | $present[0] as $present | [
@@ -44,7 +44,7 @@ differences() {
     ]'
 }
 
-# tell EDITS: by name only.
+# tell EDITS: reports them by name only.
 tell() {
   local line
   while read -r line; do changed "$line"; done < <(jq -r '.[] | (if .value == null then "removed " else "set " end) + .name' <<< "$1")
@@ -55,7 +55,7 @@ names_in() {
   if [[ -e $1 ]]; then jq -cnR '[inputs]' "$1"; else echo '[]'; fi
 }
 
-# remember RECORD NAMES: keeps a JSON list of names, one a line; none at all need no file.
+# remember RECORD NAMES: writes a JSON list of names to the record, one on each line; removes the record if there are none.
 remember() {
   if [[ $(jq length <<< "$2") != 0 ]]; then
     put_file 0600 "$1" < <(jq -r '.[]' <<< "$2")
@@ -65,18 +65,18 @@ remember() {
   fi
 }
 
-# api PORT KEY NAME OPTION...: calls the backend as its administrator and prints the answer. The key reaches curl in a file
-# of its own that is never on a disk: an argument could be read in the process list.
+# api PORT KEY NAME OPTION...: calls the backend as its administrator and prints the answer. The key goes to curl in a file
+# that is never on a disk, because an argument could be read in the process list.
 api() {
   local port=$1 key=$2 name=$3 answer status
   shift 3
   answer=$(curl --config <(printf 'header = "Authorization: Convex %s"\n' "$key") -sS --max-time 30 --retry 3 --retry-connrefused \
     -w '\n%{http_code}' "$@" "http://127.0.0.1:$port/api/$name") \
-    || fail "backend: does not answer on port $port. Look at: docker ps --all"
+    || fail "backend: does not answer on port $port. See: docker ps --all"
   status=${answer##*$'\n'}
   answer=${answer%$'\n'*}
   [[ $status == 200 ]] \
-    || fail "backend: refuses $name ($status), nothing was changed. It says: $(jq -r '.message' <<< "$answer" 2> /dev/null)"
+    || fail "backend: refuses $name ($status), nothing was changed. Its reason: $(jq -r '.message' <<< "$answer" 2> /dev/null)"
   printf '%s\n' "$answer"
 }
 

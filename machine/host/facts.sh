@@ -1,32 +1,32 @@
 # shellcheck shell=bash
-# The facts about the droplet itself: Docker's engine, network, names, accounts, packages, files. Sourced by inspect.sh. One
-# line per thing, unless it says otherwise:
+# The facts about the droplet itself: Docker's engine, network, names, accounts, packages, files. Sourced by inspect.sh. A fact
+# is one line for each thing, unless stated otherwise:
 #
-#   docker.containers .networks .images   JSON: docker inspect of all there are
+#   docker.containers .networks .images   JSON: docker inspect of all of them
 #   docker.info               JSON
-#   docker.out_of_memory      names of containers that were killed for memory, of which Docker forgets after some minutes
-#   listeners                 as ss tells them, with processes
+#   docker.out_of_memory      names of containers that were killed for memory; Docker forgets them after some minutes
+#   listeners                 the output of ss, with processes
 #   nft                       JSON: the whole ruleset
-#   iptables, ip6tables       the same, in iptables' words
+#   iptables, ip6tables       the same, in iptables' form
 #   iptables.legacy           tables of the older iptables, which nft does not show
 #   routes, routes.rules      JSON
-#   forwarding                the kernel's parameters for it
+#   forwarding                the kernel's parameters for forwarding
 #   names.order               where names are looked up
-#   names.servers             of each server for names: address, `answers` or what it does instead
-#   names.hosts               of each name in /etc/hosts: line, address, name, addresses by the network or `own`
+#   names.servers             for each DNS server: address, `answers` or what it does instead
+#   names.hosts               for each name in /etc/hosts: line, address, name, addresses from DNS or `own`
 #   fstab                     without comments
-#   disk                      of / and the volume: folder, used, inodes used; in percent
+#   disk                      for / and the volume: folder, used, inodes used; in percent
 #   users                     JSON: name, uid, shell, whether it has a password, groups that are as good as root
-#   authorized_keys           JSON: path and content of each
+#   authorized_keys           JSON: path and content of each file
 #   units.failed              names
-#   units.unowned, cron, sudoers, sshd.files   files and links that came neither with the image nor with a
-#                             package, nor are declared; masks and users' crontabs included
-#   files                     the same, elsewhere: where a file has an effect by being there
+#   units.unowned, cron, sudoers, sshd.files   files and links that are not from the image or a package, and not declared;
+#                             including masks and users' crontabs
+#   files                     the same in other folders where the mere presence of a file has an effect
 #   packages.held             names
-#   packages.sources          of each that was added or changed: file, line and address, as grep tells them
+#   packages.sources          for each source that was added or changed: file, line and address, in grep's form
 #   packages.changed          packages' files that were changed or removed after the first boot
-#   packages.broken           what dpkg --audit tells
-#   run                       `at work` while a script of a run is, otherwise `none`
+#   packages.broken           the output of dpkg --audit
+#   run                       `at work` while a script of a run is active, otherwise `none`
 
 # host_facts MOUNTPOINT
 host_facts() {
@@ -70,12 +70,12 @@ inspect_all() {
   if [[ -z $ids ]]; then
     echo "[]"
   else
-    # shellcheck disable=SC2086 # a word each
+    # shellcheck disable=SC2086 # each id is a word
     timeout 10 docker "$1" inspect $ids
   fi
 }
 
-# Each is asked for the address of a name that there is; that it knows none is an answer, too.
+# Asks each server for the address of an existing name. The answer that it does not exist is an answer, too.
 name_servers() {
   python3 -IS -c '
 import re, socket
@@ -113,7 +113,7 @@ names_in_hosts() {
   done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
 }
 
-# That an engine does not answer is told by the containers.
+# Never fails: the fact about containers shows an engine that does not answer.
 out_of_memory() {
   timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u || true
 }
@@ -130,7 +130,7 @@ def groups(user):
     return [group.gr_name for group in grp.getgrall()
             if group.gr_name in powers and (user.pw_name in group.gr_mem or user.pw_gid == group.gr_gid)]
 def has_password(user):
-    # An empty field is the worst of all: anybody is let in.
+    # An empty field is the worst case: anybody can log in.
     known = hashes.get(user.pw_name, "") if user.pw_passwd == "x" else user.pw_passwd
     return known == "" or known.startswith("$")
 print(json.dumps([{"name": user.pw_name, "uid": user.pw_uid, "shell": user.pw_shell,
@@ -147,8 +147,8 @@ print(json.dumps([{"path": path, "content": open(path, errors="replace").read()}
 
 failed_units() { timeout 10 systemctl list-units --state=failed --plain --no-legend | cut -d ' ' -f 1; }
 
-# unowned PREFIX PATH...: files below folders whose path starts with PREFIX, and below each PATH, that came neither with the
-# image nor with a package; and links that lead to such, or out of where packages put theirs.
+# unowned PREFIX PATH...: files below folders whose path starts with PREFIX, and below each PATH, that are not from the image
+# or a package; and links to such files, or to a place outside of packages' folders.
 unowned() {
   local file target
   find "$1"* "${@:2}" \( -type f -o -type l \) ! -name .placeholder -newerct "@$(first_boot)" 2> /dev/null | sort -u \
@@ -158,28 +158,28 @@ unowned() {
   done || true
 }
 
-# Packages name some by the folders of old, which are links.
+# Packages name some files by their old folders, which are links now.
 packages_files() { sed -E 's,^/(lib|bin|sbin)/,/usr&,' /var/lib/dpkg/info/*.list; }
 
 unowned_elsewhere() {
   local generated='alternatives/|docker/certs\.d/|rc.\.d/|ssl/(certs|private)/|((passwd|group|shadow|gshadow|subuid|subgid)-?|hostname|machine-id|adjtime|mtab|ld\.so\.cache)$'
-  # ufw writes its own; what it does with them nft shows.
+  # ufw writes its own files; nft shows their effect.
   generated+='|ufw/|ssh/ssh_host_|apt/apt\.conf\.d/0.autoremove|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
   local told='cron|sudoers\.d|ssh/sshd_config\.d|postgresql/|systemd/|apt/sources\.list|(fstab|hosts|resolv\.conf)$' file
   unowned /etc/ /usr/{,local/}{bin,sbin} /usr/local/lib /usr/lib/{sysctl,modprobe,modules-load,tmpfiles,udev/rules}.d /root/.ssh/rc \
     | { grep -Ev "^/etc/($generated|$told)|^/usr/local/lib/convex-droplet/" || true; } | while read -r file; do
-    # What the distribution makes of a copy of its own, and somebody has made so again.
+    # Not a file that equals the distribution's own copy, because somebody has restored it.
     cmp --quiet "$file" /usr/share/openssh/"${file##*/}" || cmp --quiet "$file" /usr/share/libc-bin/"${file##*/}" || echo "$file"
   done
 }
 
-# In files that have not come with the image.
+# Only in files that are newer than the image.
 package_sources() {
   find /etc/apt/sources.list* -type f -newerct "@$(first_boot)" -exec grep -HnoP '^(?!\s*#).*?\K[a-z+]+:/\S+' {} + || true
 }
 
-# As `dpkg --verify` tells, in a tenth of its time: only what was changed after its package was unpacked is read. Documentation is
-# not on every image.
+# The same as `dpkg --verify` in a tenth of the time: it reads only files that were changed after their package was unpacked.
+# Not documentation, because some images leave it out.
 changed_files() {
   python3 -IS -c '
 import glob, hashlib, os, re, sys
@@ -192,7 +192,7 @@ def declared():
     installed = False
     for line in open("/var/lib/dpkg/status"):
         if line.startswith("Status: "):
-            # Of a package that was removed its configuration may stay, or go.
+            # The configuration of a removed package may stay or not.
             installed = line.split()[3] == "installed"
         conffile = re.match(r" (/.*) ([0-9a-f]{32})$", line)
         if conffile and installed:
@@ -208,7 +208,7 @@ for path, md5, unpacked in declared():
         print(path)' "$(first_boot)"
 }
 
-# What is older has come with the image, or from cloud-init, whose last word but a few are the user's own scripts.
+# Older files are from the image or from cloud-init. The user's own scripts are one of cloud-init's last steps.
 first_boot() {
   stat --format %Y /var/lib/cloud/instances/*/sem/config_scripts_user 2> /dev/null | sort -n | head -n 1 | grep . \
     || stat --format %W /var/lib/cloud/instances/* | sort -n | head -n 1
@@ -216,7 +216,7 @@ first_boot() {
 
 held() { dpkg-query -W -f '${db:Status-Want} ${Package}\n' | sed -n 's/^hold //p'; }
 
-# A script of a run keeps this lock while it is at work.
+# A script of a run holds this lock while it is active.
 at_work() {
   local lock=/run/convex-droplet.lock
   if [[ -e $lock ]] && ! flock --shared --nonblock "$lock" true; then echo "at work"; else echo none; fi

@@ -15,7 +15,7 @@ main() {
   take volume size_gb mountpoint operator_keys
   lock
   await_cloud_init
-  # Debian has put Docker's client into a package of its own, Ubuntu has not.
+  # Debian has a separate package for Docker's client, Ubuntu does not.
   [[ $(distribution) != debian ]] || packages+=(docker-cli)
   install_packages "${packages[@]}"
   put_folder 0755 root:root /etc/convex-droplet
@@ -37,20 +37,20 @@ await_cloud_init() {
   local status=0
   say "waiting for cloud-init"
   timeout 600 cloud-init status --wait > /dev/null 2>&1 || status=$?
-  # 2 means finished with recoverable errors: worth telling, no reason to stop.
+  # 2 means finished with recoverable errors: a warning, and not a failure.
   case $status in
     0) ;;
     2) say "cloud-init finished with warnings; see: cloud-init status --long" ;;
-    124) fail "cloud-init: did not finish within 600 s. Look at /var/log/cloud-init-output.log on the droplet" ;;
+    124) fail "cloud-init: did not finish within 600 s. See /var/log/cloud-init-output.log on the droplet" ;;
     *)
       cloud-init status --long >&2 || true
       tail -n 20 /var/log/cloud-init-output.log >&2 || true
-      fail "cloud-init: failed, its last lines are above. The droplet cannot be trusted half made: replace it with npx pulumi up --replace '**convex-droplet'"
+      fail "cloud-init: failed, its last lines are above. The droplet is incomplete: replace it with npx pulumi up --replace '**convex-droplet'"
       ;;
   esac
 }
 
-# From the file that it leaves at each boot: its command takes half a second to say the same.
+# From the file that cloud-init writes at each boot, because its command takes half a second for the same.
 cloud_init_result() {
   local result
   if [[ -e /etc/cloud/cloud-init.disabled ]]; then
@@ -64,7 +64,7 @@ cloud_init_result() {
   fi
 }
 
-# User-data holds the host's private key and stays readable through the metadata service for the droplet's whole life.
+# User-data contains the host's private key, and the metadata service shows it for the droplet's whole life.
 guard_metadata() {
   put_file 0644 /etc/convex-droplet/metadata-guard.nft metadata-guard < "$here/metadata-guard.nft"
   put_unit convex-metadata-guard.service
@@ -77,13 +77,13 @@ guard_metadata() {
 
 guard_in_force() { nft --stateless list table inet convex_metadata 2> /dev/null; }
 
-# Loaded where it does nothing, because nft tells rules in other words than it is given.
+# Loads the rules in another network namespace and lists them, because nft prints rules in another form than its input.
 guard_as_declared() {
   # shellcheck disable=SC2016 # for the other shell
   unshare --net bash -c 'nft --file "$1" && nft --stateless list table inet convex_metadata' - "$here/metadata-guard.nft" 2> /dev/null
 }
 
-# The backend's own start script puts its secret and its database's URL on a command line.
+# Needed because the backend's own start script puts its secret and its database's URL on a command line.
 hide_processes() {
   put_unit convex-hide-processes.service
   if differs "proc hidepid" "$(hidepid < "$here/convex-hide-processes.service")" "$(grep '^proc /proc ' /proc/mounts | hidepid)"; then
@@ -98,19 +98,19 @@ admit_operators() {
   put_file 0600 /etc/ssh/convex_operators < <(printf %s "${1:+$1$'\n'}")
   put_file 0644 /etc/ssh/sshd_config.d/10-convex-droplet.conf sshd < "$here/sshd.conf"
   if pending sshd; then
-    sshd -t || fail "sshd: refuses its new configuration, see above. The running server was left alone"
+    sshd -t || fail "sshd: refuses its new configuration, see above. The running server was not changed"
     systemctl reload ssh.service
     settled sshd
   fi
   verify_sshd
 }
 
-# The first file that sets something wins, so another one may have set it before ours.
+# In sshd, the first file that sets something wins, so another one may have set it before ours.
 verify_sshd() {
   local directive declared effective
   if ! effective=$(effective_sshd 2>&1); then
     if differs "sshd configuration" valid "$effective"; then
-      fail "sshd: refuses its configuration: $effective. The running server was left alone"
+      fail "sshd: refuses its configuration: $effective. The running server was not changed"
     fi
     return
   fi
@@ -118,7 +118,7 @@ verify_sshd() {
   while read -r directive; do
     if differs "sshd $directive" "$(value_of "$directive" "$declared")" "$(value_of "$directive" "$effective")"; then
       fail "sshd: has $directive $(value_of "$directive" "$effective"), it should be $(value_of "$directive" "$declared")." \
-        "Something overrides sshd_config.d/10-convex-droplet.conf; look at: grep -ri $directive /etc/ssh/sshd_config*"
+        "Something overrides sshd_config.d/10-convex-droplet.conf. Find it with: grep -ri $directive /etc/ssh/sshd_config*"
     fi
   done < <(sed -n 's/^\([A-Za-z]*\) .*/\L\1/p' "$here/sshd.conf")
 }
@@ -137,7 +137,7 @@ size_gb=$size_gb
 mountpoint=$mountpoint"
   put_unit convex-volume.service
   link_convex "$mountpoint"
-  # Not below the mount point without the volume.
+  # Without the volume, do not create folders below the mount point.
   mountpoint -q "$mountpoint" || return 0
   put_folder 0755 root:root "$mountpoint/data"
   put_folder 0755 root:root "$mountpoint/postgresql"
@@ -159,7 +159,7 @@ configure_docker() {
   guard_unit docker.service "$mountpoint"
   start_unit docker.service
   if pending docker || differs "docker log-driver" "$(log_driver_declared)" "$(log_driver_in_force)"; then
-    systemctl restart docker.service || fail "docker: does not start. Look at: journalctl -u docker"
+    systemctl restart docker.service || fail "docker: does not start. See: journalctl -u docker"
     settled docker
     changed "restarted Docker"
   fi
@@ -167,7 +167,7 @@ configure_docker() {
 
 log_driver_declared() { sed -n 's/.*"log-driver": "\([a-z-]*\)".*/\1/p' "$here/docker-daemon.json"; }
 
-# An engine that cannot be asked is another matter, and told as such; its own tool then says nothing, not always as a failure.
+# If the engine does not answer, another finding reports that. Its client then prints nothing, and does not always fail.
 log_driver_in_force() {
   local driver
   driver=$(docker info --format '{{.LoggingDriver}}' 2> /dev/null) || true

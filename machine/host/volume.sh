@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The data volume. `prepare` formats a blank one, refuses one with foreign data and mounts; `mount` only mounts, and is
-# what the machine runs at each boot before anything that writes there. Both grow the file system to its device.
-# The second run finds it mounted and full-size, and changes nothing. `guard` only looks: it fails unless the volume is what
-# is mounted, and the data on it; whatever writes there asks it before it starts.
+# The data volume. `prepare` formats a blank one, refuses one with foreign data, and mounts it. `mount` only mounts it; the
+# machine runs this at each boot before any service that writes there. Both grow the file system to the device's size. The
+# second run changes nothing. `guard` only checks: it fails if the volume is not mounted, or the data is not on it. Every
+# service that writes there runs it before its start.
 #
 #   volume.sh prepare <volume, size_gb, mountpoint
 #   volume.sh mount|guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
@@ -60,10 +60,10 @@ guard() {
 # A volume that was grown a moment ago may not show its size yet.
 has_size() { (($(blockdev --getsize64 "$1") >= $2 * 1024 ** 3)); }
 
-# Nothing is ever formatted that holds anything: not a file system, not a partition table, not a bare signature.
+# Never formats a volume that contains anything: a file system, a partition table, or only a signature.
 format_if_blank() {
   local volume=$1 device=$2 found label
-  # blkid ends with 2 where it finds nothing, and with 8 where it finds two things at once.
+  # blkid ends with 2 if it finds nothing, and with 8 if it finds two things at once.
   found=$(blkid --probe --output value --match-tag TYPE --match-tag PTTYPE "$device" || [[ $? == 2 ]]) || found="several file systems"
   rests_on "volume content" "a file system" "${found:+a file system}"
   if [[ -z $found ]]; then
@@ -73,8 +73,8 @@ format_if_blank() {
   fi
   label=$(blkid --probe --output value --match-tag LABEL "$device" || true)
   if differs "volume content" "ext4 labelled '$LABEL'" "${found//$'\n'/ } labelled '$label'"; then
-    fail "volume $volume: carries ${found//$'\n'/ } labelled '${label}', it should be blank or ext4 labelled '$LABEL'." \
-      "Nothing was written. Keep that data and use another volume, or if it may go: wipefs --all $device"
+    fail "volume $volume: contains ${found//$'\n'/ } labelled '${label}', it should be blank or ext4 labelled '$LABEL'." \
+      "Nothing was written. Keep that data and use another volume, or if you do not need the data: wipefs --all $device"
   fi
 }
 
@@ -91,7 +91,7 @@ mount_device() {
   if [[ -n $(ls -A "$mountpoint") ]]; then
     fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run npx pulumi up again"
   fi
-  # If the volume is ever pulled away, Docker must not make a container's folder on the root disk instead.
+  # If the volume is ever detached, Docker must not create a container's folder on the root disk instead.
   chattr +i "$mountpoint"
   mount -t ext4 -o "$OPTIONS" "$device" "$mountpoint"
   changed "mounted volume $volume at $mountpoint"
@@ -100,11 +100,11 @@ mount_device() {
 remount() {
   local device=$1 mountpoint=$2
   differs "volume.mount options" "$OPTIONS" "$(mount_options "$mountpoint")" || return 0
-  mount -o "remount,$OPTIONS" "$device" "$mountpoint" || fail "$mountpoint: cannot be mounted $OPTIONS. Look at: dmesg"
+  mount -o "remount,$OPTIONS" "$device" "$mountpoint" || fail "$mountpoint: cannot be mounted with $OPTIONS. See: dmesg"
   changed "mounted $mountpoint with its options again"
 }
 
-# Of the file system's own options only the wanted one: kernels add some.
+# Of the file system's own options only the declared one, because kernels add others.
 mount_options() {
   local general own
   read -r general own < <(findmnt --noheadings --output VFS-OPTIONS,FS-OPTIONS --mountpoint "$1")
@@ -119,21 +119,21 @@ close_mount_point() {
   changed "closed the folder below $1"
 }
 
-# below MOUNTPOINT COMMAND...: runs a command on what is below a mount, in a namespace where it is not mounted.
+# below MOUNTPOINT COMMAND...: runs a command on the folder below a mount, in a namespace without the mount.
 below() {
   # shellcheck disable=SC2016 # for the other shell
   unshare --mount bash -c 'umount --lazy "$1" && "${@:2}" "$1"' - "$@"
 }
 
-# Kernels refuse this in some containers; then whatever uses the volume has to stop for the seconds that it takes.
+# Kernels refuse this in some containers. Then the services on the volume have to stop for some seconds.
 grow_mounted() {
   local device=$1
   differs "volume file-system" full-size "$(either smaller full-size is_smaller_than_device "$device")" || return 0
   if resize2fs "$device" > /dev/null 2>&1; then
     changed "grew the file system, online"
   else
-    say "the file system cannot be grown while it is in use here; stopping what uses it for a moment"
-    systemctl restart convex-volume.service || fail "$device: the file system could not be grown. Look at: journalctl -u convex-volume"
+    say "the file system cannot be grown while it is in use here; stopping its services for a moment"
+    systemctl restart convex-volume.service || fail "$device: the file system could not be grown. See: journalctl -u convex-volume"
     changed "grew the file system"
   fi
 }
@@ -142,7 +142,7 @@ grow_unmounted() {
   local device=$1
   is_smaller_than_device "$device" || return 0
   check_file_system "$device" -pf
-  resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown. Look at: resize2fs $device"
+  resize2fs "$device" > /dev/null 2>&1 || fail "$device: the file system could not be grown. To see why: resize2fs $device"
   changed "grew the file system"
 }
 
@@ -152,11 +152,11 @@ check_file_system() {
   # 1 means that something was found and repaired.
   if ((status > 1)); then
     say "$report"
-    fail "$device: its file system needs a person, see above. Nothing was started. Look at: e2fsck $device"
+    fail "$device: its file system has errors that you have to repair, see above. Nothing was started. Run: e2fsck $device"
   fi
 }
 
-# By more than what alignment may leave unused at the end.
+# Smaller by more than alignment may leave unused at the end.
 is_smaller_than_device() {
   local blocks size
   blocks=$(dumpe2fs -h "$1" 2> /dev/null | sed -n 's/^Block count: *//p')

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Declares systemd's units: that they are as they should be, enabled and started. Sourced after common.sh.
+# Declares systemd's units: installed, enabled and started. Sourced after common.sh.
 
-# The drop-ins of each unit, as far as they are declared.
+# The declared drop-ins of each unit.
 declare -A drop_ins=()
 
 # reload_units: makes systemd read the units and drop-ins that were written.
@@ -11,20 +11,20 @@ reload_units() {
   settled systemd
 }
 
-# put_unit NAME: installs a unit whose file is beside the script, enables and starts it.
+# put_unit NAME: installs a unit whose file is in the script's folder, enables and starts it.
 put_unit() {
   put_file 0644 "/etc/systemd/system/$1" systemd < "${0%/*}/$1"
   start_unit "$1" /etc/systemd/system
 }
 
-# guard_unit NAME MOUNTPOINT: lets a unit start only when the data volume is mounted, and the data on it.
+# guard_unit NAME MOUNTPOINT: lets a unit start only if the data volume is mounted and the data is on it.
 guard_unit() {
   local drop_in
   drop_in=$(< "${BASH_SOURCE[0]%/*}/requires-volume.conf")
   put_drop_in "$1" convex-volume.conf <<< "${drop_in//@MOUNTPOINT@/$2}"
 }
 
-# restart_unit NAME: has systemd start a unit again that was killed.
+# restart_unit NAME: makes systemd restart a unit that was killed.
 restart_unit() { put_drop_in "$1" convex-restarts.conf < "${BASH_SOURCE[0]%/*}/restarts.conf"; }
 
 # put_drop_in UNIT NAME <CONTENT
@@ -34,23 +34,23 @@ put_drop_in() {
   put_file 0644 "$path" systemd
 }
 
-# start NAME: starts a unit, however often it has failed before.
+# start NAME: starts a unit, even if it has failed often before.
 start() {
   systemctl reset-failed "$1" 2> /dev/null || true
   systemctl start "$1"
 }
 
-# start_unit NAME [FOLDER]: enables a unit and starts it, the one in FOLDER (default: where packages put theirs).
+# start_unit NAME [FOLDER]: enables and starts a unit whose file is in FOLDER (default: the folder of packages' units).
 start_unit() {
   enable_unit "$1"
   load_unit "$@"
   if differs "units.$1 active" active "$(systemctl is-active "$1")"; then
-    start "$1" || fail "$1: does not start. Look at: journalctl -u $1"
+    start "$1" || fail "$1: does not start. See: journalctl -u $1"
     changed "started $1"
   fi
 }
 
-# enable_unit NAME: lets a unit start at boot.
+# enable_unit NAME: makes a unit start at boot.
 enable_unit() {
   reload_units
   differs "units.$1 enabled" enabled "$(systemctl is-enabled "$1" 2> /dev/null)" || return 0
@@ -59,8 +59,8 @@ enable_unit() {
   changed "enabled $1"
 }
 
-# load_unit NAME [FOLDER]: makes systemd know the unit as it is on the disk. A unit that somebody has put in front of it,
-# and drop-ins that somebody has added, may have their reasons: they are told and left.
+# load_unit NAME [FOLDER]: makes systemd load the unit's current file. If somebody has overridden the unit or added drop-ins,
+# there may be a reason: the script reports them and does not change them.
 load_unit() {
   local name=$1 template=${1/@*./@.} folder=${2:-/usr/lib/systemd/system} key value
   local -A state=()
@@ -72,19 +72,19 @@ load_unit() {
   fi
   if checking; then
     differs "units.$name file" "$folder/$template" "${state[FragmentPath]}" || true
-    # What distributions ship is below /usr.
+    # The distribution's own drop-ins are below /usr.
     differs "units.$name drop-ins" "${drop_ins[$template]:-}" "$(tr ' ' '\n' <<< "${state[DropInPaths]}" | grep -v ^/usr/ | sort)" || true
   fi
 }
 
-# forget_scripts NAMES: removes scripts of an earlier release that this one does not have. Call it after the last unit that may
-# name one of them was written.
+# forget_scripts NAMES: removes scripts of an earlier release that this release does not have. Call it after the last unit that
+# may name one of them was written.
 forget_scripts() {
   if checking; then return; fi
   local folder=/usr/local/lib/convex-droplet file
   while read -r file; do
     rm "$folder/$file"
-    changed "removed $file, which is not one of the scripts any more"
+    changed "removed $file, which is no longer one of the scripts"
   done < <(find "$folder" -type f -printf '%P\n' | grep -Fxv --file <(printf '%s\n' "$1"))
   find "$folder" -mindepth 1 -type d -empty -delete
 }

@@ -1,5 +1,5 @@
 -- The facts about the PostgreSQL server, as the records that inspect.sh prints. Values that may be secret are left out.
--- Variables: database, role, and changed (when a configuration file last was, in seconds since 1970).
+-- Variables: database, role, and changed (the last change of a configuration file, in seconds since 1970).
 \pset tuples_only on
 \pset format unaligned
 \pset fieldsep_zero
@@ -9,12 +9,12 @@ SELECT 'fact', 'postgres.settings', 0, coalesce(jsonb_agg(to_jsonb(s) ORDER BY n
 FROM (
   SELECT name, CASE WHEN name ~ 'conninfo|passphrase' THEN '(hidden)' ELSE current_setting(name) END AS setting,
     source, sourcefile, sourceline, pending_restart,
-    -- Where the value stands that waits for a restart: of a setting that is set twice, the last one.
+    -- The file with the value that waits for a restart: if a setting is set twice, the last one.
     (SELECT f.sourcefile FROM pg_file_settings AS f WHERE f.name = pg_settings.name ORDER BY seqno DESC LIMIT 1) AS pending_file
   FROM pg_settings WHERE source NOT IN ('default', 'client', 'session')
 ) AS s;
 
--- With each rule as its file has it.
+-- With the text of each rule from its file.
 SELECT 'fact', 'postgres.hba', 0, coalesce(jsonb_agg(to_jsonb(r) ORDER BY rule_number, file_name, line_number), '[]')
 FROM (
   SELECT rule_number, file_name, line_number, type, database, user_name, address, netmask, auth_method, error,
@@ -49,7 +49,7 @@ FROM (
   FROM pg_db_role_setting LEFT JOIN pg_database AS d ON d.oid = setdatabase
 ) AS s;
 
--- What nobody asks for the server must keep: what it holds back for others, and what holds back others.
+-- What the server has to keep although nobody may use it any more.
 SELECT 'fact', 'postgres.held', 0, string_agg(line, E'\n' ORDER BY line)
 FROM (
   SELECT concat_ws(E'\t', 'replication slot ' || slot_name, coalesce(pg_size_pretty(pg_current_wal_lsn() - restart_lsn), ''),
@@ -78,7 +78,7 @@ WITH objects AS (
 own_objects AS (
   SELECT * FROM objects AS o
   WHERE schema::regnamespace::text !~ '^(pg_|information_schema$)'
-    -- What an extension has brought is told as that extension.
+    -- The objects of an extension are reported as that extension.
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = o.catalogue AND objid = o.oid AND deptype = 'e')
 ),
 lines AS (
@@ -94,11 +94,11 @@ lines AS (
   SELECT format('schema %I grants %s to %s', nspname, privilege_type, CASE grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(grantee) END)
   FROM pg_namespace, aclexplode(nspacl)
   WHERE nspname !~ '^(pg_|information_schema$)' AND grantee <> nspowner
-    -- As every database has it.
+    -- Every database has this grant.
     AND NOT (nspname = 'public' AND grantee = 0 AND privilege_type = 'USAGE')
   UNION
   SELECT format('extension %I is installed', extname) FROM pg_extension WHERE extname <> 'plpgsql'
-  -- What acts by itself; the backend makes none of them.
+  -- Objects that run automatically; the backend creates none of them.
   UNION
   SELECT format('event trigger %I calls %s', evtname, evtfoid::regproc) FROM pg_event_trigger
   UNION

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# PostgreSQL with its data on the volume, for the Convex backend: the distribution's packages, one cluster below
-# MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. A cluster that is
-# already on the volume is adopted as it is. The second run changes nothing and says so.
+# Sets up PostgreSQL with its data on the volume, for the Convex backend: the distribution's packages, one cluster below
+# MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. If the volume already
+# contains a cluster, it is used unchanged. The second run changes nothing and says so.
 #
 #   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the
 #     administrator's), scripts (the names of all files that were copied here)
@@ -22,13 +22,13 @@ main() {
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
-  # A look at the host tells it already.
+  # In check mode, host.sh already reports this.
   checking || require_on_volume "$mountpoint"
-  # Otherwise the package makes a cluster of its own on the root disk.
+  # Otherwise the package creates another cluster on the root disk.
   put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
   install_packages postgresql
   version=$(dpkg-query -W -f '${Version}' postgresql 2> /dev/null) || true
-  # Without the packages, which a check does not install, there is nothing more to look at.
+  # Check mode does not install the packages. Without them, there is nothing more to check.
   [[ -n $version ]] || return 0
   version=${version%%+*}
   allow_early_binding
@@ -65,16 +65,16 @@ create_cluster() {
     other=${other%/}
     other=${other##*/}
     if [[ $other != '*' ]] && differs "postgres.clusters[$home]" "$version" "$other"; then
-      fail "$home/$other: holds data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image the data was made with, or migrate it with pg_upgrade"
+      fail "$home/$other: holds data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image that the data was created with, or migrate the data with pg_upgrade"
     fi
   done
   rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
   if [[ ! -e $data ]]; then
-    # An instance was served from here, and a new cluster would know nothing of it.
+    # An instance used this volume, and a new cluster would not contain its data.
     [[ ! -e $(mark_of "${home%/*}") ]] \
-      || fail "$data: is not there, but an instance was served from this volume: its database is gone. Restore it from a backup;" \
-        "to begin with an empty one, without all documents: rm $(mark_of "${home%/*}"), then run npx pulumi up again"
-    # Under another name until it is whole: a killed initdb must not look like a cluster.
+      || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup;" \
+        "to start with an empty one, without any documents: rm $(mark_of "${home%/*}"), then run npx pulumi up again"
+    # With another name until it is complete, because the result of a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
     install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
     as_postgres "/usr/lib/postgresql/$version/bin/initdb" --pgdata "$data.unfinished" --data-checksums --no-sync --no-instructions \
@@ -83,7 +83,7 @@ create_cluster() {
     mv "$data.unfinished" "$data"
     changed "created the cluster $data"
   fi
-  # User ids are a droplet's own: after a replacement the data may belong to another number. This folder is changed last.
+  # After a replacement of the droplet, the user may have another id, so the data belongs to the old one. chown changes this folder last.
   if differs "folders[$home/$version] owner" postgres "$(stat -c %U "$home/$version")"; then
     chown -R postgres:postgres "$home/$version"
     changed "took over the cluster $data"
@@ -95,10 +95,10 @@ configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
   local etc=/etc/postgresql/$version/$CLUSTER folder
   for folder in "$etc" "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
-  # For Debian's tools, whether they start it at boot.
+  # Makes Debian's tools start it at boot.
   put_file 0644 "$etc/start.conf" <<< auto
   put_file 0644 "$etc/postgresql.conf" << EOF
-# Where things are, in the layout of Debian's tools; what is set is in conf.d, a file each.
+# Only the paths, in the layout of Debian's tools; the settings are in the files in conf.d.
 data_directory = '$mountpoint/postgresql/$version/$CLUSTER'
 hba_file = '$etc/pg_hba.conf'
 ident_file = '$etc/pg_ident.conf'
@@ -109,7 +109,7 @@ EOF
   put_file 0644 "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
   put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$gateway" "$max_connections")
   put_file 0644 "$etc/pg_hba.conf" << 'EOF'
-# Who may connect is said in pg_hba.d, a file each; whoever is named nowhere is refused.
+# The files in pg_hba.d list who may connect; everybody else is refused.
 include_dir pg_hba.d
 EOF
   put_file 0644 "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
@@ -127,9 +127,9 @@ listen_addresses = 'localhost, $gateway'
 port = 5432
 max_connections = $max_connections
 password_encryption = 'scram-sha-256'
-# Roles and databases are made through a socket; nothing else speaks to the server but the containers' network.
+# Only the containers' network connects over TCP; the stack's tools use a socket.
 ssl = off
-# A quarter of the memory, as the manual advises for a start.
+# A quarter of the memory, as the manual recommends.
 shared_buffers = '$(quarter_of_memory)MB'
 EOF
 }
@@ -145,7 +145,7 @@ serve() {
   if systemctl is-active --quiet "$unit"; then
     reload
   else
-    start "$unit" || fail "PostgreSQL: does not start. Look at: journalctl -u $unit"
+    start "$unit" || fail "PostgreSQL: does not start. See: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
   fi
@@ -153,14 +153,14 @@ serve() {
   if differs "postgres pending-restart" "" "$waiting"; then
     refuse_overrides "/etc/postgresql/$version/$CLUSTER/conf.d/10-convex-droplet.conf"
     say "restarting PostgreSQL for: $waiting"
-    systemctl restart "$unit" || fail "PostgreSQL: does not start again. Look at: journalctl -u $unit"
+    systemctl restart "$unit" || fail "PostgreSQL: does not start again. See: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "restarted PostgreSQL"
   fi
 }
 
-# refuse_overrides FILE: fails where a restart would bring another value into force than FILE declares. Of a setting that is set
-# twice, the last one counts.
+# refuse_overrides FILE: fails if a restart would activate another value than FILE declares. If a setting is set twice, the last
+# one wins.
 refuse_overrides() {
   local overrides
   overrides=$(sql "
@@ -168,14 +168,14 @@ SELECT string_agg(name || ' in ' || sourcefile, ', ')
 FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY name, seqno DESC) AS last
 WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
   [[ -z $overrides ]] \
-    || fail "PostgreSQL: waits for a restart, which would bring another value into force than is declared: $overrides." \
-      "Nothing was restarted. Take that back, as npm run drift says, then run npx pulumi up again"
+    || fail "PostgreSQL: needs a restart, which would activate other values than declared: $overrides." \
+      "Nothing was restarted. Undo that with the commands of npm run drift, then run npx pulumi up again"
 }
 
-# In MB, of the memory in steps of 256 MB: what a kernel reports moves a little with each update, which is no reason to restart.
+# In MB, from the memory in steps of 256 MB. A kernel update changes the reported size a little, which must not cause a restart.
 quarter_of_memory() { awk '/^MemTotal/ {print int($2 / 1024 / 256 + 0.5) * 64}' /proc/meminfo; }
 
-# Each time, because a run that was killed may have written files that the server has not read, and neighbours write there too.
+# In each run, because a killed run may have written files that the server has not read, and other projects write there, too.
 reload() {
   if checking; then return; fi
   local before
@@ -187,17 +187,17 @@ reload() {
 
 has_reloaded() { [[ $(sql "SELECT pg_conf_load_time()") != "$1" ]]; }
 
-# The stack's tools come through a socket forwarded over SSH, which any user of the computer at the other end might use
-# while a run lasts: so this role needs its password there. The postgres user keeps its own way in, by its name.
+# The stack's tools connect through a socket that is forwarded over SSH. During a run, any user of the other computer might use
+# it, so this role needs its password there. The postgres user still logs in by its name.
 grant_administrator() {
   local administrator=$1 password=$2 passfile state
   passfile=$(mktemp)
-  # shellcheck disable=SC2064 # the name must be taken now, while it is known
+  # shellcheck disable=SC2064 # expand the name now, while the variable exists
   trap "rm -f '$passfile'" EXIT
   printf '*:*:*:%s:%s\n' "$administrator" "$password" > "$passfile"
   state=$(state_of_administrator "$administrator" "$passfile")
-  if differs "postgres.roles[$administrator]" "superuser with the stack's password" "$state"; then
-    # On stdin, where neither the process list nor the server's log of a failed statement shows it.
+  if differs "postgres.roles[$administrator]" "a superuser with the stack's password" "$state"; then
+    # On stdin, so that neither the process list nor the server's log of a failed statement shows it.
     sql << EOF
 SET log_min_error_statement = panic;
 SET password_encryption = 'scram-sha-256';
@@ -210,15 +210,15 @@ EOF
 state_of_administrator() {
   local administrator=$1
   if PGPASSFILE=$2 psql --no-password -qAtX -U "$administrator" -d postgres -c "SHOW is_superuser" 2> /dev/null | grep -q on; then
-    echo "superuser with the stack's password"
+    echo "a superuser with the stack's password"
   elif [[ $(sql "SELECT 1 FROM pg_roles WHERE rolname = '$administrator'") == 1 ]]; then
-    echo "no superuser, or with another password"
+    echo "not a superuser, or has another password"
   else
     echo missing
   fi
 }
 
-# What the server says it does counts, not what a file says.
+# Checks the values that the server uses, not only the files.
 verify() {
   local gateway=$1 max_connections=$2 problems name declared effective problem
   problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
@@ -231,16 +231,16 @@ verify() {
           ;;
         *) problem="has $name '$effective', it should be '$declared'" ;;
       esac
-      fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf; look at: SELECT name, sourcefile FROM pg_settings"
+      fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf. Find it with: SELECT name, sourcefile FROM pg_settings"
     fi
   done < <(settings "$gateway" "$max_connections" | overridden_settings)
 }
 
-# overridden_settings <CONFIGURATION: the settings that have another value in force; a line each: name, declared, in force.
+# overridden_settings <CONFIGURATION: the settings with another active value, on each line: name, declared, active.
 overridden_settings() {
   local declared
   declared=$(sed -n "s/^\([a-z_]*\) = '\{0,1\}\([^']*\)'\{0,1\}$/('\1', '\2')/p" | paste -sd ,)
-  # The server tells sizes in a unit of its choice.
+  # The server prints sizes in a unit of its choice.
   sql << EOF
 SELECT concat_ws(chr(9), s.name, d.value, current_setting(s.name))
 FROM (VALUES $declared) AS d (name, value) JOIN pg_settings s USING (name)

@@ -17,11 +17,11 @@ import {
   type TestContainer,
 } from "./images-harness.ts";
 
-// The CLI as it comes from npm, against the stand-in backend: what an app's CI runs.
+// The CLI from npm against the stand-in backend, with the commands that an app's CI runs.
 
 const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 const EXAMPLE = path.join(CHECKOUT, "examples/app-repo");
-/** The CLI repeats a request for half a minute where it takes an answer for a passing trouble. */
+/** If the CLI treats an answer as a temporary failure, it repeats the request for half a minute. */
 const AT_ONCE_MS = 25_000;
 const PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvQ+/=\n\tsecond 'line' with \"quotes\"\n-----END PRIVATE KEY-----";
 
@@ -57,7 +57,7 @@ interface Run {
   milliseconds: number;
 }
 
-/** Runs the CLI as a CI job does: nobody to ask, and nothing in the environment but where to go. */
+/** Runs the CLI as a CI job does: without a terminal, and with only the URL and the key in the environment. */
 async function convex(args: string[], { key = adminKey(), input = "" } = {}): Promise<Run> {
   const started = Date.now();
   const { exitCode, stdout, stderr } = await execa("node", ["node_modules/convex/bin/main.js", ...args], {
@@ -77,7 +77,7 @@ async function convex(args: string[], { key = adminKey(), input = "" } = {}): Pr
   return { exitCode, stdout, stderr, milliseconds: Date.now() - started };
 }
 
-/** What a command prints that has to succeed. */
+/** The output of a command that has to succeed. */
 async function output(...args: string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await convex(args);
   expect(exitCode, stderr).toBe(0);
@@ -106,13 +106,13 @@ describe("env", () => {
     expect((await convex(["env", "get", "EMPTY"])).stderr).toContain('Environment variable "EMPTY" not found');
   });
 
-  it("takes a value with several lines on standard input, but for the end of the last, and gives it back", async () => {
+  it("reads a value with several lines from stdin, without the last line end, and gets it unchanged", async () => {
     expect((await convex(["env", "set", "JWT_PRIVATE_KEY"], { input: `${PEM}\n` })).exitCode).toBe(0);
     expect(await variables()).toMatchObject({ JWT_PRIVATE_KEY: PEM });
     expect(await output("env", "get", "JWT_PRIVATE_KEY")).toBe(`${PEM}\n`);
   });
 
-  it("sets many from a file, and others' values only by force", async () => {
+  it("sets variables from a file, and replaces existing values only with --force", async () => {
     await writeFile(path.join(app, "function.env"), "GREETING=good evening\nNEW=1\n");
     const refused = await convex(["env", "set", "--from-file", "function.env"]);
     expect(refused).toMatchObject({ exitCode: 1 });
@@ -124,7 +124,7 @@ describe("env", () => {
 });
 
 describe("run and data", () => {
-  it("call the built-in functions and show what they wrote", async () => {
+  it("call the built-in functions and show the data that these wrote", async () => {
     expect(await output("run", "sandbox:put", '{"key":"a","value":{"n":1}}')).toBe('"a"\n');
     expect(await output("run", "sandbox:put", '{"key":"b","value":"two"}')).toBe('"b"\n');
     expect(JSON.parse(await output("run", "sandbox:get", '{"key":"a"}'))).toEqual({ key: "a", value: { n: 1 } });
@@ -138,7 +138,7 @@ describe("run and data", () => {
     expect(await output("data", "sandbox_entries", "--limit", "1", "--order", "asc")).toContain('{ "n": 1 }');
   });
 
-  it("say what is wrong with a call", async () => {
+  it("report a call of an unknown function", async () => {
     const run = await convex(["run", "nothing:here"]);
     expect(run).toMatchObject({ exitCode: 1 });
     expect(run.stderr).toContain("Could not find public function for 'nothing:here'");
@@ -161,7 +161,7 @@ describe("deploy", () => {
     });
   });
 
-  it("leaves the generated code as it is committed", async () => {
+  it("does not change the committed generated code", async () => {
     const folder = "convex/_generated";
     const names = (await readdir(path.join(EXAMPLE, folder))).sort();
     expect((await readdir(path.join(app, folder))).sort()).toEqual(names);
@@ -171,7 +171,7 @@ describe("deploy", () => {
       );
   });
 
-  it("sends nothing again that did not change", async () => {
+  it("does not send unchanged modules again", async () => {
     const before = await pushed();
     const { exitCode, stderr } = await convex(["deploy", "--verbose"]);
     expect(exitCode, stderr).toBe(0);
@@ -182,11 +182,11 @@ describe("deploy", () => {
     expect(message).toBeNull();
   });
 
-  it("sends what changed, and takes away what is gone", async () => {
+  it("sends changed modules, and removes deleted ones", async () => {
     const [before] = (await pushed()).modules;
     await writeFile(path.join(app, "convex/extra.ts"), "export const answer = 42;\n");
     await output("deploy");
-    // Two modules share a third, which the bundler makes.
+    // The bundler makes a third module, which the two others share.
     expect((await pushed()).modules.map(({ path }) => path)).toEqual([
       expect.stringMatching(/^_deps\/[A-Z0-9]+\.js$/),
       "extra.js",
@@ -207,7 +207,7 @@ describe("deploy", () => {
     expect(await pushed()).toEqual(before);
   });
 
-  it("does not make functions that run: a call says so", async () => {
+  it("only records functions: a call of one fails and says so", async () => {
     const run = await convex(["run", "messages:list"]);
     expect(run).toMatchObject({ exitCode: 1 });
     expect(run.stderr).toContain("'messages:list' was pushed. This stand-in of the backend records what is pushed");
@@ -215,7 +215,7 @@ describe("deploy", () => {
 });
 
 describe("keys", () => {
-  it("of another deployment are refused at once, and change nothing", async () => {
+  it("of another deployment are refused immediately, and change nothing", async () => {
     const key = adminKey({}, "00".repeat(32));
     const before = await pushed();
     for (const args of [["env", "set", "X", "1"], ["env", "list"], ["data"], ["run", "sandbox:list"], ["deploy"]]) {
@@ -229,14 +229,14 @@ describe("keys", () => {
     expect(await pushed()).toEqual(before);
   });
 
-  it("for reading read", async () => {
+  it("that are read-only can read", async () => {
     const key = adminKey({ isReadOnly: true });
     expect((await convex(["env", "get", "GREETING"], { key })).stdout).toBe("good evening\n");
     expect((await convex(["data"], { key })).stdout).toBe("sandbox_entries\n");
     expect(JSON.parse((await convex(["run", "sandbox:list"], { key })).stdout)).toHaveLength(2);
   });
 
-  it("for reading do not write", async () => {
+  it("that are read-only cannot write", async () => {
     const key = adminKey({ isReadOnly: true });
     const before = await pushed();
     const put = ["run", "sandbox:put", '{"key":"c","value":1}'];
@@ -252,13 +252,13 @@ describe("keys", () => {
   });
 });
 
-describe("what is not served", () => {
+describe("a command that the stand-in does not support", () => {
   it.each([
     ["logs"],
     ["export", "--path", "backup.zip"],
     ["import", "--table", "messages", "--append", "--yes", "messages.jsonl"],
     ["function-spec"],
-  ])("is refused at once, and says why: %s", async (...args) => {
+  ])("is refused immediately, with the reason: %s", async (...args) => {
     await writeFile(path.join(app, "messages.jsonl"), '{"author":"a","body":"b"}\n');
     const { exitCode, stderr, milliseconds } = await convex(args);
     expect(exitCode).toBe(1);

@@ -46,7 +46,7 @@ async function setUp(): Promise<void> {
   expect(await machine.run("postgres/postgres.sh", postgresValues(ADMINISTRATOR))).toMatchObject({ exitCode: 0 });
 }
 
-/** Answers as a backend does, as far as it is asked: with the path, or with what a key is allowed. */
+/** Starts a server that answers the inspection's requests as a backend does: with the path, or with a key's rights. */
 function startBackend(): Promise<string> {
   const server = `
 import json, threading
@@ -75,7 +75,7 @@ for port in (3210, 3211, 6791):
     until curl -fs -o /dev/null http://127.0.0.1:6791/; do sleep 0.1; done`);
 }
 
-/** All that a look must leave as it is. */
+/** Everything that an inspection must not change. */
 function fingerprint(): Promise<string> {
   return machine.sh(
     [
@@ -103,20 +103,20 @@ describe("on a machine that is set up", () => {
   const fact = (name: string) => inspection.facts.get(name)?.text;
   const json = (name: string) => JSON.parse(fact(name) ?? "") as unknown;
 
-  it("no difference is told, and every fact is found", () => {
+  it("no difference is reported, and every fact is collected", () => {
     expect(inspection.differences).toEqual([]);
     expect([...inspection.facts].filter(([, { exitCode }]) => exitCode !== 0)).toEqual([]);
     expect(["check.host", "check.postgres", "check.scripts"].map(fact)).toEqual(["", "", ""]);
   });
 
-  it("what nobody put there is not told as a stray", () => {
+  it("no file is reported as a stray", () => {
     const strays = ["units.unowned", "cron", "sudoers", "sshd.files", "postgres.files", "units.failed", "files"];
     expect(Object.fromEntries(strays.map((name) => [name, fact(name)?.trim()]))).toEqual(
       Object.fromEntries(strays.map((name) => [name, ""])),
     );
   });
 
-  it("the server's roles, databases, rules and settings are told", () => {
+  it("the server's roles, databases, rules and settings are reported", () => {
     expect(json("postgres.roles")).toMatchObject([
       { name: "convex", superuser: false, login: true, scram: true, member_of: [] },
       { name: "convex_admin", superuser: true, login: true, scram: true },
@@ -148,7 +148,7 @@ describe("on a machine that is set up", () => {
     expect([fact("postgres.grants"), fact("postgres.role_settings")]).toEqual(["", ""]);
   });
 
-  it("the backend is asked with the keys, and no secret of it is told", () => {
+  it("the backend is queried with the keys, and no secret is reported", () => {
     expect([fact("backend.version"), fact("backend.site"), fact("backend.dashboard")]).toEqual([
       "unknown",
       "at /",
@@ -167,7 +167,7 @@ describe("on a machine that is set up", () => {
     }
   });
 
-  it("who may come in, and what listens, is told", () => {
+  it("users, keys, listeners and Docker's objects are reported", () => {
     expect(json("users")).toEqual(
       expect.arrayContaining([{ name: "root", uid: 0, shell: "/bin/bash", password: false, groups: [] }]),
     );
@@ -180,7 +180,7 @@ describe("on a machine that is set up", () => {
     expect(fact("run")).toBe("none\n");
   });
 
-  it("nothing is changed, and nothing is left", async () => {
+  it("an inspection changes nothing and leaves nothing behind", async () => {
     const before = await fingerprint();
     await inspector.inspect();
     expect(await fingerprint()).toBe(before);
@@ -194,15 +194,15 @@ const CONFIGURATION = "/etc/postgresql/17/main";
 const DROP_IN = "/etc/systemd/system/docker.service.d";
 
 interface Tampering {
-  /** The shell commands of somebody who should not. */
+  /** Shell commands that make the change. */
   by: string;
-  /** The one difference there is then; a function gets the content of the file that is tampered with, from before. */
+  /** The one difference that is then found; a function gets the file's content from before the change. */
   path: string;
   expected: string | ((before: string) => string);
   found: string | ((before: string) => string);
   /** The file whose content the two functions get. */
   file?: string;
-  /** What it takes to mend it, where the scripts leave it to a person; they do it otherwise. */
+  /** Shell commands that fix it, if the scripts leave it to a person; otherwise the scripts fix it. */
   mend?: string;
 }
 
@@ -230,7 +230,7 @@ const TAMPERINGS: Tampering[] = [
       `echo 'curl evil' >> ${SCRIPTS}/host/volume.sh`,
       (before) => `${before}curl evil\n`,
     ),
-    // The program copies them; the scripts do not copy themselves.
+    // The program copies the scripts; they do not copy themselves.
     mend: `cp /root/pristine-scripts/host/volume.sh ${SCRIPTS}/host/volume.sh`,
   },
   {
@@ -268,7 +268,7 @@ const TAMPERINGS: Tampering[] = [
     found: "750",
   },
   {
-    // Of this one the last file wins.
+    // For this setting, the last file wins.
     by: "echo 'MaxStartups 1' > /etc/ssh/sshd_config.d/99-other.conf",
     path: "sshd.maxstartups",
     expected: "60:30:100",
@@ -339,8 +339,8 @@ const TAMPERINGS: Tampering[] = [
   {
     by: "install -D /dev/null /run/convex-droplet/sshd",
     path: "readers.sshd",
-    expected: "told of all files",
-    found: "not told of all files",
+    expected: "running with its current files",
+    found: "running with old files",
   },
   {
     by: `sed -i s/json-file/local/ /etc/docker/daemon.json && systemctl restart docker && sed -i s/local/json-file/ /etc/docker/daemon.json`,
@@ -358,14 +358,14 @@ const TAMPERINGS: Tampering[] = [
     by: "mkdir -m 0755 -p /srv/fake && mount --bind /srv/fake /mnt/convex/data",
     path: "volume.on[/mnt/convex/data]",
     expected: "on the volume itself",
-    found: expect.stringMatching(/^a mount of its own, of .*\[\/srv\/fake\]$/) as string,
+    found: expect.stringMatching(/^a mount of .*\[\/srv\/fake\]$/) as string,
     mend: "umount /mnt/convex/data",
   },
   {
     by: "mkdir /mnt/convex/data/storage && mount -t tmpfs none /mnt/convex/data/storage",
     path: "volume.on[/mnt/convex/data/storage]",
     expected: "on the volume itself",
-    found: "a mount of its own, of none",
+    found: "a mount of none",
     mend: "umount /mnt/convex/data/storage",
   },
   {
@@ -412,8 +412,8 @@ const TAMPERINGS: Tampering[] = [
   {
     by: sql("ALTER ROLE convex_admin NOSUPERUSER"),
     path: "postgres.roles[convex_admin]",
-    expected: "superuser with the stack's password",
-    found: "no superuser, or with another password",
+    expected: "a superuser with the stack's password",
+    found: "not a superuser, or has another password",
   },
   {
     by: "dpkg --force-depends --remove nftables > /dev/null 2>&1",
@@ -432,7 +432,7 @@ describe("a hand-made change", () => {
 
     const { differences } = await inspector.inspect();
     const looked = await fingerprint();
-    // Before anything is expected: the next change is made to a machine that is well.
+    // Repair before any assertion, so that the next test starts with a healthy machine.
     if (tampering.mend === undefined) await setUp();
     else await machine.sh(`cd / && ${tampering.mend}`);
     const mended = await inspector.inspect();
@@ -457,14 +457,14 @@ describe("strays", () => {
     ["files", "/etc/ld.so.preload"],
     ["files", "/usr/local/bin/ls"],
     ["files", "/etc/profile.d/other.sh"],
-  ])("%s tells %s", async (fact, path) => {
+  ])("%s reports %s", async (fact, path) => {
     await machine.sh(`install -D -m 0600 /dev/null ${path}`);
     const { facts } = await inspector.inspect();
     expect(facts.get(fact)?.text.trim()).toBe(path);
     await machine.sh(`rm ${path}`);
   });
 
-  it("in the backend's database are told with who has them", async () => {
+  it("in the backend's database are reported with their owners and grants", async () => {
     const inDatabase = (statement: string) => `cd /; ${sql(statement).replace("-d postgres", "-d convex_self_hosted")}`;
     await machine.sh(
       inDatabase(
@@ -482,13 +482,13 @@ describe("strays", () => {
   });
 });
 
-describe("what lies below is gone:", () => {
-  it("a server and an engine that do not answer are told as such", async () => {
+describe("without what the rest depends on", () => {
+  it("a server and an engine that do not answer are reported", async () => {
     await machine.sh("cd / && systemctl stop postgresql@17-main.service docker.socket docker.service");
     const { differences, facts } = await inspector.inspect();
     expect(differences.map(pathOf)).toEqual(["units.docker.service.active", "units.postgresql@17-main.service.active"]);
     const failed = [...facts].filter(([, { exitCode }]) => exitCode !== 0).map(([name]) => name);
-    // That of docker.info, which asks the client too, depends on its version.
+    // The exit code of docker.info also depends on the client's version.
     expect(failed.filter((name) => name !== "docker.info")).toEqual([
       "docker.containers",
       "docker.networks",
@@ -498,7 +498,7 @@ describe("what lies below is gone:", () => {
     await setUp();
   });
 
-  it("without the volume, nothing is looked for on it", async () => {
+  it("without the volume, its files are not checked", async () => {
     await machine.sh("systemctl stop postgresql@17-main docker.socket docker && systemctl stop convex-volume");
     const { differences } = await inspector.inspect();
     expect(differences.map(pathOf).toSorted()).toEqual([
@@ -511,7 +511,7 @@ describe("what lies below is gone:", () => {
     await setUp();
   });
 
-  it("a file system that is smaller than its volume is told, and grown by the next run", async () => {
+  it("a file system that is smaller than its volume is reported, and grown by the next run", async () => {
     await lab.room.growVolume("11111111", 120);
     const { differences } = await inspector.inspect();
     expect(differences).toEqual([

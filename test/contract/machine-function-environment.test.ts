@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 afterAll(() => lab[Symbol.asyncDispose]());
 
-/** What the program hands to the script. */
+/** The script's values, as the program passes them. */
 const request = (variables: Record<string, string>, { key = "convex-self-hosted|01ab", port = 3210 } = {}) =>
   namedValues({ port, mountpoint: "/srv/volume", key, variables: JSON.stringify(variables) });
 
@@ -33,11 +33,11 @@ const set = (variables: Record<string, string>) => machine.run(SET, request(vari
 const present = async () => JSON.parse(await machine.sh("cat /srv/variables.json")) as Record<string, string>;
 const record = () => machine.sh(`cat ${RECORD} 2> /dev/null || true`);
 
-// One life of one deployment's variables; each test goes on where the one before ended.
+// The tests use one deployment; each test continues where the one before ended.
 describe("the environment of functions", () => {
   stepByStep();
 
-  it("is set to the byte beside what was set by hand, and the second run changes nothing", async () => {
+  it("is set exactly, next to variables that were set by hand, and the second run changes nothing", async () => {
     const first = await set({ A: "1", EMPTY: "", PEM });
     expect(first.output).toMatch(/function-environment\.sh: set A\n.*set EMPTY\n.*set PEM\n.*done, \d changed$/);
     expect(first.exitCode).toBe(0);
@@ -49,7 +49,7 @@ describe("the environment of functions", () => {
     expect(await machine.sh(`stat -c '%a %U' ${RECORD}`)).toBe("600 root");
   });
 
-  it("changes what differs, after a change by hand too, and removes what it once set and is not to be there", async () => {
+  it("has changed values set again and undeclared ones removed, also after a change by hand", async () => {
     await machine.sh(`echo '{"BY_HAND": "mine", "A": "by hand", "PEM": "x"}' > /srv/variables.json`);
     const run = await set({ A: "1", B: "2" });
     expect(run.output.split("\n").filter((line) => /: (set|removed) /.test(line))).toEqual([
@@ -61,16 +61,16 @@ describe("the environment of functions", () => {
     expect(await record()).toBe("A\nB");
   });
 
-  it("is told whole where the backend refuses a part, and what was set stays known", async () => {
+  it("is not changed if the backend refuses one variable, and the record stays the same", async () => {
     const run = await set({ C: "3", FORBIDDEN: "x" });
     expect(run.output).toMatch(
-      /error: backend: refuses update_environment_variables \(400\), nothing was changed\. It says: FORBIDDEN is built-in$/,
+      /error: backend: refuses update_environment_variables \(400\), nothing was changed\. Its reason: FORBIDDEN is built-in$/,
     );
     expect(run.exitCode).toBe(1);
     expect(await present()).toEqual({ BY_HAND: "mine", A: "1", B: "2" });
   });
 
-  it("forgets nothing when a run is killed behind its change", async () => {
+  it("keeps its record complete if a run is killed after its change", async () => {
     await machine.sh("touch /srv/silent");
     await machine.killWhen(`grep -q LATE /srv/variables.json`, SET, request({ A: "1", LATE: "x" }));
     await machine.sh("rm /srv/silent");
@@ -79,18 +79,18 @@ describe("the environment of functions", () => {
     expect(await record()).toBe("A");
   });
 
-  it("says what is wrong with key or backend", async () => {
+  it("reports a refused key, and a backend that does not answer", async () => {
     const refused = await machine.run(SET, request({ A: "2" }, { key: "convex-self-hosted|02" }));
     expect(refused.output).toMatch(
-      /error: backend: refuses list_environment_variables \(401\), nothing was changed\. It says: The provided admin key was invalid for this instance$/,
+      /error: backend: refuses list_environment_variables \(401\), nothing was changed\. Its reason: The provided admin key was invalid for this instance$/,
     );
     const silent = await machine.run(SET, request({ A: "2" }, { port: 3219 }));
-    expect(silent.output).toMatch(/error: backend: does not answer on port 3219\. Look at: docker ps --all$/);
+    expect(silent.output).toMatch(/error: backend: does not answer on port 3219\. See: docker ps --all$/);
     expect([refused.exitCode, silent.exitCode]).toEqual([1, 1]);
     expect(await present()).toEqual({ BY_HAND: "mine", A: "1" });
   }, 120_000);
 
-  it("is taken away but for what was set by hand, twice with the same end", async () => {
+  it("is removed, except what was set by hand, and the second run changes nothing", async () => {
     const run = await set({});
     expect(run.output).toMatch(/removed A\n.*removed \/srv\/volume\/function-environment\n.*done, \d changed$/);
     expect(await present()).toEqual({ BY_HAND: "mine" });
@@ -98,7 +98,7 @@ describe("the environment of functions", () => {
     expect((await set({})).output).toBe("environment.sh: unchanged");
   });
 
-  it("stood on no command line, nor did the key, and left nothing behind in a file", async () => {
+  it("is on no command line, nor is the key, and neither is left in a file", async () => {
     expect(await machine.sh("grep -c 'curl --config' /srv/processes")).not.toBe("0");
     const leaks = "grep -F -e '|01ab' -e 'PRIVATE KEY' /srv/processes || true";
     expect(await machine.sh(leaks)).toBe("");

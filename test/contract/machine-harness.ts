@@ -9,7 +9,7 @@ import type { Lab } from "./droplet-harness.ts";
 
 export { SCRIPTS };
 
-/** What host.sh reads on stdin of a volume, its size in GB, and operators' keys. */
+/** The values that host.sh reads on stdin. */
 export function hostValues({
   volume = "data",
   sizeGb = 100,
@@ -19,7 +19,7 @@ export function hostValues({
   return namedValues({ volume, size_gb: sizeGb, mountpoint, operator_keys: keys });
 }
 
-/** What postgres.sh reads on stdin. */
+/** The values that postgres.sh reads on stdin. */
 export function postgresValues(password: string, maxConnections = 84): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
@@ -28,18 +28,18 @@ export function postgresValues(password: string, maxConnections = 84): string {
   });
 }
 
-/** What a script said to people, and how it ended. */
+/** A script's exit code and output. */
 export interface ScriptRun {
   exitCode: number;
   output: string;
 }
 
-/** Encoded: no secret of a script's stands on the test's own command line, where a test looks for such. */
+/** Encodes the input, because a test checks command lines for secrets, and the test's own command line must not contain any. */
 function piped(stdin: string): string {
   return `base64 -d <<< '${Buffer.from(stdin).toString("base64")}'`;
 }
 
-/** A booted droplet with the scripts on it, which runs them as the program does. */
+/** A booted droplet with the scripts, which runs them as the program does. */
 export class Machine {
   readonly droplet: DropletSpec;
   readonly #lab: Lab;
@@ -51,18 +51,18 @@ export class Machine {
 
   static async create(lab: Lab, droplet: DropletSpec): Promise<Machine> {
     await lab.room.createDroplet(droplet);
-    // Whatever cloud-init thinks of it: that is for the scripts to judge.
+    // Any result of cloud-init is fine here, because the scripts check it.
     await vi.waitFor(() => lab.ssh(droplet, "cloud-init status --wait || true"), { timeout: 60_000, interval: 200 });
     await execa("docker", ["cp", "machine/.", `${containerName(lab.home, droplet.id)}:${SCRIPTS}`]);
     return new Machine(lab, droplet);
   }
 
-  /** Runs a command as root; resolves to what it prints, and fails with it where it fails. */
+  /** Runs a command as root; resolves to its output. @throws Error if the command fails */
   sh(command: string): Promise<string> {
     return this.#lab.ssh(this.droplet, command);
   }
 
-  /** The same, for a command that may fail: its exit code, and both of its outputs. */
+  /** The same for a command that may fail: its exit code, and stdout and stderr together. */
   async try(command: string): Promise<ScriptRun> {
     const said = await this.sh(`( ${command}\n) 2>&1; echo "exit $?"`);
     const [, output = "", exitCode = ""] = /^([^]*?)\n?exit (\d+)$/.exec(said) ?? [];
@@ -74,8 +74,8 @@ export class Machine {
   }
 
   /**
-   * Runs a script and kills it, with all it has started, once a condition of the shell holds; `$log` is the file with what
-   * the script said. Fails where the script ends before that.
+   * Runs a script, and kills it with all its processes as soon as a shell condition is true; `$log` is the file with the
+   * script's output. Fails if the script ends before that.
    */
   async killWhen(condition: string, script: string, stdin = ""): Promise<void> {
     const { exitCode, output } = await this.try(`
@@ -89,7 +89,7 @@ export class Machine {
     if (exitCode !== 0) throw new Error(`${script} ended before: ${condition}\n${output}`);
   }
 
-  /** What a run that changes nothing leaves as it was: files, when services started, what is mounted, packet rules. */
+  /** State that a run without changes must not change: files, start times of services, mounts, packet rules. */
   async snapshot(services: string[]): Promise<string> {
     return this.sh(
       [

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => lab[Symbol.asyncDispose]());
 
 describe("the set-up of a fresh droplet", () => {
-  // Each of them between a change and what makes it effective.
+  // Each moment is after a change and before the step that makes it effective.
   it.each([
     "dpkg --status docker.io 2> /dev/null | grep -q '^Status: .*\\(unpacked\\|half\\)'",
     "grep -q metadata-guard.nft $log",
@@ -42,11 +42,11 @@ describe("the set-up of a fresh droplet", () => {
     expect(await machine.snapshot(UNITS)).toBe(before);
   });
 
-  it("has made all that it wrote effective", async () => {
+  it("has made all its changes effective", async () => {
     expect(await machine.sh("sshd -T | grep -E '^(passwordauthentication|maxstartups)'")).toBe(
       "passwordauthentication no\nmaxstartups 60:30:100",
     );
-    // An image of nothing: what is in it is mounted into it.
+    // An empty image: its programs are mounted into it.
     await machine.sh(`
       mkdir /root/links && for name in bin lib lib64; do ln -s usr/$name /root/links; done
       tar -C /root/links -c . | docker import - tools
@@ -56,7 +56,7 @@ describe("the set-up of a fresh droplet", () => {
     );
   });
 
-  it("has put the volume where Convex and PostgreSQL find it", async () => {
+  it("has mounted the volume at the paths that Convex and PostgreSQL use", async () => {
     expect(await machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /mnt/convex; blkid -s LABEL -o value /dev/sda")).toBe(
       "/dev/sda ext4 rw,noatime,discard\nconvex-data",
     );
@@ -65,7 +65,7 @@ describe("the set-up of a fresh droplet", () => {
     );
   });
 
-  it("waits for a run that is still at work", async () => {
+  it("waits for a run that is still active", async () => {
     await machine.sh(`flock /run/convex-droplet.lock sh -c 'until [ -e /run/release ]; do sleep 0.05; done' &> /dev/null &
       until ! flock --nonblock /run/convex-droplet.lock true; do sleep 0.05; done`);
     expect(await machine.try(`timeout 2 bash ${SCRIPTS}/${SETUP} <<< '${hostValues()}'`)).toEqual({
@@ -77,12 +77,12 @@ describe("the set-up of a fresh droplet", () => {
   });
 });
 
-it("a script that hangs ends by itself, and says so, with all that it has started", async () => {
+it("a script that hangs stops after its time limit with all its processes, and reports this", async () => {
   const { output, exitCode } = await machine.try(`
     exec 9> /run/convex-droplet.lock
     flock 9
     CONVEX_DROPLET_LIMIT_SECONDS=2 setsid --wait bash ${SCRIPTS}/${SETUP} <<< '${hostValues()}' 9>&-`);
-  expect(output).toMatch(/host\.sh: error: did not end within 2 s and was stopped\. Its last line says at what/);
+  expect(output).toMatch(/host\.sh: error: did not end within 2 s and was stopped\. Its last line shows where/);
   expect(exitCode).not.toBe(0);
   expect((await machine.try("pgrep --full --list-full '[h]ost.sh'")).output).toBe("");
 }, 60_000);
@@ -98,22 +98,22 @@ describe("packages", () => {
   });
 
   it.each(["/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock", "/var/lib/dpkg/lock-frontend"])(
-    "wait for whoever holds %s",
+    "wait for another process that holds %s",
     async (lock) => {
       await machine.sh("apt-get -qq purge -y hello; rm -f /run/convex-droplet-lists");
-      const hold = `import fcntl, time; lock = open("${lock}", "a"); fcntl.lockf(lock, fcntl.LOCK_EX); time.sleep(4); print("let go")`;
+      const hold = `import fcntl, time; lock = open("${lock}", "a"); fcntl.lockf(lock, fcntl.LOCK_EX); time.sleep(4); print("released")`;
       const { output, exitCode } = await machine.try(`
         python3 -u -c '${hold}' &
         until grep -q ":$(stat -c %i ${lock}) " /proc/locks; do sleep 0.05; done
         source ${SCRIPTS}/lib/common.sh; install_packages hello`);
-      expect(output.split("\n").at(-2)).toBe("let go");
+      expect(output.split("\n").at(-2)).toBe("released");
       expect(output).toMatch(/installed hello$/);
       expect(exitCode).toBe(0);
     },
   );
 });
 
-/** What holds after the set-up, and has to hold after each boot. */
+/** Checks that have to succeed after the set-up, and after each boot. */
 const holds = {
   async "the metadata service answers root, and no other user"() {
     const ask = "curl -sS --max-time 3 http://169.254.169.254/metadata/v1/id";
@@ -122,14 +122,14 @@ const holds = {
     expect(other.output).toMatch(/Failed to connect|Couldn't connect|Could not connect/);
     const inContainer = `docker run --rm --volume /usr:/usr:ro tools ${ask}`;
     expect(await machine.try(inContainer)).toMatchObject({ exitCode: 28 });
-    // It is the guard, and nothing else, that keeps it from there.
+    // Without the guard it is reachable, so only the guard blocks it.
     await machine.sh("nft delete table inet convex_metadata");
     expect(await machine.sh(inContainer)).toBe("1");
     await machine.sh("systemctl restart convex-metadata-guard");
     expect(await machine.try(inContainer)).toMatchObject({ exitCode: 28 });
   },
 
-  async "no user sees what another one runs, and containers do not notice"() {
+  async "users do not see other users' processes, and containers are not affected"() {
     await machine.sh(
       "docker run --detach --rm --name backend --volume /usr:/usr:ro tools sleep 1000000 >&2; systemd-run --quiet --collect --unit secretive sleep 2000000",
     );
@@ -145,7 +145,7 @@ const holds = {
     }
   },
 
-  async "a password does not let anybody in"() {
+  async "nobody can log in with a password"() {
     const { stderr } = await execa(
       "ssh",
       [
@@ -164,7 +164,7 @@ const holds = {
 describe("on a droplet that is set up", () => {
   it.each(Object.entries(holds))("%s", (_, check) => check());
 
-  it("operators are let in and out in place", async () => {
+  it("operators' keys are added and removed without a restart", async () => {
     const folder = await mkdtemp(path.join(tmpdir(), "operator-"));
     const file = path.join(folder, "key");
     try {
@@ -190,7 +190,7 @@ describe("on a droplet that is set up", () => {
     ["a link to somewhere else", "ln -s /srv /opt/convex"],
     ["a link to nothing", "ln -s /nowhere /opt/convex"],
     ["a folder", "mkdir /opt/convex"],
-  ])("%s at /opt/convex is refused and left alone", async (_, make) => {
+  ])("%s at /opt/convex is refused and not changed", async (_, make) => {
     await machine.sh(`rm -d /opt/convex; ${make}`);
     const before = await machine.sh("stat -c '%F %N' /opt/convex");
     const { output, exitCode } = await machine.run(SETUP, hostValues());
@@ -203,7 +203,7 @@ describe("on a droplet that is set up", () => {
     );
   });
 
-  it("a volume that grew is used as far as it reaches", async () => {
+  it("the file system grows to the size of a volume that grew", async () => {
     await lab.room.growVolume("11111111", 120);
     const { exitCode } = await machine.run(SETUP, hostValues({ sizeGb: 120 }));
     expect(exitCode).toBe(0);
@@ -220,7 +220,7 @@ describe("after a reboot", () => {
     await lab.booted(machine.droplet);
   });
 
-  it("the whole system is up, with nothing failed", async () => {
+  it("the whole system is running, and no unit has failed", async () => {
     expect(await machine.sh(`systemctl is-system-running --wait; systemctl is-active ${UNITS.join(" ")}`)).toBe(
       ["running", ...UNITS.map(() => "active")].join("\n"),
     );
@@ -232,14 +232,14 @@ describe("after a reboot", () => {
 describe("without its volume", () => {
   const untouched = "findmnt /mnt/convex || ls -A /mnt/convex";
 
-  it("a running droplet writes nothing to the mount point, and starts Docker no more", async () => {
+  it("a running droplet writes nothing to the mount point, and does not start Docker again", async () => {
     await lab.room.detachVolume("11111111");
     expect(await machine.try("mkdir /mnt/convex/data")).toMatchObject({ exitCode: 1 });
     expect((await machine.try("systemctl restart docker")).output).toContain("Assertion failed");
     expect(await machine.sh(untouched)).toBe("");
   });
 
-  it("a droplet that boots starts nothing that would write there", { timeout: 240_000 }, async () => {
+  it("a booting droplet starts no service that would write there", { timeout: 240_000 }, async () => {
     await lab.room.rebootDroplet(1);
     await vi.waitFor(() => machine.sh("systemctl is-failed convex-volume"), { timeout: 180_000, interval: 500 });
     expect(await machine.sh("systemctl is-active docker || true")).toBe("inactive");
@@ -249,7 +249,7 @@ describe("without its volume", () => {
     expect(await machine.sh(untouched)).toBe("");
   });
 
-  it("it is all there again once the volume is, without a reboot", async () => {
+  it("everything runs again when the volume is back, without a reboot", async () => {
     await lab.room.attachVolume("11111111", 1);
     expect(await machine.run(SETUP, hostValues({ sizeGb: 120 }))).toMatchObject({ exitCode: 0 });
     expect(await machine.sh("systemctl is-active convex-volume docker; ls -A /mnt/convex")).toBe(

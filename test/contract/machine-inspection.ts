@@ -1,10 +1,10 @@
 import { type Inside, parse } from "../../operations/findings/inside.ts";
 import { type Machine, SCRIPTS } from "./machine-harness.ts";
 
-/** Where the machine keeps the scripts as they were at first, whatever becomes of those it runs. */
+/** A folder on the machine with a copy of the original scripts. Tests change the scripts that the machine runs. */
 const PRISTINE = "/root/pristine-scripts";
 
-/** Inspects a machine as `npm run drift` does, from a folder that is gone afterwards. */
+/** Inspects a machine as `npm run drift` does, from a folder that is removed afterwards. */
 export class Inspector {
   readonly #machine: Machine;
   readonly #expected: Record<string, string>;

@@ -17,15 +17,15 @@ beforeAll(async () => {
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
-/** As the server's own user, by its name. */
+/** Runs a statement as the server's own user, which logs in by its name. */
 const sql = (statement: string, on = machine) =>
   on.sh(`cd /; runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 postgres <<< "${statement}"`);
 
-/** As the stack's tools do it: through the socket, with a password. */
+/** Logs in as the stack's tools do: through the socket, with a password. */
 const asAdministrator = (password: string, on = machine) =>
   on.try(`PGPASSWORD=${password} psql -XqAt --no-password -U convex_admin postgres -c "SHOW is_superuser"`);
 
-/** Addresses the server listens on; localhost has a second one where the machine speaks IPv6. */
+/** Addresses that the server listens on, without localhost's IPv6 address, which only some machines have. */
 const listening = () => machine.sh("ss -ltnH 'sport = :5432' | awk '{print $4}' | sort | grep -vF '[::1]'");
 const LOCALHOST_AND_GATEWAY = "127.0.0.1:5432\n172.30.0.1:5432";
 
@@ -55,13 +55,13 @@ describe("the set-up of the server", () => {
     expect(await machine.snapshot(services)).toBe(before);
   });
 
-  it("put one cluster on the volume, with checksums, and none on the root disk", async () => {
+  it("creates one cluster on the volume, with checksums, and none on the root disk", async () => {
     expect(await sql("SHOW data_directory; SHOW data_checksums")).toBe("/mnt/convex/postgresql/17/main\non");
     expect(await machine.sh("pg_lsclusters --no-header | wc -l; ls /mnt/convex/postgresql/17")).toBe("1\nmain");
     expect(await machine.sh("ls -A /var/lib/postgresql/ | grep -v '^\\.' || true")).toBe("");
   });
 
-  it("admits whom it should, exactly", async () => {
+  it("allows exactly the declared connections", async () => {
     expect(
       await sql(
         "SELECT type, database, user_name, address, netmask, auth_method, options, error FROM pg_hba_file_rules",
@@ -88,7 +88,7 @@ describe("connections", () => {
       `CREATE ROLE convex LOGIN PASSWORD 'secret'; CREATE ROLE stranger LOGIN SUPERUSER PASSWORD 'secret';
       CREATE DATABASE convex_self_hosted OWNER convex; CREATE DATABASE other OWNER convex`.replaceAll("; ", ";\n"),
     );
-    // Two networks, as Docker makes them: the backend's own, and a neighbour's.
+    // Two networks, as Docker makes them: the backend's, and another project's.
     await machine.sh(
       ["30", "31"]
         .map(
@@ -127,7 +127,7 @@ describe("connections", () => {
 });
 
 describe("on a droplet that is set up", () => {
-  it("the server comes back by itself when it was killed", async () => {
+  it("systemd restarts a server that was killed", async () => {
     const postmaster = () => machine.sh("head -n 1 /mnt/convex/postgresql/17/main/postmaster.pid");
     const before = await postmaster();
     await machine.sh(`kill -9 ${before}`);
@@ -136,22 +136,20 @@ describe("on a droplet that is set up", () => {
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
   });
 
-  it("the server does not start on data that is not on the volume, and its set-up neither makes a cluster there nor hides one", async () => {
+  it("the server does not start if its data is not on the volume, and the set-up does not create a cluster there", async () => {
     const mount = "/mnt/convex/postgresql";
     await machine.sh(`systemctl stop postgresql@17-main; mkdir /srv/fake && mount --bind /srv/fake ${mount}`);
     expect(await machine.try("systemctl start postgresql@17-main")).toMatchObject({ exitCode: 1 });
     const run = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD));
-    expect(run.output).toMatch(
-      /error: \/mnt\/convex\/postgresql: is a mount of its own, .* it should be on the volume itself/,
-    );
+    expect(run.output).toMatch(/error: \/mnt\/convex\/postgresql: is a mount of .*, it should be on the volume itself/);
     expect(run.exitCode).toBe(1);
     expect(await machine.sh("ls -A /srv/fake")).toBe("");
     await machine.sh(`umount ${mount}; systemctl stop postgresql@17-main`);
 
-    // With the mark of an instance that was accepted, an empty place is a loss and no beginning.
+    // With the mark of an accepted instance, an empty folder means that the data is lost, and not a first start.
     await machine.sh(`mv ${mount} /mnt/convex/kept; mkdir ${mount}; touch /mnt/convex/instance`);
     const lost = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD));
-    expect(lost.output).toContain("is not there, but an instance was served from this volume: its database is gone.");
+    expect(lost.output).toContain("is not there, but an instance used this volume: its database is lost.");
     expect(await machine.sh(`ls -A ${mount}`)).toBe("");
     await machine.sh(`rmdir ${mount}; mv /mnt/convex/kept ${mount}; rm /mnt/convex/instance`);
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(
@@ -173,7 +171,7 @@ describe("on a droplet that is set up", () => {
     expect(await started()).toBe(after);
   });
 
-  it("the administrator's password is changed, and is nowhere to be read", async () => {
+  it("the administrator's password is changed, and is in no file or log", async () => {
     expect(await asAdministrator(PASSWORD)).toEqual({ exitCode: 0, output: "on" });
     const { output } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD, 100));
     expect(output).toBe("postgres.sh: set the administrator's password\npostgres.sh: done, 1 changed");
@@ -192,7 +190,7 @@ describe("on a droplet that is set up", () => {
     expect(await asAdministrator(NEXT_PASSWORD)).toEqual({ exitCode: 0, output: "on" });
   });
 
-  it("what a neighbour added stays as it is and in effect", async () => {
+  it("another project's roles, databases and settings stay unchanged and active", async () => {
     await machine.sh(`
       echo 'host neighbour neighbour 172.31.0.0/24 scram-sha-256' > /etc/postgresql/17/main/pg_hba.d/50-neighbour.conf
       echo "work_mem = '13MB'" > /etc/postgresql/17/main/conf.d/50-neighbour.conf`);
@@ -209,7 +207,7 @@ describe("on a droplet that is set up", () => {
     expect(await look()).toBe(before);
   });
 
-  it("an override of what it relies on is told, with where to look", async () => {
+  it("an override of a declared setting is reported", async () => {
     await machine.sh("echo 'max_connections = 30' > /etc/postgresql/17/main/conf.d/60-smaller.conf");
     await machine.sh("systemctl restart postgresql@17-main");
     const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
@@ -223,11 +221,11 @@ describe("on a droplet that is set up", () => {
     );
   });
 
-  it("a value that waits for a restart and is not declared is not brought into force", async () => {
+  it("an undeclared value that waits for a restart is not activated", async () => {
     await sql("ALTER SYSTEM SET listen_addresses = '*'");
     const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toMatch(
-      /would bring another value into force than is declared: listen_addresses in .*postgresql\.auto\.conf\. Nothing/,
+      /would activate other values than declared: listen_addresses in .*postgresql\.auto\.conf\. Nothing/,
     );
     expect(exitCode).toBe(1);
     expect(await listening()).toBe(LOCALHOST_AND_GATEWAY);
@@ -237,7 +235,7 @@ describe("on a droplet that is set up", () => {
     );
   });
 
-  it("a mistake in a rules file is told with file and line", async () => {
+  it("a mistake in a rules file is reported with file and line", async () => {
     const file = "/etc/postgresql/17/main/pg_hba.d/60-mistake.conf";
     await machine.sh(`echo 'host all' > ${file}`);
     const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
@@ -246,7 +244,7 @@ describe("on a droplet that is set up", () => {
     await machine.sh(`rm ${file}`);
   });
 
-  it("data of another major version is refused and left alone", async () => {
+  it("data of another major version is refused and not changed", async () => {
     await machine.sh("mkdir /mnt/convex/postgresql/16");
     const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toContain("/mnt/convex/postgresql/16: holds data of PostgreSQL 16, this droplet has PostgreSQL 17.");
@@ -263,7 +261,7 @@ describe("after a reboot in which Docker does not start", () => {
     await lab.booted(machine.droplet);
   });
 
-  it("the server listens where it should already, and nowhere else", async () => {
+  it("the server already listens at its declared addresses, and nowhere else", async () => {
     expect(await machine.sh("systemctl is-system-running --wait; ip -brief address | grep -c 172.30 || true")).toBe(
       "running\n0",
     );
@@ -283,18 +281,18 @@ describe("a droplet that takes the volume over", () => {
   beforeAll(async () => {
     await lab.room.destroyDroplet(1);
     next = await Machine.create(lab, { ...lab.spec(2), volumeIds: ["11111111"] });
-    // Before the packages can: so the user's number is another than on the first one.
+    // Before the packages are installed, so that the user's id differs from that on the first droplet.
     await next.sh(
       "groupadd --gid 950 postgres && useradd --uid 950 --gid postgres --home /var/lib/postgresql postgres",
     );
     expect(await next.run("host/host.sh", hostValues())).toMatchObject({ exitCode: 0 });
   });
 
-  it("adopts the cluster with all that is in it", async () => {
+  it("uses the cluster with everything in it", async () => {
     const { output, exitCode } = await next.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
     expect(output).toContain("took over the cluster /mnt/convex/postgresql/17/main");
     expect(output).not.toContain("created the cluster");
-    // The password is in the cluster, so it is known already.
+    // The password is in the cluster, so it is already set.
     expect(output).not.toContain("set the administrator's password");
     expect(exitCode).toBe(0);
     expect(
@@ -304,7 +302,7 @@ describe("a droplet that takes the volume over", () => {
     expect(await next.sh("find /mnt/convex/postgresql/17 ! -user postgres")).toBe("");
   });
 
-  it("takes over nothing a second time", async () => {
+  it("changes nothing the second time", async () => {
     expect((await next.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD))).output).toBe(
       "postgres.sh: unchanged",
     );

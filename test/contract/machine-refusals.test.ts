@@ -4,18 +4,18 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine } from "./machine-harness.ts";
 
-/** Volumes that are not this program's; `dirty` makes them so from the outside. */
+/** Volumes with foreign data; `dirty` writes it from outside of the droplet. */
 const FOREIGN = [
   {
     name: "ext4-of-somebody",
     filesystem: { type: "ext4", label: "family-photos" },
-    found: "carries ext4 labelled 'family-photos'",
+    found: "contains ext4 labelled 'family-photos'",
   },
-  { name: "ext4-unlabelled", filesystem: { type: "ext4" }, found: "carries ext4 labelled ''" },
-  // The right label does not make it the right file system.
-  { name: "xfs", filesystem: { type: "xfs", label: "convex-data" }, found: "carries xfs labelled 'convex-data'" },
-  { name: "partitioned", dirty: partitionTable, found: "carries dos labelled ''" },
-  { name: "swap", dirty: (disk: string) => execa("mkswap", [disk]), found: "carries swap labelled ''" },
+  { name: "ext4-unlabelled", filesystem: { type: "ext4" }, found: "contains ext4 labelled ''" },
+  // The right label is not enough if the file system is another one.
+  { name: "xfs", filesystem: { type: "xfs", label: "convex-data" }, found: "contains xfs labelled 'convex-data'" },
+  { name: "partitioned", dirty: partitionTable, found: "contains dos labelled ''" },
+  { name: "swap", dirty: (disk: string) => execa("mkswap", [disk]), found: "contains swap labelled ''" },
 ] as const;
 
 let lab: Lab;
@@ -39,7 +39,7 @@ beforeAll(async () => {
 
 afterAll(() => lab[Symbol.asyncDispose]());
 
-/** One boot sector with one partition from the first megabyte on. */
+/** Writes a boot sector with one partition that starts at the first megabyte. */
 async function partitionTable(disk: string): Promise<void> {
   const entry = Buffer.from([0x80, 0, 2, 0, 0x83, 0xff, 0xff, 0xff, 0, 8, 0, 0, 0, 0, 0x10, 0]);
   const sector = Buffer.alloc(512);
@@ -48,7 +48,7 @@ async function partitionTable(disk: string): Promise<void> {
   await execa("dd", [`of=${disk}`, "conv=notrunc"], { input: sector });
 }
 
-/** What is on a volume at a moment, kept to be compared with: all of it, as it is seen from outside of the droplet. */
+/** Copies a volume's whole content from outside of the droplet, and gives a function that compares it later. */
 async function snapshot(volumeId: string): Promise<() => Promise<{ changed: boolean }>> {
   const disk = `${lab.home.root}/volumes/${volumeId}`;
   await execa("cp", ["--sparse=always", disk, `${disk}.before`]);
@@ -59,9 +59,9 @@ async function snapshot(volumeId: string): Promise<() => Promise<{ changed: bool
   };
 }
 
-describe("a volume with something on it", () => {
+describe("a volume with data on it", () => {
   it.each(FOREIGN.map((volume, index) => ({ ...volume, id: `foreign-${index}` })))(
-    "is refused and not touched: $name",
+    "is refused and not changed: $name",
     async ({ id, name, found }) => {
       const compared = await snapshot(id);
       const run = await droplet.run(
@@ -80,7 +80,7 @@ describe("a volume with something on it", () => {
 describe("a droplet that reaches no package mirror", () => {
   const run = () => droplet.run("host/host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
 
-  it("says which packages cannot be installed, with apt's own words", async () => {
+  it("reports the packages that cannot be installed, with apt's own messages", async () => {
     await droplet.sh(
       "mkdir /root/apt && cp -a /etc/apt/sources.list* /root/apt && rm -rf /etc/apt/sources.list.d && " +
         "echo 'deb http://127.0.0.1:9/debian trixie main' > /etc/apt/sources.list && rm -rf /var/lib/apt/lists/*",
@@ -88,12 +88,12 @@ describe("a droplet that reaches no package mirror", () => {
     const refused = await run();
     expect(refused.output).toContain("127.0.0.1:9");
     expect(refused.output).toMatch(
-      /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. See that the droplet reaches its package mirror, then run npx pulumi up again$/,
+      /host\.sh: error: packages .*docker\.io.*: could not be installed, apt's last lines are above\. Make sure that the droplet reaches its package mirror, then run npx pulumi up again$/,
     );
     expect(refused.exitCode).toBe(1);
   });
 
-  it("goes on where it was once the mirror is back", async () => {
+  it("continues where it stopped when the mirror is back", async () => {
     await droplet.sh("rm -rf /etc/apt/sources.list* && cp -a /root/apt/. /etc/apt/");
     const done = await run();
     expect(done.output).toMatch(/host\.sh: done, \d+ changed$/);
@@ -107,7 +107,7 @@ describe("a droplet that reaches no package mirror", () => {
 });
 
 describe("a droplet whose cloud-init failed", () => {
-  it("is not used; its last log lines say why, and the message how to replace it", async () => {
+  it("is not used; its last log lines show why, and the message how to replace it", async () => {
     const run = await unmade.run("host/host.sh", hostValues({ volume: "blank", sizeGb: 1 }));
     expect(run.output).toContain("the tape is full");
     expect(run.output).toMatch(

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import type { Description, Exchange } from "./openapi.ts";
 import { checkAgainst } from "./openapi.ts";
 
-// The check of descriptions, on one small enough to read.
+// Tests the check with a small description.
 
 const json = (schema: object) => ({ content: { "application/json": { schema } } });
 
@@ -38,7 +38,7 @@ function exchange(method: string, path: string, answer: Partial<Exchange>): () =
   };
 }
 
-it("passes what is as described, with a null, and with what a list leaves out", () => {
+it("passes exchanges that match the description, with a null, and with values that its lists leave out", () => {
   for (const region of [null, "nyc3", "atl1"]) {
     exchange("GET", "/v2/things/default?page=1", { text: JSON.stringify({ thing: { name: "a", region } }) })();
   }
@@ -56,11 +56,11 @@ it.each<[string, string, string, Partial<Exchange>]>([
   ["has no answer 201", "POST", "/v2/things", { status: 201, text: "{}" }],
   ["has no body, and got one", "POST", "/v2/things", { status: 204, text: "{}" }],
   ["lacks the header left", "POST", "/v2/things", { status: 204, headers: new Headers() }],
-  ["left is few, no integer", "POST", "/v2/things", { status: 204, headers: new Headers({ left: "few" }) }],
-  ["the answer is no JSON", "GET", "/v2/things/1", { text: '{"id": 1}', headers: new Headers() }],
+  ["left is few, not an integer", "POST", "/v2/things", { status: 204, headers: new Headers({ left: "few" }) }],
+  ["the answer is not JSON", "GET", "/v2/things/1", { text: '{"id": 1}', headers: new Headers() }],
   ["accepted a body that is not as described", "POST", "/v2/things", { status: 204, sent: '{"name": 5}' }],
   ["takes no body", "GET", "/v2/things/1", { text: '{"id": 1}', sent: "{}" }],
   ["is not described", "GET", "/v2/others", { text: "{}" }],
-])("finds that it %s", (wrong, method, path, answer) => {
+])("reports: %s", (wrong, method, path, answer) => {
   expect(exchange(method, path, answer)).toThrow(wrong);
 });

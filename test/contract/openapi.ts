@@ -5,7 +5,7 @@ import { Ajv } from "ajv";
 import type { AnySchema, ValidateFunction } from "ajv";
 import formats from "ajv-formats";
 
-/** One request to the API and what came of it. */
+/** One request to the API, and its answer. */
 export interface Exchange {
   method: string;
   /** With its query. */
@@ -17,7 +17,7 @@ export interface Exchange {
   text: string;
 }
 
-/** The parts of an OpenAPI description, with its references, that are read here. */
+/** The parts of an OpenAPI description, with its references, that this file reads. */
 export interface Description {
   paths: Record<string, Record<string, Operation>>;
   components?: Record<string, Record<string, unknown>>;
@@ -40,52 +40,52 @@ interface Response extends Body {
   headers?: Record<string, { schema?: { type?: string } }>;
 }
 
-/** What a list of the description leaves out, by a value that it has. */
+/** Values that a list of the description leaves out, by a value that the list contains. */
 const MISSING_FROM_LISTS: Record<string, string> = {
   nyc3: "atl1",
   Fedora: "AlmaLinux",
-  // It is among the kinds that the same operation's `discriminator` maps.
+  // The same operation's `discriminator` maps this kind.
   enable_backups: "change_backup_policy",
-  // A project without an environment; the official provider's own tests send it and get it back.
+  // A project without an environment: the official provider's own tests send this value and get it back.
   Staging: "",
 };
 
-/** Documented properties that an answer may lack, each with the part of the description that it is in. */
+/** Documented properties that an answer may lack, each with its part of the description. */
 const MAY_LACK = new Set([
-  // Only sizes with a graphics processor have it; the simulator has none.
+  // Only sizes with a graphics processor have it; the simulator has no such sizes.
   ...["droplet.gpu_info", "size.gpu_info"],
-  // Says again what `disk` says.
+  // The same information as in `disk`.
   "size.disk_info",
   // A policy for each day has no day of the week, and a droplet without backups no policy.
   ...["droplet_backup_policy.weekday", "droplet_backup_policy_record.backup_policy"],
-  // There where a list has several pages.
+  // Only if a list has several pages.
   "pages_page_links.pages",
-  // There where something was tagged.
+  // Only if something was tagged.
   "tags_metadata.last_tagged_uri",
   // Misspelt.
   "tags.imgages",
-  // One of them is enough, and a rule comes back as it was sent.
+  // One of them is enough, and a rule is returned as it was sent.
   ...["addresses", "droplet_ids", "kubernetes_ids", "load_balancer_uids", "tags"].map(
     (peers) => `firewall_rule_firewall_rule_target.${peers}`,
   ),
 ]);
 
-/** What the official Go client sends otherwise than described, and the API takes: no ports for ICMP, ids in objects. */
+/** What the official Go client sends and the API accepts, although it is not described: no ports for ICMP, ids in objects. */
 const MAY_OMIT = new Set(["firewall_rule_firewall_rule_base.ports"]);
 const ALSO_SENT: Record<string, object> = {
   "droplet_create.volumes": { type: "array", items: { type: "object", required: ["id"] } },
 };
 
-/** Headers that are described and not looked for: an answer without a body has no type. */
+/** Described headers that are not checked: an answer without a body has no type. */
 const IGNORED_HEADERS = ["content-type", "x-request-id"];
 
-/** Throws where an exchange is not as the description says; a request that was refused may be anything. */
+/** Throws if an exchange does not match the description. A refused request need not match it. */
 export type Check = (exchange: Exchange) => void;
 
 /**
- * Holds exchanges against DigitalOcean's published description of its API, which is no part of this repository: it is
- * read from `digitalocean-openapi.json` in the folder that CONVEX_DROPLET_ORIGINALS names. Where there is none, any
- * exchange passes.
+ * Compares exchanges with DigitalOcean's published description of its API, which is not part of this repository: it is
+ * read from `digitalocean-openapi.json` in the folder that CONVEX_DROPLET_ORIGINALS names. Without this file, every exchange
+ * passes.
  */
 export const checkExchange: Check = publishedCheck(process.env["CONVEX_DROPLET_ORIGINALS"]);
 
@@ -96,8 +96,8 @@ function publishedCheck(folder: string | undefined): Check {
 }
 
 /**
- * A check against one description. It rarely says of a property that it is required, so an answer has to have every
- * property it names: that finds what a simulator forgot, which no type does.
+ * A check against one description. The description rarely marks properties as required, so an answer must have every property
+ * that it names. This finds properties that the simulator lacks.
  */
 export function checkAgainst(description: Description): Check {
   const requests = validators(description, false);
@@ -126,19 +126,19 @@ export function checkAgainst(description: Description): Check {
       if (IGNORED_HEADERS.includes(name)) continue;
       const value = headers.get(name);
       if (value === null) fail(`${status} lacks the header ${name}.`);
-      else if (schema?.type === "integer" && !/^\d+$/.test(value)) fail(`${name} is ${value}, no integer.`);
+      else if (schema?.type === "integer" && !/^\d+$/.test(value)) fail(`${name} is ${value}, not an integer.`);
     }
     if (answer.value.content === undefined) {
       if (text !== "") fail(`${status} has no body, and got one: ${text}`);
     } else {
-      if (!/^application\/json\b/.test(headers.get("content-type") ?? "")) fail("the answer is no JSON.");
+      if (!/^application\/json\b/.test(headers.get("content-type") ?? "")) fail("the answer is not JSON.");
       const wrong = answers(`${answer.pointer}/content/application~1json/schema`, JSON.parse(text));
-      if (wrong !== undefined) fail(`answers ${status} otherwise than described: ${wrong}\n${text}`);
+      if (wrong !== undefined) fail(`answers ${status}, but not as described: ${wrong}\n${text}`);
     }
     if (status < 300 && sent !== undefined) {
       if (!requestBody) return fail("takes no body, and accepted one.");
       const body = resolve<Body>(description, requestBody, `${pointer}/requestBody`);
-      // Go clients send null for what they leave out.
+      // Go clients send null for omitted values.
       const given: unknown = JSON.parse(sent, (_key, value: unknown) => value ?? undefined);
       const wrong = requests(`${body.pointer}/content/application~1json/schema`, given);
       if (wrong !== undefined) fail(`accepted a body that is not as described: ${wrong}\n${sent}`);
@@ -146,7 +146,7 @@ export function checkAgainst(description: Description): Check {
   };
 }
 
-/** Finds the operation of a request: a path that is spelled out goes before one with a template in the same place. */
+/** Finds the operation of a request: a literal path wins over a template. */
 function operations({ paths }: Description) {
   const known = Object.entries(paths)
     .map(([template, methods]) => ({
@@ -164,16 +164,16 @@ function operations({ paths }: Description) {
   };
 }
 
-/** What is at a place of the description, and its pointer, with a reference followed. */
+/** A value of the description and its pointer; a reference is followed. */
 function resolve<T extends object>(description: Description, value: Reference | T, pointer: string) {
   if (!("$ref" in value)) return { value, pointer };
   const [, , kind = "", name = ""] = value.$ref.split("/");
   return { value: description.components?.[kind]?.[name] as T, pointer: value.$ref };
 }
 
-/** Tells what is wrong with a value by the schema at a pointer of the description; undefined when nothing is. */
+/** Gives a function that checks a value with the schema at a pointer: the errors, or undefined if there are none. */
 function validators(description: Description, complete: boolean) {
-  // The description is no JSON Schema as a whole, and one of its patterns is none with the `u` flag.
+  // The description as a whole is not a JSON Schema, and one of its patterns is not valid with the `u` flag.
   const ajv = new Ajv({ strict: false, validateSchema: false, unicodeRegExp: false, allErrors: true, logger: false });
   formats.default(ajv);
   ajv.addSchema(jsonSchema(description, complete) as AnySchema, "description");
@@ -185,7 +185,7 @@ function validators(description: Description, complete: boolean) {
   };
 }
 
-/** The description with its dialect of schemas put into JSON Schema; `complete` makes every property required. */
+/** The description with its schemas converted to JSON Schema; `complete` makes every property required. */
 function jsonSchema(node: unknown, complete: boolean, place: readonly string[] = []): unknown {
   if (Array.isArray(node)) return node.map((item) => jsonSchema(item, complete, place));
   if (typeof node !== "object" || node === null) return node;
@@ -198,7 +198,7 @@ function jsonSchema(node: unknown, complete: boolean, place: readonly string[] =
     const listed = schema["enum"] as string[];
     schema["enum"] = [...listed, ...listed.flatMap((value) => MISSING_FROM_LISTS[value] ?? [])];
   }
-  // Its alternatives overlap: an action without fields of its own is one of several kinds at once.
+  // Its alternatives overlap: an action without fields matches several kinds.
   if (Array.isArray(schema["oneOf"])) {
     schema["anyOf"] = schema["oneOf"];
     delete schema["oneOf"];

@@ -14,10 +14,10 @@ const CLI = path.resolve("operations/cli.ts");
 
 let lab: Lab;
 let droplet: DropletSpec;
-/** A project's folder with a state of real stacks beside it, and for the commands a folder for temporary files of their own. */
+/** A project's folder with the state of real stacks, and a folder for the commands' temporary files. */
 let folder: string;
 let env: Record<string, string | undefined>;
-/** On the droplet's loopback: dashboard, API, HTTP actions. */
+/** Ports on the droplet's loopback: dashboard, API, HTTP actions. */
 let ports: [number, number, number];
 
 beforeAll(async () => {
@@ -64,7 +64,7 @@ beforeEach(async () => {
   expect(await readdir(path.join(folder, "tmp"))).toEqual([]);
 });
 
-/** A stack as a deployment leaves it, as far as these commands look. */
+/** Creates a stack with the parts of a deployment's state that these commands read. */
 async function makeStack(name: string, outputs: Record<string, string>, hostKey?: string): Promise<void> {
   const time = new Date().toISOString();
   const made = (type: string, logical: string, id: string, properties: object) => ({
@@ -96,11 +96,11 @@ async function makeStack(name: string, outputs: Record<string, string>, hostKey?
 const start = (...args: string[]) =>
   execa("node", [CLI, ...args], { cwd: folder, env, reject: false, stdin: "ignore" });
 
-/** What the near end of one of the ports answers. */
+/** The answer of a local port. */
 const answers = (port: number) => fetch(`http://127.0.0.1:${port}`).then((response) => response.text());
 
 describe("without a stack to work on", () => {
-  it("tells its usage to whoever asks, and to whoever asks for something else", async () => {
+  it("prints its usage for --help and for wrong arguments", async () => {
     const help = await start("--help");
     expect(help.stdout).toMatch(/^Usage: npm run ssh -- --stack STACK \[COMMAND \.\.\.\]\n/);
     expect(help.exitCode).toBe(0);
@@ -140,17 +140,17 @@ describe("without a stack to work on", () => {
 
 describe("ssh", () => {
   it.each([
-    ["passes on what the command says and how it ends", ["echo said; echo told >&2; exit 7"], "said", "told", 7],
+    ["passes on the command's output and exit code", ["echo said; echo told >&2; exit 7"], "said", "told", 7],
     ["joins words as ssh does", ["printf", "'%s,'", "'a  b'", "c"], "a  b,c,", "", 0],
     ["leaves options to the command", ["echo", "--help", "--stack", "other", "-s"], "--help --stack other -s", "", 0],
-    ["takes the command behind -- too", ["--", "echo", "$HOME"], "/root", "", 0],
+    ["accepts the command after --", ["--", "echo", "$HOME"], "/root", "", 0],
   ])("%s", async (_, command, stdout, stderr, exitCode) => {
     expect(await start("ssh", "--stack", "dev", ...command)).toMatchObject({ stdout, stderr, exitCode });
     expect(await start("ssh", "--stack=dev", ...command)).toMatchObject({ stdout, stderr, exitCode });
     expect(await start("ssh", "-sdev", ...command)).toMatchObject({ stdout, stderr, exitCode });
   });
 
-  it("leads to the droplet of a stack whose first up failed half-way", async () => {
+  it("connects to the droplet of a stack whose first up failed half-way", async () => {
     expect(await start("ssh", "--stack", "half", "echo in")).toMatchObject({ stdout: "in", exitCode: 0 });
   });
 
@@ -165,7 +165,7 @@ describe("ssh", () => {
     ["SIGINT", 130],
     ["SIGTERM", 143],
     ["SIGHUP", 129],
-  ] as const)("ends with %s, and its key with it", async (signal, exitCode) => {
+  ] as const)("ends at %s, and removes its key", async (signal, exitCode) => {
     const process = start("ssh", "--stack", "dev", `echo $$; exec sleep 1000`);
     await vi.waitFor(
       async () => {
@@ -173,7 +173,7 @@ describe("ssh", () => {
       },
       { timeout: 20_000 },
     );
-    // Nobody else may read it.
+    // Only this user can read the key.
     expect(
       (await execa("find", [path.join(folder, "tmp"), "-type", "f", "-name", "key", "-printf", "%m"])).stdout,
     ).toBe("600");
@@ -195,7 +195,7 @@ describe("env", () => {
 
   afterEach(() => rm(app, { recursive: true }));
 
-  /** The command, with variables of the environment's of its own. */
+  /** Runs the command with additional environment variables. */
   const write = (variables: Record<string, string>, ...args: string[]) =>
     execa("node", [CLI, "env", ...args], {
       cwd: folder,
@@ -203,7 +203,7 @@ describe("env", () => {
       reject: false,
     });
 
-  it("gives an app URLs and key in the names of its framework, once", async () => {
+  it("writes URLs and key under the framework's names, and changes nothing the second time", async () => {
     const file = path.join(app, ".env.local");
     const { exitCode, stdout, stderr } = await write({}, "--stack", "named", "--file", app);
     expect(await readFile(file, "utf8")).toBe(
@@ -222,7 +222,7 @@ describe("env", () => {
     });
   });
 
-  it("changes what is another stack's, in the folder npm was called from, in the names it is told", async () => {
+  it("replaces another stack's values, in the folder that npm was called from, with the given framework's names", async () => {
     const file = path.join(app, ".env.local");
     await writeFile(file, "CONVEX_SELF_HOSTED_URL=http://old\r\nA=1");
     const { stderr } = await write({ INIT_CWD: app }, "--framework", "plain", "-s", "dev");
@@ -235,7 +235,7 @@ describe("env", () => {
     );
   });
 
-  it("gives them to a job of GitHub Actions, where nothing but the mask shows the key", async () => {
+  it("sets them for a GitHub Actions job, and prints the key only in the command that masks it", async () => {
     const target = path.join(app, "github");
     const { exitCode, stdout, stderr } = await write({ GITHUB_ENV: target }, "--stack", "named", "--ci", "github");
     expect(stdout).toBe("::add-mask::convex-self-hosted|01");
@@ -269,7 +269,7 @@ describe("env", () => {
 
   it.each([
     [
-      "--file where this program lives",
+      "to write into this program's own folder",
       { INIT_CWD: path.resolve(".") },
       [],
       "error: env: this is not an app's folder. Name one: npm run env -- --stack named --file ../my-app",
@@ -288,7 +288,7 @@ describe("env", () => {
 });
 
 describe("tunnel", () => {
-  it("brings dashboard, API and HTTP actions here until Ctrl-C, which is its proper end", async () => {
+  it("forwards dashboard, API and HTTP actions until Ctrl-C, and then ends with 0", async () => {
     const process = start("tunnel", "--stack", "dev");
     await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
     expect(await Promise.all(ports.map(answers))).toEqual(ports.map((port) => `${port}\n`));
@@ -305,19 +305,17 @@ Ctrl-C closes the tunnel.`,
     await expect(answers(ports[0])).rejects.toThrow("fetch failed");
   });
 
-  it("says that URLs of another host are not in it, and leaves their ports alone", async () => {
+  it("says that URLs of another host are not forwarded, and does not open their ports", async () => {
     const process = start("tunnel", "--stack", "named");
     await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
     await expect(answers(8443)).rejects.toThrow("fetch failed");
     process.kill("SIGINT");
     const { stderr } = await process;
-    expect(stderr).toContain("log in at https://api.example.com (under its own name, not through this tunnel)\n");
-    expect(stderr).toContain(
-      "HTTP actions are at https://site.example.com:8443 (under its own name, not through this tunnel)\n",
-    );
+    expect(stderr).toContain("log in at https://api.example.com (directly, not through this tunnel)\n");
+    expect(stderr).toContain("HTTP actions are at https://site.example.com:8443 (directly, not through this tunnel)\n");
   });
 
-  it("fails where a port is taken here", async () => {
+  it("fails if a local port is in use", async () => {
     const first = start("tunnel", "--stack", "dev");
     await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
     const { exitCode, stderr } = await start("tunnel", "--stack", "dev");

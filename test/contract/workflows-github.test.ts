@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { GitHub } from "./workflows-github.ts";
 import { type JobResult, runJob, Workspace } from "./workflows-runner.ts";
 
-/** Stands in for the drift check: writes its report where the step has it written, and ends as it is told. */
+/** A stand-in for the drift check: writes $FOUND to the step's report, and ends with exit code $ENDS. */
 const DRIFT_STAND_IN =
   'printf "%s" "$FOUND" >> "$GITHUB_STEP_SUMMARY"; echo "asked:"; printf "%s\\n" "$FOUND"; exit "$ENDS"';
 
@@ -32,7 +32,7 @@ function environment(): Record<string, string> {
 }
 
 describe("the scheduled drift check", () => {
-  /** One run of the workflow in which the check ends like this. */
+  /** Runs the workflow once, with a check that ends with this exit code and report. */
   function look(exitCode: number, found: string, stack = "dev"): Promise<JobResult> {
     return runJob(
       "drift.yml",
@@ -44,7 +44,7 @@ describe("the scheduled drift check", () => {
 
   const exitCodes = ({ steps }: JobResult) => Object.values(steps).map(({ exitCode }) => exitCode);
 
-  it("opens one issue on drift, updates it while drift lasts, closes it when there is none, and opens another", async () => {
+  it("opens one issue on drift, updates it while there is drift, closes it after that, and opens another one later", async () => {
     github.addIssue({ title: "Somebody's own", user: { login: "somebody" } });
 
     expect(exitCodes(await look(0, ""))).toEqual([0, 0, 0]);
@@ -79,10 +79,10 @@ describe("the scheduled drift check", () => {
     expect(github.issues.map(({ state }) => state)).toEqual(["open", "closed", "open"]);
   });
 
-  it("fails and leaves the issue alone where drift could not be told", async () => {
+  it("fails and does not change the issue if drift could not be checked", async () => {
     await look(2, "something");
     const before = structuredClone(github.issues);
-    // Ended by 1, by another error, and by 2 without a word of what was found.
+    // Exit code 1, another error, and 2 without a report.
     for (const [ends, found] of [
       [1, "cannot reach the droplet"],
       [127, ""],
@@ -97,11 +97,11 @@ describe("the scheduled drift check", () => {
     expect(github.changes).toHaveLength(1);
   });
 
-  it("has an issue for each stack, and never takes another's for its own", async () => {
+  it("has one issue for each stack, and never changes somebody else's issue", async () => {
     const mark = "<!-- convex-droplet drift: dev -->";
     const foreign = github.addIssue({ body: mark, user: { login: "somebody" } });
     github.addIssue({ body: mark, pull_request: {} });
-    // A page of others between.
+    // More than a page of other issues.
     for (let count = 0; count < 120; count += 1) github.addIssue({});
     await look(2, "of dev", "dev");
     await look(2, "of prod", "prod");
@@ -116,12 +116,12 @@ describe("the scheduled drift check", () => {
     expect(github.issues.slice(-2).map(({ state }) => state)).toEqual(["open", "closed"]);
   });
 
-  it("cuts what is too long for an issue", async () => {
+  it("cuts a report that is too long for an issue", async () => {
     await writeFile(path.join(temporary, "drift.md"), "x".repeat(100_000));
     await runJob(
       "drift.yml",
       workspace.folder,
-      // The output of the step before, had it run.
+      // The output that the step before would have.
       { inputs: { stack: "dev" }, github: { token: github.token }, steps: { drift: { status: "drift" } } },
       environment(),
       ["Tell by an issue"],
@@ -144,7 +144,7 @@ describe("the comment on a pull request", () => {
     );
   }
 
-  it("is made once for a stack and then says what the last preview found", async () => {
+  it("is created once for each stack, and then updated to the last preview", async () => {
     const pull = github.addIssue({ pull_request: {} });
     for (let count = 0; count < 120; count += 1) github.addComment(pull, { user: { login: "somebody" } });
     const foreign = github.addComment(pull, {
@@ -168,13 +168,13 @@ describe("the comment on a pull request", () => {
     ]);
   });
 
-  it("says that there is no preview where there is no report", async () => {
+  it("says that the preview failed if there is no report", async () => {
     const pull = github.addIssue({ pull_request: {} });
     await comment(pull.number, undefined);
     expect(pull.comments[0]?.body).toContain("**The preview failed.**");
   });
 
-  it("says what GitHub answered where it refuses, and not the token", async () => {
+  it("fails with GitHub's answer if GitHub refuses, and without the token", async () => {
     const pull = github.addIssue({ pull_request: {} });
     const run = await runJob(
       "preview.yml",
@@ -192,7 +192,7 @@ describe("the comment on a pull request", () => {
   });
 });
 
-it("names what it needs where a step's environment is missing", async () => {
+it("names the variable that a step's environment lacks", async () => {
   const contexts = { inputs: { stack: "dev" }, github: { token: "", event: { pull_request: { number: 1 } } } };
   const run = await runJob("preview.yml", workspace.folder, contexts, environment(), ["Comment"]);
   expect(run.steps["Comment"]?.all).toContain("error: GITHUB_TOKEN: is not set");

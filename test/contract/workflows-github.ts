@@ -2,14 +2,14 @@ import type { AddressInfo } from "node:net";
 
 import Fastify, { type FastifyInstance } from "fastify";
 
-/** What GitHub keeps of a comment. */
+/** A comment on GitHub. */
 export interface Comment {
   id: number;
   body: string;
   user: { login: string };
 }
 
-/** What GitHub keeps of an issue; a pull request is one with a further mark. */
+/** An issue on GitHub; a pull request is an issue with `pull_request`. */
 export interface Issue extends Comment {
   number: number;
   title: string;
@@ -22,7 +22,7 @@ export interface Issue extends Comment {
 export const BOT = { login: "github-actions[bot]" };
 const NAME = "acme/convex";
 
-/** As much of GitHub's API as workflows call, in memory: it pages, asks for the token, and remembers who changed what. */
+/** The part of GitHub's API that the workflows call, in memory: with pages, a check of the token, and a record of changes. */
 export class GitHub implements AsyncDisposable {
   readonly issues: Issue[] = [];
   /** Each call that changes something, as `METHOD path`. */
@@ -49,7 +49,7 @@ export class GitHub implements AsyncDisposable {
     return github;
   }
 
-  /** What a runner tells its steps of GitHub. */
+  /** GitHub's variables in the environment of a runner's steps. */
   get environment(): Record<string, string> {
     const { port } = this.#server.server.address() as AddressInfo;
     return {
@@ -60,7 +60,7 @@ export class GitHub implements AsyncDisposable {
     };
   }
 
-  /** An issue, or with a `pull_request` a pull request. */
+  /** Adds an issue, or a pull request if it has `pull_request`. */
   addIssue(issue: Partial<Issue>): Issue {
     const number = this.#next++;
     const added = { id: number, number, title: "", body: "", state: "open", user: BOT, comments: [], ...issue };

@@ -16,14 +16,14 @@ let repository: string;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-lint-"));
   repository = path.join(folder, "repository");
-  // As a user's repository: the callers of docs/ci.md beside what they call, so that inputs and secrets are compared.
+  // Like a user's repository: the callers of docs/ci.md with the workflows that they call, so that inputs and secrets are compared.
   await cp(WORKFLOWS, path.join(repository, ".github/workflows"), { recursive: true });
   const example = path.join(CHECKOUT, "examples/app-repo/.github/workflows/deploy.yml");
   await cp(example, path.join(repository, ".github/workflows/app-repo.yml"));
   await mkdir(path.join(repository, ".git"));
   for (const [name, text] of Object.entries(await callers())) await addWorkflow(name, text);
 
-  // Built beforehand: what Go says while it downloads is nothing that the linter found.
+  // Built first, so that Go's messages about downloads are not in the linter's output.
   const tool = "github.com/rhysd/actionlint/cmd/actionlint";
   await execa("go", ["build", "-C", path.join(LINTERS, "actionlint"), "-o", path.join(folder, "actionlint"), tool]);
 
@@ -46,7 +46,7 @@ async function callers(): Promise<Record<string, string>> {
   return Object.fromEntries([...found].map(([, name = "", text = ""]) => [name, text]));
 }
 
-/** @returns the exit code, and what the linter printed */
+/** @returns the exit code and the linter's output */
 async function actionlint(...names: string[]): Promise<{ exitCode: number; all: string }> {
   const files = names.map((name) => path.join(repository, ".github/workflows", name));
   const { exitCode, all } = await execa(path.join(folder, "actionlint"), files, { all: true, reject: false });
@@ -73,17 +73,17 @@ describe("the workflows, and those that docs/ci.md tells users to write", () => 
     "app-repo.yml",
   ];
 
-  it("are all there", async () => {
+  it("are three callers in docs/ci.md", async () => {
     expect(Object.keys(await callers())).toEqual(["pull-request.yml", "deploy.yml", "watch.yml"]);
   });
 
-  it("are clean to actionlint, their commands to shellcheck too", async () => {
+  it("pass actionlint, with shellcheck for their commands", async () => {
     const { exitCode, all } = await actionlint(...NAMES);
     expect(all).toBe("");
     expect(exitCode).toBe(0);
   });
 
-  it("are clean to zizmor, pedantry included", async () => {
+  it("pass zizmor in pedantic mode", async () => {
     const { exitCode, all } = await zizmor(...NAMES);
     expect(all).toContain("No findings to report");
     expect(exitCode).toBe(0);
@@ -91,7 +91,7 @@ describe("the workflows, and those that docs/ci.md tells users to write", () => 
 });
 
 describe("the linters", () => {
-  it("do look: a caller with a wrong input, a command that is open to injection, an action that can change", async () => {
+  it("report a caller with a wrong input, a command that is open to injection, and an action that can change", async () => {
     await addWorkflow(
       "wrong.yml",
       `on: pull_request

@@ -8,7 +8,7 @@ import { parse } from "yaml";
 export const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 export const WORKFLOWS = path.join(CHECKOUT, ".github/workflows");
 
-/** What is read of a workflow file. */
+/** The parts of a workflow file that this file reads. */
 export interface Workflow {
   on: { workflow_call?: { inputs?: Record<string, { default?: string }> } } & Record<string, unknown>;
   permissions: Record<string, string>;
@@ -34,10 +34,10 @@ export interface Step {
   run?: string;
 }
 
-/** What expressions such as `${{ inputs.stack }}` stand for. */
+/** The values for expressions such as `${{ inputs.stack }}`. */
 export interface Contexts {
   inputs: Record<string, string>;
-  /** A secret that is not set is the empty text, as on GitHub. */
+  /** A secret that is not set is empty, as on GitHub. */
   secrets?: Record<string, string>;
   github?: { token: string; event?: { pull_request: { number: number } } };
   /** Outputs of steps that ran before, by id. */
@@ -50,10 +50,10 @@ export interface StepResult {
   all: string;
 }
 
-/** What the steps of a job did, as far as they were run: by name, in their order. */
+/** The results of a job's steps that ran: by name, in their order. */
 export interface JobResult {
   steps: Record<string, StepResult>;
-  /** What the steps wrote for the run's summary. */
+  /** The run's summary, from all steps. */
   summary: string;
 }
 
@@ -62,13 +62,13 @@ export async function readWorkflow(name: string): Promise<Workflow> {
 }
 
 /**
- * Runs the one job of a workflow as GitHub's runner does, each `run:` as it stands in the file: expressions in `env` are
- * replaced, a failed step ends the job except for steps with `!cancelled()`, outputs and summaries go through files.
- * Actions are left out: what the only one would check out is the folder.
+ * Runs the one job of a workflow as GitHub's runner does, each `run:` unchanged: expressions in `env` are replaced, a failed
+ * step ends the job except for steps with `!cancelled()`, outputs and summaries go through files. Actions are not run: the
+ * only one would check out the folder.
  *
- * @param folder  where the steps run
- * @param env     what this runner has in its environment
- * @param only    the steps to run, by name; all of them if not given
+ * @param folder  the folder in which the steps run
+ * @param env     the runner's environment
+ * @param only    the names of the steps to run; default: all
  */
 export async function runJob(
   workflow: string,
@@ -134,11 +134,11 @@ function evaluated(env: Record<string, string> | undefined, values: Contexts) {
   return Object.fromEntries(Object.entries(env ?? {}).map(([name, text]) => [name, evaluate(text, values)]));
 }
 
-/** Plain text, or one look into the contexts; anything else is an error here, and an invitation to injection there. */
+/** Evaluates plain text, or one expression that reads a context. Other expressions are errors, because they allow injection. */
 function evaluate(text: string, values: Contexts): string {
   const expression = /^\$\{\{ ([\w.]+) \}\}$/.exec(text)?.[1];
   if (expression === undefined) {
-    if (text.includes("${{")) throw new Error(`${text}: is not a plain look into a context`);
+    if (text.includes("${{")) throw new Error(`${text}: is not a plain reference to a context`);
     return text;
   }
   if (expression.startsWith("secrets.")) return values.secrets?.[expression.slice("secrets.".length)] ?? "";
@@ -155,7 +155,7 @@ function outputsIn(file: string): Record<string, string> {
   return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]));
 }
 
-/** A folder with the checkout's files in which package scripts can be other ones, gone with the test. */
+/** A folder with the checkout's files and, if given, other package scripts. It is removed after the test. */
 export class Workspace implements AsyncDisposable {
   readonly folder: string;
 
@@ -182,7 +182,7 @@ export class Workspace implements AsyncDisposable {
   }
 }
 
-/** Packages that were installed for the checkout are those of the same lock file, however young its copy is. */
+/** Makes the copy of the lock file older than the checkout's packages, which were installed from the same lock file. */
 export async function packagesAreInstalled(folder: string): Promise<void> {
   await utimes(path.join(folder, "package-lock.json"), 0, 0);
 }

@@ -47,7 +47,7 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   ],
   [
     "Error: db error: FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute",
-    "the server's connections are used up",
+    "all connections of the server are in use",
     "lower postgresPoolSize",
   ],
   [
@@ -58,7 +58,7 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   ["ERROR Lease Lost", "another backend writes to the same database", "stop the other backend"],
   [
     'Error: Database was initialized with Some(Local { dir: "/convex/data/storage" }), but backend started up with S3.',
-    "the storage type changed since the first start",
+    "the storage type was changed after the first start",
     "remove the S3 and AWS variables",
   ],
   [
