@@ -1,10 +1,10 @@
 /**
- * The names by which program, machine, drift, doctor and tests know the parts of an instance. Each derives from one id, so that
- * another id is another instance. None is ever changed for its looks: to the engine, a resource of another name is another one.
+ * The names of an instance's parts, for program, machine, drift, doctor and tests. All derive from one id, so another id makes
+ * another instance. Never rename one without need, because to the engine, a resource with another name is another resource.
  */
 export const ID = "convex";
 
-/** Logical names of the resources that others than their component speak of. */
+/** Logical names of the resources that are used outside of their component. */
 export const RESOURCES = {
   deployKey: `${ID}-deploy-key`,
   hostKey: `${ID}-host-key`,
@@ -69,10 +69,10 @@ export function label(stack: string): string {
 export const MOUNTPOINT = `/mnt/${ID}`;
 export const DATA = `${MOUNTPOINT}/data`;
 
-/** The name under which the containers find the droplet itself. */
+/** The containers' name for the droplet itself. */
 export const HOST_IN_CONTAINERS = "host.docker.internal";
 
-/** Types of the resources that are looked for in a stack's state. */
+/** Types of the resources that are searched for in a stack's state. */
 export const TYPES = {
   droplet: "digitalocean:index/droplet:Droplet",
   firewall: "digitalocean:index/firewall:Firewall",

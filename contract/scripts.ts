@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 
-/** Where the scripts of `machine/` are on every droplet. */
+/** The folder of `machine/`'s scripts on every droplet. */
 export const SCRIPTS = "/usr/local/lib/convex-droplet";
 
-/** And where they are here. */
+/** Their folder in this checkout. */
 export const SOURCE = path.join(import.meta.dirname, "..", "machine");
 
 /** Quotes one word for a POSIX shell. */
@@ -13,13 +13,13 @@ export function quote(word: string | number): string {
   return /^[\w@%+=:,./-]+$/.test(String(word)) ? String(word) : `'${String(word).replaceAll("'", `'\\''`)}'`;
 }
 
-/** Where a script's values come from. */
+/** A script's values, by name. */
 export type Values = Record<string, string | number | string[]>;
 
 /**
- * What a script of `machine/` reads on stdin: a line `name=value` for each value, for a list one for each of its items.
+ * The stdin of a script of `machine/`: a line `name=value` for each value; for a list, a line for each item.
  *
- * @throws Error where a value holds a line break, which would be another value
+ * @throws Error if a value contains a line break, because the rest would be another value
  */
 export function namedValues(values: Values): string {
   const lines = Object.entries(values).flatMap(([name, value]) => {
@@ -31,13 +31,13 @@ export function namedValues(values: Values): string {
   return lines.join("");
 }
 
-/** One of the values that a script was given; empty where it was given none of that name. */
+/** One value from a script's stdin; empty if it does not contain this name. */
 export function valueIn(stdin: string, name: string): string {
   const line = stdin.split("\n").find((candidate) => candidate.startsWith(`${name}=`));
   return line?.slice(name.length + 1) ?? "";
 }
 
-/** Names what the scripts say and do now: another text in any of them gives another fingerprint. */
+/** Identifies the current scripts: a change in any of them gives another fingerprint. */
 export function fingerprint(): string {
   const hash = createHash("sha256");
   for (const file of scriptFiles()) {

@@ -6,17 +6,17 @@ import { prepareChecks } from "../sandbox/prerequisites.ts";
 
 const SCRIPTS = "machine/*.sh machine/*/*.sh .github/scripts/*.sh bin/bootstrap .ci/run";
 
-/** What can be said of the sources without running anything outside this process: `npm run check`. */
+/** The checks of `npm run check`: they need no Docker and no cloud. */
 const CHECKS = [
   "vitest run --project unit",
   `shellcheck -x ${SCRIPTS}`,
-  // The types too: its linter of types carries the compiler.
+  // Also checks the types, because its type-aware linter includes the compiler.
   "oxlint --type-aware --type-check --report-unused-disable-directives",
   "oxfmt --check",
   `prettier --check --log-level warn ${SCRIPTS}`,
 ];
 
-/** Runs one check and tells how it went; what it printed only where it failed. */
+/** Runs one check and prints its result; its output only if it failed. */
 async function check(command: string): Promise<boolean> {
   const started = Date.now();
   const { exitCode, all } = await execa(command, { shell: true, preferLocal: true, all: true, reject: false });

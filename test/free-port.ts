@@ -4,8 +4,8 @@ import { createServer } from "node:net";
 let given = 0;
 
 /**
- * A port of loopback that nothing listens on, for a server of this test's own. It lies above those of outgoing connections, and
- * each process has a hundred of its own, so that nobody takes it between this look and the server's start.
+ * A free loopback port for a test's own server. It is above the ports of outgoing connections, and each process has its own
+ * hundred ports, so that nothing else uses it between this check and the server's start.
  */
 export async function freePort(): Promise<number> {
   for (;;) {

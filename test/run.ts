@@ -5,8 +5,8 @@ import { describeEngine } from "../sandbox/engine/pulumi-home.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "../sandbox/prerequisites.ts";
 import { step } from "../sandbox/progress.ts";
 
-// `npm test`: prepares this computer, then runs every level of test. Words behind `--` go to vitest, for example
-// `npm test -- --project contract test/contract/cloud.test.ts`.
+// `npm test`: prepares this computer, then runs all levels of tests. Words after `--` go to vitest, for example
+// `npm test -- --project contract test/contract/cloud-api.test.ts`.
 checkComputer(!(await isExecutable(cachedCliPath())));
 await step("Debian packages and Docker engine", (progress) => prepareComputer(progress, "tests"));
 await step("Pulumi CLI", ensureBuiltCli);
@@ -17,6 +17,6 @@ const vitest = await execa("vitest", ["run", ...process.argv.slice(2)], {
   reject: false,
   preferLocal: true,
 });
-// An engine that lingers is no failed test, and the count above is to stay the last line.
+// An engine that does not stop is not a failed test, and the count above must stay the last line.
 await releaseEngine().catch(() => undefined);
 process.exitCode = vitest.exitCode ?? 1;

@@ -1,8 +1,8 @@
 import { beforeEach } from "vitest";
 
 /**
- * For tests of which each goes on where the one before ended: behind the first that fails the others are skipped, as they could
- * only say the same. To be called beside them.
+ * For tests that each continue where the one before ended: after the first failure, the others are skipped, because they would
+ * fail for the same reason. Call it in their `describe`.
  */
 export function stepByStep(): void {
   let hasFailed = false;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a drift check as a step of a workflow. Arguments: the stack, the file to leave the report in, and patterns of findings to
-# pass over, in a line each. The report becomes the step's summary too. Sets the output `status` to clean or drift and
-# succeeds; fails where it could not be told.
+# Runs a drift check as a step of a workflow. Arguments: the stack, the file for the report, and patterns of findings to ignore,
+# one on each line. The report is also the step's summary. Sets the output `status` to clean or drift and succeeds; fails if
+# drift could not be checked.
 set -euo pipefail
 
 main() {
@@ -14,7 +14,7 @@ main() {
   elif [ "$code" = 2 ] && [ -s "$report" ]; then
     echo status=drift >> "$GITHUB_OUTPUT"
   else
-    echo "::error title=Drift of $stack::could not be told (exit code $code). The reason is in the log of this step."
+    echo "::error title=Drift of $stack::could not be checked (exit code $code). The reason is in the log of this step."
     return 1
   fi
 }

@@ -14,11 +14,11 @@ const STACK = "bench";
 
 const HELP = `Usage: npm run bench [-- --runs N]
 
-Measures the program on a cloud of its own on this computer, N times (3 unless told otherwise; some five minutes each), and
-compares it with one shell script that does the same work, and with empty programs.
+Measures the program on a separate cloud on this computer, N times (default: 3; about five minutes each). Compares it with one
+shell script that does the same work, and with empty programs.
 `;
 
-/** What is measured in each run, by what it is called in the report. */
+/** The commands that each run measures, by their names in the report. */
 const COMMANDS = {
   "cold up": ["up", "--yes", "--skip-preview", "--json"],
   "no-op up": ["up", "--yes", "--skip-preview", "--json", "--expect-no-changes"],
@@ -28,7 +28,7 @@ const COMMANDS = {
 
 type Command = keyof typeof COMMANDS;
 
-/** All that was measured; an entry a run. */
+/** All measurements, with one entry for each run. */
 interface Results {
   commands: Record<Command, Measured[]>;
   plainScript: number[];
@@ -72,7 +72,7 @@ async function measureAll(cloud: TestCloud, empty: Record<Empty, EmptyProject>, 
   const runEmpty = (kind: Empty) =>
     measure(["up", "--yes", "--skip-preview", "--json", "--stack", kind], empty[kind].folder, cloud.env);
 
-  // Neither what is measured nor what it is compared with shall pay for compiling the engine's helpers once.
+  // Warm up, so that no measurement includes the one-time compilation of the engine's helpers.
   for (const kind of EMPTY) {
     await measure(["stack", "init", kind], empty[kind].folder, cloud.env);
     await runEmpty(kind);
@@ -98,7 +98,7 @@ async function measureAll(cloud: TestCloud, empty: Record<Empty, EmptyProject>, 
   return results;
 }
 
-/** The stack's own settings: what it is compared with shall be no smaller and no larger. */
+/** The stack's settings, so that the comparison has the same size. */
 async function settings(cloud: TestCloud): Promise<Equal> {
   const { stdout } = await cloud.pulumi(["config", "--json", "--stack", STACK]);
   const config = JSON.parse(stdout) as Record<string, { value: string }>;
@@ -154,7 +154,12 @@ function report({ commands, plainScript, emptyUp }: Results): string {
         ...against(emptyUp.template),
         "≤ 1.5",
       ],
-      ["no-op up, that of an empty program loaded as this one is", spread(noOp), ...against(emptyUp.stripped), ""],
+      [
+        "no-op up, that of an empty program that is loaded like this one",
+        spread(noOp),
+        ...against(emptyUp.stripped),
+        "",
+      ],
     ]),
   ].join("");
 }

@@ -6,16 +6,16 @@ const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 
 const INDEX = 'import * as pulumi from "@pulumi/pulumi";\n\nexport const stack = pulumi.getStack();\n';
 
-/** Programs that only load the SDK; how they are loaded makes the difference. */
+/** Programs that only load the SDK; they differ in how Node loads them. */
 const PROJECTS = {
-  /** As `pulumi new typescript` makes it: compiled by the SDK on each run. */
+  /** As from `pulumi new typescript`: the SDK compiles it in each run. */
   template: {
     "Pulumi.yaml": "name: empty\nruntime: nodejs\n",
     "package.json": '{ "main": "index.ts" }\n',
     "tsconfig.json": '{ "compilerOptions": { "target": "es2020", "module": "nodenext", "strict": true } }\n',
     "index.ts": INDEX,
   },
-  /** As this project: Node itself takes the types away. */
+  /** Like this project: Node itself strips the types. */
   stripped: {
     "Pulumi.yaml": "name: empty\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
     "package.json": '{ "main": "index.ts", "type": "module" }\n',
@@ -23,7 +23,7 @@ const PROJECTS = {
   },
 };
 
-/** The least that can be a program: what the engine needs for it, any program needs. */
+/** A minimal program: the engine's time for it is part of every program's time. */
 export class EmptyProject implements AsyncDisposable {
   readonly folder: string;
 

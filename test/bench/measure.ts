@@ -5,12 +5,12 @@ import { execa } from "execa";
 
 import type { EngineEvent, TimedEvent } from "./phases.ts";
 
-/** One `pulumi` command, measured. */
+/** The measurement of one `pulumi` command. */
 export interface Measured {
   seconds: number;
-  /** Memory of the engine, its plugins and the program together, at its highest. */
+  /** Peak memory of the engine, its plugins and the program together. */
   peakMegabytes: number;
-  /** Empty unless the command was asked for them with `--json`. */
+  /** Empty if the command has no `--json`. */
   events: TimedEvent[];
 }
 
@@ -19,7 +19,7 @@ const SAMPLE_MILLISECONDS = 250;
 /**
  * Runs `pulumi` and measures it from outside.
  *
- * @throws Error with the errors it told, when it does not end well
+ * @throws Error with Pulumi's errors, if the command fails
  */
 export async function measure(args: string[], cwd: string, env: Record<string, string | undefined>): Promise<Measured> {
   const started = performance.now();
@@ -35,7 +35,7 @@ export async function measure(args: string[], cwd: string, env: Record<string, s
   try {
     const { exitCode, stderr } = await child;
     if (exitCode !== 0) {
-      // Never all of stdout: the SDK's debug messages, which come with the events, have secrets in clear.
+      // Never all of stdout, because the SDK's debug messages among the events contain decrypted secrets.
       const complaints = events.flatMap(({ event }) =>
         event.diagnosticEvent?.severity === "error" ? [event.diagnosticEvent.message] : [],
       );
@@ -47,7 +47,7 @@ export async function measure(args: string[], cwd: string, env: Record<string, s
   }
 }
 
-/** What a process and its descendants hold in memory; pages that several share are counted once. */
+/** The memory of a process and its descendants; shared pages are counted once. */
 async function treeMegabytes(root: number): Promise<number> {
   const parents = new Map<number, number>();
   for (const name of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {

@@ -1,4 +1,4 @@
-/** What a run of the engine spends its time on. */
+/** The phases of an engine's run. */
 export const PHASES = [
   "API and its fixed waits",
   "boot and SSH connections",
@@ -10,13 +10,13 @@ export const PHASES = [
 
 export type Phase = (typeof PHASES)[number];
 
-/** An event of the engine, with the moment it came; milliseconds since the run began. */
+/** An event of the engine, with its time in milliseconds since the start of the run. */
 export interface TimedEvent {
   at: number;
   event: EngineEvent;
 }
 
-/** The parts used here of what `pulumi --json` prints, a line an event. */
+/** The parts of an event that are used here; `pulumi --json` prints one event on each line. */
 export interface EngineEvent {
   resourcePreEvent?: { metadata: { urn: string; op: string } };
   resOutputsEvent?: { metadata: { urn: string } };
@@ -31,8 +31,8 @@ interface Interval {
 }
 
 /**
- * Divides the seconds of a run among its phases. Where several go on at once, each gets an equal share, so that together
- * they are the whole run; where no resource is worked on, it is the engine's time and the program's.
+ * Divides the seconds of a run among its phases. If several overlap, each gets an equal share, so that their sum is the whole
+ * run. Time without a resource operation is the engine's and the program's.
  */
 export function divide(events: TimedEvent[], milliseconds: number): Record<Phase, number> {
   const intervals = operations(events);
@@ -51,7 +51,7 @@ export function divide(events: TimedEvent[], milliseconds: number): Record<Phase
   return seconds;
 }
 
-/** When each resource was worked on; what a script said meanwhile divides a command's time further. */
+/** The times of each resource's operation; a script's messages divide a command's time further. */
 function operations(events: TimedEvent[]): Interval[] {
   const begun = new Map<string, { phase: Phase; from: number }>();
   const intervals: Interval[] = [];
@@ -77,17 +77,17 @@ function operations(events: TimedEvent[]): Interval[] {
   return intervals;
 }
 
-/** Undefined for what takes no time of its own: components, keys, passwords. */
+/** Undefined for resources that take almost no time: components, keys, passwords. */
 function phaseOf(urn: string): Phase | undefined {
   const type = urn.split("::")[2]?.split("$").at(-1) ?? "";
   if (type.startsWith("digitalocean:")) return "API and its fixed waits";
   if (type.startsWith("docker:")) return "containers";
   if (type.startsWith("postgresql:")) return "machine set-up";
-  // Until its script says something, a command only connects.
+  // Until its script's first message, a command only connects.
   return type.startsWith("command:") ? "boot and SSH connections" : undefined;
 }
 
-/** A script of `machine/` has spoken: it runs, and tells when it begins to install packages and when it is done. */
+/** After a message of a script of `machine/`: the script runs, and reports the start and the end of installing packages. */
 function phaseAfter(urn: string, message: string): Phase {
   if (message.includes("installing ")) return "packages";
   return urn.endsWith("::convex-acceptance") ? "containers" : "machine set-up";

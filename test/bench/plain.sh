@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a person would type who sets up Convex on a fresh droplet by hand and checks nothing: packages, volume, PostgreSQL
-# on it, both containers. The yardstick for what the program adds to the work itself. Runs once.
+# The commands to set up Convex on a fresh droplet by hand, without any checks: packages, volume, PostgreSQL on it, both
+# containers. The benchmark compares the program with this script. Runs once.
 #
 #   plain.sh VOLUME BACKEND_IMAGE DASHBOARD_IMAGE
 set -euo pipefail

@@ -9,7 +9,7 @@ import { eventually, ssh, type TestCloud } from "../e2e/harness.ts";
 const SCRIPT = path.join(import.meta.dirname, "plain.sh");
 const NAME = "bench-plain";
 
-/** What there is to compare with: the same droplet and volume as the stack's. */
+/** The settings for the comparison: the same droplet and volume as the stack's. */
 export interface Equal {
   region: string;
   size: string;
@@ -77,7 +77,7 @@ async function post<T>(cloud: TestCloud, route: string, body: object): Promise<T
   return (await response.json()) as T;
 }
 
-/** A volume goes once its droplet has let go of it. */
+/** Waits until the droplet is deleted, because its volume can be deleted only after that. */
 async function removeDroplet(cloud: TestCloud, id: number): Promise<void> {
   await remove(cloud, `/v2/droplets/${id}`);
   await eventually("the plain droplet to be gone", 60, async () => {

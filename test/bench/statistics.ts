@@ -1,4 +1,4 @@
-/** The middle of several measurements; of an even number, the mean of the two in the middle. */
+/** The median of several measurements; for an even number, the mean of the two in the middle. */
 export function median(values: number[]): number {
   const sorted = values.toSorted((left, right) => left - right);
   const middle = sorted.length / 2;
@@ -6,13 +6,13 @@ export function median(values: number[]): number {
   return (lower + upper) / 2;
 }
 
-/** `12.3 (11.9–14.0)`: the median and how far the others are from it. */
+/** `12.3 (11.9–14.0)`: the median, the lowest and the highest value. */
 export function spread(values: number[]): string {
   const digits = (value: number) => value.toFixed(1);
   return `${digits(median(values))} (${digits(Math.min(...values))}–${digits(Math.max(...values))})`;
 }
 
-/** Columns as wide as they must be: the first one to the left, numbers to the right. */
+/** Formats a table: the first column left-aligned, numbers right-aligned. */
 export function table(rows: string[][]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: string[]) =>

@@ -91,7 +91,7 @@ describe("the scheduled drift check", () => {
       const { steps } = await look(ends, found);
       expect(Object.keys(steps)).toEqual(["Install the packages", "Check for drift"]);
       expect(steps["Check for drift"]?.exitCode).toBe(1);
-      expect(steps["Check for drift"]?.all).toContain(`could not be told (exit code ${ends})`);
+      expect(steps["Check for drift"]?.all).toContain(`could not be checked (exit code ${ends})`);
     }
     expect(github.issues).toEqual(before);
     expect(github.changes).toHaveLength(1);
@@ -124,7 +124,7 @@ describe("the scheduled drift check", () => {
       // The output that the step before would have.
       { inputs: { stack: "dev" }, github: { token: github.token }, steps: { drift: { status: "drift" } } },
       environment(),
-      ["Tell by an issue"],
+      ["Update the issue"],
     );
     expect(github.issues[0]?.body).toHaveLength(65_536);
     expect(github.issues[0]?.body).toMatch(/… and more: the rest is in the run's summary\.\n$/);

@@ -10,7 +10,7 @@ import { Clone } from "./clone.ts";
 import { run, type Run, TestCloud } from "./harness.ts";
 import { stepByStep } from "../steps.ts";
 
-// docs/app-repos.md, followed to the letter: each test runs the next of its commands.
+// Follows docs/app-repos.md exactly: each test runs the next of its commands.
 
 const STACK = "dev";
 const REPOSITORY_URL = "https://git.example.com/acme/app.git";
@@ -38,9 +38,9 @@ afterAll(async () => {
   await cloud[Symbol.asyncDispose]();
 });
 
-/** Types the document's commands into one shell, from the platform's checkout on. */
+/** Types the document's commands into one shell, starting in the platform's checkout. */
 class Reader {
-  /** All that was shown. */
+  /** All output. */
   transcript = "";
   readonly #blocks: string[];
   readonly #env: Record<string, string | undefined>;
@@ -60,7 +60,7 @@ class Reader {
     return new Reader(folder, blocks, {
       ...cloud.env,
       CI: "1",
-      // git goes to the example where the document says where an app's repository may be.
+      // git clones the example instead of the document's repository.
       GIT_CONFIG_COUNT: "1",
       GIT_CONFIG_KEY_0: `url.${await exampleRepository(folder)}.insteadOf`,
       GIT_CONFIG_VALUE_0: REPOSITORY_URL,
@@ -79,16 +79,16 @@ class Reader {
     return finished;
   }
 
-  /** As a step of a GitHub Actions job would. */
+  /** Runs a script as a step of a GitHub Actions job does. */
   async run(script: string): Promise<Run> {
     const finished = await run("bash", ["-e", "-c", script], this.#folder, { env: this.#env });
-    // A line that tells a runner what to hide, it does not show.
+    // A runner does not print the lines that tell it what to mask.
     this.transcript += finished.all.replaceAll(/^::add-mask::.*$/gm, "");
     return finished;
   }
 }
 
-/** The example as a repository of its own, of what is committed. */
+/** Copies the committed example to a new repository. */
 async function exampleRepository(checkout: string): Promise<string> {
   const folder = path.resolve(checkout, "../repository");
   await cp(path.join(checkout, "examples/app-repo"), folder, { recursive: true });
@@ -115,12 +115,12 @@ function succeeded({ exitCode, all }: Run): void {
 describe("the document on app repositories", () => {
   stepByStep();
 
-  it("1: gets the app and its packages", async () => {
+  it("1: clones the app and installs its packages", async () => {
     succeeded(await reader.next());
     expect(await pushed()).toBeNull();
   });
 
-  it("2: gives it URL and key, for nobody else to read", async () => {
+  it("2: writes URL and key to a file that only its owner can read", async () => {
     succeeded(await reader.next());
     const file = path.join(app, ".env.local");
     const text = await readFile(file, "utf8");
@@ -131,7 +131,7 @@ describe("the document on app repositories", () => {
     expect(stdout).toBe("");
   });
 
-  it("3: deploys its functions, and leaves the repository as it was cloned", async () => {
+  it("3: deploys its functions, and does not change the repository", async () => {
     succeeded(await reader.next());
     const push = await pushed();
     expect(push?.modules.map(({ path }) => path)).toEqual(["messages.js"]);
@@ -140,8 +140,8 @@ describe("the document on app repositories", () => {
     expect(stdout).toBe("");
   });
 
-  it("4: calls one, which a stand-in does not run and says so", async () => {
-    // A failed command ends the shell, so the folder stays what the step before made it.
+  it("4: calls a function, which runs, or which the stand-in reports as pushed", async () => {
+    // A failed command ends the shell, so the folder stays the one of the step before.
     const { all } = await reader.next();
     expect(all).toMatch(/'messages:list' was pushed|^\[\]$/m);
   });
@@ -169,7 +169,7 @@ describe("the document on app repositories", () => {
     expect(state).not.toContain(outputs["adminKey"]);
   });
 
-  it("7: says where the functions go", async () => {
+  it("7: prints the functions' target", async () => {
     const shown = await reader.next();
     succeeded(shown);
     expect(shown.stdout).toBe(outputs["backendUrl"]);
@@ -181,7 +181,7 @@ describe("the document on app repositories", () => {
 });
 
 describe("the example's workflow", () => {
-  it("deploys what changed, with nothing but the states at hand", async () => {
+  it("deploys a change, with only the state as its source", async () => {
     await rm(path.join(app, ".env.local"));
     await appendFile(path.join(app, "convex/messages.ts"), "\nexport const added = list;\n");
     const before = await pushed();

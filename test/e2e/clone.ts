@@ -8,7 +8,7 @@ import { type Run, run } from "./harness.ts";
 
 const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 
-/** A fresh clone of what is committed, as a person has it who begins: the project's own files, with nothing of a sandbox's. */
+/** A fresh clone of the committed files, as a new user has it, without a sandbox's files. */
 export class Clone implements AsyncDisposable {
   readonly folder: string;
 
@@ -16,23 +16,23 @@ export class Clone implements AsyncDisposable {
     this.folder = folder;
   }
 
-  /** @param packages those of the checkout, or those alone that a person installs who deploys for real */
+  /** @param packages all of the checkout's packages, or only those that a real deployment needs */
   static async make(packages: "all" | "production" = "all"): Promise<Clone> {
-    // One folder down, so that others can be beside it.
+    // In a subfolder, so that other folders can be next to it.
     const folder = path.join(await mkdtemp(path.join(tmpdir(), "convex-droplet-clone-")), "convex-droplet");
     await execa("git", ["clone", "--quiet", CHECKOUT, folder]);
     if (packages === "production") {
       await execa("npm", ["ci", "--omit=dev", "--no-audit", "--no-fund"], { cwd: folder });
       return new Clone(folder);
     }
-    // What `npm ci` would install is what the checkout has: the lock file is the same.
+    // The lock file is the same, so the checkout has the packages that `npm ci` would install.
     await symlink(path.join(CHECKOUT, "node_modules"), path.join(folder, "node_modules"));
-    // Older than that, so that no `npm run` installs them anew: it would do so in the checkout.
+    // Make the lock file older than the packages, so that no `npm run` installs them again, into the checkout.
     await utimes(path.join(folder, "package-lock.json"), 0, 0);
     return new Clone(folder);
   }
 
-  /** Runs `pulumi` in the clone; the environment says with which CLI, against which cloud and which states. */
+  /** Runs `pulumi` in the clone; the environment selects the CLI, the cloud and the state. */
   pulumi(env: Record<string, string | undefined>, args: string[]): Promise<Run> {
     return run("pulumi", [...args, "--non-interactive"], this.folder, { env });
   }

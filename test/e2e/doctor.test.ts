@@ -28,7 +28,7 @@ afterAll(async () => {
   await rm(app, { recursive: true, force: true });
 });
 
-/** What the doctor says of the stack, and with `--app` of the app. */
+/** The doctor's checks of the stack, and with `--app` also of the app. */
 async function examine(...args: string[]): Promise<Examination & { exitCode: number }> {
   const { exitCode, stdout, all } = await cloud.operate("doctor", STACK, ["--format", "json", ...args]);
   if (stdout === "") throw new Error(all);
@@ -39,12 +39,12 @@ function illIn({ stations }: Examination): string[] {
   return stations.filter(({ status }) => status === "ill").map(({ name }) => name);
 }
 
-/** All that is said, for a person to find a cause in. */
+/** The text of all problems. */
 function said({ stations }: Examination): string {
   return stations.flatMap(({ ailments }) => ailments.map((ailment) => Object.values(ailment).join("\n"))).join("\n");
 }
 
-/** Does what the doctor says to begin with, again and again, as a person would. */
+/** Runs the doctor's first fix, again and again, as a person would. */
 async function followTheDoctor(): Promise<void> {
   for (let visits = 0; visits < 4; visits++) {
     const examination = await examine();
@@ -55,7 +55,7 @@ async function followTheDoctor(): Promise<void> {
   expect(said(await examine())).toBe("");
 }
 
-/** Makes the backend's container by hand, as the guides do, with one thing wrong. */
+/** Makes the backend's container by hand, as common guides do, with one mistake. */
 function remake({ environment = "", hosts = "--add-host host.docker.internal:$gateway" } = {}): string {
   return `
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend | sed '${environment}' > /run/remake.env
@@ -108,7 +108,7 @@ const CASES: { symptom: string; cause: string; ill: string[]; says: RegExp; undo
     says: /host rules do not admit the container's address/,
   },
   {
-    symptom: "the host's name is not known",
+    symptom: "an unknown host name",
     cause: remake({ hosts: "" }),
     ill: ["containers", "backend", "from here"],
     says: /the container does not know host.docker.internal/,
@@ -136,15 +136,15 @@ const CASES: { symptom: string; cause: string; ill: string[]; says: RegExp; undo
   },
 ];
 
-// One stack; each test leaves it well.
+// One stack; each test leaves it healthy.
 describe("the doctor", () => {
-  it("finds nothing that ails a deployed stack", async () => {
+  it("finds no problem in a deployed stack", async () => {
     const examination = await examine();
     expect(said(examination)).toBe("");
     expect(examination).toMatchObject({ exitCode: 0, elsewhere: 0 });
   });
 
-  it.each(CASES)("knows the cause of $symptom, and its cure cures it", async ({ cause, ill, says, undo }) => {
+  it.each(CASES)("shows the cause of $symptom, and its fix works", async ({ cause, ill, says, undo }) => {
     const broken = await cloud.onDroplet(STACK, "bash -e -s", cause);
     expect(broken).toMatchObject({ exitCode: 0 });
     await eventually("the symptom", 60, async () => {
@@ -157,7 +157,7 @@ describe("the doctor", () => {
     await eventually("its end", 200, followTheDoctor);
   });
 
-  it("tells a droplet that is off from one that does not let this computer in", async () => {
+  it("reports a droplet that is off as such, and not as unreachable", async () => {
     await cloud.switchDroplet("off");
     const examination = await examine();
     expect(illIn(examination)).toEqual(["droplet", "from here"]);
@@ -169,12 +169,12 @@ describe("the doctor", () => {
   });
 });
 
-/** Pretends that the app has a release of the CLI. */
+/** Gives the app's CLI this version. */
 function release(version: string): Promise<void> {
   return writeFile(path.join(app, "node_modules/convex/package.json"), JSON.stringify({ version }));
 }
 
-describe("the doctor, of an app", () => {
+describe("the doctor, with an app", () => {
   const environment = (lines: Record<string, string>) =>
     writeFile(
       path.join(app, ".env.local"),
@@ -189,7 +189,7 @@ describe("the doctor, of an app", () => {
     return { text: said(examination), exitCode: examination.exitCode };
   }
 
-  it("knows why the CLI would ask, call another, be refused, or nobody could sign in", async () => {
+  it("shows why the CLI would ask questions, call another backend or be refused, and why sign-in would fail", async () => {
     const { backendUrl = "", adminKey = "", readOnlyAdminKey = "" } = await cloud.outputs(STACK);
     const cases: { given: Record<string, string>; says: RegExp }[] = [
       { given: {}, says: /CONVEX_SELF_HOSTED_URL: is not set/ },

@@ -9,7 +9,7 @@ import { claimFolder, sandboxHome, type SandboxHome } from "../../sandbox/home.t
 import { projectFolder } from "../../sandbox/project.ts";
 import { environment, prepare, selectStack, tearDown } from "../../sandbox/sandbox.ts";
 
-/** What a finished command gave. */
+/** The result of a finished command. */
 export interface Run {
   exitCode: number;
   stdout: string;
@@ -21,11 +21,11 @@ const PREFIX = "convex-droplet-e2e-";
 /** File in a cloud's folder with the id of the process that uses it. */
 const OWNER = "owner";
 
-/** A cloud of a test's own, gone with the test: nothing of it is shared with the checkout's sandbox or with another test. */
+/** A test's own cloud, which is removed after the test. It shares nothing with the checkout's sandbox or with other tests. */
 export class TestCloud implements AsyncDisposable {
   readonly home: SandboxHome;
   readonly env: Record<string, string | undefined>;
-  /** All that any `pulumi` printed that was not asked to show secrets. */
+  /** The output of all `pulumi` commands, except those with `--show-secrets`. */
   transcript = "";
 
   private constructor(home: SandboxHome, env: Record<string, string | undefined>) {
@@ -47,7 +47,7 @@ export class TestCloud implements AsyncDisposable {
     }
   }
 
-  /** Runs `pulumi` as a user would who has this cloud in the environment; never throws, a test looks at the exit code. */
+  /** Runs `pulumi` as a user of this cloud would. Never throws: a test checks the exit code. */
   async pulumi(args: string[], env: Record<string, string | undefined> = {}): Promise<Run> {
     const words = [...args, "--non-interactive"];
     const finished = await run("pulumi", words, projectFolder(this.home), { env: { ...this.env, ...env } });
@@ -73,7 +73,7 @@ export class TestCloud implements AsyncDisposable {
     if (run.exitCode !== 0) throw new Error(run.all);
   }
 
-  /** Sets one value below a setting as a secret, as a user pipes it in. */
+  /** Sets one value below a setting as a secret, from stdin, as a user does. */
   async configureSecretly(stack: string, key: string, value: string): Promise<void> {
     const words = ["config", "set", "--stack", stack, "--path", "--secret", key];
     const { exitCode, all } = await run("pulumi", words, projectFolder(this.home), { env: this.env, input: value });
@@ -89,20 +89,20 @@ export class TestCloud implements AsyncDisposable {
     return JSON.parse(stdout) as Record<string, string>;
   }
 
-  /** Runs a shell command as root on a stack's droplet; its own way in, with nothing of the program's. */
+  /** Runs a shell command as root on a stack's droplet, with its own SSH connection and none of the program's code. */
   async onDroplet(stack: string, command: string, input?: string): Promise<Run> {
     const { publicIp = "", sshPrivateKey = "", sshHostKey = "" } = await this.outputs(stack);
     return ssh({ host: publicIp, key: sshPrivateKey, hostKey: sshHostKey }, command, input);
   }
 
-  /** Runs one of the commands beside `up`, such as `drift`, as a user would who has this cloud in the environment. */
+  /** Runs a command of this repository, such as `drift`, as a user of this cloud would. */
   operate(verb: string, stack: string, args: string[] = [], env: Record<string, string> = {}): Promise<Run> {
     const words = [path.resolve("operations/cli.ts"), verb, "--stack", stack, ...args];
     return run("node", words, projectFolder(this.home), { env: { ...this.env, ...env } });
   }
 
   /**
-   * Runs a command as it was printed, where a person on the sandbox types it; an `up` without its question.
+   * Runs a printed command as a person on the sandbox would type it; an `up` runs without its question.
    *
    * @param printed  the command, or a sentence that ends with it
    */
@@ -116,7 +116,7 @@ export class TestCloud implements AsyncDisposable {
     return finished;
   }
 
-  /** Switches the cloud's first droplet, and returns once the cloud says that it is so. */
+  /** Switches the cloud's first droplet on or off, and waits until the cloud reports it. */
   async switchDroplet(to: "on" | "off"): Promise<void> {
     const { droplets } = (await (await this.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
     const route = `/v2/droplets/${droplets[0]?.id ?? "none"}`;
@@ -128,7 +128,7 @@ export class TestCloud implements AsyncDisposable {
     });
   }
 
-  /** How often each fault will strike yet, in the order they were set. */
+  /** How many times each fault will still occur, in the order in which they were set. */
   async faultsLeft(): Promise<number[]> {
     const { faults } = (await (await this.cloud("GET", "/_control/faults")).json()) as {
       faults: { remaining: number }[];
@@ -136,13 +136,13 @@ export class TestCloud implements AsyncDisposable {
     return faults.map(({ remaining }) => remaining);
   }
 
-  /** Tells the cloud to fail; see sandbox/cloud/faults.ts for what it can be told. */
+  /** Makes the cloud fail; sandbox/cloud/faults.ts describes the faults. */
   async fault(fault: Record<string, unknown>): Promise<void> {
     const response = await this.cloud("POST", "/_control/faults", fault);
     if (!response.ok) throw new Error(`fault refused: ${await response.text()}`);
   }
 
-  /** One call of the cloud's API with the token. */
+  /** Calls the cloud's API with the token. */
   cloud(method: string, route: string, body?: unknown): Promise<Response> {
     return fetch(`http://127.0.0.1:${this.home.apiPort}${route}`, {
       method,
@@ -156,14 +156,14 @@ export class TestCloud implements AsyncDisposable {
   }
 }
 
-/** Takes down the clouds of test runs that were killed. */
+/** Removes the clouds of test runs that were killed. */
 async function removeAbandoned(): Promise<void> {
   for (const name of (await readdir(tmpdir())).filter((entry) => entry.startsWith(PREFIX))) {
     const root = path.join(tmpdir(), name);
     const file = path.join(root, OWNER);
     const owner = await readFile(file, "utf8").catch(() => "");
     if (owner === "" || existsSync(`/proc/${owner}`)) continue;
-    // Of those that start together the one that gets this file removes the cloud; then it is known as that one's.
+    // If several runs start together, the one that renames this file removes the cloud, and writes its own id to it.
     const isOurs = await rename(file, `${file}.dead`).then(
       () => true,
       () => false,
@@ -174,7 +174,7 @@ async function removeAbandoned(): Promise<void> {
   }
 }
 
-/** OpenSSH with the host key pinned. */
+/** Runs a command with OpenSSH, with the host key pinned. */
 export async function ssh(
   target: { host: string; key: string; hostKey: string },
   command: string,
@@ -197,7 +197,7 @@ export async function ssh(
   }
 }
 
-/** Polls until a look succeeds; fails naming what was awaited and what was seen last. */
+/** Repeats a check until it succeeds. @throws Error that names what it waited for, and the last failure */
 export async function eventually<T>(what: string, seconds: number, look: () => Promise<T>): Promise<T> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
@@ -211,7 +211,7 @@ export async function eventually<T>(what: string, seconds: number, look: () => P
   }
 }
 
-/** Runs a command to its end; never throws. */
+/** Runs a command until it ends; never throws. */
 export async function run(
   command: string,
   args: string[],

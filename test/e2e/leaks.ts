@@ -3,10 +3,10 @@ import path from "node:path";
 
 import type { TestCloud } from "./harness.ts";
 
-/** A secret by a name that may be shown, and a piece of it that no other text contains. */
+/** Secrets: a public name for each, and a piece of it that no other text contains. */
 export type Needles = Record<string, string>;
 
-/** All secrets of a stack, as its decrypted state tells them, and those of the cloud it is on. */
+/** All secrets of a stack, from its decrypted state, and of its cloud. */
 export async function secretsOf(cloud: TestCloud, stack: string): Promise<Needles> {
   const { stdout } = await cloud.pulumi(["stack", "export", "--show-secrets", "--stack", stack]);
   const { deployment } = JSON.parse(stdout) as { deployment: { resources: { urn: string; outputs?: unknown }[] } };
@@ -24,18 +24,18 @@ export async function secretsOf(cloud: TestCloud, stack: string): Promise<Needle
   return found;
 }
 
-/** Of a key in PEM, a line from its middle: its first ones are the same for all. */
+/** For a key in PEM, a line from its middle, because the first lines are the same for all keys. */
 function needle(secret: string): string {
   const lines = secret.trim().split("\n");
   return lines.length < 4 ? secret.trim() : (lines.at(-3) ?? secret);
 }
 
-/** Which secrets a text holds, as `name in place`. */
+/** The secrets in a text, as `name in place`. */
 export function leaksIn(place: string, text: string, secrets: Needles): string[] {
   return Object.entries(secrets).flatMap(([name, value]) => (text.includes(value) ? [`${name} in ${place}`] : []));
 }
 
-/** Which secrets stand in files below a folder that anybody but their owner may read. */
+/** The secrets in files below a folder that other users than the owner may read. */
 export async function leaksInFiles(folder: string, secrets: Needles): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
@@ -50,8 +50,8 @@ export async function leaksInFiles(folder: string, secrets: Needles): Promise<st
 }
 
 /**
- * Reads the command lines of all processes of this computer, those in droplets too, again and again until disposed of.
- * A new process is read a few times, because it starts as a copy of the one that starts it.
+ * Reads the command lines of all processes of this computer, also in droplets, again and again until it is disposed. It reads
+ * a new process several times, because a process starts as a copy of its parent.
  */
 export class ProcessWatch implements AsyncDisposable {
   readonly #seen = new Set<string>();
@@ -64,8 +64,8 @@ export class ProcessWatch implements AsyncDisposable {
   }
 
   /**
-   * Every command line seen so far, one a line, but for the backend's own: its start script gives it its secret and its
-   * database's URL as arguments, which only root sees on the droplet.
+   * All command lines seen until now, one on each line, except the backend's own: its start script passes its secret and its
+   * database's URL as arguments, which only root can see on the droplet.
    */
   get commandLines(): string {
     return [...this.#seen].filter((line) => !line.includes("--instance-secret")).join("\n");

@@ -7,10 +7,9 @@ import { eventually, type TestCloud } from "./harness.ts";
 const FORMAT = { format: "json" };
 
 /**
- * Looks at a deployed stack as a stranger would, from outside and from inside the droplet: what the outputs promise, with
- * no code of the program's.
+ * Checks a deployed stack from outside and from inside the droplet, with its outputs and none of the program's code.
  *
- * @param mark  written as a row and as a file, so that a later probe can look for it again
+ * @param mark  written as a row and as a file, so that a later probe can check that it is still there
  */
 export async function probe(cloud: TestCloud, stack: string, mark: string): Promise<void> {
   const { backendUrl = "", siteUrl = "", adminKey = "", instanceName, publicIp = "" } = await cloud.outputs(stack);
@@ -45,7 +44,7 @@ export async function readRow(backendUrl: string, key: string): Promise<unknown>
   return ((await call(backendUrl, "query", "sandbox:get", { key })) as { value: unknown } | null)?.value;
 }
 
-/** Stores a file and gives back its id. */
+/** Stores a file and returns its id. */
 export async function writeFile(backendUrl: string, content: string): Promise<string> {
   const uploadUrl = (await call(backendUrl, "mutation", "sandbox:generateUploadUrl", {})) as string;
   const response = await fetch(uploadUrl, { method: "POST", headers: { "content-type": "text/plain" }, body: content });
@@ -57,7 +56,7 @@ export async function readFile(backendUrl: string, storageId: string): Promise<s
   return text((await call(backendUrl, "query", "sandbox:fileUrl", { storageId })) as string);
 }
 
-/** What only a look inside can tell: where the data is, who gets in, and that all came up by itself. */
+/** Checks inside the droplet: where the data is, who can connect, and that all services run. */
 async function probeInside(cloud: TestCloud, stack: string): Promise<void> {
   const inside = async (command: string) => {
     const { all, exitCode } = await cloud.onDroplet(stack, command);
@@ -82,7 +81,7 @@ async function probeInside(cloud: TestCloud, stack: string): Promise<void> {
   const owner = `SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'convex_self_hosted'`;
   expect(await answer(`runuser -u postgres -- psql -Atc "${owner}"`)).toBe("convex");
 
-  // The right network, once by being in the backend's; then the right role, database and password from anywhere else.
+  // A wrong password, role or database from the backend's network; then the right ones from another network.
   const inNetwork = "nsenter --net --target $(docker inspect --format '{{.State.Pid}}' convex-backend)";
   const connect = (parameters: string, from = inNetwork) =>
     answer(`${from} psql 'connect_timeout=5 ${parameters}' -c 'SELECT 1'`);
@@ -117,7 +116,7 @@ async function text(url: string): Promise<string> {
   return (await fetch(url)).text();
 }
 
-/** Which TCP ports of an address answer, of those anything could listen on here. */
+/** The open TCP ports of an address, among those that a service here could use. */
 async function openPorts(host: string): Promise<number[]> {
   const wanted = [
     ...Array.from({ length: 1024 }, (_, index) => index + 1),

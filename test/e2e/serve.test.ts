@@ -7,7 +7,7 @@ import { stepByStep } from "../steps.ts";
 
 const STACK = "serve";
 
-/** What changed in a run, by logical name: `{ "convex-backend": "replace", … }`. */
+/** A step of `pulumi preview --json`. */
 interface Step {
   op: string;
   urn: string;
@@ -27,7 +27,7 @@ afterAll(async () => {
   await cloud[Symbol.asyncDispose]();
 });
 
-/** What a preview would do, by logical name, without what stays the same. */
+/** The changes in a preview, by logical name: `{ "convex-backend": "replace", … }`. */
 async function planned(): Promise<Record<string, string>> {
   const { stdout } = await cloud.pulumi(["preview", "--json", "--stack", STACK]);
   const { steps } = JSON.parse(stdout) as { steps: Step[] };
@@ -36,7 +36,7 @@ async function planned(): Promise<Record<string, string>> {
   );
 }
 
-/** One call of the backend's API with a key, by default the full one. */
+/** Calls the backend's API with a key, by default the admin key. */
 async function asAdmin(route: string, key: string | undefined, body?: unknown): Promise<Response> {
   const { backendUrl = "", adminKey = "" } = await cloud.outputs(STACK);
   return fetch(`${backendUrl}/api/${route}`, {
@@ -45,7 +45,7 @@ async function asAdmin(route: string, key: string | undefined, body?: unknown): 
   });
 }
 
-/** What functions read with `process.env`. */
+/** The variables that functions read with `process.env`. */
 async function variables(key?: string): Promise<Record<string, string>> {
   const listed = await (await asAdmin("list_environment_variables", key)).json();
   return (listed as { environmentVariables: Record<string, string> }).environmentVariables;
@@ -55,8 +55,8 @@ function changeVariables(changes: { name: string; value: string | null }[], key?
   return asAdmin("update_environment_variables", key, { changes });
 }
 
-// One life of one stack; each test goes on where the one before ended.
-describe("a stack, from an empty account on", () => {
+// One stack; each test continues where the one before ended.
+describe("a stack in an empty account", () => {
   stepByStep();
 
   it("serves after the first up", async () => {
@@ -66,7 +66,7 @@ describe("a stack, from an empty account on", () => {
     await probe(cloud, STACK, "first");
   });
 
-  it("has nothing to do in a second up, and nothing has drifted", async () => {
+  it("has no changes in a second up and in a preview with refresh", async () => {
     const up = await cloud.up(STACK, "--expect-no-changes");
     expect(up.all).toContain("31 unchanged");
     expect(up.exitCode).toBe(0);
@@ -75,7 +75,7 @@ describe("a stack, from an empty account on", () => {
     expect(preview.exitCode).toBe(0);
   });
 
-  it("comes back by itself after a reboot of the droplet", async () => {
+  it("serves again after a reboot of the droplet", async () => {
     const before = await cloud.onDroplet(STACK, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
     await cloud.onDroplet(STACK, "systemctl reboot");
     await eventually("another boot", 90, async () => {
@@ -88,9 +88,9 @@ describe("a stack, from an empty account on", () => {
     expect(await readRow(backendUrl, "first")).toBe("first");
   });
 
-  it("touches only the backend when the log level changes", async () => {
+  it("changes only the backend if the log level changes", async () => {
     await cloud.configure(STACK, "logLevel", "debug");
-    // The key that the backend will accept is not known before; once it is, nothing differs.
+    // A preview does not know which key the backend will accept. After the update, the key is the same.
     expect(await planned()).toEqual({
       "convex-backend": "replace",
       "convex-acceptance": "replace",
@@ -102,7 +102,7 @@ describe("a stack, from an empty account on", () => {
     expect((await cloud.outputs(STACK))["adminKey"]).toBe(key);
   });
 
-  it("grows its volume in place, down to the file system", async () => {
+  it("grows its volume in place, with the file system", async () => {
     await cloud.configure(STACK, "volumeSizeGb", "120");
     expect(await planned()).toEqual({ "convex-volume": "update", "convex-setup": "update" });
     const up = await cloud.up(STACK);
@@ -119,7 +119,7 @@ describe("a stack, from an empty account on", () => {
     await cloud.configure(STACK, "volumeSizeGb", "120");
   });
 
-  it("gives functions the environment that its settings name, beside what was set by hand", async () => {
+  it("sets the functions' variables from its settings, and keeps those that were set by hand", async () => {
     await changeVariables([{ name: "BY_HAND", value: "mine" }]);
     await cloud.configure(STACK, "authKeys", "true");
     await cloud.configureSecretly(STACK, "functionEnvironment.GREETING", "two\nlines of a s3cret");
@@ -134,7 +134,7 @@ describe("a stack, from an empty account on", () => {
     expect((await cloud.up(STACK, "--expect-no-changes")).exitCode).toBe(0);
   });
 
-  it("keeps data, secret, keys and variables when its droplet is replaced", async () => {
+  it("keeps data, secret, keys and variables if its droplet is replaced", async () => {
     const set = await variables();
     const before = await cloud.outputs(STACK);
     const up = await cloud.up(STACK, "--replace", "**convex-droplet");
@@ -148,7 +148,7 @@ describe("a stack, from an empty account on", () => {
     expect((await cloud.pulumi(["preview", "--expect-no-changes", "--stack", STACK])).exitCode).toBe(0);
   });
 
-  it("has shown no secret to anybody", async () => {
+  it("shows no secret in output, state, process lists, logs or readable files", async () => {
     const secrets = { ...(await secretsOf(cloud, STACK)), variable: "lines of a s3cret" };
     expect(Object.keys(secrets)).toEqual(
       expect.arrayContaining([
@@ -187,14 +187,14 @@ describe("a stack, from an empty account on", () => {
     expect(files.stdout).toBe("");
   });
 
-  it("takes its variables back when nothing is to be set any more, and leaves those set by hand", async () => {
+  it("removes its variables when the settings no longer name them, and keeps those that were set by hand", async () => {
     await cloud.configure(STACK, "authKeys", "false");
     await cloud.pulumi(["config", "rm", "--stack", STACK, "--path", "functionEnvironment.GREETING"]);
     expect((await cloud.up(STACK)).all).toContain("1 deleted");
     expect(await variables()).toEqual({ BY_HAND: "mine" });
   });
 
-  it.each(["convex-setup", "convex-droplet"])("takes them back in a run that replaces %s, too", async (replaced) => {
+  it.each(["convex-setup", "convex-droplet"])("also removes them in a run that replaces %s", async (replaced) => {
     await cloud.configureSecretly(STACK, "functionEnvironment.GONE", "s3cret");
     expect((await cloud.up(STACK)).exitCode).toBe(0);
     expect(await variables()).toEqual({ BY_HAND: "mine", GONE: "s3cret" });
@@ -204,13 +204,13 @@ describe("a stack, from an empty account on", () => {
     expect(await variables()).toEqual({ BY_HAND: "mine" });
   });
 
-  it("has a read-only key, which lists them and cannot change them", async () => {
+  it("has a read-only key that can list variables and cannot change them", async () => {
     const { readOnlyAdminKey } = await cloud.outputs(STACK);
     expect(await variables(readOnlyAdminKey)).toEqual({ BY_HAND: "mine" });
     expect((await changeVariables([{ name: "BY_HAND", value: null }], readOnlyAdminKey)).status).toBe(403);
   });
 
-  it("is destroyed to the last resource, without help", async () => {
+  it("is destroyed completely with one command", async () => {
     const destroy = await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]);
     expect(destroy.exitCode).toBe(0);
     for (const kind of ["droplets", "volumes", "firewalls"]) {

@@ -1,4 +1,4 @@
-/** A change made by hand, and everything that drift reports about it. */
+/** A change made by hand, and all findings of drift about it. */
 export interface Tampering {
   /** On the droplet, as root. */
   change: string;

@@ -19,7 +19,7 @@ let repository: Clone;
 let processes: ProcessWatch;
 let pullRequest: Issue;
 let passphrase: string;
-/** All that any step printed or wrote for a summary. */
+/** Everything that steps printed or wrote to a summary. */
 let log = "";
 
 beforeAll(async () => {
@@ -39,13 +39,13 @@ afterAll(async () => {
   await cloud[Symbol.asyncDispose]();
 });
 
-/** A checkout of a repository that a user made of this one, with the stack's file in it. */
+/** A checkout of a user's copy of this repository, with the stack's file in it. */
 async function userRepository(): Promise<Clone> {
   const clone = await Clone.make();
   await packagesAreInstalled(clone.folder);
   const file = `Pulumi.${STACK}.yaml`;
   await copyFile(path.join(projectFolder(cloud.home), file), path.join(clone.folder, file));
-  // What is another one in each sandbox.
+  // Each sandbox has its own images.
   for (const key of ["backendImage", "dashboardImage"]) {
     const { stdout } = await cloud.pulumi(["config", "get", key, "--stack", STACK]);
     const set = await clone.pulumi(cloud.env, ["config", "set", key, stdout, "--stack", STACK]);
@@ -54,7 +54,7 @@ async function userRepository(): Promise<Clone> {
   return clone;
 }
 
-/** Runs a workflow as a runner of GitHub's would: with the cloud to call, and nothing else that is not a secret. */
+/** Runs a workflow as GitHub's runner does: its environment contains the cloud's address and no secrets. */
 async function run(workflow: string, secrets: Record<string, string> = {}): Promise<JobResult> {
   const { PULUMI_BACKEND_URL, DIGITALOCEAN_TOKEN, ...runner } = cloud.env;
   const result = await runJob(
@@ -80,7 +80,7 @@ async function run(workflow: string, secrets: Record<string, string> = {}): Prom
   return result;
 }
 
-/** Fails with what a step printed where it did not end well. */
+/** Checks that all steps succeeded; a failure shows the step's output. */
 function expectAllWell({ steps }: JobResult, names: string[]): void {
   for (const [name, { exitCode, all }] of Object.entries(steps)) expect(exitCode, `${name}: ${all}`).toBe(0);
   expect(Object.keys(steps)).toEqual(names);
@@ -88,10 +88,10 @@ function expectAllWell({ steps }: JobResult, names: string[]): void {
 
 const PREVIEW = ["Install the packages", "Preview", "Comment"];
 const UP = ["Install the packages", "Deploy", "Check for drift"];
-const DRIFT = ["Install the packages", "Check for drift", "Tell by an issue"];
+const DRIFT = ["Install the packages", "Check for drift", "Update the issue"];
 
-// One life of one stack, by its workflows alone; each test goes on where the one before ended.
-describe("a stack in the hands of its workflows", () => {
+// Only workflows work on this stack; each test continues where the one before ended.
+describe("a stack with workflows", () => {
   stepByStep();
 
   it("is previewed on a pull request", async () => {
@@ -103,13 +103,13 @@ describe("a stack in the hands of its workflows", () => {
     );
   });
 
-  it("is deployed, and nothing has drifted then", async () => {
+  it("is deployed, and has no drift after that", async () => {
     expectAllWell(await run("up.yml"), UP);
     const { backendUrl = "" } = await cloud.outputs(STACK);
     expect((await fetch(`${backendUrl}/version`)).status).toBe(200);
   });
 
-  it("is shown in the same comment when nothing would change, and when something would", async () => {
+  it("updates the same comment, with and without changes", async () => {
     expectAllWell(await run("preview.yml"), PREVIEW);
     expect(pullRequest.comments[0]?.body).toMatch(/\*\*Nothing to change\*\*, \d+ unchanged\./);
     await repository.pulumi(cloud.env, ["config", "set", "logLevel", "warn", "--stack", STACK]);
@@ -119,7 +119,7 @@ describe("a stack in the hands of its workflows", () => {
     await repository.pulumi(cloud.env, ["config", "set", "logLevel", "info", "--stack", STACK]);
   });
 
-  it("is previewed without a way to the droplet", async () => {
+  it("is previewed without a connection to the droplet", async () => {
     await cloud.switchDroplet("off");
     expectAllWell(await run("preview.yml"), PREVIEW);
     await cloud.switchDroplet("on");
@@ -129,7 +129,7 @@ describe("a stack in the hands of its workflows", () => {
     });
   });
 
-  it("gets an issue while something has drifted", async () => {
+  it("gets one issue while there is drift", async () => {
     expectAllWell(await run("drift.yml"), DRIFT);
     expect(github.issues).toEqual([pullRequest]);
 
@@ -141,7 +141,7 @@ describe("a stack in the hands of its workflows", () => {
     expect(github.issues).toHaveLength(2);
   });
 
-  it("keeps its issue where drift cannot be told, and its comment says where a preview failed", async () => {
+  it("keeps its issue if drift cannot be checked, and its comment shows that a preview failed", async () => {
     const before = structuredClone(github.issues[1]);
     const { steps } = await run("drift.yml", { PULUMI_CONFIG_PASSPHRASE: "not the passphrase" });
     expect(Object.keys(steps)).toEqual(DRIFT.slice(0, 2));

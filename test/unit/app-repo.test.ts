@@ -32,7 +32,7 @@ async function install(version: string): Promise<void> {
   await put("node_modules/convex/package.json", JSON.stringify({ version }));
 }
 
-/** The lines of mistakes, and whether a deploy may go on. */
+/** Runs the check: its exit code, and the lines with mistakes. */
 async function check(
   env: Record<string, string>,
   folder = "",
@@ -47,7 +47,7 @@ async function check(
 }
 
 describe("the check before the example app's deploy", () => {
-  it("lets a complete target pass, from the environment or the files that the CLI reads", async () => {
+  it("passes a complete target, from the environment or the files that the CLI reads", async () => {
     expect(await check(TARGET)).toEqual({ exitCode: 0, mistakes: [] });
     await writeFile(path.join(app, ".env.local"), `${URL_VARIABLE}=http://127.0.0.1:3210\n`);
     await writeFile(path.join(app, ".env"), `${URL_VARIABLE}=no\n${KEY_VARIABLE}="convex-self-hosted|01abcdef"\n`);
@@ -55,8 +55,8 @@ describe("the check before the example app's deploy", () => {
   });
 
   it.each([
-    ["1.26.1", "it ends with \"Cannot read properties of undefined (reading 'length')\""],
-    ["1.29.2", "it asks for evaluate_push, which backends of its time answer with 404"],
+    ["1.26.1", "it fails with \"Cannot read properties of undefined (reading 'length')\""],
+    ["1.29.2", "it calls evaluate_push, and backends of that time answer with 404"],
     ["1.31.7", 'its pushes are refused with "BadJsonBody ... appDefinition: missing field functions"'],
   ])("refuses release %s of the CLI", async (version, fault) => {
     await install(version);
@@ -68,7 +68,7 @@ describe("the check before the example app's deploy", () => {
     });
   });
 
-  it("recommends the release that the example has", async () => {
+  it("recommends the example's own release", async () => {
     const { dependencies } = JSON.parse(await readFile(path.join(EXAMPLE, "package.json"), "utf8")) as {
       dependencies: { convex: string };
     };
@@ -76,7 +76,7 @@ describe("the check before the example app's deploy", () => {
   });
 
   it.each(["CONVEX_DEPLOY_KEY", "CONVEX_DEPLOYMENT_TOKEN", "CONVEX_DEPLOYMENT"])(
-    "refuses %s, wherever the CLI would find it",
+    "refuses %s in each place that the CLI reads",
     async (name) => {
       const refused = (source: string) => ({
         exitCode: 1,
@@ -91,7 +91,7 @@ describe("the check before the example app's deploy", () => {
     },
   );
 
-  it("names all mistakes at once, and never a part of the key", async () => {
+  it("prints all mistakes at once, and never a part of the key", async () => {
     await rm(path.join(app, "node_modules"), { recursive: true });
     expect(await check({})).toEqual({
       exitCode: 1,
@@ -112,8 +112,8 @@ describe("the check before the example app's deploy", () => {
   });
 });
 
-describe("the check, of where an app is", () => {
-  it("takes the CLI of a hoisted monorepo for installed, in the release that is there", async () => {
+describe("the check of an app's folder", () => {
+  it("finds the CLI of a hoisted monorepo, and its release", async () => {
     await put("packages/backend/package.json", '{"devDependencies":{"convex":"*"}}');
     await put("packages/backend/convex/messages.ts");
     expect(await check(TARGET, "packages/backend")).toEqual({ exitCode: 0, mistakes: [] });
@@ -124,7 +124,7 @@ describe("the check, of where an app is", () => {
     expect(mistakes[0]).toMatch(/^convex: 1.31.7 is broken .* Run: pnpm add --save-exact convex@1.48.0$/);
   });
 
-  it("refuses a root without Convex, and names the folder that has it", async () => {
+  it("refuses a root without Convex, and names the folder with the functions", async () => {
     await rm(path.join(app, "convex"), { recursive: true });
     await put("package.json", '{"workspaces":["packages/*"]}');
     await put("packages/web/package.json", '{"dependencies":{"convex":"*"}}');
@@ -139,11 +139,11 @@ describe("the check, of where an app is", () => {
     });
     expect(await check(TARGET, "packages/backend")).toEqual({ exitCode: 0, mistakes: [] });
     expect((await check(TARGET, "packages/web")).mistakes).toEqual([
-      'convex: is missing, it should hold the functions: without it a deploy takes away those that are there. Name their folder in convex.json: {"functions":"FOLDER"}',
+      'convex: is missing, it should contain the functions: without it, a deploy removes all functions of the deployment. Name their folder in convex.json: {"functions":"FOLDER"}',
     ]);
   });
 
-  it("looks for functions where Create React App wants them", async () => {
+  it("finds functions in Create React App's folder", async () => {
     await put("package.json", '{"dependencies":{"convex":"*","react-scripts":"5.0.1"}}');
     expect((await check(TARGET)).mistakes).toHaveLength(1);
     await put("src/convex/messages.ts");
@@ -154,14 +154,14 @@ describe("the check, of where an app is", () => {
     ["package-lock.json", "npm ci"],
     ["yarn.lock", "yarn install"],
     ["bun.lock", "bun install"],
-  ])("installs as %s says: %s", async (lockfile, command) => {
+  ])("with %s, prints %s", async (lockfile, command) => {
     await rm(path.join(app, "node_modules"), { recursive: true });
     await put(lockfile);
     expect((await check(TARGET)).mistakes[0]).toMatch(new RegExp(`Run: ${command}$`));
   });
 });
 
-describe("the check, of which value wins", () => {
+describe("the check of the value that wins", () => {
   const KEY = TARGET[KEY_VARIABLE];
 
   it.each([
@@ -186,7 +186,7 @@ describe("the check, of which value wins", () => {
       /is not a URL in .env.local:2/,
     ],
     [
-      "one that the CLI does not put together",
+      "a reference that the CLI does not expand",
       { ".env.local": `${URL_VARIABLE}=http://$HOST:3210` },
       {},
       /in .env.local:1, it should be scheme/,
@@ -200,14 +200,14 @@ describe("the check, of which value wins", () => {
     expect(mistakes[0]).toMatch(says);
   });
 
-  it("tells of a file that has it and that the CLI does not read", async () => {
+  it("names a file with the variable that the CLI does not read", async () => {
     await put(".env.production", `A=1\n${URL_VARIABLE}=https://api.example.com\n`);
     expect((await check({ [KEY_VARIABLE]: KEY })).mistakes).toEqual([
       `${URL_VARIABLE}: is not set where the Convex CLI looks, only in .env.production:2, it should be the platform's backendUrl. ${WRITE_ENV}`,
     ]);
   });
 
-  it("never shows a key that stands in the URL's place", async () => {
+  it("never prints a key that was written as the URL", async () => {
     const { mistakes } = await check({ [URL_VARIABLE]: KEY, [KEY_VARIABLE]: "https://user:secret@api.example.com" });
     expect(mistakes.join("\n")).not.toMatch(/01abcdef|secret/);
     expect(mistakes).toHaveLength(2);
@@ -221,7 +221,7 @@ describe("the check, of which value wins", () => {
     ["VITE_API", "https://happy-otter-123.convex.site/v1"],
     ["CONVEX_URL", "https://happy-otter-123.convex.cloud"],
     ["EXPO_PUBLIC_CONVEX_URL", "http://old:3210"],
-  ])("finds what is left of another deployment: %s=%s", async (name, url) => {
+  ])("finds a leftover of another deployment: %s=%s", async (name, url) => {
     await put(".env.local", `# cloud\n${name}=${url}\n`);
     const { mistakes, exitCode } = await check(TARGET);
     expect(exitCode).toBe(1);
@@ -233,14 +233,14 @@ describe("the check, of which value wins", () => {
     ["VITE_CONVEX_URL", ".env.production", ", which wins in production"],
     ["PUBLIC_CONVEX_URL", ".env.development", ", which wins in development"],
     ["VUE_APP_CONVEX_URL", ".env.production.local", ", which wins in production"],
-    // Next, Expo and Create React App take .env.local before it.
+    // In Next, Expo and Create React App, .env.local wins over it.
     ["NEXT_PUBLIC_CONVEX_URL", ".env.production", undefined],
     ["EXPO_PUBLIC_CONVEX_URL", ".env.production", undefined],
     ["REACT_APP_CONVEX_URL", ".env.production", undefined],
     ["NEXT_PUBLIC_CONVEX_URL", ".env.production.local", ", which wins in production"],
     ["NEXT_PUBLIC_CONVEX_URL", ".env", undefined],
     ["GATSBY_CONVEX_URL", ".env.production", ", which wins in production"],
-  ])("%s in %s wins as its framework has it", async (name, file, says) => {
+  ])("%s in %s: the check follows its framework's order", async (name, file, says) => {
     await put(".env.local", `${name}=https://api.example.com\n`);
     await put(file, `${name}=http://old:3210\n`);
     const { mistakes } = await check(TARGET);
@@ -254,12 +254,12 @@ describe("the check, of which value wins", () => {
     expect((await check({ ...TARGET, [name]: "https://api.example.com" })).mistakes).toEqual([]);
   });
 
-  it("reads a value that is put together from others as the framework does", async () => {
+  it("expands references to other variables as the framework does", async () => {
     await put(".env.local", `${URL_VARIABLE}=https://api.example.com\nNEXT_PUBLIC_CONVEX_URL=$${URL_VARIABLE}\n`);
     expect(await check({ [KEY_VARIABLE]: KEY })).toEqual({ exitCode: 0, mistakes: [] });
   });
 
-  it("knows that Next puts nothing into a value that a later file sets", async () => {
+  it("does not expand references to variables of later files in Next", async () => {
     await put(".env", `${URL_VARIABLE}=https://api.example.com\nVITE_CONVEX_URL=$${URL_VARIABLE}\n`);
     await put(".env.local", `NEXT_PUBLIC_CONVEX_URL=$${URL_VARIABLE}/x\nVITE_CONVEX_URL=$${URL_VARIABLE}\n`);
     expect((await check({ [KEY_VARIABLE]: KEY })).mistakes).toEqual([
@@ -267,7 +267,7 @@ describe("the check, of which value wins", () => {
     ]);
   });
 
-  it("leaves alone what no tool reads", async () => {
+  it("ignores files that no tool reads", async () => {
     await put(".env.example", "CONVEX_URL=https://happy-otter-123.convex.cloud\n");
     expect(await check(TARGET)).toEqual({ exitCode: 0, mistakes: [] });
   });

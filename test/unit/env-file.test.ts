@@ -113,7 +113,7 @@ describe("an environment file", () => {
   it.each([
     ["CONVEX_DEPLOY_KEY", "with it the Convex CLI deploys to Convex's own cloud"],
     ["CONVEX_DEPLOYMENT_TOKEN", "with it the Convex CLI deploys to Convex's own cloud"],
-    ["CONVEX_DEPLOYMENT", "the Convex CLI refuses it beside a self-hosted deployment"],
+    ["CONVEX_DEPLOYMENT", "the Convex CLI refuses it together with a self-hosted deployment"],
   ])("is refused if it, or the other file that the CLI reads, sets %s", async (name, reason) => {
     for (const place of [file, path.join(app, ".env")]) {
       writeFileSync(place, `${name}=dev:happy-otter-1\n`);

@@ -1,6 +1,6 @@
 import { findMistakes } from "./target/checks.ts";
 
-// Looks before `convex deploy` at what would send it elsewhere or make it fail half-way. All mistakes come at once.
+// Checks, before `convex deploy`, for mistakes that would deploy elsewhere or fail half-way. Prints all mistakes at once.
 
 const mistakes = findMistakes(".", process.env, {
   write: (file) => `Write ${file} with \`npm run env\` of convex-droplet, or set it in the environment.`,

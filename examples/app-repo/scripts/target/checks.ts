@@ -7,22 +7,22 @@ import * as app from "./package.ts";
 import { publicMistakes } from "./public.ts";
 import { RIVALS } from "./rivals.ts";
 
-/** Releases of the CLI that cannot deploy to a self-hosted backend, and how they fail. */
+/** Releases of the CLI that cannot deploy to a self-hosted backend, and their failures. */
 const BROKEN_RELEASES: Record<string, string> = {
-  "1.26.1": "it ends with \"Cannot read properties of undefined (reading 'length')\"",
-  "1.29.2": "it asks for evaluate_push, which backends of its time answer with 404",
+  "1.26.1": "it fails with \"Cannot read properties of undefined (reading 'length')\"",
+  "1.29.2": "it calls evaluate_push, and backends of that time answer with 404",
   "1.31.7": 'its pushes are refused with "BadJsonBody ... appDefinition: missing field functions"',
 };
 
 const GOOD_RELEASE = "convex@1.48.0";
 
 /**
- * All that is wrong at once with the folder that the Convex CLI runs in.
+ * Finds all mistakes of the folder that the Convex CLI runs in.
  *
- * @throws Error where package.json or convex.json is not JSON
+ * @throws Error if package.json or convex.json is not JSON
  */
 export function findMistakes(folder: string, shell: Shell, platform: Platform): Mistake[] {
-  // What else a folder lacks that is not the one says nothing.
+  // In the wrong folder, other mistakes mean nothing.
   const elsewhere = checkFolder(folder, platform);
   if (elsewhere.length > 0) return elsewhere;
   return [
@@ -37,12 +37,12 @@ export function findMistakes(folder: string, shell: Shell, platform: Platform): 
   ];
 }
 
-/** Where the Convex CLI would take a variable from. */
+/** The place that the Convex CLI would read a variable from. */
 export function findForCli(folder: string, name: string, shell: Shell): Found | undefined {
   return find(folder, name, CONVEX_CLI, shell);
 }
 
-/** In any other folder the CLI asks, or takes all functions of the deployment away, because it finds none. */
+/** In a wrong folder, the CLI asks questions, or finds no functions and removes all functions of the deployment. */
 function checkFolder(folder: string, platform: Platform): Mistake[] {
   const manifest = app.readManifest(folder);
   const file = path.join(folder, "package.json");
@@ -62,7 +62,7 @@ function checkFolder(folder: string, platform: Platform): Mistake[] {
   const found = app.functionsBelow(folder);
   return [
     {
-      what: `${path.join(folder, functions)}: is missing, it should hold the functions: without it a deploy takes away those that are there`,
+      what: `${path.join(folder, functions)}: is missing, it should contain the functions: without it, a deploy removes all functions of the deployment`,
       fix: found.length > 0 ? platform.lookAt(found) : 'Name their folder in convex.json: {"functions":"FOLDER"}',
     },
   ];
@@ -119,7 +119,7 @@ function checkAdminKey(folder: string, shell: Shell, platform: Platform): Mistak
   if (found === undefined || found.value === "") {
     return [notSet(folder, name, "the platform's adminKey", found, shell, platform)];
   }
-  // Shown by none of these messages: a part of a key is a part of a key.
+  // No message shows the key, not even a part of it.
   if (/^[^|]+\|[0-9a-f]+$/.test(found.value)) return [];
   return [
     {
@@ -129,13 +129,13 @@ function checkAdminKey(folder: string, shell: Shell, platform: Platform): Mistak
   ];
 }
 
-/** Where nothing else says what the backend is: what the functions go to, unless that is only the near end of a tunnel. */
+/** The backend if nothing else names it: the target of the functions, unless that is only the local end of a tunnel. */
 function ownBackend(folder: string, shell: Shell): string | undefined {
   const url = URL.parse(findForCli(folder, "CONVEX_SELF_HOSTED_URL", shell)?.value ?? "");
   return url === null || /^(localhost|127\..*|\[::1\])$/.test(url.hostname) ? undefined : url.origin;
 }
 
-/** The CLI takes an empty value for none, and looks no further. */
+/** To the CLI, an empty value means no value, and it reads no further files. */
 function notSet(
   folder: string,
   name: string,
@@ -154,7 +154,7 @@ function notSet(
     .map((file) => readVariables(path.join(folder, file))[name])
     .find((found) => found !== undefined);
   const but = unread === undefined ? "" : ` where the Convex CLI looks, only in ${unread.place}`;
-  // Turbo's own tasks get no other variables than its configuration names.
+  // Turbo's tasks get only the variables that its configuration names.
   const turbo = shell["TURBO_HASH"] === undefined ? "" : ` Under turbo, name it in the task's passThroughEnv, too.`;
   return {
     what: `${name}: is not set${but}, it should be ${should}`,

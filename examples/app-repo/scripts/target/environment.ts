@@ -4,7 +4,7 @@ import path from "node:path";
 import { parse } from "dotenv";
 import { expand } from "dotenv-expand";
 
-// Which value wins where one variable is set in several places.
+// Finds the value that wins if a variable is set in several places.
 
 /** A process's variables. */
 export type Shell = Record<string, string | undefined>;
@@ -12,23 +12,23 @@ export type Shell = Record<string, string | undefined>;
 /** A variable's value, and the place that it comes from. */
 export interface Found {
   value: string;
-  /** The file's path; without it, the variable is the shell's. */
+  /** The file's path; if absent, the variable is the shell's. */
   file?: string;
   /** For messages: a file's path and line, or the shell. */
   place: string;
 }
 
 /**
- * One assignment of an environment file as dotenv reads it, values over several lines included, so that a line inside of
- * somebody's value is not taken for one. Groups: the name, the sign, the value with the blanks around it.
+ * One assignment of an environment file as dotenv reads it, including values over several lines, so that a line inside a value
+ * does not count as an assignment. Groups: the name, the sign, the value with the blanks around it.
  */
 export const ASSIGNMENT =
   /^\s*(?:export\s+)?([\w.-]+)(\s*=\s*?|:\s+?)(\s*'(?:\\'|[^'])*'|\s*"(?:\\"|[^"])*"|\s*`(?:\\`|[^`])*`|[^#\r\n]+)?\s*(?:#.*)?$/gm;
 
-/** Who reads variables. A process's own win over those of all files, and of these the first that has one. */
+/** A reader of variables. The process's own variables win over all files; then the first file with the variable wins. */
 export interface Reader {
   files: string[];
-  /** Whether other variables are put into values: none, those of this file and the ones before it, or those of all. */
+  /** Which other variables values may refer to: none, those of this file and of earlier files, or those of all files. */
   expands: "nothing" | "so far" | "all";
 }
 
@@ -36,7 +36,7 @@ export const CONVEX_CLI: Reader = { files: [".env.local", ".env"], expands: "not
 const NEXT: Reader = { files: [".env.MODE.local", ".env.local", ".env.MODE", ".env"], expands: "so far" };
 const VITE: Reader = { files: [".env.MODE.local", ".env.MODE", ".env.local", ".env"], expands: "all" };
 
-/** What reads variables whose names start so; MODE is `development` or `production`. */
+/** The reader of variables, by the prefix of their names; MODE is `development` or `production`. */
 const READERS: [prefix: string, reader: Reader][] = [
   ["CONVEX_", CONVEX_CLI],
   ["NEXT_PUBLIC_", NEXT],
@@ -45,20 +45,20 @@ const READERS: [prefix: string, reader: Reader][] = [
   ["BUN_PUBLIC_", NEXT],
   ["NUXT_PUBLIC_", { files: [".env"], expands: "all" }],
   ["GATSBY_", { files: [".env.MODE"], expands: "nothing" }],
-  // Whatever is built on Vite or has its order: VITE_, PUBLIC_, VUE_APP_.
+  // Frameworks on Vite, or with its order: VITE_, PUBLIC_, VUE_APP_.
   ["", VITE],
 ];
 
-/** An app is run for development, and built for production. */
+/** Frameworks run an app for development, and build it for production. */
 export const MODES = ["development", "production"] as const;
 
-/** Who reads a variable of this name. */
+/** The reader of a variable with this name. */
 export function readerOf(name: string, mode: (typeof MODES)[number]): Reader {
   const [, { files, expands }] = READERS.find(([prefix]) => name.startsWith(prefix)) ?? ["", VITE];
   return { files: files.map((file) => file.replace("MODE", mode)), expands };
 }
 
-/** The value of a variable that wins, an empty one too; undefined where it is set nowhere. */
+/** The value that wins, even if it is empty; undefined if the variable is set nowhere. */
 export function find(folder: string, name: string, { files, expands }: Reader, shell: Shell): Found | undefined {
   if (shell[name] !== undefined) return { value: shell[name], place: "the shell's environment" };
   const read = files.map((file) => readVariables(path.join(folder, file)));
@@ -73,19 +73,19 @@ export function find(folder: string, name: string, { files, expands }: Reader, s
   return { ...found, value: expand({ parsed: { [name]: found.value }, processEnv }).parsed?.[name] ?? "" };
 }
 
-/** The environment files of a folder, whoever may read them; templates are nobody's. */
+/** The environment files of a folder, of all readers; without templates, which nothing reads. */
 export function environmentFiles(folder: string): string[] {
   return readdirSync(folder).filter(
     (name) => /^\.env(\.|$)/.test(name) && !/\.(example|sample|template|dist)$/.test(name),
   );
 }
 
-/** What a file sets. One that cannot be read sets nothing, as for those that read it. */
+/** The variables that a file sets; none if it cannot be read, because readers ignore such a file, too. */
 export function readVariables(file: string): Record<string, Found> {
   const text = readText(file);
   const lines: Record<string, number> = {};
   for (const { 0: assignment, 1: name = "", index } of text.matchAll(ASSIGNMENT)) {
-    // Where one is set twice, the last one wins.
+    // If a variable is set twice, the last one wins.
     lines[name] = text.slice(0, index + assignment.indexOf(name)).split("\n").length;
   }
   return Object.fromEntries(

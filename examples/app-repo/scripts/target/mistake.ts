@@ -1,34 +1,34 @@
 import type { Found } from "./environment.ts";
 
-/** Something that would send a deploy elsewhere or make it fail half-way. No secret is in it. */
+/** Something that would deploy elsewhere or make a deploy fail half-way. It contains no secret. */
 export interface Mistake {
   /** `<path>: <what it is>, <what it should be>` */
   what: string;
-  /** A sentence; `Run: ` and a command where there is one. */
+  /** A sentence, or `Run: ` and a command. */
   fix: string;
 }
 
-/** What is known of the platform that an app should use, and how its commands are called from here. */
+/** The known facts about the platform that an app should use, and the texts that name its commands. */
 export interface Platform {
   backendUrl?: string | undefined;
   siteUrl?: string | undefined;
-  /** How a file of the app's gets URL and key. */
+  /** How to write URL and key to a file of the app. */
   write: (file: string) => string;
-  /** How other folders are looked at, where this one is not the one. */
+  /** How to check other folders, if this one is the wrong one. */
   lookAt: (folders: string[]) => string;
 }
 
-/** What takes a variable away from where it wins, so that the next place does. */
+/** How to remove a variable from the place that wins, so that the next place wins. */
 export function removal(name: string, { file, place }: Found): string {
   return file === undefined ? `Run: unset ${name}` : `Remove it from ${place}.`;
 }
 
-/** What sets a variable anew in the very place that wins. */
+/** How to set a variable again in the place that wins. */
 export function rewriting(name: string, found: Found, platform: Platform): string {
   return found.file === undefined ? removal(name, found) : platform.write(found.file);
 }
 
-/** A URL as a message may show it: what is none may be a key in the wrong place, and some URLs hold a password. */
+/** A URL for messages: other text may be a key in the wrong place, and a URL may contain a password. */
 export function shown(value: string): string {
   const url = URL.parse(value);
   return url !== null && /^(https?|wss?):$/.test(url.protocol)

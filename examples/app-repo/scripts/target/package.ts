@@ -2,9 +2,9 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-// An app's package, looked at as Node and the Convex CLI do.
+// Reads an app's package as Node and the Convex CLI do.
 
-/** What tells of an app in its package.json. */
+/** The parts of a package.json that this program reads. */
 export interface Manifest {
   dependencies?: object;
   devDependencies?: object;
@@ -12,7 +12,7 @@ export interface Manifest {
   packageManager?: string;
 }
 
-/** @throws Error where it is there and is not JSON */
+/** @returns undefined if there is no package.json. @throws Error if it is not JSON */
 export function readManifest(folder: string): Manifest | undefined {
   return readJson(path.join(folder, "package.json")) as Manifest | undefined;
 }
@@ -21,27 +21,27 @@ export function dependsOn({ dependencies, devDependencies, peerDependencies }: M
   return name in { ...dependencies, ...devDependencies, ...peerDependencies };
 }
 
-/** The folder of the functions, from the app's. */
+/** The functions' folder, relative to the app's. */
 export function functionsFolder(folder: string): string {
   const config = readJson(path.join(folder, "convex.json")) as { functions?: string } | undefined;
-  // Create React App lets nothing outside of src be imported; a convex.json has the CLI forget that.
+  // Create React App allows imports only from src. If there is a convex.json, the CLI does not use this rule.
   const usual =
     config === undefined && dependsOn(readManifest(folder) ?? {}, "react-scripts") ? "src/convex" : "convex";
   return path.normalize(config?.functions ?? usual).replace(/\/$/, "");
 }
 
-/** The version of a package that code in a folder gets: of this folder, or of the nearest above that has it. */
+/** The version of a package that code in a folder gets: from this folder, or from the nearest folder above that has it. */
 export function installedVersion(folder: string, name: string): string | undefined {
   const above = createRequire(path.resolve(folder, "package.json")).resolve.paths(name) ?? [];
   const file = above
-    // Not those that are everybody's on this computer: the CLI of such a one is not found.
+    // Not the computer's global folders, because a CLI there is not found.
     .filter((modules) => !path.relative(path.dirname(modules), path.resolve(folder)).startsWith(".."))
     .map((modules) => path.join(modules, name, "package.json"))
     .find((candidate) => existsSync(candidate));
   return file === undefined ? undefined : (readJson(file) as { version: string }).version;
 }
 
-/** Folders below whose package uses Convex and has functions, as one of a monorepo does. */
+/** Folders below with a package that uses Convex and has functions, as in a monorepo. */
 export function functionsBelow(folder: string): string[] {
   return globSync(["*/package.json", "*/*/package.json", "*/*/*/package.json"], {
     cwd: folder,
@@ -54,9 +54,9 @@ export function functionsBelow(folder: string): string[] {
 }
 
 interface PackageManager {
-  /** Installs what the lockfile says. */
+  /** Installs the lockfile's packages. */
   install: string;
-  /** Adds one exact version, which comes behind it. */
+  /** Adds one exact version, which follows this text. */
   add: string;
 }
 
@@ -68,7 +68,7 @@ const MANAGERS: [lockfile: string, manager: PackageManager][] = [
   ["package-lock.json", { install: "npm ci", add: "npm install --save-exact" }],
 ];
 
-/** The package manager whose lockfile is here or above, as a workspace's is. */
+/** The package manager whose lockfile is in this folder or above, as in a workspace. */
 export function packageManager(folder: string): PackageManager {
   for (let here = path.resolve(folder); ; here = path.dirname(here)) {
     const found = MANAGERS.find(([lockfile]) => existsSync(path.join(here, lockfile)));
@@ -77,7 +77,7 @@ export function packageManager(folder: string): PackageManager {
   }
 }
 
-/** Whether packages are found by Yarn's own means, without any node_modules. */
+/** Whether Yarn's Plug'n'Play finds the packages, without node_modules. */
 export function isPlugAndPlay(folder: string): boolean {
   const here = path.resolve(folder);
   if (existsSync(path.join(here, ".pnp.cjs"))) return true;
@@ -89,6 +89,6 @@ function readJson(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, "utf8"));
   } catch {
-    throw new Error(`${file}: is not JSON, it should be. Mend it.`);
+    throw new Error(`${file}: is not JSON, it should be. Fix it.`);
   }
 }

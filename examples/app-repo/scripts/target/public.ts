@@ -3,11 +3,11 @@ import path from "node:path";
 import { environmentFiles, find, type Found, MODES, readerOf, readVariables, type Shell } from "./environment.ts";
 import { type Mistake, type Platform, removal, shown } from "./mistake.ts";
 
-/** What the names of such variables end with, whatever their prefix. */
+/** The ends of these variables' names, after any prefix. */
 const BACKEND = /(^|_)CONVEX_(CLOUD_|DEPLOYMENT_|BACKEND_|API_)?URL$/;
 const SITE = /(^|_)CONVEX_(SITE|HTTP|HTTP_ACTIONS|ACTIONS)(_URL)?$/;
 
-/** The URLs under which the app itself calls the backend: what a browser is shown, and what is left of Convex's own cloud. */
+/** Checks the URLs that the app itself calls: those that browsers get, and leftovers of Convex's own cloud. */
 export function publicMistakes(
   folder: string,
   shell: Shell,
@@ -37,7 +37,7 @@ export function publicMistakes(
   );
 }
 
-/** The places a variable's value comes from, of both modes; one where it is the same in both. */
+/** The places of a variable's value in both modes; only one place if it is the same in both. */
 function winners(folder: string, name: string, shell: Shell): { found: Found; modes: string[] }[] {
   const all = MODES.flatMap((mode) => {
     const found = find(folder, name, readerOf(name, mode), shell);
@@ -48,7 +48,7 @@ function winners(folder: string, name: string, shell: Shell): { found: Found; mo
   );
 }
 
-/** Whether two URLs lead to different servers; nothing is known of one that is not given. */
+/** Whether two URLs lead to different servers; false if the expected one is not known. */
 function differs(value: string, should: string | undefined): boolean {
   if (should === undefined) return false;
   const [is, wanted] = [value, should].map((url) => URL.parse(url.replace("//localhost", "//127.0.0.1"))?.origin);
