@@ -136,7 +136,7 @@ describe("a container", () => {
   it("is not checked if Docker does not answer", () => {
     expect(found({}, { "docker.containers": failed("Cannot connect") })).toEqual([
       [
-        "error containers docker.containers docker: does not answer, so nothing is known of its containers",
+        "error containers docker.containers docker: does not answer, so its containers could not be checked",
         "replace convex-setup; refresh ",
       ],
     ]);

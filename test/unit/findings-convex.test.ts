@@ -76,7 +76,7 @@ describe("a backend", () => {
   ];
   const refused = (found: string) =>
     `is answered with ${found}, it should be accepted: the backend runs with another secret or name`;
-  const overridden = "somebody has overridden it in the dashboard's settings or by the API, take it back there";
+  const overridden = "somebody has overridden it in the dashboard's settings or by the API, undo that there";
 
   it.each<[fact: string, given: string | object, told: Told]>([
     ["instance_name", "it's another\n", key("instance_name", "is it's another, it should be mine")],
@@ -114,14 +114,14 @@ describe("a backend", () => {
       "files",
       "/mnt/convex/data/.accepted\n",
       [
-        "error convex backend.files backend.files: are not those that this instance was accepted with, they should be",
+        "error convex backend.files backend.files: are not the files that this instance was accepted with, they should be",
         "rm /mnt/convex/data/.accepted",
       ],
     ],
     [
       "instance_secret",
       `${sha256("another")}  -`,
-      key("instance_secret", "on the volume is another one than the stack's"),
+      key("instance_secret", "on the volume is not the stack's, it should be"),
     ],
     ["instance_secret", failed(sha256(SECRET)), key("instance_secret", "is not on the volume, it should be")],
   ])("has another %s: %j", (fact, given, expected) => {
@@ -140,7 +140,7 @@ describe("a backend", () => {
       [],
       [
         [
-          "error convex backend.files backend.files: are not those that this instance was accepted with, they should be",
+          "error convex backend.files backend.files: are not the files that this instance was accepted with, they should be",
           "rm mark",
         ],
       ],

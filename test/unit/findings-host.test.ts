@@ -208,7 +208,7 @@ describe("packages", () => {
     [
       "packages.changed",
       "/usr/bin/ssh",
-      "warning host packages files[/usr/bin/ssh]: is not as its package brought it, it should be",
+      "warning host packages files[/usr/bin/ssh]: differs from its package, it should not",
       "export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -qq --reinstall -y " +
         "-o Dpkg::Options::=--force-confask -o Dpkg::Options::=--force-confnew -o Dpkg::Options::=--force-confmiss " +
         "$(dpkg-query --search /usr/bin/ssh /bin/ssh 2> /dev/null | cut -d : -f 1 | head -n 1) < /dev/null",
@@ -216,13 +216,13 @@ describe("packages", () => {
     [
       "packages.sources",
       "/etc/apt/sources.list.d/a.list:3:https://a.example/debian.org/",
-      "error host packages packages.sources[/etc/apt/sources.list.d/a.list]: has packages come from https://a.example/debian.org/, nothing declares it",
+      "error host packages packages.sources[/etc/apt/sources.list.d/a.list]: adds packages from https://a.example/debian.org/, nothing declares it",
       "rm /etc/apt/sources.list.d/a.list",
     ],
     [
       "packages.sources",
       "/etc/apt/sources.list:1:http://it's.notdebian.org",
-      "error host packages packages.sources[/etc/apt/sources.list]: has packages come from http://it's.notdebian.org, nothing declares it",
+      "error host packages packages.sources[/etc/apt/sources.list]: adds packages from http://it's.notdebian.org, nothing declares it",
       "sed -i '\\|^[^#]*http://it.s\\.notdebian\\.org|d' /etc/apt/sources.list",
     ],
     [
@@ -234,7 +234,7 @@ describe("packages", () => {
     [
       "packages.broken",
       "The following packages are half configured:\n dpkg\n",
-      "error host packages packages: dpkg finds some half installed: The following packages are half configured:",
+      "error host packages packages: dpkg reports some that are only partly installed: The following packages are half configured:",
       "replace convex-setup convex-server; refresh ",
     ],
   ])("by the fact %s: %s", (fact, text, claim, repair) => {
@@ -266,8 +266,8 @@ describe("disks", () => {
 
   it("says what to grow", () => {
     const [root, volume] = compareDisks(insideOf({ disk: "/ 99% 1%\n/mnt/convex 99% 1%" }));
-    expect(root?.repair).toMatchObject({ why: "find what fills it" });
-    expect(volume?.repair).toMatchObject({ why: "grow it with volumeSizeGb, or find what fills it" });
+    expect(root?.repair).toMatchObject({ why: "find the largest folders" });
+    expect(volume?.repair).toMatchObject({ why: "grow it with volumeSizeGb, or find the largest folders" });
   });
 });
 

@@ -184,9 +184,9 @@ describe("an inspection", () => {
   it.each<[fact: Fact, reason: string]>([
     [
       { exitCode: 124, text: "" },
-      "the machine's script (postgres) could not look: it took longer than 30 s. Is a run at work there?",
+      "the machine's script (postgres) could not check: it took longer than 30 s. Is another run in progress there?",
     ],
-    [failed("no volume\n"), "the machine's script (postgres) could not look: no volume"],
+    [failed("no volume\n"), "the machine's script (postgres) could not check: no volume"],
   ])("fails if a script does: %j", async (fact, reason) => {
     lookInside.mockResolvedValueOnce(insideOf({ "check.postgres": fact }));
     await expect(inspect(stateOf(...RESOURCES_OF_A_STACK))).rejects.toThrow(new Error(reason));

@@ -69,9 +69,9 @@ describe("names", () => {
     ["", server("", "/etc/resolv.conf names no server, it should name one that answers")],
     [
       "192.0.2.1 does-not-answer\n67.207.67.2 answers",
-      server("[192.0.2.1]", "does not answer, it should: /etc/resolv.conf names it"),
+      server("[192.0.2.1]", "does not answer, it should: it is in /etc/resolv.conf"),
     ],
-    ["192.0.2.1 refuses-to-answer", server("[192.0.2.1]", "refuses to answer, it should: /etc/resolv.conf names it")],
+    ["192.0.2.1 refuses-to-answer", server("[192.0.2.1]", "refuses to answer, it should: it is in /etc/resolv.conf")],
   ])("are asked of servers that do not answer: %j", (servers, expected) => {
     expect(found({ "names.servers": servers })).toEqual([expected]);
   });
@@ -87,7 +87,7 @@ describe("names", () => {
   ])("lead elsewhere: %s %s", (address, name, known, pattern) => {
     expect(found({ "names.hosts": `1 127.0.0.1 localhost\n4 ${address} ${name} ${known}\n` })).toEqual([
       [
-        `warning network names.hosts names.hosts[${name}]: leads to ${address} by line 4 of /etc/hosts, nothing declares it`,
+        `warning network names.hosts names.hosts[${name}]: leads to ${address} in line 4 of /etc/hosts, nothing declares it`,
         sed(...pattern),
       ],
     ]);
@@ -96,7 +96,7 @@ describe("names", () => {
   it.each(["", "1 ::1 localhost\n"])("lack localhost: %j", (hosts) => {
     expect(found({ "names.hosts": hosts })).toEqual([
       [
-        "error network names.hosts names.hosts[localhost]: is not there, it should be 127.0.0.1: health check and PostgreSQL use it",
+        "error network names.hosts names.hosts[localhost]: is not there, it should be 127.0.0.1: the health check and PostgreSQL use it",
         "sed -i '1i 127.0.0.1 localhost' /etc/hosts",
       ],
     ]);
@@ -222,7 +222,7 @@ describe("routes", () => {
       "one is added, and deleted by all its parts, because one of the system's may have its priority",
       [...RULES, { priority: 32_766, src: "10.0.0.0", srclen: 8, table: "100" }],
       [
-        "warning network routes.rules routes.rules[32766]: chooses another table of routes, nothing declares it",
+        "warning network routes.rules routes.rules[32766]: selects another routing table, nothing declares it",
         "ip rule del from 10.0.0.0/8 priority 32766 lookup 100",
       ],
     ],
@@ -230,7 +230,7 @@ describe("routes", () => {
       "one is added that names no table",
       [...RULES, { priority: 5, src: "192.0.2.7" }],
       [
-        "warning network routes.rules routes.rules[5]: chooses another table of routes, nothing declares it",
+        "warning network routes.rules routes.rules[5]: selects another routing table, nothing declares it",
         "ip rule del from 192.0.2.7 priority 5",
       ],
     ],
@@ -253,7 +253,7 @@ describe("routes", () => {
   ])("pass nothing on if %j are off", (off, keys) => {
     expect(found({ forwarding: off.map((key) => `net.ipv4.${key} = 0`).join("\n") })).toEqual(
       keys.map((key) => [
-        `error network forwarding sysctl.net.ipv4.${key}: is 0, it should be 1: nothing is passed on to the containers`,
+        `error network forwarding sysctl.net.ipv4.${key}: is 0, it should be 1: no packets are forwarded to the containers`,
         `sysctl -w net.ipv4.${key}=1`,
       ]),
     );

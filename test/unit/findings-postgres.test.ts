@@ -78,7 +78,7 @@ describe("a server", () => {
   it("that does not answer is one finding", () => {
     expect(found({ "postgres.roles": failed("could not connect") })).toEqual([
       [
-        "error postgres postgres postgres: does not answer, so nothing is known of its roles and databases",
+        "error postgres postgres postgres: does not answer, so its roles and databases could not be checked",
         RUN_POSTGRES,
       ],
     ]);
@@ -90,7 +90,7 @@ describe("a server", () => {
       "waits for a restart",
       own,
       [
-        "warning postgres postgres.settings postgres.settings.work_mem: waits for a restart of the server, some seconds without the backend",
+        "warning postgres postgres.settings postgres.settings.work_mem: needs a restart of the server: some seconds without the backend",
         RUN_POSTGRES,
       ],
     ],
@@ -98,7 +98,7 @@ describe("a server", () => {
       "waits for a restart, and its file is not known",
       { ...own, pending_file: null },
       [
-        "warning postgres postgres.settings postgres.settings.work_mem: waits for a restart of the server, some seconds without the backend",
+        "warning postgres postgres.settings postgres.settings.work_mem: needs a restart of the server: some seconds without the backend",
         RUN_POSTGRES,
       ],
     ],
@@ -106,7 +106,7 @@ describe("a server", () => {
       "another file changes at the next restart",
       { ...own, pending_file: `${CONF}/99.conf` },
       [
-        `error postgres postgres.settings postgres.settings.work_mem: is to be another one after the next restart, by ${CONF}/99.conf, it should not be set there`,
+        `error postgres postgres.settings postgres.settings.work_mem: will change at the next restart, by ${CONF}/99.conf, it should not be set there`,
         `sed -i '/^[[:space:]]*work_mem[[:space:]=]/Id' ${CONF}/99.conf && ${psql("SELECT pg_reload_conf()")}`,
       ],
     ],
@@ -114,7 +114,7 @@ describe("a server", () => {
       "ALTER SYSTEM changes at the next restart",
       { ...own, pending_file: AUTO },
       [
-        `error postgres postgres.settings postgres.settings.work_mem: is to be another one after the next restart, by ${AUTO}, it should not be set there`,
+        `error postgres postgres.settings postgres.settings.work_mem: will change at the next restart, by ${AUTO}, it should not be set there`,
         `${psql("ALTER SYSTEM RESET work_mem")} -c 'SELECT pg_reload_conf()'`,
       ],
     ],
@@ -159,14 +159,14 @@ describe("a server", () => {
       'role "it\'s": work_mem=1GB',
       [
         `warning postgres postgres.role_settings postgres.role_settings: unexpected setting "role "it's": work_mem=1GB"`,
-        "take it back with ALTER ROLE … RESET or ALTER DATABASE … RESET",
+        "undo it with ALTER ROLE … RESET or ALTER DATABASE … RESET",
       ],
     ],
     [
       "postgres.loaded",
       "1700000001.5 1700000001.75",
       [
-        "warning postgres postgres.loaded postgres.loaded: the configuration's files were changed after the server read them",
+        "warning postgres postgres.loaded postgres.loaded: the configuration files were changed after the server read them",
         RUN_POSTGRES,
       ],
     ],
@@ -181,7 +181,7 @@ describe("a server", () => {
     [
       "postgres.hba",
       [{ ...rule, error: "invalid CIDR mask" }],
-      ["error postgres postgres.hba postgres.pg_hba: line 2 is refused by the server: invalid CIDR mask", RUN_POSTGRES],
+      ["error postgres postgres.hba postgres.pg_hba: the server refuses line 2: invalid CIDR mask", RUN_POSTGRES],
     ],
     [
       "postgres.held",
@@ -220,7 +220,7 @@ describe("a server", () => {
       "table a grants SELECT to everybody",
       [
         "warning postgres postgres.grants postgres.grants: unexpected in the backend's database: table a grants SELECT to everybody",
-        "take it back with REVOKE or ALTER … OWNER TO",
+        "undo it with REVOKE or ALTER … OWNER TO",
       ],
     ],
   ])("%s: %j is found", (fact, what, expected) => {
@@ -353,7 +353,7 @@ describe("a database", () => {
     expect(found({ "postgres.databases": [] })).toEqual([
       [
         by("error", "convex_self_hosted", "is not there, it should be: its data is gone"),
-        "no up brings data back: restore its backup; an empty database is made by npx pulumi up --stack dev --refresh --run-program " +
+        "an up cannot restore the data: restore a backup. To create an empty database: npx pulumi up --stack dev --refresh --run-program " +
           "--target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'",
       ],
     ]);
@@ -364,7 +364,7 @@ describe("a database", () => {
     expect(found({ "postgres.databases": [OWN, database(name)] })).toEqual([
       [
         by("warning", name, "is not one of this stack's, it should not be here"),
-        "it may hold a neighbour's data: look before you drop it, or ignore it with --ignore",
+        "it may contain another project's data: check it before you drop it, or ignore it with --ignore",
       ],
     ]);
   });
