@@ -98,10 +98,11 @@ for address in re.findall(r"^\s*nameserver\s+(\S+)", open("/etc/resolv.conf").re
 }
 
 names_in_hosts() {
-  local line=0 address names name known
+  local line=0 address names name known each
   while read -r address names; do
     line=$((line + 1))
-    for name in ${names%%#*}; do
+    read -ra each <<< "${names%%#*}"
+    for name in "${each[@]}"; do
       known=
       if [[ $name == "$(hostname)" || $name == "$(hostname)".* ]]; then
         known=own

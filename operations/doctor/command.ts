@@ -2,6 +2,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { chooseFormat, requireStack } from "../arguments.ts";
+import { printable } from "../findings/finding.ts";
 import { type Examination, examine } from "./examine.ts";
 import { npmCommand } from "../typed.ts";
 
@@ -44,7 +45,7 @@ export async function runDoctor(args: string[]): Promise<number> {
   // npm sets INIT_CWD to the folder that it was called from.
   const app = values.app === undefined ? undefined : path.resolve(process.env["INIT_CWD"] ?? "", values.app);
   const examination = await examine(stack, app);
-  process.stdout.write(format(examination));
+  process.stdout.write(printable(format(examination)));
   const found = examination.stations.map(({ status }) => status);
   if (found.includes("ill")) return 2;
   return found.includes("unknown") ? 1 : 0;

@@ -2,7 +2,7 @@ import { appendFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { chooseFormat, requireStack } from "../arguments.ts";
-import { matches } from "../findings/finding.ts";
+import { matches, printable } from "../findings/finding.ts";
 import { look, type Report } from "../findings/look.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "./report.ts";
 
@@ -51,9 +51,9 @@ export async function runDrift(args: string[]): Promise<number> {
     ...seen,
     findings: seen.findings.filter(({ path }) => !ignored.some((pattern) => matches(path, pattern))),
   };
-  process.stdout.write(format(report));
+  process.stdout.write(printable(format(report)));
   if (values.output !== undefined) await writeFile(values.output, asJson(report));
   const summary = process.env["GITHUB_STEP_SUMMARY"];
-  if (values.format === "github" && summary !== undefined) await appendFile(summary, asSummary(report));
+  if (values.format === "github" && summary !== undefined) await appendFile(summary, printable(asSummary(report)));
   return EXIT_CODES[status(report)];
 }

@@ -68,6 +68,11 @@ function show(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** Text for a terminal or a log. What strangers wrote into files and names must not act on it. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, (character) => (/[\n\t]/.test(character) ? character : "\u{FFFD}"));
+}
+
 const ORDER: Severity[] = ["error", "warning", "notice"];
 
 /** Worst first, then by path. */

@@ -5,6 +5,7 @@ import { SCRIPTS } from "../../contract/scripts.ts";
 import { type Finding, findingsBy } from "./finding.ts";
 import type { Difference } from "./inside.ts";
 import { type Repair, RUN_BOTH, RUN_HOST, RUN_POSTGRES } from "./repair.ts";
+import { shell } from "./shell.ts";
 
 /** The start of the subjects of data that is not on the volume. */
 export const OFF_VOLUME = "volume.on[";
@@ -52,7 +53,7 @@ function bringBack(path: string, found: string): Repair {
   const why =
     "data that was written there is not on the volume: copy what you need. Then, with some seconds of downtime";
   return found.startsWith("a mount")
-    ? { why, command: `${stop} && umount ${path} && ${start}` }
+    ? { why, command: `${stop} && ${shell`umount ${path}`} && ${start}` }
     : { why: `${why}, replace the link with a folder that contains the data`, command: stop };
 }
 
@@ -61,11 +62,11 @@ function copyScripts(file: string, property: string, expected: string): Repair {
   if (property === "mode") {
     return {
       why: "make it root's again, and check its content",
-      command: `chown root:root ${file} && chmod go-w ${file}`,
+      command: shell`chown root:root ${file} && chmod go-w ${file}`,
     };
   }
   if (expected === "nothing")
-    return { why: "it is not a script of this program: check it, and remove it", command: `rm ${file}` };
+    return { why: "it is not a script of this program: check it, and remove it", command: shell`rm ${file}` };
   return { up: [RESOURCES.scripts] };
 }
 

@@ -49,7 +49,7 @@ describe("accounts", () => {
       user("toor", 0),
       [
         "error host users users.toor: has root's number 0, only root should",
-        "sed -i '/^toor:/d' /etc/passwd /etc/shadow",
+        "sed -i '\\|^toor:|d' /etc/passwd /etc/shadow",
       ],
     ],
     [

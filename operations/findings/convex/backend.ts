@@ -6,6 +6,7 @@ import { type Finding, findingsBy, missing } from "../finding.ts";
 import type { Fact, Inside } from "../inside.ts";
 import { newContainer } from "../repair.ts";
 import { OFF_VOLUME } from "../scripts.ts";
+import { shell } from "../shell.ts";
 
 const NEW_BACKEND = newContainer(RESOURCES.backend);
 
@@ -100,7 +101,7 @@ function files(secret: string, inside: Inside): Finding[] {
       missing("are not the files that this instance was accepted with, they should be"),
       {
         why: "restore data/storage on the volume from a backup; to continue without the stored files, and without functions until you deploy them again",
-        command: `rm ${mark}`,
+        command: shell`rm ${mark}`,
       },
     ),
   );

@@ -1,9 +1,12 @@
+import { isDeepStrictEqual } from "node:util";
+
 import { RESOURCES, TYPES } from "../../../contract/names.ts";
 import type { State } from "../../state.ts";
-import { deleteLine } from "../edits.ts";
+import { deleteAccount, deleteLine } from "../edits.ts";
 import { json } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
+import { shell } from "../shell.ts";
 
 interface User {
   name: string;
@@ -20,19 +23,19 @@ export function compareAccounts(state: State, inside: Inside): Finding[] {
 
 function users(inside: Inside): Finding[] {
   const { error, warning } = findingsBy("users", "host");
-  return (json<User[]>(inside, "users") ?? []).flatMap(({ name, uid, shell, password, groups }) => {
+  return (json<User[]>(inside, "users") ?? []).flatMap(({ name, uid, shell: loginShell, password, groups }) => {
     const subject = `users.${name}`;
     const findings: Finding[] = [];
     if (uid === 0 && name !== "root") {
       // Not with userdel, because it would treat root's processes as this account's.
-      const strike = { why: "delete the account's lines", command: `sed -i '/^${name}:/d' /etc/passwd /etc/shadow` };
+      const strike = { why: "delete the account's lines", command: deleteAccount(name) };
       findings.push(error(subject, undeclared("has root's number 0, only root should"), strike));
     }
-    if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(shell)) {
+    if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(loginShell)) {
       findings.push(
         warning(subject, undeclared("can log in, only root should"), {
           why: "remove it if nobody needs it, or ignore it with --ignore",
-          command: `userdel --remove ${name}`,
+          command: shell`userdel --remove ${name}`,
         }),
       );
     }
@@ -40,7 +43,7 @@ function users(inside: Inside): Finding[] {
       findings.push(
         warning([subject, "password"], undeclared("has a password, no account should"), {
           why: "lock it",
-          command: `passwd --lock ${name}`,
+          command: shell`passwd --lock ${name}`,
         }),
       );
     }
@@ -48,7 +51,7 @@ function users(inside: Inside): Finding[] {
       findings.push(
         warning([subject, "groups"], undeclared(`is a member of ${group}, which is as good as root`, group), {
           why: "remove it from the group",
-          command: `gpasswd --delete ${name} ${group}`,
+          command: shell`gpasswd --delete ${name} ${group}`,
         }),
       );
     }
@@ -60,13 +63,14 @@ function users(inside: Inside): Finding[] {
 function keys(state: State, inside: Inside): Finding[] {
   const { error, warning } = findingsBy("authorized_keys", "host");
   const deployKey = String(state.get(TYPES.key, RESOURCES.deployKey).outputs["publicKeyOpenssh"]);
-  const body = (key: string) => key.trim().split(/\s+/)[1] ?? "";
+  // Type and body: a comment proves nothing.
+  const isDeployKey = (line: string) => isDeepStrictEqual(fields(line), fields(deployKey));
   const findings: Finding[] = [];
   let admitted = 0;
   for (const { path, content } of json<{ path: string; content: string }[]>(inside, "authorized_keys") ?? []) {
     content.split("\n").forEach((line, index) => {
       if (line.trim() === "" || line.trim().startsWith("#")) return;
-      if (path.startsWith("/root/") && line.includes(body(deployKey)) && line.trim().startsWith("ssh-ed25519 ")) {
+      if (path.startsWith("/root/") && isDeployKey(line)) {
         admitted += 1;
         return;
       }
@@ -87,6 +91,10 @@ function keys(state: State, inside: Inside): Finding[] {
     );
   }
   return findings;
+}
+
+function fields(key: string): string[] {
+  return key.trim().split(/\s+/).slice(0, 2);
 }
 
 /** Enough of a key to recognize it: its type and its comment. */

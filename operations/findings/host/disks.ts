@@ -1,6 +1,7 @@
 import { lines } from "../facts.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Inside } from "../inside.ts";
+import { shell } from "../shell.ts";
 
 const ALMOST_FULL_PERCENT = 90;
 
@@ -13,6 +14,6 @@ export function compareDisks(inside: Inside): Finding[] {
     if (used < ALMOST_FULL_PERCENT) return [];
     const why = place === "/" ? "find the largest folders" : "grow it with volumeSizeGb, or find the largest folders";
     const seen = { expected: `below ${ALMOST_FULL_PERCENT} %`, found: `${used} %`, message: `is ${used} % full` };
-    return [warning(`disk[${place}]`, seen, { why, command: `du -xh --max-depth 2 ${place} | sort -h | tail` })];
+    return [warning(`disk[${place}]`, seen, { why, command: shell`du -xh --max-depth 2 ${place} | sort -h | tail` })];
   });
 }

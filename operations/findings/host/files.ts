@@ -1,6 +1,7 @@
 import { lines } from "../facts.ts";
 import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
+import { shell } from "../shell.ts";
 
 /** Finds files in folders that only this program and packages should write to, failed units, and lines of /etc/fstab. */
 export function compareFiles(inside: Inside): Finding[] {
@@ -15,7 +16,7 @@ function failedUnits(inside: Inside): Finding[] {
     error(
       `units[${name}]`,
       { expected: "not failed", found: "failed", message: "has failed" },
-      { why: WHY, command: `journalctl -u ${name} -n 50` },
+      { why: WHY, command: shell`journalctl -u ${name} -n 50` },
     ),
   );
 }
@@ -44,7 +45,7 @@ function strays(inside: Inside, fact: string, subject: string, message: string):
   const { warning } = findingsBy(fact, fact.startsWith("postgres.") ? "postgres" : "host");
   return names(inside, fact).map((name) => {
     const pristine = PRISTINE[name];
-    const command = pristine === undefined ? `cat ${name}` : `cp ${pristine} ${name}`;
+    const command = pristine === undefined ? shell`cat ${name}` : shell`cp ${pristine} ${name}`;
     return warning(`${subject}[${name}]`, undeclared(message), { why: WHY, command });
   });
 }

@@ -20,9 +20,9 @@ export function compareListeners(state: State, inside: Inside): Finding[] {
     );
   const declared = ["0.0.0.0:22", "[::]:22", "*:22", ...gateways, ...published];
   return lines(inside, "listeners").flatMap((line) => {
-    const [, , , address = "", , process = ""] = line.trim().split(/\s+/);
+    const [, , , address = ""] = line.trim().split(/\s+/);
     if (/^(127\.|\[::1\]|\[::ffff:127\.)/.test(address) || declared.includes(address.replace(/%[^:]*/, ""))) return [];
-    const who = /"([^"]+)"/.exec(process)?.[1] ?? "some process";
+    const who = /users:\(\("([^"]+)"/.exec(line)?.[1] ?? "some process";
     return [
       warning(`listeners.${address}`, undeclared(`${who} listens there, nothing is declared to`, who), {
         why: "stop it if nobody needs it, or ignore it with --ignore",

@@ -3,6 +3,7 @@ import { lines } from "../facts.ts";
 import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { RUN_BOTH } from "../repair.ts";
+import { shell } from "../shell.ts";
 
 /** The sites that the images and their agents get packages from. */
 const DISTRIBUTORS = /^https?:\/\/([^/]+\.)?(debian\.org|ubuntu\.com|digitalocean\.com)(\/|$)/;
@@ -24,14 +25,14 @@ export function comparePackages(inside: Inside): Finding[] {
       return [
         error(`packages.sources[${file}]`, undeclared(`adds packages from ${site}, nothing declares it`, site), {
           why: "remove it if nobody needs it, or ignore it with --ignore",
-          command: file.endsWith("/sources.list") ? deleteLinesWith(site, file) : `rm ${file}`,
+          command: file.endsWith("/sources.list") ? deleteLinesWith(site, file) : shell`rm ${file}`,
         }),
       ];
     }),
     ...lines(inside, "packages.held").map((name) =>
       warning(`packages.${name}`, undeclared("is held back, so it gets no security updates", "held"), {
         why: "allow updates again",
-        command: `apt-mark unhold ${name}`,
+        command: shell`apt-mark unhold ${name}`,
       }),
     ),
     ...lines(inside, "packages.broken")
@@ -48,6 +49,6 @@ export function comparePackages(inside: Inside): Finding[] {
 function reinstall(file: string): string {
   const options = ["confask", "confnew", "confmiss"].map((option) => `-o Dpkg::Options::=--force-${option}`).join(" ");
   // If old folders are links, a package may know the file by them.
-  const owner = `$(dpkg-query --search ${file} ${file.replace(/^\/usr/, "")} 2> /dev/null | cut -d : -f 1 | head -n 1)`;
+  const owner = shell`$(dpkg-query --search ${file} ${file.replace(/^\/usr/, "")} 2> /dev/null | cut -d : -f 1 | head -n 1)`;
   return `export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get install -qq --reinstall -y ${options} ${owner} < /dev/null`;
 }

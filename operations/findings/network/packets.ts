@@ -6,6 +6,7 @@ import type { Repair } from "../repair.ts";
 import type { Inside } from "../inside.ts";
 import { declaredNetworks, ends, type Ends } from "../containers/networks.ts";
 import { TYPES } from "../../../contract/names.ts";
+import { shell } from "../shell.ts";
 
 interface NftObject {
   table?: { family: string; name: string };
@@ -89,7 +90,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
         undeclared("is a table of rules that nft does not show, nothing declares it"),
         {
           why: "empty it if nobody needs it, or ignore it with --ignore",
-          command: `iptables-legacy -t ${name} -F`,
+          command: shell`iptables-legacy -t ${name} -F`,
         },
       ),
     ),
@@ -100,7 +101,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
           undeclared("has rules that only nft can express, so none of its rules could be checked"),
           {
             why: "find the rules that nobody needs and remove them by their handles, or ignore this with --ignore",
-            command: `nft --handle list table ${family} ${table}`,
+            command: shell`nft --handle list table ${family} ${table}`,
           },
         ),
       ),
@@ -139,7 +140,7 @@ function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
       why: "remove it if nobody needs it, or ignore it with --ignore",
       command: [
         ...policies.filter((known) => known.family === family && known.table === table).map(({ accept }) => accept),
-        ...inOrder.map(({ handle }) => `nft delete rule ${family} ${table} ${chain} handle ${handle}`),
+        ...inOrder.map(({ handle }) => shell`nft delete rule ${family} ${table} ${chain} handle ${handle}`),
       ].join(" && "),
     },
   );
@@ -161,7 +162,7 @@ function foreignTable({ family, name }: { family: string; name: string }): Findi
   return [
     warning(`nft.${family}.${name}`, undeclared("is a table that nothing declares"), {
       why: "remove it if nobody needs it, or ignore it with --ignore",
-      command: `nft delete table ${family} ${name}`,
+      command: shell`nft delete table ${family} ${name}`,
     }),
   ];
 }

@@ -5,6 +5,7 @@ import { json, lines } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { declaredNetworks, ends } from "../containers/networks.ts";
+import { shell } from "../shell.ts";
 
 interface Route {
   /** Absent for an ordinary route. */
@@ -81,7 +82,7 @@ function routes(state: State, inside: Inside): Finding[] {
     findings.push(
       warning(`routes[${dst}]`, undeclared(`${what}, nothing declares it`, type ?? gateway ?? dev), {
         why: "remove it if nobody needs it, or ignore it with --ignore",
-        command: `ip route del ${route.filter((word) => word !== undefined).join(" ")}`,
+        command: ["ip route del", ...route.flatMap((word) => (word === undefined ? [] : shell`${word}`))].join(" "),
       }),
     );
   }
@@ -105,7 +106,7 @@ function rules(inside: Inside): Finding[] {
     ...RULES.filter((rule) => !has(found, rule)).map(({ priority, table = "" }) =>
       error(`routes.rules[${priority}]`, missing(`is not there, it should look up the table ${table}`), {
         why: "put it back",
-        command: `ip rule add from all lookup ${table} priority ${priority}`,
+        command: shell`ip rule add from all lookup ${table} priority ${priority}`,
       }),
     ),
   ];
@@ -114,7 +115,7 @@ function rules(inside: Inside): Finding[] {
 /** The whole selector, because the priority alone could match one of the system's own rules. */
 function selectorOf({ priority, src, srclen, table }: Rule): string {
   const from = srclen === undefined ? src : `${src}/${srclen}`;
-  return `from ${from} priority ${priority}${table === undefined ? "" : ` lookup ${table}`}`;
+  return shell`from ${from} priority ${priority}` + (table === undefined ? "" : shell` lookup ${table}`);
 }
 
 /** Docker switches forwarding on when it starts. For each packet, the kernel uses the parameter of the incoming interface. */
@@ -128,12 +129,13 @@ function forwarding(state: State, inside: Inside): Finding[] {
     .map((line) => line.split(" = "))
     .filter(([, value]) => value === "0")
     .map(([key = ""]) => key.replace("net.ipv4.", ""));
-  const told = off.includes("ip_forward") ? ["ip_forward"] : off.filter((key) => ways.includes(key));
-  return told.map((key) =>
+  // sysctl writes a dot in the name of an interface as a slash.
+  const counting = off.filter((key) => ways.includes(key.replaceAll("/", ".")));
+  return (off.includes("ip_forward") ? ["ip_forward"] : counting).map((key) =>
     error(
       ["sysctl", `net.ipv4.${key}`],
       { expected: "1", found: "0", message: "is 0, it should be 1: no packets are forwarded to the containers" },
-      { why: "switch it on", command: `sysctl -w net.ipv4.${key}=1` },
+      { why: "switch it on", command: shell`sysctl -w net.ipv4.${key}=1` },
     ),
   );
 }

@@ -4,7 +4,7 @@ import { json, lines } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { refresh, repairText } from "../repair.ts";
-import { psql } from "./psql.ts";
+import { identifier, psql } from "./psql.ts";
 
 interface Database {
   name: string;
@@ -58,7 +58,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     ] as const;
     for (const [property, is, expected, option] of free) {
       if (is === expected) continue;
-      const repair = { why: "undo it", command: psql(`ALTER DATABASE "${name}" ${option}`) };
+      const repair = { why: "undo it", command: psql(`ALTER DATABASE ${identifier(name)} ${option}`) };
       findings.push(error([path, property], { expected, found: is }, repair));
     }
     for (const entry of strangers(database.acl, database.owner)) {

@@ -4,7 +4,7 @@ import { json } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { refresh, type Repair, RUN_POSTGRES } from "../repair.ts";
-import { psql } from "./psql.ts";
+import { identifier, psql } from "./psql.ts";
 
 interface Role {
   name: string;
@@ -69,7 +69,7 @@ function roles(state: State, inside: Inside): Finding[] {
       findings.push(
         error([path, "member_of"], undeclared(`is a member of ${group}, it should be of no role`, group), {
           why: "undo it",
-          command: psql(`REVOKE "${group}" FROM "${name}"`),
+          command: psql(`REVOKE ${identifier(group)} FROM ${identifier(name)}`),
         }),
       );
     }
@@ -83,7 +83,7 @@ function roles(state: State, inside: Inside): Finding[] {
         undeclared(`is ${superuser ? "a superuser" : "a role"} that this stack does not declare`),
         {
           why: "remove it if nobody needs it, or ignore it with --ignore",
-          command: psql(`DROP ROLE "${name}"`),
+          command: psql(`DROP ROLE ${identifier(name)}`),
         },
       ),
     );
@@ -95,7 +95,10 @@ function roles(state: State, inside: Inside): Finding[] {
 function limits({ name, connection_limit, valid_until, inherit, password }: Role): Finding[] {
   const { error } = BY_ROLES;
   const path = `postgres.roles.${name}`;
-  const alter = (option: string): Repair => ({ why: "undo it", command: psql(`ALTER ROLE "${name}" ${option}`) });
+  const alter = (option: string): Repair => ({
+    why: "undo it",
+    command: psql(`ALTER ROLE ${identifier(name)} ${option}`),
+  });
   const isForever = valid_until === null || valid_until === "infinity";
   return [
     ...(connection_limit === -1

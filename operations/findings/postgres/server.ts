@@ -4,6 +4,7 @@ import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { RUN_POSTGRES } from "../repair.ts";
 import { psql, psqlIn } from "./psql.ts";
+import { shell } from "../shell.ts";
 
 interface Setting {
   name: string;
@@ -132,7 +133,7 @@ function rules(inside: Inside): Finding[] {
     return [
       error(path, undeclared(`unexpected line ${rule.line_number} "${text}" in ${rule.file_name}`, text), {
         why: "if nobody needs it, remove the file, then run the scripts again; or ignore it with --ignore",
-        command: `rm ${rule.file_name}`,
+        command: shell`rm ${rule.file_name}`,
       }),
     ];
   });
@@ -149,7 +150,7 @@ function held(inside: Inside): Finding[] {
       : "";
     return error("postgres.held", undeclared(`unexpected ${what}${kept}, nothing declares it`, what), {
       why: "remove it if nobody needs it, or ignore it with --ignore",
-      command: psqlIn(database, statement.replaceAll("'", "$$$$")),
+      command: psqlIn(database, statement),
     });
   });
 }
