@@ -1,3 +1,4 @@
+import { quote } from "../../contract/scripts.ts";
 import { describe, expect, it } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
@@ -67,7 +68,7 @@ function found(facts: Record<string, string | object>, ...differences: Parameter
   return told(comparePostgres(state, inside));
 }
 
-const psql = (statement: string, where = "") => `cd / && runuser -u postgres -- psql${where} -c '${statement}'`;
+const psql = (statement: string, where = "") => `cd / && runuser -u postgres -- psql${where} -c ${quote(statement)}`;
 const RUN_POSTGRES = "replace convex-server; refresh ";
 
 describe("a server", () => {
@@ -188,7 +189,7 @@ describe("a server", () => {
       "replication slot a\t\tSELECT pg_drop_replication_slot('a')",
       [
         "error postgres postgres.held postgres.held: unexpected replication slot a, it keeps nothing yet of the log on the volume, nothing declares it",
-        psql("SELECT pg_drop_replication_slot($$a$$)"),
+        psql("SELECT pg_drop_replication_slot('a')"),
       ],
     ],
     [
@@ -196,7 +197,7 @@ describe("a server", () => {
       "replication slot a\t16 MB\tSELECT pg_drop_replication_slot('a')",
       [
         "error postgres postgres.held postgres.held: unexpected replication slot a, it keeps 16 MB of the log on the volume, nothing declares it",
-        psql("SELECT pg_drop_replication_slot($$a$$)"),
+        psql("SELECT pg_drop_replication_slot('a')"),
       ],
     ],
     [
@@ -204,7 +205,7 @@ describe("a server", () => {
       "prepared transaction my work\tconvex_self_hosted\tROLLBACK PREPARED 'my work'",
       [
         "error postgres postgres.held postgres.held: unexpected prepared transaction my work, nothing declares it",
-        psql("ROLLBACK PREPARED $$my work$$", " -d convex_self_hosted"),
+        psql("ROLLBACK PREPARED 'my work'", " -d convex_self_hosted"),
       ],
     ],
     [
