@@ -25,7 +25,7 @@ export function namedValues(values: Values): string {
   const lines = Object.entries(values).flatMap(([name, value]) => {
     const items = Array.isArray(value) ? (value.length === 0 ? [""] : value) : [String(value)];
     if (items.some((item) => item.includes("\n")))
-      throw new Error(`${name}: holds a line break, it should be one line`);
+      throw new Error(`${name}: contains a line break, it should be one line`);
     return items.map((item) => `${name}=${item}\n`);
   });
   return lines.join("");

@@ -4,7 +4,7 @@
 # the names that it has set is on the volume, like the database, so that both are lost or restored together. The second run
 # changes nothing.
 #
-#   function-environment.sh <port (the API's on the droplet), mountpoint, key (an admin key), variables ({"NAME": "value", …})
+#   environment.sh <port (the API's on the droplet), mountpoint, key (an admin key), variables ({"NAME": "value", …})
 set -euo pipefail
 # shellcheck source=machine/lib/common.sh
 source "${BASH_SOURCE[0]%/*}/../lib/common.sh"

@@ -65,7 +65,7 @@ create_cluster() {
     other=${other%/}
     other=${other##*/}
     if [[ $other != '*' ]] && differs "postgres.clusters[$home]" "$version" "$other"; then
-      fail "$home/$other: holds data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image that the data was created with, or migrate the data with pg_upgrade"
+      fail "$home/$other: contains data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image that the data was created with, or migrate the data with pg_upgrade"
     fi
   done
   rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"

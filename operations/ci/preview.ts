@@ -74,7 +74,7 @@ export function reportOf(stack: string, digest: Digest | undefined): string {
       `| ${op} | ${code(name)} | ${code(type)} | ${properties.map(code).join(", ")} |`,
   );
   const warning = changes.some(({ op, type }) => ["delete", "replace"].includes(op) && LOST_DATA.test(type))
-    ? "> [!CAUTION]\n> A resource that holds data would be deleted or replaced.\n\n"
+    ? "> [!CAUTION]\n> A resource that contains data would be deleted or replaced.\n\n"
     : "";
   return (
     `${title}${warning}**${counts.join(", ")}**, ${unchanged}.\n\n` +

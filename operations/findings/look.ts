@@ -33,8 +33,8 @@ export interface Report {
 }
 
 /**
- * Compares a stack's cloud, through the engine, and its droplet, over one SSH connection, with what is declared, both at the
- * same time. Changes nothing.
+ * Compares a stack's cloud and its droplet with what is declared, in parallel: the cloud through the engine, the droplet over
+ * one SSH connection. Changes nothing.
  *
  * @throws Error if the stack's state cannot be read
  */

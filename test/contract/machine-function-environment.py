@@ -1,5 +1,5 @@
-# The two routes of a Convex backend that set and list environment variables, as far as a droplet's script needs them: the
-# variables are in /srv/variables.json. Beside it goes what any user could have read in the process list meanwhile.
+# The two routes of a Convex backend that set and list environment variables, for the tests of the script. The variables are
+# in /srv/variables.json. At each request, the command lines of all processes are added to /srv/processes.
 import json
 import pathlib
 import time

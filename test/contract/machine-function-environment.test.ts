@@ -39,7 +39,7 @@ describe("the environment of functions", () => {
 
   it("is set exactly, next to variables that were set by hand, and the second run changes nothing", async () => {
     const first = await set({ A: "1", EMPTY: "", PEM });
-    expect(first.output).toMatch(/function-environment\.sh: set A\n.*set EMPTY\n.*set PEM\n.*done, \d changed$/);
+    expect(first.output).toMatch(/\nenvironment\.sh: set A\n.*set EMPTY\n.*set PEM\n.*done, \d changed$/);
     expect(first.exitCode).toBe(0);
     expect(await present()).toEqual({ BY_HAND: "mine", A: "1", EMPTY: "", PEM });
     expect(await set({ A: "1", EMPTY: "", PEM })).toEqual({

@@ -247,7 +247,9 @@ describe("on a droplet that is set up", () => {
   it("data of another major version is refused and not changed", async () => {
     await machine.sh("mkdir /mnt/convex/postgresql/16");
     const { output, exitCode } = await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD));
-    expect(output).toContain("/mnt/convex/postgresql/16: holds data of PostgreSQL 16, this droplet has PostgreSQL 17.");
+    expect(output).toContain(
+      "/mnt/convex/postgresql/16: contains data of PostgreSQL 16, this droplet has PostgreSQL 17.",
+    );
     expect(exitCode).toBe(1);
     await machine.sh("rmdir /mnt/convex/postgresql/16");
   });

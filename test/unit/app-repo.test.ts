@@ -68,7 +68,7 @@ describe("the check before the example app's deploy", () => {
     });
   });
 
-  it("recommends the example's own release", async () => {
+  it("recommends the release in the example's package.json", async () => {
     const { dependencies } = JSON.parse(await readFile(path.join(EXAMPLE, "package.json"), "utf8")) as {
       dependencies: { convex: string };
     };

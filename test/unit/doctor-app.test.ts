@@ -138,12 +138,12 @@ describe("the doctor's check of sign-in", () => {
       ["WORKOS_CLIENT_ID"],
     ],
     [
-      "an own OIDC provider",
+      "another OIDC provider",
       [],
       "// process.env.OLD\nconst { ISSUER, AUDIENCE: audience } = process.env;\nexport default { providers: [{ domain: ISSUER }] };",
       ["ISSUER", "AUDIENCE"],
     ],
-    ["a leftover of Convex Auth beside Clerk", ["@convex-dev/auth"], CLERK, ["CLERK_JWT_ISSUER_DOMAIN"]],
+    ["a leftover of Convex Auth next to Clerk", ["@convex-dev/auth"], CLERK, ["CLERK_JWT_ISSUER_DOMAIN"]],
   ])("requires the variables that auth.config reads, and no others: %s", async (_, packages, config, names) => {
     depend(...packages);
     put("convex/auth.config.ts", config);

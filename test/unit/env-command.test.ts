@@ -60,7 +60,7 @@ async function run(...args: string[]): Promise<string> {
 const follow = (command: string) => run(...command.slice(command.indexOf("--stack dev ") + 12).split(" "));
 
 describe("env, if another place wins for the Convex CLI", () => {
-  it("names a stale .env.local beside .env, and a command that changes it", async () => {
+  it("names a stale .env.local next to .env, and a command that changes it", async () => {
     depend("nuxt");
     put(".env.local", "# old\nCONVEX_SELF_HOSTED_URL=http://old:3210\n");
     const refusal = await run("--file", app);

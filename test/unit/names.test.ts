@@ -37,5 +37,5 @@ it("values can be read from the lines of a script's stdin, and no value can beco
   const stdin = namedValues({ port: 3210, keys: ["ssh-ed25519 A", "ssh-ed25519 B"], none: [], password: "a=b" });
   expect(stdin).toBe("port=3210\nkeys=ssh-ed25519 A\nkeys=ssh-ed25519 B\nnone=\npassword=a=b\n");
   expect([valueIn(stdin, "password"), valueIn(stdin, "missing")]).toEqual(["a=b", ""]);
-  expect(() => namedValues({ key: "a\npassword=b" })).toThrow("key: holds a line break");
+  expect(() => namedValues({ key: "a\npassword=b" })).toThrow("key: contains a line break");
 });

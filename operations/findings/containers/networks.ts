@@ -52,7 +52,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
         ...beside(found).map(([name, value]) =>
           error(
             [path, name],
-            undeclared(`is ${JSON.stringify(value)}, it should be nothing: nothing declares it`, value),
+            undeclared(`is ${JSON.stringify(value)}, it should be nothing, because nothing declares it`, value),
             ANEW,
           ),
         ),

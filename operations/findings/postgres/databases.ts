@@ -36,8 +36,8 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     const database = found.find((candidate) => candidate.name === name);
     if (database === undefined) {
       findings.push(
-        error(path, missing("is not there, it should be: its data is gone"), {
-          why: `an up cannot restore the data: restore a backup. To create an empty database: ${repairText(state.stack, EMPTY_DATABASE)}`,
+        error(path, missing("is not there, it should be: its data is lost"), {
+          why: `an up cannot restore the data: restore its backup. To create an empty database: ${repairText(state.stack, EMPTY_DATABASE)}`,
         }),
       );
       continue;
