@@ -5,7 +5,7 @@ import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.t
 import { npmCommand, pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS } from "../../contract/names.ts";
 
-/** A path that nothing serves: what answers it can be recognized by its answer. machine/convex/facts.sh requests the same path. */
+/** A path that nothing serves: its answer shows who answers. machine/convex/facts.sh requests the same path. */
 const NOWHERE = "/.well-known/convex-droplet";
 
 /**

@@ -46,7 +46,7 @@ function lossForApp(file: string, name: string, value: string): string[] {
   const read = MODES.filter((mode) => readerOf(name, mode).files.includes(path.basename(file)));
   if (read.length === 0 && isReadByCli(file)) {
     const files = [...new Set(MODES.flatMap((mode) => readerOf(name, mode).files))].join(" and ");
-    return [`${file}: is not read for ${name}, but ${files}. Write there: ${name}=${value}`];
+    return [`${file}: is not read for ${name}, the framework reads only ${files}. Write there: ${name}=${value}`];
   }
   return read.flatMap((mode) => {
     const found = find(path.dirname(file), name, readerOf(name, mode), process.env);

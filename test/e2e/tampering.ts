@@ -26,7 +26,7 @@ const REMAKE = `
   docker run --detach --name convex-dashboard --env-file /run/remake.env --network convex --network-alias dashboard \\
     --restart unless-stopped --publish 127.0.0.1:6791:6791 --stop-signal SIGINT --stop-timeout 10 --memory "$memory" \\
     --memory-swap "$memory"`;
-const STRAY = "is neither this program's nor a package's, it should not be here";
+const STRAY = "belongs to neither this program nor a package, it should not be here";
 
 /** Changes that only a check of the whole machine finds; a contract test covers what the scripts themselves report. */
 export const TAMPERINGS: Tampering[] = [
@@ -130,7 +130,7 @@ export const TAMPERINGS: Tampering[] = [
   },
   {
     change: "useradd -o -u 0 -g 0 -M toor",
-    finds: ["error users.toor: has root's number 0, only root should"],
+    finds: ["error users.toor: has root's user id 0, only root should"],
     undo: AS_PRINTED,
   },
   {
@@ -158,9 +158,7 @@ export const TAMPERINGS: Tampering[] = [
   },
   {
     change: `printf 'Match User mallory\\n  PasswordAuthentication yes\\n' >> /etc/ssh/sshd_config`,
-    finds: [
-      "warning files[/etc/ssh/sshd_config]: was written by neither this program nor a package, nothing should have",
-    ],
+    finds: ["warning files[/etc/ssh/sshd_config]: was written by neither this program nor a package, it should not be"],
     undo: AS_PRINTED,
   },
   {
@@ -193,7 +191,7 @@ export const TAMPERINGS: Tampering[] = [
     change:
       "echo /opt/evil.so > /etc/ld.so.preload.d && echo 'umask 0' > /etc/profile.d/evil.sh && touch /usr/local/bin/ls",
     finds: ["/etc/ld.so.preload.d", "/etc/profile.d/evil.sh", "/usr/local/bin/ls"].map(
-      (path) => `warning files[${path}]: was written by neither this program nor a package, nothing should have`,
+      (path) => `warning files[${path}]: was written by neither this program nor a package, it should not be`,
     ),
     undo: "rm /etc/ld.so.preload.d /etc/profile.d/evil.sh /usr/local/bin/ls",
   },
@@ -225,7 +223,7 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: `systemd-run --quiet --unit tampering python3 -m http.server --bind 0.0.0.0 9999 &&
       until ss -Hltn | grep -q :9999; do sleep 0.1; done`,
-    finds: ["warning listeners.0.0.0.0:9999: python3 listens there, nothing is declared to"],
+    finds: ["warning listeners.0.0.0.0:9999: python3 listens there, nothing declares it"],
     undo: "systemctl stop tampering",
   },
   {

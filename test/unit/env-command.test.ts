@@ -115,7 +115,7 @@ describe("env, if the app reads its URL from another place", () => {
     depend("gatsby");
     expect(await run("--file", app)).toBe("");
     expect(said).toContain(
-      `${app}/.env.local: is not read for GATSBY_CONVEX_URL, but .env.development and .env.production. Write there: GATSBY_CONVEX_URL=https://api.example.com\n`,
+      `${app}/.env.local: is not read for GATSBY_CONVEX_URL, the framework reads only .env.development and .env.production. Write there: GATSBY_CONVEX_URL=https://api.example.com\n`,
     );
   });
 });

@@ -1,7 +1,7 @@
-import { quote } from "../../contract/scripts.ts";
 import { describe, expect, it } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { quote } from "../../contract/scripts.ts";
 import { comparePostgres } from "../../operations/findings/postgres/postgres.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
 

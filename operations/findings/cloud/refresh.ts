@@ -121,7 +121,7 @@ function takenOver(urn: string, property: string, oldState?: Found, newState?: F
   const stack = urn.split(":")[2] ?? "";
   const size = String(at(newState?.outputs, property));
   const why =
-    `its disk is ${disk(newState)} GB now and cannot shrink. Either keep the new size: ` +
+    `its disk is ${disk(newState)} GB now and cannot shrink. Either keep its new size: ` +
     `${pulumiCommand(stack, "config set", `size ${size}`)} && ${repairText(stack, refresh(RESOURCES.droplet))}; ` +
     `or recreate the droplet, which keeps the data: ${pulumiCommand(stack, "up", `--replace '**${RESOURCES.droplet}'`)}`;
   return { why };

@@ -29,7 +29,7 @@ function users(inside: Inside): Finding[] {
     if (uid === 0 && name !== "root") {
       // Not with userdel, because it would treat root's processes as this account's.
       const strike = { why: "delete the account's lines", command: deleteAccount(name) };
-      findings.push(error(subject, undeclared("has root's number 0, only root should"), strike));
+      findings.push(error(subject, undeclared("has root's user id 0, only root should"), strike));
     }
     if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(loginShell)) {
       findings.push(

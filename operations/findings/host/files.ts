@@ -21,9 +21,9 @@ function failedUnits(inside: Inside): Finding[] {
   );
 }
 
-const UNEXPECTED = "is neither this program's nor a package's, it should not be here";
+const UNEXPECTED = "belongs to neither this program nor a package, it should not be here";
 /** Also for a file that came with the image and was changed since. */
-const WRITTEN = "was written by neither this program nor a package, nothing should have";
+const WRITTEN = "was written by neither this program nor a package, it should not be";
 
 /** The facts that list these files, the subject of their findings, and the message. */
 const STRAYS: [fact: string, subject: string, message: string][] = [

@@ -24,7 +24,7 @@ export function compareListeners(state: State, inside: Inside): Finding[] {
     if (/^(127\.|\[::1\]|\[::ffff:127\.)/.test(address) || declared.includes(address.replace(/%[^:]*/, ""))) return [];
     const who = /users:\(\("([^"]+)"/.exec(line)?.[1] ?? "some process";
     return [
-      warning(`listeners.${address}`, undeclared(`${who} listens there, nothing is declared to`, who), {
+      warning(`listeners.${address}`, undeclared(`${who} listens there, nothing declares it`, who), {
         why: "stop it if nobody needs it, or ignore it with --ignore",
         command: `ss -ltnp 'sport = :${address.split(":").at(-1) ?? ""}'`,
       }),
