@@ -64,7 +64,7 @@ key_check() {
   printf '%s\n%s\n' "${answer##*$'\n'}" "${answer%$'\n'*}"
 }
 
-# symptoms API CONTAINER: from the log of the current start and the end of the one before, because a new start has logged nothing yet.
+# symptoms API CONTAINER: from the log of the current start and the end of the one before, because a new start has an empty log.
 symptoms() {
   ask "$1/version" --fail > /dev/null 2>&1 || timeout 10 docker logs --tail 60 "$2" 2>&1 | explain_symptoms
 }

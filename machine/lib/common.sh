@@ -133,7 +133,7 @@ kind_of() {
   fi
 }
 
-# place_differs KIND MODE OWNER PATH: whether PATH is not of this kind (file or folder), or has another mode or owner (user:group).
+# place_differs KIND MODE OWNER PATH: whether PATH is not a KIND (file or folder), or has another mode or owner (user:group).
 place_differs() {
   local kind=$1 mode=${2#0} owner=$3 path=$4 found_mode found_owner verdict=1
   if [[ $(kind_of "$path") != "$kind" ]]; then

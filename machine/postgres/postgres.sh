@@ -83,7 +83,7 @@ create_cluster() {
     mv "$data.unfinished" "$data"
     changed "created the cluster $data"
   fi
-  # After a replacement of the droplet, the user may have another id, so the data belongs to the old one. chown changes this folder last.
+  # On a new droplet, the user may have another id, and the data still belongs to the old one. chown changes this folder last.
   if differs "folders[$home/$version] owner" postgres "$(stat -c %U "$home/$version")"; then
     chown -R postgres:postgres "$home/$version"
     changed "took over the cluster $data"
