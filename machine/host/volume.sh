@@ -132,7 +132,7 @@ grow_mounted() {
   if resize2fs "$device" > /dev/null 2>&1; then
     changed "grew the file system, online"
   else
-    say "the file system cannot be grown while it is in use here; stopping its services for a moment"
+    say "the file system cannot be grown while it is in use here; stopping the services on the volume for a moment"
     systemctl restart convex-volume.service || fail "$device: the file system could not be grown. See: journalctl -u convex-volume"
     changed "grew the file system"
   fi

@@ -33,7 +33,7 @@ require_on_volume() {
   [[ -n $found ]] || return 0
   while IFS=$'\t' read -r path what; do
     if differs "volume.on[$path]" "on the volume itself" "$what"; then
-      fail "$path: is $what, it should be on the volume itself, because other data is lost with the droplet." \
+      fail "$path: is $what, it should be on the volume itself, because data elsewhere is lost with the droplet." \
         "Copy what you need from it, stop what uses it, and remove it; npm run drift prints the commands"
     fi
   done <<< "$found"
