@@ -389,18 +389,18 @@ describe("a network", () => {
       "is 172.31.0.0/24, it should be 172.30.0.0/24",
     ],
     [{ IPAM: { Config: [{ Subnet: "172.30.0.0/24" }] } }, "gateway", "is nothing, it should be 172.30.0.1"],
-    [{ Internal: true }, "Internal", "is true, it should be nothing: nothing declares it"],
-    [{ Labels: { a: "it's" } }, "Labels", 'is {"a":"it\'s"}, it should be nothing: nothing declares it'],
-    [{ Options: { mtu: "9000" } }, "Options", 'is {"mtu":"9000"}, it should be nothing: nothing declares it'],
+    [{ Internal: true }, "Internal", "is true, it should be nothing, because nothing declares it"],
+    [{ Labels: { a: "it's" } }, "Labels", 'is {"a":"it\'s"}, it should be nothing, because nothing declares it'],
+    [{ Options: { mtu: "9000" } }, "Options", 'is {"mtu":"9000"}, it should be nothing, because nothing declares it'],
     [
       { IPAM: { ...NETWORK.IPAM, Driver: "other" } },
       "IpamDriver",
-      'is "other", it should be nothing: nothing declares it',
+      'is "other", it should be nothing, because nothing declares it',
     ],
     [
       { IPAM: { Config: [{ ...NETWORK.IPAM.Config[0], IPRange: "172.30.0.128/25" }] } },
       "IPRange",
-      'is "172.30.0.128/25", it should be nothing: nothing declares it',
+      'is "172.30.0.128/25", it should be nothing, because nothing declares it',
     ],
   ])("has other properties: %j", (parts, path, message) => {
     expect(networks({ ...NETWORK, ...parts })).toEqual([[said(`convex.${path}`, message), ANEW]]);

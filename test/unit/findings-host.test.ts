@@ -48,7 +48,7 @@ describe("accounts", () => {
       "root's number",
       user("toor", 0),
       [
-        "error host users users.toor: has root's number 0, only root should",
+        "error host users users.toor: has root's user id 0, only root should",
         "sed -i '\\|^toor:|d' /etc/passwd /etc/shadow",
       ],
     ],
@@ -118,7 +118,7 @@ describe("accounts", () => {
 
 describe("files", () => {
   const found = (facts: Record<string, string>) => told(compareFiles(insideOf(facts)));
-  const unexpected = "is neither this program's nor a package's, it should not be here";
+  const unexpected = "belongs to neither this program nor a package, it should not be here";
 
   it.each<[fact: string, file: string, ...told: Told]>([
     [
@@ -155,13 +155,13 @@ describe("files", () => {
     [
       "files",
       "/etc/nsswitch.conf",
-      "warning host files files[/etc/nsswitch.conf]: was written by neither this program nor a package, nothing should have",
+      "warning host files files[/etc/nsswitch.conf]: was written by neither this program nor a package, it should not be",
       "cp /usr/share/libc-bin/nsswitch.conf /etc/nsswitch.conf",
     ],
     [
       "files",
       "/etc/ssh/sshd_config",
-      "warning host files files[/etc/ssh/sshd_config]: was written by neither this program nor a package, nothing should have",
+      "warning host files files[/etc/ssh/sshd_config]: was written by neither this program nor a package, it should not be",
       "cp /usr/share/openssh/sshd_config /etc/ssh/sshd_config",
     ],
   ])("in the fact %s are found: %s", (fact, file, claim, repair) => {
@@ -287,19 +287,19 @@ describe("listeners", () => {
     [
       "[::]:8080",
       'users:(("nc",pid=7,fd=3))',
-      "warning host listeners listeners.[::]:8080: nc listens there, nothing is declared to",
+      "warning host listeners listeners.[::]:8080: nc listens there, nothing declares it",
       "ss -ltnp 'sport = :8080'",
     ],
     [
       "0.0.0.0:5432",
       "",
-      "warning host listeners listeners.0.0.0.0:5432: some process listens there, nothing is declared to",
+      "warning host listeners listeners.0.0.0.0:5432: some process listens there, nothing declares it",
       "ss -ltnp 'sport = :5432'",
     ],
     [
       "10.0.0.1%eth1:22",
       undefined,
-      "warning host listeners listeners.10.0.0.1%eth1:22: sshd listens there, nothing is declared to",
+      "warning host listeners listeners.10.0.0.1%eth1:22: sshd listens there, nothing declares it",
       "ss -ltnp 'sport = :22'",
     ],
   ])("%s by %s is found", (address, process, claim, repair) => {

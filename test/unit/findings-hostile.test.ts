@@ -196,7 +196,7 @@ describe("PostgreSQL", () => {
 it("a process whose name has a blank is named", () => {
   const listeners = 'LISTEN 0 128 0.0.0.0:80 0.0.0.0:* users:(("tmux: server",pid=1,fd=3))';
   const [finding] = compareListeners(state, insideOf({ listeners }));
-  expect(finding?.message).toBe("tmux: server listens there, nothing is declared to");
+  expect(finding?.message).toBe("tmux: server listens there, nothing declares it");
 });
 
 it("forwarding is seen off on an interface with a dot in its name", () => {

@@ -353,8 +353,8 @@ describe("a database", () => {
   it("that is gone is not created before its data is restored", () => {
     expect(found({ "postgres.databases": [] })).toEqual([
       [
-        by("error", "convex_self_hosted", "is not there, it should be: its data is gone"),
-        "an up cannot restore the data: restore a backup. To create an empty database: npx pulumi up --stack dev --refresh --run-program " +
+        by("error", "convex_self_hosted", "is not there, it should be: its data is lost"),
+        "an up cannot restore the data: restore its backup. To create an empty database: npx pulumi up --stack dev --refresh --run-program " +
           "--target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'",
       ],
     ]);
