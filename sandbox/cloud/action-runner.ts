@@ -1,7 +1,7 @@
-import type { ActionRecord } from "./actions.ts";
 import { actionType, endAction } from "./actions.ts";
-import type { CloudCore } from "./cloud.ts";
+import type { CloudCore } from "./core.ts";
 import { perform } from "./perform.ts";
+import type { ActionRecord } from "./records.ts";
 
 /**
  * Carries out actions in the background. An action in progress is in the state with all it needs, so a process that

@@ -1,34 +1,7 @@
-import type { FastifyInstance } from "fastify";
-
-import type { Cloud } from "./cloud.ts";
-import type { BackupPolicy } from "./droplets.ts";
 import { notFound, unprocessable } from "./errors.ts";
-import { paginate } from "./pagination.ts";
+import type { ActionRecord, CloudState, Work } from "./records.ts";
 import { regionOf } from "./regions.ts";
-import type { CloudState } from "./state.ts";
 import { timestamp } from "./time.ts";
-
-/** What an action does, with all it needs, so that it can be done again from the state after a crash. */
-export type Work =
-  | {
-      kind: "create" | "destroy" | "power_on" | "power_off" | "power_cycle" | "shutdown" | "reboot";
-      droplet_id: number;
-    }
-  | { kind: "rename"; droplet_id: number; name: string }
-  | { kind: "resize"; droplet_id: number; size: string; disk: boolean }
-  | { kind: "enable_backups" | "change_backup_policy"; droplet_id: number; policy: BackupPolicy }
-  | { kind: "disable_backups" | "enable_ipv6"; droplet_id: number }
-  | { kind: "attach_volume" | "detach_volume"; droplet_id: number; volume_id: string }
-  | { kind: "resize_volume"; droplet_id: number | null; volume_id: string; size_gigabytes: number };
-
-export interface ActionRecord {
-  id: number;
-  status: "in-progress" | "completed" | "errored";
-  started_at: string;
-  completed_at: string | null;
-  region: string;
-  work: Work;
-}
 
 /** The `type` under which clients see an action. */
 export function actionType(work: Work): string {
@@ -106,10 +79,4 @@ export function findAction(state: CloudState, id: string, concerns: (work: Work)
   const action = state.actions.find((candidate) => String(candidate.id) === id && concerns(candidate.work));
   if (!action) throw notFound();
   return { action: actionView(action) };
-}
-
-export function actionRoutes(api: FastifyInstance, cloud: Cloud): void {
-  api.get("/v2/actions", (request) => paginate(request, "actions", actionList(cloud.store.state)));
-
-  api.get<{ Params: { id: string } }>("/v2/actions/:id", (request) => findAction(cloud.store.state, request.params.id));
 }

@@ -1,21 +1,11 @@
 import type { SandboxHome } from "../home.ts";
 import { ActionRunner } from "./action-runner.ts";
+import type { CloudCore } from "./core.ts";
 import { Faults } from "./faults.ts";
 import { FirewallSync } from "./firewall-sync.ts";
-import type { Hypervisor } from "./hypervisor.ts";
+import type { Hypervisor } from "../droplet/hypervisor.ts";
 import { reconcile } from "./reconcile.ts";
 import { Store } from "./state.ts";
-
-/** What the cloud's parts share. */
-export interface CloudCore {
-  home: SandboxHome;
-  store: Store;
-  hypervisor: Hypervisor;
-  faults: Faults;
-  firewalls: FirewallSync;
-  /** One line for the daemon's log; never a secret. */
-  log: (line: string) => void;
-}
 
 export interface Cloud extends CloudCore {
   actions: ActionRunner;

@@ -1,7 +1,7 @@
-import type { Peers, Rule } from "./firewall-rules.ts";
-import type { FirewallRecord } from "./firewalls.ts";
-import type { FirewallRule, FirewallSpec, Hypervisor } from "./hypervisor.ts";
-import type { CloudState, Store } from "./state.ts";
+import type { Hypervisor } from "../droplet/hypervisor.ts";
+import type { FirewallRecord } from "./records.ts";
+import { firewallSpecs } from "./specs.ts";
+import type { Store } from "./state.ts";
 
 /**
  * Keeps the firewalls of the machine room as the state says: after every change that touches them, be it a rule, a tag
@@ -57,36 +57,4 @@ export class FirewallSync {
       }
     });
   }
-}
-
-/** The firewalls with droplets and tags resolved to the machines and addresses they stand for now. */
-export function firewallSpecs(state: CloudState): FirewallSpec[] {
-  return state.firewalls.map((firewall) => ({
-    id: firewall.id,
-    dropletIds: state.droplets
-      .filter(({ built }) => built)
-      .filter(({ id, tags }) => firewall.droplet_ids.includes(id) || tags.some((tag) => firewall.tags.includes(tag)))
-      .map(({ id }) => id),
-    inbound: firewall.inbound_rules.map((rule) => ruleSpec(state, rule, rule.sources)),
-    outbound: firewall.outbound_rules.map((rule) => ruleSpec(state, rule, rule.destinations)),
-  }));
-}
-
-function ruleSpec(state: CloudState, { protocol, ports }: Rule, peers: Peers): FirewallRule {
-  const droplets = state.droplets.filter(
-    ({ id, tags }) => peers.droplet_ids?.includes(id) || tags.some((tag) => peers.tags?.includes(tag)),
-  );
-  return {
-    protocol,
-    ports: ports === "0" ? "all" : ports,
-    addresses: [
-      ...(peers.addresses ?? []).map(asNetwork),
-      ...droplets.map((droplet) => asNetwork(droplet.public_address)),
-    ],
-  };
-}
-
-function asNetwork(address: string): string {
-  if (address.includes("/")) return address;
-  return `${address}/${address.includes(":") ? 128 : 32}`;
 }

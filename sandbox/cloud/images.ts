@@ -1,7 +1,3 @@
-import type { FastifyInstance } from "fastify";
-
-import { notFound } from "./errors.ts";
-import { paginate, queryParameter } from "./pagination.ts";
 import { REGIONS } from "./regions.ts";
 
 function image(id: number, slug: string, distribution: string, name: string, createdAt: string) {
@@ -26,7 +22,7 @@ function image(id: number, slug: string, distribution: string, name: string, cre
 export type Image = ReturnType<typeof image>;
 
 /** The distribution images people use; slugs are the real ones, ids are of the real form but the sandbox's own. */
-const IMAGES: readonly Image[] = [
+export const IMAGES: readonly Image[] = [
   image(200_512_101, "debian-13-x64", "Debian", "13 x64", "2025-09-02T14:10:00Z"),
   image(194_418_020, "debian-12-x64", "Debian", "12 x64", "2025-07-22T10:30:00Z"),
   image(195_932_981, "ubuntu-24-04-x64", "Ubuntu", "24.04 (LTS) x64", "2025-08-05T09:20:00Z"),
@@ -46,19 +42,4 @@ export function imageOf(slug: string): Image {
   const image = findImage(slug);
   if (!image) throw new Error(`${slug}: a droplet's image, must be in the catalogue. Was the catalogue cut short?`);
   return image;
-}
-
-export function imageRoutes(api: FastifyInstance): void {
-  api.get("/v2/images", (request) => {
-    // There are distribution images only: no applications, no snapshots or uploads of one's own, no tagged ones.
-    const type = queryParameter(request, "type") ?? "distribution";
-    const others = queryParameter(request, "private") === "true" || queryParameter(request, "tag_name") !== undefined;
-    return paginate(request, "images", type === "distribution" && !others ? IMAGES : []);
-  });
-
-  api.get<{ Params: { image: string } }>("/v2/images/:image", (request) => {
-    const image = findImage(request.params.image);
-    if (!image) throw notFound();
-    return { image };
-  });
 }

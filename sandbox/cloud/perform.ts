@@ -1,10 +1,9 @@
-import type { Work } from "./actions.ts";
-import type { CloudCore } from "./cloud.ts";
-import { dropletSpec, recordedDroplet, setFeature } from "./droplets.ts";
-import { unassign } from "./projects.ts";
+import { removeDroplet } from "./changes.ts";
+import type { CloudCore } from "./core.ts";
+import { recordedDroplet, recordedVolume } from "./lookups.ts";
+import type { CloudState, DropletRecord, Work } from "./records.ts";
 import { sizeOf } from "./sizes.ts";
-import type { CloudState } from "./state.ts";
-import { recordedVolume } from "./volumes.ts";
+import { dropletSpec } from "./specs.ts";
 
 /**
  * Does an action's work in the machine room and returns what it changes in the state, to be recorded in one step with
@@ -16,7 +15,10 @@ export async function perform(cloud: CloudCore, work: Work, signal: AbortSignal)
     case "create":
       return create(cloud, work.droplet_id, signal);
     case "destroy":
-      return destroy(cloud, work.droplet_id);
+      await hypervisor.destroyDroplet(work.droplet_id);
+      return (draft) => {
+        removeDroplet(draft, work.droplet_id);
+      };
     case "power_on":
       await hypervisor.startDroplet(work.droplet_id);
       return powered(work.droplet_id, "active");
@@ -99,24 +101,15 @@ async function create(cloud: CloudCore, id: number, signal: AbortSignal) {
   };
 }
 
-async function destroy({ hypervisor }: CloudCore, id: number) {
-  await hypervisor.destroyDroplet(id);
-  return (draft: CloudState) => {
-    draft.droplets = draft.droplets.filter((droplet) => droplet.id !== id);
-    for (const volume of draft.volumes) {
-      if (volume.droplet_id === id) volume.droplet_id = null;
-    }
-    for (const firewall of draft.firewalls) {
-      firewall.droplet_ids = firewall.droplet_ids.filter((dropletId) => dropletId !== id);
-    }
-    unassign(draft, `do:droplet:${id}`);
-  };
-}
-
 function powered(id: number, status: "active" | "off") {
   return (draft: CloudState) => {
     const droplet = recordedDroplet(draft, id);
     droplet.status = status;
     droplet.dead = false;
   };
+}
+
+function setFeature(droplet: DropletRecord, feature: string, on: boolean): void {
+  droplet.features = droplet.features.filter((other) => other !== feature);
+  if (on) droplet.features.push(feature);
 }

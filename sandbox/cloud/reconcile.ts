@@ -1,7 +1,7 @@
 import { isLocked } from "./actions.ts";
-import type { CloudCore } from "./cloud.ts";
-import { dropletSpec } from "./droplets.ts";
-import { finishVolume, removeVolume, volumeSpec } from "./volumes.ts";
+import { finishVolume, removeVolume } from "./changes.ts";
+import type { CloudCore } from "./core.ts";
+import { dropletSpec, volumeSpec } from "./specs.ts";
 
 /**
  * Brings the machine room to what the state says: after a crash, or after the computer itself was restarted, which
@@ -13,16 +13,21 @@ export async function reconcile(cloud: CloudCore): Promise<void> {
   await cloud.firewalls.sync();
 }
 
-async function reconcileVolumes(cloud: CloudCore): Promise<void> {
-  const { hypervisor, store } = cloud;
+async function reconcileVolumes({ hypervisor, store }: CloudCore): Promise<void> {
   for (const volume of store.state.volumes) {
     if (volume.phase === "deleting") {
       await hypervisor.deleteVolume(volume.id);
-      await removeVolume(cloud, volume.id);
+      await store.change((draft) => {
+        removeVolume(draft, volume.id);
+      });
       continue;
     }
     await hypervisor.createVolume(volumeSpec(volume));
-    if (volume.phase === "creating") await finishVolume(cloud, volume.id);
+    if (volume.phase === "creating") {
+      await store.change((draft) => {
+        finishVolume(draft, volume.id);
+      });
+    }
   }
 }
 

@@ -1,6 +1,3 @@
-import type { FastifyInstance } from "fastify";
-
-import { paginate } from "./pagination.ts";
 import { SIZES } from "./sizes.ts";
 
 export interface Region {
@@ -50,8 +47,4 @@ export function regionOf(slug: string): Region {
   const region = findRegion(slug);
   if (!region) throw new Error(`${slug}: a resource's region, must be in the catalogue. Was the catalogue cut short?`);
   return region;
-}
-
-export function regionRoutes(api: FastifyInstance): void {
-  api.get("/v2/regions", (request) => paginate(request, "regions", REGIONS));
 }

@@ -3,9 +3,9 @@ import { createServer } from "node:net";
 import path from "node:path";
 
 import type { SandboxHome } from "../home.ts";
-import { writeFileAtomically } from "./atomic-file.ts";
+import { writeFileAtomically } from "../atomic-file.ts";
 import { openCloud } from "./cloud.ts";
-import type { Hypervisor } from "./hypervisor.ts";
+import type { Hypervisor } from "../droplet/hypervisor.ts";
 import { buildServer } from "./server.ts";
 import { cloudFolder } from "./state.ts";
 import { cloudToken } from "./token.ts";

@@ -4,10 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import Fastify from "fastify";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 
-import { accountRoutes } from "./account.ts";
-import { actionRoutes } from "./actions.ts";
 import type { Cloud } from "./cloud.ts";
-import { dropletRoutes } from "./droplets.ts";
 import {
   ApiError,
   badRequest,
@@ -17,17 +14,20 @@ import {
   unauthorized,
   unprocessable,
 } from "./errors.ts";
-import { faultRoutes } from "./faults.ts";
-import { firewallRoutes } from "./firewalls.ts";
-import { imageRoutes } from "./images.ts";
-import { keyRoutes } from "./keys.ts";
-import { projectRoutes } from "./projects.ts";
 import type { RateLimits } from "./rate-limit.ts";
 import { RATE_LIMITS, RateLimiter } from "./rate-limit.ts";
-import { regionRoutes } from "./regions.ts";
-import { sizeRoutes } from "./sizes.ts";
-import { tagRoutes } from "./tags.ts";
-import { volumeRoutes } from "./volumes.ts";
+import { accountRoutes } from "./routes/account.ts";
+import { actionRoutes } from "./routes/actions.ts";
+import { catalogueRoutes } from "./routes/catalogue.ts";
+import { dropletActionRoutes } from "./routes/droplet-actions.ts";
+import { dropletRoutes } from "./routes/droplets.ts";
+import { faultRoutes } from "./routes/faults.ts";
+import { firewallRoutes } from "./routes/firewalls.ts";
+import { keyRoutes } from "./routes/keys.ts";
+import { projectRoutes } from "./routes/projects.ts";
+import { tagRoutes } from "./routes/tags.ts";
+import { volumeActionRoutes } from "./routes/volume-actions.ts";
+import { volumeRoutes } from "./routes/volumes.ts";
 
 /** The only route that needs no token; tells that the cloud is open, whose it is and which process serves it. */
 export const HEALTH_PATH = "/_control/health";
@@ -107,13 +107,13 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   api.get(HEALTH_PATH, (): Health => ({ sandbox: cloud.home.id, pid: process.pid }));
   faultRoutes(api, cloud.faults);
   accountRoutes(api, cloud);
-  regionRoutes(api);
-  sizeRoutes(api);
-  imageRoutes(api);
+  catalogueRoutes(api);
   keyRoutes(api, cloud);
   actionRoutes(api, cloud);
   dropletRoutes(api, cloud);
+  dropletActionRoutes(api, cloud);
   volumeRoutes(api, cloud);
+  volumeActionRoutes(api, cloud);
   firewallRoutes(api, cloud);
   tagRoutes(api, cloud);
   projectRoutes(api, cloud);

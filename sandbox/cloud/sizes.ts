@@ -1,7 +1,3 @@
-import type { FastifyInstance } from "fastify";
-
-import { paginate } from "./pagination.ts";
-
 /** What a droplet of one size has: memory in megabytes, disk in gigabytes, monthly transfer in terabytes, US dollars. */
 export interface Size {
   slug: string;
@@ -104,8 +100,4 @@ export function sizeOf(slug: string): Size {
   const size = findSize(slug);
   if (!size) throw new Error(`${slug}: a droplet's size, must be in the catalogue. Was the catalogue cut short?`);
   return size;
-}
-
-export function sizeRoutes(api: FastifyInstance): void {
-  api.get("/v2/sizes", (request) => paginate(request, "sizes", SIZES));
 }

@@ -3,29 +3,9 @@ import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
 
 import type { SandboxHome } from "../home.ts";
-import type { ActionRecord } from "./actions.ts";
-import { writeFileAtomically } from "./atomic-file.ts";
-import type { DropletRecord } from "./droplets.ts";
-import type { FirewallRecord } from "./firewalls.ts";
-import type { KeyRecord } from "./keys.ts";
-import type { ProjectRecord } from "./projects.ts";
-import { newDefaultProject } from "./projects.ts";
-import type { VolumeRecord } from "./volumes.ts";
-
-/** All that the cloud remembers. Records use the API's own field names. */
-export interface CloudState {
-  format: 1;
-  account: { uuid: string; vpc_uuid: string };
-  /** The number the next droplet, action or key gets. */
-  next: { droplet: number; action: number; key: number };
-  droplets: DropletRecord[];
-  volumes: VolumeRecord[];
-  keys: KeyRecord[];
-  firewalls: FirewallRecord[];
-  tags: string[];
-  projects: ProjectRecord[];
-  actions: ActionRecord[];
-}
+import { writeFileAtomically } from "../atomic-file.ts";
+import { newDefaultProject } from "./project-resources.ts";
+import type { CloudState } from "./records.ts";
 
 /**
  * The state of one cloud, in a file. What `state` shows is always on the disk already, so nothing that a client was

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 
 import type { SandboxHome } from "../home.ts";
-import { writeFileAtomically } from "./atomic-file.ts";
+import { writeFileAtomically } from "../atomic-file.ts";
 import { cloudFolder } from "./state.ts";
 
 /** The sandbox's one API token, `dop_v1_` and 64 hexadecimal digits as a real one; made on first use. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import type Docker from "dockerode";
-import type { DropletSpec, MachineSize } from "../cloud/hypervisor.ts";
+import type { DropletSpec, MachineSize } from "./hypervisor.ts";
 import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
 import { guestFolder } from "./guest.ts";
 import { privateAddress, REGISTRY_HOST, type SandboxNetwork } from "./network.ts";

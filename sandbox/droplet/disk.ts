@@ -3,7 +3,7 @@ import { mkdir, realpath, rename, rm, stat, truncate, writeFile } from "node:fs/
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
-import type { VolumeSpec } from "../cloud/hypervisor.ts";
+import type { VolumeSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import { killUsers, unmountInside } from "./device-users.ts";
 

@@ -1,5 +1,5 @@
 import { execa } from "execa";
-import type { FirewallRule, FirewallSpec } from "../cloud/hypervisor.ts";
+import type { FirewallRule, FirewallSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import { METADATA_ADDRESS } from "./metadata.ts";
 import { privateAddress, type SandboxNetwork } from "./network.ts";

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { cp, mkdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
-import type { DropletSpec } from "../cloud/hypervisor.ts";
+import type { DropletSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
-import { writeFileAtomically } from "../cloud/atomic-file.ts";
+import { writeFileAtomically } from "../atomic-file.ts";
 import { REGISTRY_HOST } from "./network.ts";
 
 /** A volume as its droplet is to see it. */

@@ -1,11 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { glob, mkdtemp, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import Docker from "dockerode";
 import { aptSettings, aptSources, DEBIAN_RELEASE, makeDebianArchive } from "../debian.ts";
-import { hasStatus } from "./docker-error.ts";
+import { hasImage, importImage } from "../docker.ts";
 
 /** What DigitalOcean's Debian image has, as far as a container can have it; no Docker, no PostgreSQL. */
 const PACKAGES = [
@@ -46,14 +44,13 @@ const LOCAL_AUTHORITIES = "/usr/local/share/ca-certificates";
  * @returns the image's name and tag.
  */
 export async function ensureDropletImage(onProgress: (step: string) => void): Promise<string> {
-  const docker = new Docker();
   const tag = await recipeHash([DEBIAN_RELEASE, ...PACKAGES, await aptSources(), await aptSettings()]);
   const image = `${REPOSITORY}:${tag}`;
-  if (!(await hasImage(docker, image))) await makeImage(docker, tag, onProgress);
+  if (!(await hasImage(image))) await makeImage(tag, onProgress);
   return image;
 }
 
-async function makeImage(docker: Docker, tag: string, onProgress: (step: string) => void): Promise<void> {
+async function makeImage(tag: string, onProgress: (step: string) => void): Promise<void> {
   const folder = await mkdtemp(path.join(os.tmpdir(), "droplet-image-"));
   try {
     const archive = path.join(folder, "image.tar");
@@ -64,25 +61,9 @@ async function makeImage(docker: Docker, tag: string, onProgress: (step: string)
     ];
     await makeDebianArchive(archive, options, onProgress);
     onProgress("importing the image");
-    const report = await docker.importImage(createReadStream(archive), { repo: REPOSITORY, tag });
-    await new Promise<void>((resolve, reject) => {
-      docker.modem.followProgress(report, (error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+    await importImage(archive, REPOSITORY, tag);
   } finally {
     await rm(folder, { recursive: true });
-  }
-}
-
-async function hasImage(docker: Docker, image: string): Promise<boolean> {
-  try {
-    await docker.getImage(image).inspect();
-    return true;
-  } catch (error) {
-    if (hasStatus(error, 404)) return false;
-    throw error;
   }
 }
 

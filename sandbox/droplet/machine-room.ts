@@ -1,5 +1,5 @@
 import Docker from "dockerode";
-import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "../cloud/hypervisor.ts";
+import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import {
   containerLimits,
@@ -9,7 +9,7 @@ import {
   EXIT_CODE_OF_REBOOT,
 } from "./container.ts";
 import { createDisk, deleteDisk, growDisk, plugDisk, unplugDisk } from "./disk.ts";
-import { hasStatus, tolerate } from "./docker-error.ts";
+import { hasStatus, tolerate } from "../docker.ts";
 import { applyPacketRules } from "./firewall.ts";
 import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
 import { ensureDropletImage } from "./image.ts";

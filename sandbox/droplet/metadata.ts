@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import type { DropletSpec } from "../cloud/hypervisor.ts";
+import type { DropletSpec } from "./hypervisor.ts";
 
 /** The address at which a droplet asks about itself, as in the real cloud. */
 export const METADATA_ADDRESS = "169.254.169.254";

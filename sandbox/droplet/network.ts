@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import Docker from "dockerode";
 import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
-import { hasStatus } from "./docker-error.ts";
+import { hasStatus } from "../docker.ts";
 
 /** The Docker bridge that all droplets of one sandbox are plugged into. */
 export interface SandboxNetwork {

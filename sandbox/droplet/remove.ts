@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import Docker from "dockerode";
 import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
 import { removeDisks } from "./disk.ts";
-import { tolerate } from "./docker-error.ts";
+import { tolerate } from "../docker.ts";
 import { removePacketRules } from "./firewall.ts";
 import { guestsFolder } from "./guest.ts";
 import { stateFile } from "./state.ts";

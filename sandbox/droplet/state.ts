@@ -1,7 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { writeFileAtomically } from "../cloud/atomic-file.ts";
-import type { DropletSpec, FirewallSpec } from "../cloud/hypervisor.ts";
+import { writeFileAtomically } from "../atomic-file.ts";
+import type { DropletSpec, FirewallSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 
 /** All that the machine room must still know after its process was killed. */

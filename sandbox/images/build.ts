@@ -2,9 +2,10 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { makeDebianArchive } from "../debian.ts";
+import { hasImage, importImage } from "../docker.ts";
 import { REGISTRY_HOST } from "../droplet/network.ts";
 import type { SandboxHome } from "../home.ts";
-import { buildImage, hasImage, importImage, pushImage } from "./engine.ts";
+import { buildImage, pushImage } from "./engine.ts";
 import {
   BASE_OPTIONS,
   baseHash,

@@ -5,7 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Cloud } from "../../sandbox/cloud/cloud.ts";
 import { openCloud } from "../../sandbox/cloud/cloud.ts";
-import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type {
+  DropletSpec,
+  FirewallSpec,
+  Hypervisor,
+  MachineSize,
+  VolumeSpec,
+} from "../../sandbox/droplet/hypervisor.ts";
 import type { RateLimits } from "../../sandbox/cloud/rate-limit.ts";
 import { buildServer } from "../../sandbox/cloud/server.ts";
 import { cloudToken } from "../../sandbox/cloud/token.ts";

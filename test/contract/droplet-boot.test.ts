@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { openLab, type Lab } from "./droplet-harness.ts";
 
 let lab: Lab;

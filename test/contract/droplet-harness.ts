@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { execa } from "execa";
 import { vi } from "vitest";
-import type { DropletSpec, Hypervisor } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec, Hypervisor } from "../../sandbox/droplet/hypervisor.ts";
 import { ensureDropletImage } from "../../sandbox/droplet/image.ts";
 import { openMachineRoom } from "../../sandbox/droplet/machine-room.ts";
 import { removeEverything } from "../../sandbox/droplet/remove.ts";

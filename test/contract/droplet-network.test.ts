@@ -2,7 +2,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import type { DropletSpec, FirewallRule } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec, FirewallRule } from "../../sandbox/droplet/hypervisor.ts";
 import { ensureNetwork, privateAddress } from "../../sandbox/droplet/network.ts";
 import { knock, type Lab, openLab } from "./droplet-harness.ts";
 

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import Docker from "dockerode";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import { removeEverything } from "../../sandbox/droplet/remove.ts";
 import { stateFile } from "../../sandbox/droplet/state.ts";

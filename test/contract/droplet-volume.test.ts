@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 
 const DATA = "/dev/disk/by-id/scsi-0DO_Volume_data";

@@ -3,7 +3,7 @@ import { vi } from "vitest";
 
 import { MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
 import { namedValues, scriptFiles, SCRIPTS } from "../../contract/scripts.ts";
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import type { Lab } from "./droplet-harness.ts";
 

@@ -5,7 +5,7 @@ import path from "node:path";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { freePort } from "../free-port.ts";

@@ -136,7 +136,7 @@ export class TestCloud implements AsyncDisposable {
     return faults.map(({ remaining }) => remaining);
   }
 
-  /** Makes the cloud fail; sandbox/cloud/faults.ts describes the faults. */
+  /** Makes the cloud fail; sandbox/cloud/routes/faults.ts describes the faults. */
   async fault(fault: Record<string, unknown>): Promise<void> {
     const response = await this.cloud("POST", "/_control/faults", fault);
     if (!response.ok) throw new Error(`fault refused: ${await response.text()}`);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { FirewallSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { FirewallSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { renderPacketRules } from "../../sandbox/droplet/firewall.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { DropletSpec } from "../../sandbox/cloud/hypervisor.ts";
+import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { metadataAnswer } from "../../sandbox/droplet/metadata.ts";
 
 const droplet: DropletSpec = {

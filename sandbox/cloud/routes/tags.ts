@@ -1,52 +1,15 @@
 import type { FastifyInstance } from "fastify";
 
-import type { Cloud } from "./cloud.ts";
-import { recordedDroplet } from "./droplets.ts";
-import { notFound, notSimulated, unprocessable } from "./errors.ts";
+import { removeTag } from "../changes.ts";
+import type { Cloud } from "../cloud.ts";
+import { notSimulated, unprocessable } from "../errors.ts";
+import { ensureTags, recordedDroplet, recordedTag, recordedVolume } from "../lookups.ts";
+import type { CloudState } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { apiUrl, paginate } from "./pagination.ts";
-import type { CloudState } from "./state.ts";
-import { recordedVolume } from "./volumes.ts";
 
 /** Kinds that carry tags in the real API and do not exist here. */
 const NOT_SIMULATED = ["image", "volume_snapshot", "database", "load_balancer"];
-
-/**
- * The account's own spelling of the tags named, each once; tags that are new are made, as the API does where a request
- * names one to put it on a droplet or a volume. Tags are the same whatever the case of their letters.
- */
-export function ensureTags(draft: CloudState, names: string[]): string[] {
-  const tags = names.map((name) => {
-    const existing = findTag(draft, name);
-    if (existing !== undefined) return existing;
-    if (!/^[a-zA-Z0-9:_-]{1,255}$/.test(name)) {
-      throw unprocessable(`tag ${name}: must be 1 to 255 letters, digits, colons, dashes and underscores.`);
-    }
-    draft.tags.push(name);
-    return name;
-  });
-  return [...new Set(tags)];
-}
-
-/** The account's own spelling of the tags that a firewall names, each once: "must exist in order to be referenced". */
-export function existingTags(state: CloudState, names: string[]): string[] {
-  const tags = names.map((name) => {
-    const tag = findTag(state, name);
-    if (tag === undefined) throw unprocessable(`tag ${name} not found`);
-    return tag;
-  });
-  return [...new Set(tags)];
-}
-
-function findTag(state: CloudState, name: string): string | undefined {
-  return state.tags.find((tag) => tag.toLowerCase() === name.toLowerCase());
-}
-
-export function recordedTag(state: CloudState, name: string): string {
-  const tag = findTag(state, name);
-  if (tag === undefined) throw notFound();
-  return tag;
-}
 
 function tagView(state: CloudState, url: string, tag: string) {
   const summary = (kind: string, ids: (string | number)[]) => {
@@ -96,11 +59,7 @@ export function tagRoutes(api: FastifyInstance, { store }: Cloud): void {
 
   api.delete<Name>("/v2/tags/:name", async (request, reply) => {
     await store.change((draft) => {
-      const tag = recordedTag(draft, request.params.name);
-      draft.tags = draft.tags.filter((other) => other !== tag);
-      for (const tagged of [...draft.droplets, ...draft.volumes, ...draft.firewalls]) {
-        tagged.tags = tagged.tags.filter((other) => other !== tag);
-      }
+      removeTag(draft, recordedTag(draft, request.params.name));
     });
     return reply.code(204).send();
   });
@@ -133,7 +92,7 @@ function namedResources(draft: CloudState, body: Fields): { tags: string[] }[] {
     .map((resource) => {
       const id = resource.identifier("resource_id");
       const type = resource.text("resource_type");
-      if (type === "droplet") return recordedDroplet(draft, Number(id));
+      if (type === "droplet") return recordedDroplet(draft, id);
       if (type === "volume") return recordedVolume(draft, id);
       if (NOT_SIMULATED.includes(type)) throw notSimulated(`Tagging a resource of type ${type}`);
       throw unprocessable(`resource_type: is ${type}, must be droplet or volume.`);

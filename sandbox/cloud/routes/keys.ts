@@ -1,30 +1,12 @@
 import type { FastifyInstance } from "fastify";
 import sshpk from "sshpk";
 
-import type { Cloud } from "./cloud.ts";
-import { notFound, unprocessable } from "./errors.ts";
+import type { Cloud } from "../cloud.ts";
+import { unprocessable } from "../errors.ts";
+import { findKey, recordedKey } from "../lookups.ts";
+import type { CloudState, KeyRecord } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { paginate } from "./pagination.ts";
-import type { CloudState } from "./state.ts";
-
-export interface KeyRecord {
-  id: number;
-  name: string;
-  /** MD5 in hexadecimal with colons, the API's second name for a key. */
-  fingerprint: string;
-  public_key: string;
-}
-
-/** By id or fingerprint. */
-export function findKey(state: CloudState, identifier: string): KeyRecord | undefined {
-  return state.keys.find((key) => String(key.id) === identifier || key.fingerprint === identifier);
-}
-
-function recordedKey(state: CloudState, identifier: string): KeyRecord {
-  const key = findKey(state, identifier);
-  if (!key) throw notFound();
-  return key;
-}
 
 interface Identifier {
   Params: { key: string };

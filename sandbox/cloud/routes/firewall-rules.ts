@@ -1,36 +1,10 @@
 import { isIP } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 
-import { notSimulated, unprocessable } from "./errors.ts";
+import { notSimulated, unprocessable } from "../errors.ts";
+import { existingTags } from "../lookups.ts";
+import type { CloudState, Peers, Rule, RuleSet } from "../records.ts";
 import type { Fields } from "./fields.ts";
-import type { CloudState } from "./state.ts";
-import { existingTags } from "./tags.ts";
-
-export interface Rule {
-  protocol: "tcp" | "udp" | "icmp";
-  /** A port, a range `8000-9000`, or `0`, which is all of them and what the API shows for `all` and for ICMP. */
-  ports: string;
-}
-
-/** Who is at the other end; at least one kind is there. */
-export interface Peers {
-  addresses?: string[];
-  droplet_ids?: number[];
-  tags?: string[];
-}
-
-export interface InboundRule extends Rule {
-  sources: Peers;
-}
-
-export interface OutboundRule extends Rule {
-  destinations: Peers;
-}
-
-export interface RuleSet {
-  inbound_rules: InboundRule[];
-  outbound_rules: OutboundRule[];
-}
 
 /** The rules of a request, in the form the API shows them. */
 export function readRules(state: CloudState, body: Fields): RuleSet {

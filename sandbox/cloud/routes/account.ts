@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 
-import type { Cloud } from "./cloud.ts";
+import type { Cloud } from "../cloud.ts";
 
 export function accountRoutes(api: FastifyInstance, { store }: Cloud): void {
   api.get("/v2/account", () => ({

@@ -1,15 +1,13 @@
 import type { FastifyInstance } from "fastify";
 
-import type { Work } from "./actions.ts";
-import { actionList, actionView, beginAction, findAction } from "./actions.ts";
-import type { Cloud } from "./cloud.ts";
-import { unprocessable } from "./errors.ts";
+import { actionList, actionView, beginAction, findAction } from "../actions.ts";
+import type { Cloud } from "../cloud.ts";
+import { unprocessable } from "../errors.ts";
+import { ensureTags, recordedVolume, volumeByName, volumesOf } from "../lookups.ts";
+import type { CloudState, VolumeRecord, Work } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { paginate } from "./pagination.ts";
-import type { CloudState } from "./state.ts";
-import { ensureTags } from "./tags.ts";
-import type { VolumeRecord } from "./volumes.ts";
-import { MAX_VOLUME_GIGABYTES, MAX_VOLUMES_PER_DROPLET, recordedVolume, volumeByName, volumesOf } from "./volumes.ts";
+import { MAX_VOLUME_GIGABYTES, MAX_VOLUMES_PER_DROPLET } from "./volume-requests.ts";
 
 interface Id {
   Params: { id: string };

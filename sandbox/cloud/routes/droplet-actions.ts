@@ -1,26 +1,25 @@
 import type { FastifyInstance } from "fastify";
 
-import type { Work } from "./actions.ts";
-import { actionView, beginAction } from "./actions.ts";
-import type { Cloud } from "./cloud.ts";
-import type { BackupPolicy, DropletRecord } from "./droplets.ts";
-import { checkDropletName, currentStatus, findDroplet, taggedDroplets } from "./droplets.ts";
-import { notSimulated, unprocessable } from "./errors.ts";
+import { actionView, beginAction } from "../actions.ts";
+import type { Cloud } from "../cloud.ts";
+import { notSimulated, unprocessable } from "../errors.ts";
+import { recordedDroplet, taggedDroplets } from "../lookups.ts";
+import type { DropletRecord, Work } from "../records.ts";
+import { findSize } from "../sizes.ts";
+import { checkDropletName, readBackupPolicy } from "./droplet-requests.ts";
+import { currentStatus } from "./droplet-views.ts";
 import { Fields } from "./fields.ts";
 import { queryParameter } from "./pagination.ts";
-import { findSize } from "./sizes.ts";
 
 /** What the real API does to droplets beyond what is simulated; anything else is a mistake of the client. */
 const NOT_SIMULATED = [
-  ...[
-    "change_kernel",
-    "enable_private_networking",
-    "password_reset",
-    "rebuild",
-    "rename_snapshot",
-    "restore",
-    "snapshot",
-  ],
+  "change_kernel",
+  "enable_private_networking",
+  "password_reset",
+  "rebuild",
+  "rename_snapshot",
+  "restore",
+  "snapshot",
 ];
 
 /** What may be done to all droplets of a tag at once; a sub-set, by the API reference. */
@@ -28,8 +27,6 @@ const BY_TAG = [
   ...["power_cycle", "power_on", "power_off", "shutdown"],
   ...["enable_ipv6", "enable_backups", "disable_backups", "snapshot"],
 ];
-
-const WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
   const { store } = cloud;
@@ -40,7 +37,7 @@ export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
     );
     const actions = await store.change((draft) =>
       found.map(({ id, status }) => {
-        const droplet = findDroplet(draft, String(id));
+        const droplet = recordedDroplet(draft, id);
         return beginAction(draft, droplet.region, readDropletWork(droplet, status, body));
       }),
     );
@@ -49,7 +46,7 @@ export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
   };
 
   api.post<{ Params: { id: string } }>("/v2/droplets/:id/actions", async (request, reply) => {
-    const droplet = findDroplet(store.state, request.params.id);
+    const droplet = recordedDroplet(store.state, request.params.id);
     const [action] = await begin([droplet], new Fields(request.body));
     void reply.code(201);
     return { action };
@@ -67,7 +64,7 @@ export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
 }
 
 /** Checks an action asked for against the droplet as it is. */
-export function readDropletWork(droplet: DropletRecord, status: DropletRecord["status"], body: Fields): Work {
+function readDropletWork(droplet: DropletRecord, status: DropletRecord["status"], body: Fields): Work {
   const kind = body.text("type");
   const target = { droplet_id: droplet.id };
   switch (kind) {
@@ -117,18 +114,4 @@ function readResize(droplet: DropletRecord, status: DropletRecord["status"], bod
     throw unprocessable("Droplet already has this size");
   }
   return { kind: "resize", droplet_id: droplet.id, size: size.slug, disk };
-}
-
-/** The `backup_policy` of a request; daily by the API reference, on Sunday if weekly, at midnight, where it does not say. */
-export function readBackupPolicy(body: Fields): BackupPolicy {
-  const policy = body.object("backup_policy");
-  const plan = policy?.optionalText("plan") ?? "daily";
-  const weekday = policy?.optionalText("weekday") ?? "SUN";
-  const hour = policy?.optionalInteger("hour") ?? 0;
-  if (plan !== "daily" && plan !== "weekly") throw unprocessable("backup_policy.plan must be daily or weekly.");
-  if (!WEEKDAYS.includes(weekday)) throw unprocessable(`backup_policy.weekday must be one of ${WEEKDAYS.join(", ")}.`);
-  if (![0, 4, 8, 12, 16, 20].includes(hour)) {
-    throw unprocessable("backup_policy.hour must be 0, 4, 8, 12, 16 or 20.");
-  }
-  return plan === "daily" ? { plan, hour } : { plan, weekday, hour };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { foldSources } from "../../sandbox/droplet/apt-sources.ts";
+import { foldSources } from "../../sandbox/debian.ts";
 
 test("Debian's own archives are taken over for the other release, those of others are not", () => {
   const targets = [

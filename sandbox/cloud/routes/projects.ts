@@ -1,27 +1,13 @@
-import { randomUUID } from "node:crypto";
-
 import type { FastifyInstance } from "fastify";
 
-import type { Cloud } from "./cloud.ts";
-import { badRequest, notFound, preconditionFailed, unprocessable } from "./errors.ts";
+import type { Cloud } from "../cloud.ts";
+import { badRequest, preconditionFailed, unprocessable } from "../errors.ts";
+import { recordedProject } from "../lookups.ts";
+import { assign, newProject } from "../project-resources.ts";
+import type { CloudState, ProjectRecord } from "../records.ts";
+import { timestamp } from "../time.ts";
 import { Fields } from "./fields.ts";
 import { apiUrl, paginate } from "./pagination.ts";
-import type { CloudState } from "./state.ts";
-import { timestamp } from "./time.ts";
-
-export interface ProjectRecord {
-  id: string;
-  owner_uuid: string;
-  owner_id: number;
-  name: string;
-  description: string;
-  purpose: string;
-  environment: string;
-  is_default: boolean;
-  created_at: string;
-  updated_at: string;
-  resources: { urn: string; assigned_at: string }[];
-}
 
 const ENVIRONMENTS = ["Development", "Staging", "Production"];
 const MAX_NAME = 175;
@@ -50,40 +36,6 @@ const URN = /^do:(app|dbaas|domain|droplet|floatingip|kubernetes|loadbalancer|sp
 /** When a resource was assigned that is in no project: the zero of the API's own clock. */
 const NEVER = "0001-01-01T00:00:00Z";
 
-/** The project every account is born with; resources go there until they are assigned to another. */
-export function newDefaultProject(ownerUuid: string): ProjectRecord {
-  return {
-    ...newProject(ownerUuid),
-    name: "first-project",
-    description: "Update your project information under Settings",
-    purpose: "Just trying out DigitalOcean",
-    environment: "Development",
-    is_default: true,
-  };
-}
-
-export function assignToDefault(draft: CloudState, urn: string): void {
-  assign(draft, findProject(draft, "default"), urn);
-}
-
-/** Forgets a resource that is deleted. */
-export function unassign(draft: CloudState, urn: string): void {
-  for (const project of draft.projects) {
-    project.resources = project.resources.filter((resource) => resource.urn !== urn);
-  }
-}
-
-function assign(draft: CloudState, project: ProjectRecord, urn: string): void {
-  unassign(draft, urn);
-  project.resources.push({ urn, assigned_at: timestamp() });
-}
-
-function findProject(state: CloudState, id: string): ProjectRecord {
-  const project = state.projects.find((candidate) => (id === "default" ? candidate.is_default : candidate.id === id));
-  if (!project) throw notFound();
-  return project;
-}
-
 function projectView({ resources: _resources, ...project }: ProjectRecord) {
   return project;
 }
@@ -109,12 +61,12 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 
   api.get<Id>("/v2/projects/:id", (request) => ({
-    project: projectView(findProject(store.state, request.params.id)),
+    project: projectView(recordedProject(store.state, request.params.id)),
   }));
 
   const change = async (id: string, body: Fields) => {
     const project = await store.change((draft) => {
-      const found = findProject(draft, id);
+      const found = recordedProject(draft, id);
       update(draft, found, body);
       return found;
     });
@@ -133,7 +85,7 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
 
   api.delete<Id>("/v2/projects/:id", async (request, reply) => {
     await store.change((draft) => {
-      const project = findProject(draft, request.params.id);
+      const project = recordedProject(draft, request.params.id);
       if (project.is_default) throw preconditionFailed("cannot delete the default project");
       if (project.resources.length > 0) throw preconditionFailed("cannot delete a project with resources");
       draft.projects = draft.projects.filter((other) => other !== project);
@@ -142,7 +94,7 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 
   api.get<Id>("/v2/projects/:id/resources", (request) => {
-    const { resources } = findProject(store.state, request.params.id);
+    const { resources } = recordedProject(store.state, request.params.id);
     return paginate(
       request,
       "resources",
@@ -156,7 +108,7 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
       throw badRequest("resource objects must have an urn in the following format: do:resource_type:resource_id");
     }
     return store.change((draft) => {
-      const project = findProject(draft, request.params.id);
+      const project = recordedProject(draft, request.params.id);
       const statuses = new Map(urns.map((urn) => [urn, statusOf(draft, project, urn)]));
       for (const [urn, status] of statuses) if (status === "assigned") assign(draft, project, urn);
       const missing = urns.filter((urn) => statuses.get(urn) === "not_found");
@@ -180,23 +132,6 @@ function statusOf(state: CloudState, project: ProjectRecord, urn: string) {
 function resourceView(url: string, resource: ProjectRecord["resources"][number], status: string) {
   const [, kind = "", id = ""] = resource.urn.split(":");
   return { ...resource, links: { self: `${url}/v2/${kind}s/${id}` }, status };
-}
-
-function newProject(ownerUuid: string): ProjectRecord {
-  const now = timestamp();
-  return {
-    id: randomUUID(),
-    owner_uuid: ownerUuid,
-    owner_id: 258992,
-    name: "",
-    description: "",
-    purpose: "",
-    environment: "",
-    is_default: false,
-    created_at: now,
-    updated_at: now,
-    resources: [],
-  };
 }
 
 /** Takes over what a request says of a project; what it leaves out stays. */

@@ -2,33 +2,14 @@ import { randomUUID } from "node:crypto";
 
 import type { FastifyInstance } from "fastify";
 
-import type { Cloud } from "./cloud.ts";
-import { conflict, notFound, unprocessable } from "./errors.ts";
+import type { Cloud } from "../cloud.ts";
+import { conflict, unprocessable } from "../errors.ts";
+import { existingTags, recordedFirewall } from "../lookups.ts";
+import type { CloudState, FirewallRecord } from "../records.ts";
+import { timestamp } from "../time.ts";
 import { Fields } from "./fields.ts";
-import type { RuleSet } from "./firewall-rules.ts";
 import { readRules, withoutRules } from "./firewall-rules.ts";
 import { paginate } from "./pagination.ts";
-import type { CloudState } from "./state.ts";
-import { existingTags } from "./tags.ts";
-import { timestamp } from "./time.ts";
-
-export interface FirewallRecord extends RuleSet {
-  id: string;
-  name: string;
-  /** Waiting until the machine room has it as it is here. */
-  status: "waiting" | "succeeded" | "failed";
-  created_at: string;
-  droplet_ids: number[];
-  tags: string[];
-  /** Tells the firewall from what it was before a change. */
-  revision: string;
-}
-
-function findFirewall(state: CloudState, id: string): FirewallRecord {
-  const firewall = state.firewalls.find((candidate) => candidate.id === id);
-  if (!firewall) throw notFound();
-  return firewall;
-}
 
 export function firewallView({ revision: _revision, ...firewall }: FirewallRecord) {
   const { droplet_ids: dropletIds, status } = firewall;
@@ -65,13 +46,13 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 
   api.get<Id>("/v2/firewalls/:id", (request) => ({
-    firewall: firewallView(findFirewall(store.state, request.params.id)),
+    firewall: firewallView(recordedFirewall(store.state, request.params.id)),
   }));
 
   /** Changes one firewall and checks what came of it. */
   const change = (id: string, edit: (firewall: FirewallRecord, draft: CloudState) => void) =>
     store.change((draft) => {
-      const firewall = findFirewall(draft, id);
+      const firewall = recordedFirewall(draft, id);
       edit(firewall, draft);
       checkFirewall(draft, firewall);
       firewall.status = "waiting";
@@ -89,7 +70,7 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
 
   api.delete<Id>("/v2/firewalls/:id", async (request, reply) => {
     await store.change((draft) => {
-      const firewall = findFirewall(draft, request.params.id);
+      const firewall = recordedFirewall(draft, request.params.id);
       draft.firewalls = draft.firewalls.filter((other) => other !== firewall);
     });
     return reply.code(204).send();

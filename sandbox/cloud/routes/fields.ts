@@ -1,4 +1,4 @@
-import { unprocessable } from "./errors.ts";
+import { unprocessable } from "../errors.ts";
 
 /**
  * Reads a request's body field by field. A field of another type than asked for, or a required one that is absent, is

@@ -1,0 +1,52 @@
+import { randomUUID } from "node:crypto";
+
+import { recordedProject } from "./lookups.ts";
+import type { CloudState, ProjectRecord } from "./records.ts";
+import { timestamp } from "./time.ts";
+
+/** A project without resources. */
+export function newProject(ownerUuid: string): ProjectRecord {
+  const now = timestamp();
+  return {
+    id: randomUUID(),
+    owner_uuid: ownerUuid,
+    owner_id: 258992,
+    name: "",
+    description: "",
+    purpose: "",
+    environment: "",
+    is_default: false,
+    created_at: now,
+    updated_at: now,
+    resources: [],
+  };
+}
+
+/** The project that every new account has; new resources belong to it until they are assigned to another. */
+export function newDefaultProject(ownerUuid: string): ProjectRecord {
+  return {
+    ...newProject(ownerUuid),
+    name: "first-project",
+    description: "Update your project information under Settings",
+    purpose: "Just trying out DigitalOcean",
+    environment: "Development",
+    is_default: true,
+  };
+}
+
+export function assignToDefault(draft: CloudState, urn: string): void {
+  assign(draft, recordedProject(draft, "default"), urn);
+}
+
+/** Assigns a resource to a project; a resource belongs to one project only. */
+export function assign(draft: CloudState, project: ProjectRecord, urn: string): void {
+  unassign(draft, urn);
+  project.resources.push({ urn, assigned_at: timestamp() });
+}
+
+/** Removes a resource from its project. */
+export function unassign(draft: CloudState, urn: string): void {
+  for (const project of draft.projects) {
+    project.resources = project.resources.filter((resource) => resource.urn !== urn);
+  }
+}

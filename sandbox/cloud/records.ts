@@ -1,0 +1,143 @@
+/** All that the cloud remembers. Records use the API's own field names. */
+export interface CloudState {
+  format: 1;
+  account: { uuid: string; vpc_uuid: string };
+  /** The number that the next droplet, action or key gets. */
+  next: { droplet: number; action: number; key: number };
+  droplets: DropletRecord[];
+  volumes: VolumeRecord[];
+  keys: KeyRecord[];
+  firewalls: FirewallRecord[];
+  tags: string[];
+  projects: ProjectRecord[];
+  actions: ActionRecord[];
+}
+
+export interface DropletRecord {
+  id: number;
+  name: string;
+  region: string;
+  size: string;
+  /** Gigabytes; a droplet that was resized without its disk keeps the disk of its former size. */
+  disk: number;
+  image: string;
+  /** As requested; `built` shows whether the machine exists, and only the machine shows whether it runs. */
+  status: "new" | "active" | "off";
+  built: boolean;
+  /** Shown as active although its machine is off; see the boot faults. */
+  dead: boolean;
+  /** The last part of its addresses. */
+  host: number;
+  public_address: string;
+  features: string[];
+  backup_policy?: BackupPolicy;
+  tags: string[];
+  vpc_uuid: string;
+  user_data?: string;
+  /** The public keys themselves: a key stays on the droplet if the account loses it. */
+  ssh_keys: string[];
+  created_at: string;
+}
+
+export interface BackupPolicy {
+  plan: "daily" | "weekly";
+  weekday?: string;
+  hour: number;
+}
+
+export interface VolumeRecord {
+  id: string;
+  name: string;
+  region: string;
+  size_gigabytes: number;
+  description: string;
+  filesystem_type: "" | "ext4" | "xfs";
+  filesystem_label: string;
+  droplet_id: number | null;
+  tags: string[];
+  created_at: string;
+  /** Clients see only available volumes; after a crash, the next process continues with the others. */
+  phase: "creating" | "available" | "deleting";
+}
+
+export interface KeyRecord {
+  id: number;
+  name: string;
+  /** MD5 in hexadecimal with colons, the API's second name for a key. */
+  fingerprint: string;
+  public_key: string;
+}
+
+export interface FirewallRecord extends RuleSet {
+  id: string;
+  name: string;
+  /** Waiting until the machine room has applied this revision. */
+  status: "waiting" | "succeeded" | "failed";
+  created_at: string;
+  droplet_ids: number[];
+  tags: string[];
+  /** New with each change. */
+  revision: string;
+}
+
+export interface RuleSet {
+  inbound_rules: InboundRule[];
+  outbound_rules: OutboundRule[];
+}
+
+export interface InboundRule extends Rule {
+  sources: Peers;
+}
+
+export interface OutboundRule extends Rule {
+  destinations: Peers;
+}
+
+export interface Rule {
+  protocol: "tcp" | "udp" | "icmp";
+  /** A port, a range `8000-9000`, or `0` for all ports, which the API shows for `all` and for ICMP. */
+  ports: string;
+}
+
+/** The other end of a connection; at least one of these is present. */
+export interface Peers {
+  addresses?: string[];
+  droplet_ids?: number[];
+  tags?: string[];
+}
+
+export interface ProjectRecord {
+  id: string;
+  owner_uuid: string;
+  owner_id: number;
+  name: string;
+  description: string;
+  purpose: string;
+  environment: string;
+  is_default: boolean;
+  created_at: string;
+  updated_at: string;
+  resources: { urn: string; assigned_at: string }[];
+}
+
+export interface ActionRecord {
+  id: number;
+  status: "in-progress" | "completed" | "errored";
+  started_at: string;
+  completed_at: string | null;
+  region: string;
+  work: Work;
+}
+
+/** What an action does, with everything that it needs, so that it can be done again from the state after a crash. */
+export type Work =
+  | {
+      kind: "create" | "destroy" | "power_on" | "power_off" | "power_cycle" | "shutdown" | "reboot";
+      droplet_id: number;
+    }
+  | { kind: "rename"; droplet_id: number; name: string }
+  | { kind: "resize"; droplet_id: number; size: string; disk: boolean }
+  | { kind: "enable_backups" | "change_backup_policy"; droplet_id: number; policy: BackupPolicy }
+  | { kind: "disable_backups" | "enable_ipv6"; droplet_id: number }
+  | { kind: "attach_volume" | "detach_volume"; droplet_id: number; volume_id: string }
+  | { kind: "resize_volume"; droplet_id: number | null; volume_id: string; size_gigabytes: number };
