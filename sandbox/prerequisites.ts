@@ -7,6 +7,7 @@ import { execa } from "execa";
 
 import { SANDBOX_LABEL } from "./home.ts";
 import type { Progress } from "./progress.ts";
+import { waitFor } from "./wait-for.ts";
 
 /** Debian packages the sandbox works with, each by a command that it brings. */
 const PACKAGES: Record<string, string> = {
@@ -119,7 +120,7 @@ export async function releaseEngine(): Promise<void> {
   const ours = await docker.listContainers({ all: true, filters: { label: [SANDBOX_LABEL] } });
   if (running.length > 0 || ours.length > 0) return;
   process.kill(pid, "SIGTERM");
-  await until(30_000, "the Docker engine to end", () => Promise.resolve(!isEngine(pid)));
+  await waitFor("the Docker engine to end", 30, () => !isEngine(pid));
   rmSync(ENGINE_FOLDER, { recursive: true, force: true });
 }
 
@@ -160,11 +161,11 @@ async function startEngine(): Promise<void> {
   closeSync(log);
   const fate: { ended: boolean } = { ended: false };
   engine.once("exit", () => (fate.ended = true)).once("error", () => (fate.ended = true));
-  const timedOut = await until(60_000, "the Docker engine to answer", async () => fate.ended || engineAnswers()).then(
+  const hasStarted = await waitFor("the Docker engine to answer", 60, async () => fate.ended || engineAnswers()).then(
+    () => !fate.ended,
     () => false,
-    () => true,
   );
-  if (fate.ended || timedOut) {
+  if (!hasStarted) {
     const lines = readFileSync(ENGINE_LOG, "utf8").trim().split("\n").slice(-10);
     throw new Error(
       `Docker: its engine cannot be started here, its last lines are below. Mend that, or start an engine yourself: dockerd\n` +
@@ -179,13 +180,5 @@ function isEngine(pid: number): boolean {
     return readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "dockerd";
   } catch {
     return false;
-  }
-}
-
-async function until(milliseconds: number, what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + milliseconds;
-  while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`waited ${milliseconds / 1000} s for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }

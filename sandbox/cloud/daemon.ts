@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { open, readFile, rm } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import type { SandboxHome } from "../home.ts";
+import { endProcess, waitFor } from "../wait-for.ts";
 import type { Health } from "./server.ts";
 import { HEALTH_PATH } from "./server.ts";
 import { pidFile } from "./serve.ts";
@@ -31,15 +31,12 @@ export async function startCloud(home: SandboxHome, main = MAIN): Promise<void> 
   await log.close();
   daemon.unref();
 
-  const deadline = Date.now() + START_SECONDS * 1000;
-  while (!(await health(home))) {
-    if (daemon.exitCode !== null || daemon.signalCode !== null) {
-      throw new Error(`${logFile}: the cloud ended before it was ready. Its last lines:\n${await lastLines(logFile)}`);
-    }
-    if (Date.now() > deadline) {
-      throw new Error(`${logFile}: the cloud is not ready after ${START_SECONDS} s. ${await lastLines(logFile)}`);
-    }
-    await sleep(100);
+  const isReady = async () => (await health(home)) !== undefined;
+  const hasEnded = () => daemon.exitCode !== null || daemon.signalCode !== null;
+  await waitFor("the cloud", START_SECONDS, async () => (await isReady()) || hasEnded()).catch(() => undefined);
+  if (!(await isReady())) {
+    const fault = hasEnded() ? "ended before it was ready" : `is not ready after ${START_SECONDS} s`;
+    throw new Error(`${logFile}: the cloud ${fault}. Its last lines:\n${await lastLines(logFile)}`);
   }
 }
 
@@ -48,13 +45,8 @@ export async function stopCloud(home: SandboxHome, main = MAIN): Promise<void> {
   const folder = await cloudFolder(home);
   const pid = (await health(home))?.pid ?? (await recordedPid(folder));
   if (pid !== undefined && (await isDaemon(pid, home, main))) {
-    process.kill(pid, "SIGTERM");
-    const deadline = Date.now() + STOP_SECONDS * 1000;
-    while (await isDaemon(pid, home, main)) {
-      // Killing it loses nothing: what it had under way is in the state, for the next one to go on with.
-      if (Date.now() > deadline) process.kill(pid, "SIGKILL");
-      await sleep(50);
-    }
+    // To kill it loses nothing: its work in progress is in the state, and the next one continues with it.
+    await endProcess(pid, STOP_SECONDS, () => isDaemon(pid, home, main));
   }
   await rm(pidFile(folder), { force: true });
 }

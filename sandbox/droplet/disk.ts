@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { mkdir, realpath, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import type { VolumeSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
+import { waitFor } from "../wait-for.ts";
 import { killUsers, unmountInside } from "./device-users.ts";
 
 /** The block device through which a disk file is used. */
@@ -76,14 +76,11 @@ export async function unplugDisk(home: SandboxHome, volumeId: string, init?: num
   if (init !== undefined) await unmountInside(init, loop);
   // While the device is in use this only marks it: the kernel frees it with its last user.
   await execa("losetup", ["--detach", loop.path]);
-  const deadline = Date.now() + UNPLUG_SECONDS * 1000;
-  while (await findLoop(file)) {
-    if (Date.now() > deadline) {
-      throw new Error(`${loop.path}: still in use after ${UNPLUG_SECONDS} s, it should be free. Unmount ${file}.`);
-    }
+  await waitFor(`${loop.path} to be free; unmount ${file}`, UNPLUG_SECONDS, async () => {
+    if (!(await findLoop(file))) return;
     await killUsers(loop);
-    await sleep(50);
-  }
+    return false;
+  });
 }
 
 /** Removes all disks of a sandbox, and the devices of disks whose files are gone already. No droplet may run. */

@@ -5,14 +5,13 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import https from "node:https";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import { ensureNetwork, REGISTRY_HOST } from "../droplet/network.ts";
 import type { SandboxHome } from "../home.ts";
+import { endProcess, waitFor } from "../wait-for.ts";
 
-const START_DEADLINE_MS = 15_000;
-const STOP_DEADLINE_MS = 10_000;
-const POLL_MS = 50;
+const START_SECONDS = 15;
+const STOP_SECONDS = 10;
 const LOCALHOST = "127.0.0.1";
 const CERTIFICATE_DAYS = "3650";
 
@@ -75,11 +74,8 @@ async function startProcess(home: SandboxHome, address: string): Promise<void> {
 }
 
 async function stopProcess(configuration: string): Promise<void> {
-  const deadline = Date.now() + STOP_DEADLINE_MS;
-  for (let pid = pidOf(configuration); pid !== undefined; pid = pidOf(configuration)) {
-    process.kill(pid, Date.now() > deadline ? "SIGKILL" : "SIGTERM");
-    await sleep(POLL_MS);
-  }
+  const pid = pidOf(configuration);
+  if (pid !== undefined) await endProcess(pid, STOP_SECONDS, () => pidOf(configuration) === pid);
   await rm(configuration);
 }
 
@@ -122,25 +118,18 @@ function render(home: SandboxHome, address: string): string {
 }
 
 async function untilAnswers(home: SandboxHome, address: string): Promise<void> {
-  const folder = folderOf(home);
-  const deadline = Date.now() + START_DEADLINE_MS;
-  for (;;) {
-    try {
-      await head(home, address, "/v2/");
-      return;
-    } catch (error) {
-      const running = pidOf(path.join(folder, `${address}.yml`)) !== undefined;
-      if (!running || Date.now() > deadline) {
-        const log = await readFile(path.join(folder, `${address}.log`), "utf8");
-        const last = log.trim().split("\n").slice(-5).join("\n");
-        throw new Error(
-          `image registry at ${address}:${home.registryPort}: ${running ? "does not answer" : "ended"}, it should serve. ` +
-            `Its last lines are:\n${last}`,
-          { cause: error },
-        );
-      }
-    }
-    await sleep(POLL_MS);
+  const file = (extension: string) => path.join(folderOf(home), `${address}.${extension}`);
+  const isRunning = () => pidOf(file("yml")) !== undefined;
+  try {
+    const ended = await waitFor("it to answer", START_SECONDS, async () => !isRunning() || head(home, address, "/v2/"));
+    if (ended === true) throw new Error("it ended");
+  } catch (error) {
+    const last = (await readFile(file("log"), "utf8")).trim().split("\n").slice(-5).join("\n");
+    throw new Error(
+      `image registry at ${address}:${home.registryPort}: ${isRunning() ? "does not answer" : "ended"}, it should serve. ` +
+        `Its last lines are:\n${last}`,
+      { cause: error },
+    );
   }
 }
 

@@ -3,8 +3,9 @@ import path from "node:path";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
+import { waitFor } from "../../sandbox/wait-for.ts";
 import type { Answer, Json, TestCloud } from "./cloud-harness.ts";
-import { eventually, send, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+import { send, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
 
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA3q3IhYxkuyOWe3WdUsJnIGdwrGjbdqO0RjxqDNZxgv someone@example";
 const KEY_MD5 = /^([0-9a-f]{2}:){15}[0-9a-f]{2}$/;
@@ -59,7 +60,7 @@ async function createVolume(overrides: object = {}): Promise<string> {
 
 async function unlocked(id: number): Promise<Json> {
   let droplet: Json = {};
-  await eventually(`droplet ${id} is unlocked`, async () => {
+  await waitFor(`droplet ${id} to be unlocked`, 10, async () => {
     droplet = (await get(`/v2/droplets/${id}`)).body.droplet ?? {};
     return (droplet.locked as unknown) === false;
   });
@@ -68,7 +69,7 @@ async function unlocked(id: number): Promise<Json> {
 
 async function finished(answer: Answer): Promise<Json> {
   let action: Json = answer.body.action ?? {};
-  await eventually(`action ${textOf(action.id)} has ended`, async () => {
+  await waitFor(`action ${textOf(action.id)} to end`, 10, async () => {
     action = (await get(`/v2/actions/${textOf(action.id)}`)).body.action ?? {};
     return (action.completed_at as unknown) !== null;
   });
@@ -360,7 +361,11 @@ describe("droplets", () => {
   it("get the lowest free address", async () => {
     const ids = [await createDroplet(), await createDroplet(), await createDroplet()];
     await remove(`/v2/droplets/${ids[1] ?? 0}`);
-    await eventually("the second is gone", async () => (await get(`/v2/droplets/${ids[1] ?? 0}`)).status === 404);
+    await waitFor(
+      "the second droplet to be gone",
+      10,
+      async () => (await get(`/v2/droplets/${ids[1] ?? 0}`)).status === 404,
+    );
     const id = await createDroplet();
     expect(cloud.hypervisor.machines.get(id)?.spec.publicAddress).toBe(`${home.addressPrefix}.2`);
   });
@@ -471,7 +476,7 @@ describe("droplets", () => {
     expect([actions.status, actions.body.actions]).toMatchObject([201, [{ type: "power_off", resource_id: web }]]);
     await unlocked(web);
     expect((await remove("/v2/droplets?tag_name=front")).status).toBe(204);
-    await eventually("one is left", async () => (await ids("")).length === 1);
+    await waitFor("only one droplet to be left", 10, async () => (await ids("")).length === 1);
   });
 
   it.each([
@@ -508,12 +513,16 @@ describe("droplets", () => {
     const volume = await createVolume();
     await actOnVolume(volume, { type: "attach", droplet_id: id });
     await post("/v2/firewalls", { name: "fw", inbound_rules: [SSH_RULE], droplet_ids: [id] });
-    await eventually("the firewall holds", () => cloud.hypervisor.firewalls[0]?.dropletIds.includes(id) ?? false);
+    await waitFor(
+      "the firewall to be applied",
+      10,
+      () => cloud.hypervisor.firewalls[0]?.dropletIds.includes(id) ?? false,
+    );
     const release = holdMachineRoom();
     expect((await remove(`/v2/droplets/${id}`)).status).toBe(204);
     expect((await get(`/v2/droplets/${id}`)).body.droplet).toMatchObject({ locked: true, volume_ids: [volume] });
     release();
-    await eventually("the droplet is gone", async () => (await get(`/v2/droplets/${id}`)).status === 404);
+    await waitFor("the droplet to be gone", 10, async () => (await get(`/v2/droplets/${id}`)).status === 404);
     expect((await get(`/v2/volumes/${volume}`)).body.volume).toMatchObject({ droplet_ids: [] });
     expect((await get("/v2/firewalls")).body.firewalls).toMatchObject([{ droplet_ids: [] }]);
     expect((await get("/v2/projects/default/resources")).body.resources).toMatchObject([
@@ -532,7 +541,7 @@ describe("droplets", () => {
       { status: "errored", type: "create", completed_at: expect.stringMatching(TIME) as string },
     ]);
     await remove(`/v2/droplets/${id}`);
-    await eventually("the droplet is gone", async () => (await get(`/v2/droplets/${id}`)).status === 404);
+    await waitFor("the droplet to be gone", 10, async () => (await get(`/v2/droplets/${id}`)).status === 404);
   });
 });
 
@@ -709,7 +718,7 @@ describe("firewalls", () => {
         tags: ["web"],
       },
     ]);
-    await eventually("the firewall holds", async () => {
+    await waitFor("the firewall to be applied", 10, async () => {
       const { body } = await get(`/v2/firewalls/${textOf(firewall?.id)}`);
       return (body.firewall?.status as unknown) === "succeeded";
     });
@@ -728,7 +737,11 @@ describe("firewalls", () => {
     ]);
     expect((await get(`/v2/droplets/${two}/firewalls`)).body.firewalls).toMatchObject([{ id: firewall?.id }]);
     await remove("/v2/tags/web");
-    await eventually("the tagged one is let go", () => cloud.hypervisor.firewalls[0]?.dropletIds.length === 1);
+    await waitFor(
+      "the firewall to leave the untagged droplet",
+      10,
+      () => cloud.hypervisor.firewalls[0]?.dropletIds.length === 1,
+    );
   });
 
   it("change whole, and by their droplets, tags and rules", async () => {
@@ -752,7 +765,7 @@ describe("firewalls", () => {
     const replaced = await put(path, { name: "edge-2", inbound_rules: [SSH_RULE] });
     expect(replaced.body.firewall).toMatchObject({ name: "edge-2", inbound_rules: [SSH_RULE], tags: [] });
     expect((await remove(path)).status).toBe(204);
-    await eventually("none holds", () => cloud.hypervisor.firewalls.length === 0);
+    await waitFor("no firewall to be left", 10, () => cloud.hypervisor.firewalls.length === 0);
   });
 
   it("name only tags that are there, and make none", async () => {
@@ -781,7 +794,7 @@ describe("firewalls", () => {
     const { body } = await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
     const path = `/v2/firewalls/${textOf(body.firewall?.id)}`;
     const becomes = (status: string) =>
-      eventually(status, async () => ((await get(path)).body.firewall?.status as unknown) === status);
+      waitFor(`status ${status}`, 10, async () => ((await get(path)).body.firewall?.status as unknown) === status);
     await becomes("failed");
     await put(path, { name: "edge", inbound_rules: [SSH_RULE] });
     await becomes("succeeded");
@@ -1022,7 +1035,7 @@ describe("faults", () => {
     const id = await fault({ kind: "boot", boot: "never" });
     const { body } = await post("/v2/droplets", DROPLET);
     const droplet = Number(body.droplet?.id);
-    await eventually("the fault strikes", async () => {
+    await waitFor("the fault to apply", 10, async () => {
       const { body: listed } = await get("/_control/faults");
       return (listed.faults?.[0]?.remaining as unknown) === 0;
     });

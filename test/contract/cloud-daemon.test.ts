@@ -6,8 +6,9 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { startCloud, stopCloud } from "../../sandbox/cloud/daemon.ts";
 import { cloudToken } from "../../sandbox/cloud/token.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import type { Call, Json } from "./cloud-harness.ts";
-import { caller, eventually, temporaryHome } from "./cloud-harness.ts";
+import { caller, temporaryHome } from "./cloud-harness.ts";
 
 const FAKE_MAIN = path.join(import.meta.dirname, "cloud-fake-main.ts");
 
@@ -52,7 +53,7 @@ describe("the daemon", () => {
     expect(await readFile(log, "utf8")).not.toContain(await cloudToken(home));
     expect((await stat(log)).mode & 0o777).toBe(0o600);
     await stopCloud(home, FAKE_MAIN);
-    await eventually("the process is gone", () => !isAlive(pid));
+    await waitFor("the process to be gone", 10, () => !isAlive(pid));
     await stopCloud(home, FAKE_MAIN);
   });
 
@@ -79,7 +80,7 @@ describe("the daemon", () => {
     for (const answers of [15, 40, 90]) {
       const before = load.created.size;
       const workers = [1, 2, 3, 4].map((worker) => writeUntilItDies(call, `r${answers}-w${worker}`, load));
-      await eventually(`${answers} volumes are made`, () => load.created.size >= before + answers);
+      await waitFor(`${answers} new volumes`, 10, () => load.created.size >= before + answers);
       process.kill(await pidOf(home), "SIGKILL");
       await Promise.all(workers);
       await startCloud(home, FAKE_MAIN);
@@ -122,7 +123,7 @@ async function expectConsistent(call: Call, load: { created: Set<string>; delete
       if (items.length >= Number(body.meta?.total)) return items;
     }
   };
-  await eventually("no action is in progress", async () =>
+  await waitFor("all actions to end", 10, async () =>
     (await all("actions")).every((action) => (action.status as unknown) !== "in-progress"),
   );
   expect((await all("actions")).filter((action) => (action.status as unknown) !== "completed")).toEqual([]);

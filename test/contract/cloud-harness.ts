@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Cloud } from "../../sandbox/cloud/cloud.ts";
 import { openCloud } from "../../sandbox/cloud/cloud.ts";
@@ -206,17 +205,4 @@ export async function serveTestCloud(
       await cloud[Symbol.asyncDispose]();
     },
   };
-}
-
-/** Polls until `condition` holds; names what was awaited when it does not within `seconds`. */
-export async function eventually(
-  what: string,
-  condition: () => Promise<boolean> | boolean,
-  seconds = 10,
-): Promise<void> {
-  const deadline = Date.now() + seconds * 1000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`${what}: not so within ${seconds} s`);
-    await sleep(10);
-  }
 }

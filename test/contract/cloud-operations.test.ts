@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { waitFor } from "../../sandbox/wait-for.ts";
 import type { Answer, Json, TestCloud } from "./cloud-harness.ts";
-import { eventually, send, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+import { send, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
 
 // One request over each operation that the simulator serves, good and bad. The harness holds each of them against the
 // published description where that is at hand.
@@ -38,7 +39,7 @@ async function expectStatus(status: number, method: string, path: string, body?:
 }
 
 const idle = () =>
-  eventually("no action is in progress", async () => {
+  waitFor("all actions to end", 10, async () => {
     const { body } = await cloud.call("GET", "/v2/actions?per_page=200");
     return (body.actions as unknown as Json[]).every((action) => (action.status as unknown) !== "in-progress");
   });

@@ -1,18 +1,19 @@
 import { describe, expect, it } from "vitest";
 
 import type { SandboxHome } from "../../sandbox/home.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import type { Json, TestCloud } from "./cloud-harness.ts";
-import { eventually, RememberingHypervisor, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+import { RememberingHypervisor, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
 
 const DROPLET = { name: "web", region: "fra1", size: "s-1vcpu-1gb", image: "debian-13-x64" };
 const VOLUME = { name: "data", region: "fra1", size_gigabytes: 10 };
 
 async function idle({ call }: TestCloud): Promise<void> {
-  await eventually("no action is in progress", async () => {
+  await waitFor("all actions to end", 10, async () => {
     const { body } = await call("GET", "/v2/actions?per_page=200");
     return (body.actions as unknown as Json[]).every((action) => (action.status as unknown) !== "in-progress");
   });
-  await eventually("no firewall waits", async () => {
+  await waitFor("all firewalls to be applied", 10, async () => {
     const { body } = await call("GET", "/v2/firewalls");
     return (body.firewalls as unknown as Json[]).every((firewall) => (firewall.status as unknown) !== "waiting");
   });

@@ -3,12 +3,12 @@ import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { execa } from "execa";
-import { vi } from "vitest";
 import type { DropletSpec, Hypervisor } from "../../sandbox/droplet/hypervisor.ts";
 import { ensureDropletImage } from "../../sandbox/droplet/image.ts";
 import { openMachineRoom } from "../../sandbox/droplet/machine-room.ts";
 import { removeEverything } from "../../sandbox/droplet/remove.ts";
 import { type SandboxHome, sandboxHome } from "../../sandbox/home.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 
 /** A machine room of a test's own, and what it takes to log in to its droplets. Leaves nothing behind when disposed. */
 export interface Lab extends AsyncDisposable {
@@ -77,7 +77,7 @@ export async function openLab(): Promise<Lab> {
     }),
     ssh,
     async booted(droplet) {
-      await vi.waitFor(() => ssh(droplet, "cloud-init status --wait"), { timeout: 60_000, interval: 200 });
+      await waitFor(`${droplet.name} to be booted`, 60, () => ssh(droplet, "cloud-init status --wait"));
     },
     async reopen(meanwhile) {
       await room[Symbol.asyncDispose]();

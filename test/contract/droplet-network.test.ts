@@ -1,9 +1,10 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { DropletSpec, FirewallRule } from "../../sandbox/droplet/hypervisor.ts";
 import { ensureNetwork, privateAddress } from "../../sandbox/droplet/network.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import { knock, type Lab, openLab } from "./droplet-harness.ts";
 
 const ANYWHERE = ["0.0.0.0/0", "::/0"];
@@ -43,12 +44,7 @@ afterAll(() => lab[Symbol.asyncDispose]());
 afterEach(() => lab.room.applyFirewalls([]));
 
 async function opens({ publicAddress }: DropletSpec, port: number, from?: string) {
-  await vi.waitFor(
-    async () => {
-      expect(await knock(publicAddress, port, from)).toBe("open");
-    },
-    { timeout: 20_000, interval: 100 },
-  );
+  await waitFor(`port ${port} to be open`, 20, async () => (await knock(publicAddress, port, from)) === "open");
 }
 
 function protect(droplet: DropletSpec, inbound: FirewallRule[], outbound = ALL_OUT) {

@@ -1,12 +1,13 @@
 import { rm } from "node:fs/promises";
 import Docker from "dockerode";
 import { execa } from "execa";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import { removeEverything } from "../../sandbox/droplet/remove.ts";
 import { stateFile } from "../../sandbox/droplet/state.ts";
 import { SANDBOX_LABEL } from "../../sandbox/home.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import { knock, type Lab, openLab } from "./droplet-harness.ts";
 
 const docker = new Docker();
@@ -29,12 +30,7 @@ const bootId = () => lab.ssh(droplet, "cat /proc/1/stat | cut -d' ' -f22");
 async function nextBoot(end: () => Promise<unknown>) {
   const before = await bootId();
   await end();
-  await vi.waitFor(
-    async () => {
-      expect(await bootId()).not.toBe(before);
-    },
-    { timeout: 60_000, interval: 200 },
-  );
+  await waitFor("the next boot", 60, async () => (await bootId()) !== before);
   await lab.booted(droplet);
   expect(await lab.ssh(droplet, "cat /root/file; ls /var/lib/docker /dev/disk/by-id")).toBe(
     "kept\n/dev/disk/by-id:\nscsi-0DO_Volume_data\n\n/var/lib/docker:\nlayer",

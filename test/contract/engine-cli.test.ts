@@ -5,6 +5,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { cachedCliPath, ensureBuiltCli, PULUMI_VERSION } from "../../sandbox/engine/cli.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 
 /** Building the CLI, against a `go` that only notes how it was called: the real build takes minutes. */
 describe("the CLI built from Go modules", () => {
@@ -72,12 +73,9 @@ ${build}
 while [ ! -e '${release}' ]; do sleep 0.1; done; ${writeProgram}`,
     );
     const building = ensureBuiltCli(onProgress);
-    await vi.waitFor(
-      () => {
-        expect(progress.at(-1)).toMatch(/1 modules downloaded, 2 packages compiled, \d+ s$/);
-      },
-      { timeout: 10_000, interval: 100 },
-    );
+    await waitFor("the count of modules and packages", 10, () => {
+      expect(progress.at(-1)).toMatch(/1 modules downloaded, 2 packages compiled, \d+ s$/);
+    });
     await writeFile(release, "");
     await building;
   });

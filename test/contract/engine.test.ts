@@ -13,6 +13,7 @@ import { describeEngine, layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "
 import { sandboxHome } from "../../sandbox/home.ts";
 import type { SandboxHome } from "../../sandbox/home.ts";
 import { endProcessesOf, processesOf } from "../../sandbox/engine/processes.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 
 /** The first run on a computer builds the CLI. */
 const BUILD_TIMEOUT = 1_200_000;
@@ -93,10 +94,6 @@ async function initStack(): Promise<void> {
     const result = await pulumi(...args);
     expect(result.exitCode, result.all).toBe(0);
   }
-}
-
-function eventually(assertion: () => Promise<void>, seconds: number): Promise<void> {
-  return vi.waitFor(assertion, { timeout: seconds * 1000, interval: 100 });
 }
 
 const isOriginal = originalLanguageHost() !== undefined;
@@ -247,9 +244,7 @@ await new Promise(() => {});
     await writeProgram(endless(atInterrupt));
     await initStack();
     const up = pulumi("up", "--yes", "--skip-preview");
-    await eventually(async () => {
-      await stat(path.join(project, "started"));
-    }, 60);
+    await waitFor("the program to start", 60, () => stat(path.join(project, "started")));
     // Wrapped, since awaiting a subprocess itself waits for its end.
     return { up };
   }
@@ -283,7 +278,7 @@ await new Promise(() => {});
     await up;
     // The official language host asks for the engine every five minutes only.
     if (isOriginal) await endProcessesOf(home);
-    await eventually(expectNoProcesses, 10);
+    await waitFor("all processes to end", 10, expectNoProcesses);
 
     const locked = await pulumi("up", "--yes", "--skip-preview");
     expect(locked.all).toContain("the stack is currently locked by 1 lock(s)");

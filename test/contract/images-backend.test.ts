@@ -7,6 +7,7 @@ import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { ensureImage } from "../../sandbox/images/build.ts";
 import { revision } from "../../sandbox/images/recipe.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import {
   adminKey,
   backendEnvironment,
@@ -16,7 +17,6 @@ import {
   SECRET,
   TestPostgres,
   TestSandbox,
-  until,
   type ContainerSettings,
   type TestContainer,
 } from "./images-harness.ts";
@@ -155,10 +155,8 @@ describe("a running backend", () => {
     expect(keys[0]).toMatch(/^convex-self-hosted\|01[0-9a-f]{72}$/);
     expect(keys[0]).not.toBe(keys[1]);
     for (const key of keys) expect((await get(`${api}/api/check_admin_key`, asAdmin(key))).status).toBe(200);
-    await until("the log to tell", async () =>
-      /Admin key accepted from MemberId\(0\) at .* for convex-self-hosted/.test(await backend.logs())
-        ? true
-        : undefined,
+    await waitFor("the log to show it", 20, async () =>
+      /Admin key accepted from MemberId\(0\) at .* for convex-self-hosted/.test(await backend.logs()),
     );
   });
 
@@ -364,8 +362,10 @@ describe("a running backend", () => {
 
   it("answers again once Postgres was away", async () => {
     await postgres.restart();
-    await until("a row to be read again", async () =>
-      (await post(`${api}/api/query`, { path: "sandbox:list", args: {} })).status === 200 ? true : undefined,
+    await waitFor(
+      "a row to be read again",
+      20,
+      async () => (await post(`${api}/api/query`, { path: "sandbox:list", args: {} })).status === 200,
     );
   });
 
@@ -656,9 +656,9 @@ describe("the end", () => {
     const api = await backend.answers(3210);
     const socket = await halfARequest(`${api}/echo`);
     await backend.signal("SIGINT");
-    await until("the backend to close its port", async () =>
+    await waitFor("the backend to close its port", 20, () =>
       fetch(`${api}/version`).then(
-        () => undefined,
+        () => false,
         () => true,
       ),
     );
@@ -674,9 +674,7 @@ describe("the end", () => {
     await backend.signal("SIGTERM");
     const socket = await halfARequest(`${api}/echo`);
     await backend.signal("SIGINT");
-    await until("the first signal to be noticed", async () =>
-      (await backend.logs()).includes("interrupted: ") ? true : undefined,
-    );
+    await waitFor("the first signal to be noticed", 20, async () => (await backend.logs()).includes("interrupted: "));
     expect(await backend.isRunning()).toBe(true);
     await backend.signal("SIGINT");
     expect(await backend.ended()).toBe(0);

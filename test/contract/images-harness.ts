@@ -2,13 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { buffer } from "node:stream/consumers";
-import { setTimeout as sleep } from "node:timers/promises";
 import Docker from "dockerode";
 import { execa } from "execa";
 import pg from "pg";
 import { instanceSecret, mintAdminKey } from "../../sandbox/images/backend/admin-key.ts";
 import { ensureNetwork, type SandboxNetwork } from "../../sandbox/droplet/network.ts";
 import { SANDBOX_LABEL, sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
 
 const docker = new Docker();
 
@@ -39,21 +39,6 @@ export function backendEnvironment(postgres: TestPostgres): Record<string, strin
     CONVEX_CLOUD_ORIGIN: "http://127.0.0.1:3210",
     CONVEX_SITE_ORIGIN: "http://127.0.0.1:3211",
   };
-}
-
-/** Polls until `read` gives something. Tells what was awaited and, through `lastWords`, what was seen instead. */
-export async function until<T>(
-  what: string,
-  read: () => Promise<T | undefined>,
-  { seconds = 20, lastWords = () => Promise.resolve("") } = {},
-): Promise<T> {
-  const deadline = Date.now() + seconds * 1000;
-  for (;;) {
-    const value = await read();
-    if (value !== undefined) return value;
-    if (Date.now() > deadline) throw new Error(`waited ${seconds} s for ${what}\n${await lastWords()}`);
-    await sleep(50);
-  }
 }
 
 /** A sandbox's folder and network, without anything in them. */
@@ -134,14 +119,10 @@ export class TestContainer implements AsyncDisposable {
 
   /** Resolves with the exit code. */
   async ended(): Promise<number> {
-    return await until(
-      "the container to end",
-      async () => {
-        const { State } = await this.#container.inspect();
-        return State.Running ? undefined : State.ExitCode;
-      },
-      { lastWords: () => this.logs() },
-    );
+    return this.#waitFor("the container to end", async () => {
+      const { State } = await this.#container.inspect();
+      return State.Running ? false : State.ExitCode;
+    });
   }
 
   async isRunning(): Promise<boolean> {
@@ -155,18 +136,21 @@ export class TestContainer implements AsyncDisposable {
 
   /** Resolves with the port's URL once it answers. */
   async answers(port: number): Promise<string> {
-    return await until(
-      `port ${port} to answer`,
-      async () => {
-        if (!(await this.isRunning())) throw new Error(`the container ended:\n${await this.logs()}`);
-        const url = await this.url(port);
-        return await fetch(`${url}/version`).then(
-          () => url,
-          () => undefined,
-        );
-      },
-      { lastWords: () => this.logs() },
-    );
+    const url = await this.#waitFor(`port ${port} to answer`, async () => {
+      if (!(await this.isRunning())) return undefined;
+      const url = await this.url(port);
+      await fetch(`${url}/version`);
+      return url;
+    });
+    if (url === undefined) throw new Error(`the container ended:\n${await this.logs()}`);
+    return url;
+  }
+
+  /** Adds the container's logs to the error. */
+  #waitFor<T>(what: string, probe: () => Promise<T>) {
+    return waitFor(what, 20, probe).catch(async (error: unknown) => {
+      throw new Error(`${String(error)}\n${await this.logs()}`, { cause: error });
+    });
   }
 
   async signal(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<void> {
@@ -314,9 +298,9 @@ export class TestPostgres implements AsyncDisposable {
   async #setTls(value: "on" | "off"): Promise<void> {
     await this.query("postgres", `ALTER SYSTEM SET ssl = ${value}`);
     await this.query("postgres", "SELECT pg_reload_conf()");
-    await until(`Postgres to have ssl ${value}`, async () => {
+    await waitFor(`Postgres to have ssl ${value}`, 20, async () => {
       const [row] = await this.query<{ ssl: string }>("postgres", "SHOW ssl");
-      return row?.ssl === value ? true : undefined;
+      return row?.ssl === value;
     });
   }
 

@@ -8,7 +8,8 @@ import { REGISTRY_HOST } from "../../sandbox/droplet/network.ts";
 import { publishImages } from "../../sandbox/images/build.ts";
 import { revision } from "../../sandbox/images/recipe.ts";
 import { registryCertificate, startRegistry, stopRegistry } from "../../sandbox/images/registry.ts";
-import { TestSandbox, until } from "./images-harness.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
+import { TestSandbox } from "./images-harness.ts";
 
 const docker = new Docker();
 
@@ -93,7 +94,7 @@ it("comes back with its images after one of its processes was killed", async () 
   const images = await publishImages(sandbox.home, () => undefined);
   const [first = 0, second] = await pids();
   process.kill(first, "SIGKILL");
-  await until("the process to be gone", async () => ((await pids()).length === 1 ? true : undefined));
+  await waitFor("the process to be gone", 10, async () => (await pids()).length === 1);
   await startRegistry(sandbox.home);
   expect(await pids()).toHaveLength(2);
   expect(await pids()).toContain(second);

@@ -5,8 +5,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import { freePort } from "../free-port.ts";
 
 /** An OpenSSH server on a loopback port, with keys and a configuration of its own: needs Debian's openssh-server. */
@@ -65,13 +65,12 @@ export class Sshd implements AsyncDisposable {
     const child = spawn("/usr/sbin/sshd", ["-D", "-e", "-f", this.#config], { stdio: ["ignore", "ignore", "pipe"] });
     child.stderr.on("data", (chunk: Buffer) => (this.#log += chunk.toString()));
     this.#process = child;
-    const deadline = Date.now() + 10_000;
-    while (!(await isOpen(this.port))) {
-      if (child.exitCode !== null || Date.now() > deadline) {
-        await this[Symbol.asyncDispose]();
-        throw new Error(`sshd did not listen on port ${this.port} within 10 s: ${this.#log}`);
-      }
-      await sleep(20);
+    try {
+      const isReady = async () => child.exitCode === null && (await isOpen(this.port));
+      await waitFor(`sshd to listen on port ${this.port}`, 10, isReady);
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw new Error(`${String(error)}: ${this.#log}`, { cause: error });
     }
   }
 

@@ -8,6 +8,9 @@ import { execa } from "execa";
 import { claimFolder, sandboxHome, type SandboxHome } from "../../sandbox/home.ts";
 import { projectFolder } from "../../sandbox/project.ts";
 import { environment, prepare, selectStack, tearDown } from "../../sandbox/sandbox.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
+
+export { waitFor as eventually };
 
 /** The result of a finished command. */
 export interface Run {
@@ -122,7 +125,7 @@ export class TestCloud implements AsyncDisposable {
     const route = `/v2/droplets/${droplets[0]?.id ?? "none"}`;
     await this.cloud("POST", `${route}/actions`, { type: `power_${to}` });
     const wanted = to === "on" ? "active" : "off";
-    await eventually(`the droplet to be ${wanted}`, 60, async () => {
+    await waitFor(`the droplet to be ${wanted}`, 60, async () => {
       const { droplet } = (await (await this.cloud("GET", route)).json()) as { droplet?: { status: string } };
       if (droplet?.status !== wanted) throw new Error(`it is ${droplet?.status ?? "not there"}`);
     });
@@ -194,20 +197,6 @@ export async function ssh(
     return await run("ssh", [...words, `root@${target.host}`, command], folder, { input });
   } finally {
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** Repeats a check until it succeeds. @throws Error that names what it waited for, and the last failure */
-export async function eventually<T>(what: string, seconds: number, look: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + seconds * 1000;
-  for (;;) {
-    try {
-      return await look();
-    } catch (error) {
-      if (Date.now() > deadline)
-        throw new Error(`waited ${seconds} s for ${what}; last: ${String(error)}`, { cause: error });
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
   }
 }
 

@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+const PAUSE_MILLISECONDS = 20;
+
+/**
+ * Polls until a state is reached, and returns what `probe` then returns.
+ *
+ * @param what completes the sentence "waited 10 s for", for example "the droplet to be off"
+ * @param probe returns false or throws as long as the state is not reached; anything else, also nothing, ends the wait
+ * @throws Error that names `what`, the seconds, and the error of the last probe
+ */
+export async function waitFor<T>(
+  what: string,
+  seconds: number,
+  probe: () => T | Promise<T>,
+): Promise<Exclude<T, false>> {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    let cause: unknown;
+    try {
+      const seen = await probe();
+      if (seen !== false) return seen as Exclude<T, false>;
+    } catch (error) {
+      cause = error;
+    }
+    if (Date.now() > deadline) {
+      const last = cause instanceof Error ? `; last: ${String(cause)}` : "";
+      throw new Error(`waited ${seconds} s for ${what}${last}`, { cause });
+    }
+    await sleep(PAUSE_MILLISECONDS);
+  }
+}
+
+/** Ends a process: SIGTERM, and SIGKILL if it still runs after `seconds`. Returns when it has ended. */
+export async function endProcess(
+  pid: number,
+  seconds: number,
+  isRunning: () => boolean | Promise<boolean>,
+): Promise<void> {
+  const ended = async () => !(await isRunning());
+  process.kill(pid, "SIGTERM");
+  try {
+    await waitFor(`process ${pid} to end`, seconds, ended);
+  } catch {
+    process.kill(pid, "SIGKILL");
+    await waitFor(`process ${pid} to be killed`, seconds, ended);
+  }
+}
