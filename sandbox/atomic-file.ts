@@ -2,8 +2,11 @@ import { open, rename } from "node:fs/promises";
 import path from "node:path";
 
 /**
- * Replaces a file so that whoever reads it, also after a crash at any point, finds all of the old or all of the new
- * content. On the disk when the promise resolves; readable by the owner only. One writer at a time.
+ * Replaces a file so that every reader finds all of the old or all of the new content, even after a crash. When the
+ * promise resolves, the content is on the disk; only the owner can read it. One writer at a time.
+ *
+ * The package write-file-atomic does not replace this: it does not sync the folder, so a power failure can undo the
+ * rename; it renames a file even if the disk was full half way; and each kill in the middle leaves another file behind.
  */
 export async function writeFileAtomically(file: string, content: string): Promise<void> {
   const next = `${file}.next`;

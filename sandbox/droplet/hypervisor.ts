@@ -52,6 +52,9 @@ export interface DropletSpec extends MachineSize {
   volumeIds: string[];
 }
 
+/** As the API reference says since August 2024; it was seven before. */
+export const MAX_VOLUMES_PER_DROPLET = 15;
+
 export interface VolumeSpec {
   id: string;
   name: string;

@@ -1,5 +1,4 @@
 import Docker from "dockerode";
-import type { DropletSpec, FirewallSpec, Hypervisor, MachineSize, VolumeSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import {
   containerLimits,
@@ -12,6 +11,14 @@ import { createDisk, deleteDisk, growDisk, plugDisk, unplugDisk } from "./disk.t
 import { hasStatus, tolerate } from "../docker.ts";
 import { applyPacketRules } from "./firewall.ts";
 import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
+import {
+  MAX_VOLUMES_PER_DROPLET,
+  type DropletSpec,
+  type FirewallSpec,
+  type Hypervisor,
+  type MachineSize,
+  type VolumeSpec,
+} from "./hypervisor.ts";
 import { ensureDropletImage } from "./image.ts";
 import { runInside } from "./inside.ts";
 import { type MetadataService, serveMetadata } from "./metadata.ts";
@@ -22,8 +29,8 @@ import { type DropletRecord, loadState, type MachineRoomState, saveState, type V
 /** What a shutdown may take until the power is cut. */
 const SHUTDOWN_SECONDS = 90;
 
-/** What a droplet calls its volumes; the real cloud attaches seven at most too. */
-const DEVICES = ["sda", "sdb", "sdc", "sdd", "sde", "sdf", "sdg"];
+/** The droplet's names for its volumes: `sda`, `sdb`, … */
+const DEVICES = Array.from({ length: MAX_VOLUMES_PER_DROPLET }, (_, index) => `sd${String.fromCharCode(97 + index)}`);
 
 /**
  * Opens the machine room of a sandbox: droplets are system containers, volumes are files on loop devices, the public

@@ -113,6 +113,15 @@ test("a deleted volume is gone from this computer", async () => {
   expect(await disksOf("22222222")).toEqual([]);
 });
 
+test("a droplet takes fifteen volumes, but not one more", async () => {
+  const ids = Array.from({ length: 15 }, (_, index) => String(90 + index));
+  for (const id of ids) await lab.room.createVolume({ id, name: `many-${id}`, sizeGigabytes: 1 });
+  // It has one already.
+  for (const id of ids.slice(0, 14)) await lab.room.attachVolume(id, 1);
+  expect(await lab.ssh(one, "ls /dev/disk/by-id | wc -l")).toBe("15");
+  await expect(lab.room.attachVolume(ids.at(-1) ?? "", 1)).rejects.toThrow("droplet 1: it has 15 volumes");
+});
+
 /** The loop devices of a volume. */
 async function disksOf(volumeId: string): Promise<string[]> {
   const file = `${lab.home.root}/volumes/${volumeId}`;

@@ -1,3 +1,4 @@
+import { MAX_VOLUMES_PER_DROPLET } from "../../droplet/hypervisor.ts";
 import { lowestFreeHost, publicAddress } from "../addresses.ts";
 import { notSimulated, unprocessable } from "../errors.ts";
 import { findImage } from "../images.ts";
@@ -8,7 +9,6 @@ import { findRegion } from "../regions.ts";
 import { findSize } from "../sizes.ts";
 import { timestamp } from "../time.ts";
 import type { Fields } from "./fields.ts";
-import { MAX_VOLUMES_PER_DROPLET } from "./volume-requests.ts";
 
 const MAX_USER_DATA_BYTES = 64 * 1024;
 const WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];

@@ -2,12 +2,13 @@ import type { FastifyInstance } from "fastify";
 
 import { actionList, actionView, beginAction, findAction } from "../actions.ts";
 import type { Cloud } from "../cloud.ts";
+import { MAX_VOLUMES_PER_DROPLET } from "../../droplet/hypervisor.ts";
 import { unprocessable } from "../errors.ts";
 import { ensureTags, recordedVolume, volumeByName, volumesOf } from "../lookups.ts";
 import type { CloudState, VolumeRecord, Work } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { paginate } from "./pagination.ts";
-import { MAX_VOLUME_GIGABYTES, MAX_VOLUMES_PER_DROPLET } from "./volume-requests.ts";
+import { MAX_VOLUME_GIGABYTES } from "./volume-requests.ts";
 
 interface Id {
   Params: { id: string };

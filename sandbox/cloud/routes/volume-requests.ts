@@ -8,8 +8,6 @@ import { findRegion } from "../regions.ts";
 import { timestamp } from "../time.ts";
 import type { Fields } from "./fields.ts";
 
-/** The API reference of 2024-08 on; it was seven before. */
-export const MAX_VOLUMES_PER_DROPLET = 15;
 /** 16 TiB. */
 export const MAX_VOLUME_GIGABYTES = 16384;
 
