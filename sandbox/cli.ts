@@ -12,18 +12,18 @@ const CHECKOUT = path.resolve(import.meta.dirname, "..");
 
 const HELP = `Usage: npm run sandbox [-- COMMAND]
 
-The whole cloud on this computer: a DigitalOcean of its own, and on it a Convex deployed by the real Pulumi engine.
+A DigitalOcean on this computer, with a Convex that the real Pulumi engine deploys there.
 
   up                   prepares what is missing, then deploys (the default)
   status               what runs, and where
   ssh [COMMAND ...]    a shell on the droplet, or one command there
   logs [NAME]          the last 50 lines of backend (the default), dashboard, postgres or cloud
-  tunnel               brings the dashboard to this computer until Ctrl-C
-  env [OPTION ...]     gives an app its URLs and admin key; see: npm run env -- --help
-  drift [OPTION ...]   what is not as it was deployed; see: npm run drift -- --help
-  doctor [OPTION ...]  what is wrong, and how to fix it; see: npm run doctor -- --help
+  tunnel               makes the dashboard reachable on this computer until Ctrl-C
+  env [OPTION ...]     URLs and admin key for an app; see: npm run env -- --help
+  drift [OPTION ...]   what was changed since the deployment; see: npm run drift -- --help
+  doctor [OPTION ...]  what fails, why, and the fix; see: npm run doctor -- --help
   pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
-  down [--force]       destroys all of it; --force also where the engine cannot any more
+  down [--force]       removes all of it; --force also if the engine fails
 `;
 
 const LOGS: Record<string, string[]> = {
@@ -77,7 +77,7 @@ async function main([command = "up", ...rest]: string[]): Promise<number> {
   }
 }
 
-/** What runs and where, read from the stack's outputs and asked of the addresses themselves. */
+/** Prints what runs and where, from the stack's outputs and from requests to its addresses. */
 async function summary(home: SandboxHome): Promise<number> {
   const outputs = JSON.parse(await pulumi(home, "stack", "output", "--json", "--stack", STACK)) as Record<
     string,
@@ -139,10 +139,10 @@ async function logs(home: SandboxHome, name: string): Promise<number> {
   return operate(home, "ssh", command);
 }
 
-/** The same commands that a real stack is worked with, on the sandbox's. */
+/** Runs a command for real stacks on the sandbox's stack. */
 async function operate(home: SandboxHome, verb: string, args: string[]): Promise<number> {
   const program = path.join(CHECKOUT, "operations", "cli.ts");
-  // What is behind a stack's name is ssh's command.
+  // The words after the stack's name are the command for ssh.
   const words = /^--stack(=|$)/.test(args[0] ?? "") ? args : ["--stack", STACK, ...args];
   const result = await execa(process.execPath, [program, verb, ...words], {
     cwd: projectFolder(home),
@@ -157,7 +157,7 @@ function requireSandbox(home: SandboxHome): void {
   if (!existsSync(projectFolder(home))) throw new Error("there is no sandbox. Make one with: npm run sandbox");
 }
 
-// Ctrl-C reaches the child that works, too; it ends in order, and then so does this process.
+// Ctrl-C also reaches the child process; this process ends after it.
 process.on("SIGINT", () => undefined);
 
 main(process.argv.slice(2)).then(

@@ -1,14 +1,14 @@
 import { writeFile, rm } from "node:fs/promises";
 import { execa } from "execa";
 
-/** The release of everything the sandbox makes out of Debian packages. */
+/** The release of everything that the sandbox makes from Debian packages. */
 export const DEBIAN_RELEASE = "trixie";
 
 /**
- * Makes a Debian root file system as a tar archive, from the package mirrors this computer itself uses.
+ * Makes a Debian root file system as a tar archive, from the package mirrors that this computer uses.
  *
- * @param options mmdebstrap's own: variant, packages, hooks.
- * @param onProgress gets a line for each step.
+ * @param options options of mmdebstrap: variant, packages, hooks
+ * @param onProgress gets one line for each step
  */
 export async function makeDebianArchive(
   archive: string,
@@ -16,7 +16,7 @@ export async function makeDebianArchive(
   onProgress: (step: string) => void,
 ): Promise<void> {
   const settings = `${archive}.apt.conf`;
-  // It may hold a proxy's password.
+  // It may contain a proxy's password.
   await writeFile(settings, await aptSettings(), { mode: 0o600 });
   try {
     const build = execa("mmdebstrap", [`--aptopt=${settings}`, ...options, DEBIAN_RELEASE, archive, "-"], {
@@ -31,25 +31,25 @@ export async function makeDebianArchive(
   }
 }
 
-/** This computer's Debian mirrors, as apt's own lines for the release. */
+/** This computer's Debian mirrors, as lines of a sources.list for the release. */
 export async function aptSources(): Promise<string> {
   const format = "$(ORIGIN)|$(REPO_URI)|$(CODENAME)|$(COMPONENT)";
   const { stdout } = await execa("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]);
   return foldSources(stdout, DEBIAN_RELEASE);
 }
 
-/** How this computer reaches its mirrors: proxies, certificates, checks. */
+/** This computer's settings for its mirrors: proxies, certificates, checks. */
 export async function aptSettings(): Promise<string> {
   const { stdout } = await execa("apt-config", ["dump", "Acquire"]);
   return stdout.replace(/^(?!Acquire::(https?|Check|Force|Retries|Max-)).*\n?/gm, "");
 }
 
 /**
- * Turns a computer's Debian mirrors into apt's lines for another release of Debian.
+ * Turns a computer's Debian mirrors into lines of a sources.list for another release of Debian.
  *
- * @param targets what apt knows of each package list, `<origin>|<address>|<codename>|<component>` a line. Debian's own
- *   count; those of others and the suites beyond updates and security (backports, proposed updates) do not.
- * @throws when there is no Debian mirror among them, as before the first `apt-get update`.
+ * @param targets one line for each package list: `<origin>|<address>|<codename>|<component>`. Lists of other origins, and
+ *   suites other than updates and security (backports, proposed updates), are ignored.
+ * @throws Error if there is no Debian mirror, as before the first `apt-get update`
  */
 export function foldSources(targets: string, release: string): string {
   const sources = targets
@@ -58,7 +58,7 @@ export function foldSources(targets: string, release: string): string {
     .filter((match) => match !== null)
     .map(([, address, suite = "", component]) => `deb ${address} ${release}${suite} ${component}`);
   if (sources.length === 0) {
-    throw new Error("apt: it knows no Debian mirror, but the droplet image is made from one. Run: apt-get update");
+    throw new Error("apt: it knows no Debian mirror, but the droplet image needs one. Run: apt-get update");
   }
   return [...new Set(sources)].sort().join("\n") + "\n";
 }

@@ -9,7 +9,7 @@ import { SANDBOX_LABEL } from "./home.ts";
 import type { Progress } from "./progress.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** Debian packages the sandbox works with, each by a command that it brings. */
+/** Debian packages that the sandbox needs, each under a command that it contains. */
 const PACKAGES: Record<string, string> = {
   dockerd: "docker.io",
   mmdebstrap: "mmdebstrap",
@@ -24,10 +24,10 @@ const PACKAGES: Record<string, string> = {
   ip: "iproute2",
 };
 
-/** Those that the static checks use. */
+/** Packages that the static checks need. */
 const CHECK_PACKAGES: Record<string, string> = { shellcheck: "shellcheck" };
 
-/** And those that only the tests use. */
+/** Packages that only the tests need. */
 const TEST_PACKAGES: Record<string, string> = {
   ...CHECK_PACKAGES,
   pg_ctlcluster: "postgresql",
@@ -36,18 +36,18 @@ const TEST_PACKAGES: Record<string, string> = {
   python3: "python3-venv",
 };
 
-/** Where an engine that the sandbox started says so; shared by all sandboxes of the computer. */
+/** The state of an engine that the sandbox started; shared by all sandboxes of the computer. */
 const ENGINE_FOLDER = "/run/convex-droplet";
 const ENGINE_PID = path.join(ENGINE_FOLDER, "dockerd.pid");
 const ENGINE_LOG = path.join(ENGINE_FOLDER, "dockerd.log");
-/** A file for each process that counts on the engine, named by its id. */
+/** Has a file for each process that needs the engine, named by the process id. */
 const ENGINE_USERS = path.join(ENGINE_FOLDER, "users");
 
 /**
- * Looks at the computer before anything is touched.
+ * Checks the computer before anything is changed.
  *
- * @param needsGo whether the Pulumi CLI has to be built here
- * @throws Error naming everything that is missing, and how to get each
+ * @param needsGo whether the Pulumi CLI must be built here
+ * @throws Error that names everything that is missing, and how to get it
  */
 export function checkComputer(needsGo: boolean): void {
   const missing: string[] = [];
@@ -60,17 +60,17 @@ export function checkComputer(needsGo: boolean): void {
   const absent = missingPackages(PACKAGES);
   if (!/^ID(_LIKE)?=.*debian/m.test(system) && absent.length > 0) {
     missing.push(
-      `Debian: this is another system, on which these cannot be installed for you. Install what brings ${absent.join(", ")}`,
+      `Debian: this is another system, so the sandbox cannot install these packages. Install ${absent.join(", ")}`,
     );
   }
   if (!existsSync("/dev/loop-control")) {
     missing.push(
-      "loop devices: /dev/loop-control is not there, volumes need it. Load the kernel module: modprobe loop",
+      "loop devices: /dev/loop-control does not exist, volumes need it. Load the kernel module: modprobe loop",
     );
   }
   if (needsGo && !has("go")) {
     missing.push(
-      "Go: not found, the Pulumi CLI has to be built here. Install it, for example: apt-get install golang-go",
+      "Go: not found, the Pulumi CLI must be built here. Install it, for example: apt-get install golang-go",
     );
   }
   if (missing.length > 0) {
@@ -81,8 +81,8 @@ export function checkComputer(needsGo: boolean): void {
 }
 
 /**
- * Installs what Debian packages are missing and starts a Docker engine where none answers. While this process lives, no
- * other one stops that engine.
+ * Installs the Debian packages that are missing, and starts a Docker engine if none answers. As long as this process
+ * runs, no other process stops that engine.
  */
 export async function prepareComputer(progress: Progress, purpose: "sandbox" | "tests" = "sandbox"): Promise<void> {
   await installPackages(purpose === "tests" ? { ...PACKAGES, ...TEST_PACKAGES } : PACKAGES, progress);
@@ -95,9 +95,9 @@ export async function prepareComputer(progress: Progress, purpose: "sandbox" | "
 }
 
 /**
- * Installs what the static checks need and this computer lacks.
+ * Installs the packages that the static checks need.
  *
- * @throws Error naming what is missing where it cannot be installed here
+ * @throws Error that names the missing packages if they cannot be installed here
  */
 export async function prepareChecks(progress: Progress): Promise<void> {
   const missing = missingPackages(CHECK_PACKAGES).join(" ");
@@ -109,7 +109,7 @@ export async function prepareChecks(progress: Progress): Promise<void> {
   await installPackages(CHECK_PACKAGES, progress);
 }
 
-/** Stops the engine that the sandbox started, unless somebody uses it. */
+/** Stops the engine that the sandbox started, unless something uses it. */
 export async function releaseEngine(): Promise<void> {
   rmSync(path.join(ENGINE_USERS, String(process.pid)), { force: true });
   const pid = existsSync(ENGINE_PID) ? Number(readFileSync(ENGINE_PID, "utf8")) : 0;
@@ -130,7 +130,7 @@ async function installPackages(packages: Record<string, string>, progress: Progr
   progress(`installing ${missing.join(", ")}`);
   const environment = { DEBIAN_FRONTEND: "noninteractive" };
   await execa("apt-get", ["-qq", "update"], { env: environment });
-  // policy-rc.d: a package's own service must not start here, where the sandbox runs its own.
+  // With this run level, packages do not start their services. The sandbox runs its own.
   await execa("apt-get", ["-qq", "install", "-y", "--no-install-recommends", ...missing], {
     env: { ...environment, RUNLEVEL: "1" },
   });
@@ -168,7 +168,7 @@ async function startEngine(): Promise<void> {
   if (!hasStarted) {
     const lines = readFileSync(ENGINE_LOG, "utf8").trim().split("\n").slice(-10);
     throw new Error(
-      `Docker: its engine cannot be started here, its last lines are below. Mend that, or start an engine yourself: dockerd\n` +
+      `Docker: its engine cannot be started here, its last lines are below. Fix that, or start an engine yourself: dockerd\n` +
         lines.map((line) => `  ${line}`).join("\n"),
     );
   }

@@ -1,14 +1,14 @@
 import { styleText } from "node:util";
 
-/** Says what a step is doing now; silence would look like a hang. */
+/** Reports what a step is doing now, because silence looks like a hang. */
 export type Progress = (text: string) => void;
 
-/** How long a step may stay silent before it is said that it still goes on. */
+/** After this silence, a step is reported as still running. */
 const HEARTBEAT_MS = 10_000;
 
 /**
- * Runs one step of a longer job and tells a person about it, on stderr, a line at a time so that a log reads well too:
- * what begins, what it says meanwhile, that it still runs where it says nothing, and how long it took.
+ * Runs one step of a longer job and reports it on stderr, in whole lines so that logs are readable too: its start, its
+ * progress, that it still runs if it reports nothing, and how long it took.
  */
 export async function step<T>(title: string, work: (progress: Progress) => Promise<T>): Promise<T> {
   const started = Date.now();
@@ -22,7 +22,7 @@ export async function step<T>(title: string, work: (progress: Progress) => Promi
     process.stderr.write(`  ${styleText("dim", `${title}: ${text} (${seconds()} s)`)}\n`);
   };
   const heartbeat = setInterval(() => {
-    if (Date.now() - told >= HEARTBEAT_MS) tell(last === "" ? "still at it" : last);
+    if (Date.now() - told >= HEARTBEAT_MS) tell(last === "" ? "still running" : last);
   }, 1000);
   process.stderr.write(`${title} ...\n`);
   try {

@@ -9,16 +9,16 @@ import type { SandboxHome } from "./home.ts";
 
 const CHECKOUT = path.resolve(import.meta.dirname, "..");
 
-/** The folder Pulumi runs in: the checkout's project files, with room for what the sandbox has to add to them. */
+/** The folder in which Pulumi runs: the checkout's project files, with the sandbox's additions. */
 export function projectFolder(home: SandboxHome): string {
   return path.join(home.root, "project");
 }
 
 /**
- * Lays out a Pulumi project that runs the checkout's program. Pulumi writes into the files beside Pulumi.yaml, salts for
- * one; in a folder of the sandbox that never shows up as a change of the checkout.
+ * Makes a Pulumi project that runs the checkout's program. Pulumi writes into the files beside Pulumi.yaml, for example
+ * salts; in a folder of the sandbox, they are no changes to the checkout.
  *
- * @param defaults  settings whose default is another one in this sandbox
+ * @param defaults  settings with another default in this sandbox
  */
 export async function layOutProject(home: SandboxHome, defaults: Record<string, string>): Promise<void> {
   const folder = projectFolder(home);
@@ -30,9 +30,9 @@ export async function layOutProject(home: SandboxHome, defaults: Record<string, 
 }
 
 /**
- * Gives a stack its file: the checkout's, where that has one, and a tunnel port of its own. The port that the program
- * would derive from the stack's name alone would be the same in every sandbox of this computer. It lies below the ports
- * that Linux gives to outgoing connections, of which one could otherwise hold it, and beside those of the program.
+ * Makes a stack's file from the checkout's, if there is one, and sets a tunnel port. The program derives its default from
+ * the stack's name, so it would be the same in every sandbox of this computer. This port is below those that Linux gives
+ * to outgoing connections, one of which could occupy it, and different from the program's.
  */
 export async function layOutStack(home: SandboxHome, stack: string): Promise<void> {
   const name = `Pulumi.${stack}.yaml`;

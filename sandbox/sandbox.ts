@@ -19,11 +19,11 @@ import { checkComputer, prepareComputer, releaseEngine } from "./prerequisites.t
 import { step } from "./progress.ts";
 import { layOutProject, layOutStack, projectFolder } from "./project.ts";
 
-/** The stack the sandbox deploys unless told otherwise. */
+/** The stack that the sandbox deploys by default. */
 export const STACK = "sandbox";
 
 /**
- * Makes a whole cloud ready on this computer: the Pulumi CLI, a Docker engine, the droplets' image, Convex's images in a
+ * Prepares a whole cloud on this computer: the Pulumi CLI, a Docker engine, the droplets' image, Convex's images in a
  * registry, the cloud's API. Does only what is missing.
  */
 export async function prepare(home: SandboxHome): Promise<void> {
@@ -38,52 +38,52 @@ export async function prepare(home: SandboxHome): Promise<void> {
   await layOutProject(home, images);
 }
 
-/** Runs `pulumi` in the sandbox's project, against its cloud and its state, and gives back what it prints on stdout. */
+/** Runs `pulumi` in the sandbox's project, with its cloud and its state. @returns what it prints on stdout */
 export async function pulumi(home: SandboxHome, ...args: string[]): Promise<string> {
   const { stdout } = await execa("pulumi", args, { cwd: projectFolder(home), env: await environment(home) });
   return stdout;
 }
 
-/** The same on this terminal, for a person to see. @returns the exit code */
+/** Runs `pulumi` like {@link pulumi}, but on this terminal. @returns the exit code */
 export async function showPulumi(home: SandboxHome, ...args: string[]): Promise<number> {
-  // Whoever killed the last run should not have to know of its lock.
+  // A user who killed the last run should not have to remove its lock.
   await removeDeadLocks(home);
   const options = { cwd: projectFolder(home), env: await environment(home), stdio: "inherit", reject: false } as const;
   const { exitCode = 1 } = await execa("pulumi", args, options);
-  if (exitCode !== 0) process.stderr.write("Where a message says npx pulumi, type here: npm run sandbox -- pulumi\n");
+  if (exitCode !== 0) process.stderr.write("If a message says npx pulumi, type here: npm run sandbox -- pulumi\n");
   return exitCode;
 }
 
-/** What a command of this repository needs in its environment to work on the sandbox as on a real cloud. */
+/** The environment in which a command of this repository works on the sandbox as on a real cloud. */
 export async function environment(home: SandboxHome): Promise<Record<string, string | undefined>> {
   return {
     ...pulumiEnvironment(home),
     DIGITALOCEAN_TOKEN: await cloudToken(home),
     DIGITALOCEAN_API_URL: `http://127.0.0.1:${home.apiPort}`,
-    // Messages name commands as they are typed here.
+    // Messages then name the sandbox's form of each command.
     CONVEX_DROPLET_ON_SANDBOX: "true",
   };
 }
 
-/** Deploys a stack as a user would, its output on this terminal. */
+/** Deploys a stack as a user does, with the output on this terminal. */
 export async function deploy(home: SandboxHome, stack = STACK): Promise<void> {
   await selectStack(home, stack);
   if ((await showPulumi(home, "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)) !== 0) {
-    throw new Error("the deployment did not end well. What it made is kept; fix the cause, then run: npm run sandbox");
+    throw new Error("the deployment failed. What it made is kept. Fix the cause, then run: npm run sandbox");
   }
 }
 
-/** Makes a stack unless it is there. */
+/** Makes a stack if it does not exist yet, and selects it. */
 export async function selectStack(home: SandboxHome, stack: string): Promise<void> {
   await layOutStack(home, stack);
   await pulumi(home, "stack", "select", "--create", stack);
 }
 
 /**
- * Destroys what the stacks made, through the engine, then the cloud itself: no process, container, loop device, mount,
- * network or file of it stays.
+ * Destroys the stacks' resources through the engine, then the cloud itself: no process, container, loop device, mount,
+ * network or file of it remains.
  *
- * @param force  skips the engine: for a sandbox whose state or machines are beyond repair
+ * @param force  skips the engine, for a sandbox whose state or machines cannot be repaired
  */
 export async function tearDown(home: SandboxHome, force = false): Promise<void> {
   if (!existsSync(home.root)) return;
@@ -107,22 +107,22 @@ async function destroyStacks(home: SandboxHome): Promise<void> {
   await startRegistry(home);
   await startCloud(home);
   for (const { name } of stacks) {
-    // With its preview, which refuses a protected stack before anything is deleted.
+    // Without --skip-preview: the preview refuses a protected stack before anything is deleted.
     if ((await showPulumi(home, "destroy", "--yes", "--stack", name)) !== 0) {
       throw new Error(
-        `stack ${name} could not be destroyed. Fix the cause (where data is protected: npm run sandbox -- pulumi config set ` +
+        `stack ${name} could not be destroyed. Fix the cause (if data is protected: npm run sandbox -- pulumi config set ` +
           `--stack ${name} protectData false, then npm run sandbox), or: npm run sandbox -- down --force`,
       );
     }
   }
 }
 
-/** The official images where they can be reached, stand-ins from a registry of the sandbox's own otherwise. */
+/** The official images if they can be reached, otherwise stand-ins from the sandbox's registry. */
 async function convexImages(home: SandboxHome, progress: (text: string) => void): Promise<Record<string, string>> {
   await startRegistry(home);
   if (await officialImagesReachable()) return {};
   const { backend, dashboard } = await publishImages(home, progress);
-  // The digest says it all; not every version of the Docker provider takes a tag beside it.
+  // The digest is enough; not every version of the Docker provider accepts a tag beside it.
   return { backendImage: withoutTag(backend), dashboardImage: withoutTag(dashboard) };
 }
 
@@ -134,7 +134,7 @@ async function engineIsThere(): Promise<boolean> {
   return (await execa("docker", ["version"], { reject: false })).exitCode === 0;
 }
 
-/** Where the cloud writes what it does. */
+/** The cloud's log file. */
 export function cloudLog(home: SandboxHome): string {
   return path.join(home.root, "cloud", "log");
 }

@@ -4,8 +4,8 @@ import { perform } from "./perform.ts";
 import type { ActionRecord } from "./records.ts";
 
 /**
- * Carries out actions in the background. An action in progress is in the state with all it needs, so a process that
- * dies leaves it to the next one, which does it again from the start.
+ * Runs actions in the background. An action in progress is in the state with everything that it needs, so if the process
+ * dies, the next one repeats it from the start.
  */
 export class ActionRunner implements AsyncDisposable {
   readonly #cloud: CloudCore;
@@ -19,21 +19,21 @@ export class ActionRunner implements AsyncDisposable {
   start(action: ActionRecord): void {
     const run = this.#run(action)
       .catch((error: unknown) => {
-        // The state could not be written: the action stays in progress and the next process does it again.
+        // The state could not be written: the action stays in progress, and the next process repeats it.
         this.#cloud.log(`action ${action.id}: ${String(error)}`);
       })
       .finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
 
-  /** Starts all that an earlier process left in progress. */
+  /** Starts the actions that an earlier process left in progress. */
   resume(): void {
     for (const action of this.#cloud.store.state.actions) {
       if (action.status === "in-progress") this.start(action);
     }
   }
 
-  /** Waits for what is being done; what only waits for a fault to be lifted stays in progress. */
+  /** Waits for the running actions, but not for those that wait for the end of a fault: they stay in progress. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#running);

@@ -3,15 +3,19 @@ import type { ActionRecord, CloudState, Work } from "./records.ts";
 import { regionOf } from "./regions.ts";
 import { timestamp } from "./time.ts";
 
-/** The `type` under which clients see an action. */
+/** An action's `type` as clients see it. */
 export function actionType(work: Work): string {
   return work.kind === "resize_volume" ? "resize" : work.kind;
 }
 
-/** Finished actions beyond this many are forgotten, oldest first. */
+/** If more actions than this are finished, the oldest are forgotten. */
 const REMEMBERED = 1000;
 
-/** Records a new action; a droplet or volume that has one in progress already refuses a second. */
+/**
+ * Records a new action.
+ *
+ * @throws ApiError 422 if the droplet or volume already has one in progress
+ */
 export function beginAction(draft: CloudState, region: string, work: Work): ActionRecord {
   if (work.droplet_id !== null && isLocked(draft, work.droplet_id)) {
     throw unprocessable("Droplet already has a pending event.");
@@ -40,7 +44,7 @@ export function endAction(draft: CloudState, id: number, status: "completed" | "
   action.completed_at = timestamp();
 }
 
-/** A droplet is locked while any action on it, or on a volume for it, is in progress. */
+/** A droplet is locked while an action on it, or on a volume for it, is in progress. */
 export function isLocked(state: CloudState, dropletId: number): boolean {
   return state.actions.some((action) => action.status === "in-progress" && action.work.droplet_id === dropletId);
 }
@@ -59,7 +63,7 @@ export function actionView(action: ActionRecord) {
     type: actionType(action.work),
     started_at: action.started_at,
     completed_at: action.completed_at,
-    // Volumes have no number, so the API leaves theirs out, and calls their part of the cloud the backend.
+    // Volumes have no numeric id, so the API shows none, and calls their part of the cloud the backend.
     resource_id: onVolume ? null : action.work.droplet_id,
     resource_type: onVolume ? "backend" : "droplet",
     region: regionOf(action.region),
@@ -67,7 +71,7 @@ export function actionView(action: ActionRecord) {
   };
 }
 
-/** The actions that `concerns` picks, the newest first, as the API lists them. */
+/** The actions that `concerns` selects, newest first, as the API lists them. */
 export function actionList(state: CloudState, concerns: (work: Work) => boolean = () => true) {
   return state.actions
     .filter((action) => concerns(action.work))

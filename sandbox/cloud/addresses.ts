@@ -1,12 +1,12 @@
 import { unprocessable } from "./errors.ts";
 
 /**
- * Droplets have hosts 1 to 253 of the sandbox's network; 254 stands for the gateway that a client wants to see. Only
- * the public IPv4 address answers: the private one and the IPv6 one are there for their form.
+ * Droplets have hosts 1 to 253 of the sandbox's network; 254 is the gateway that clients are shown. Only the public IPv4
+ * address answers. The private and the IPv6 address only have the right form.
  */
 const MAX_HOST = 253;
 
-/** The lowest host that none of `taken` is. */
+/** The lowest host that is not in `taken`. */
 export function lowestFreeHost(taken: number[]): number {
   for (let host = 1; host <= MAX_HOST; host++) {
     if (!taken.includes(host)) return host;

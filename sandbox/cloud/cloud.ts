@@ -12,7 +12,7 @@ export interface Cloud extends CloudCore {
 }
 
 /**
- * Opens a sandbox's cloud over its machine room, brings the machines to what the state says and goes on with what an
+ * Opens a sandbox's cloud on its machine room, makes the machines match the state, and continues the actions that an
  * earlier process left in progress. Only one process may have it open.
  */
 export async function openCloud(

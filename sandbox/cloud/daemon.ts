@@ -11,13 +11,13 @@ import { cloudFolder } from "./state.ts";
 
 const MAIN = path.join(import.meta.dirname, "main.ts");
 
-/** Bringing droplets back after the computer restarted is part of starting. */
+/** After a restart of the computer, this includes the start of the droplets. */
 const START_SECONDS = 300;
-/** Work in the machine room that is under way is awaited. */
+/** This includes the work in progress in the machine room. */
 const STOP_SECONDS = 60;
 
 /**
- * Starts the cloud of a sandbox in the background, unless it runs already, and waits until it answers. It writes to
+ * Starts the cloud of a sandbox in the background, unless it runs already, and waits until it answers. Its log is
  * `<root>/cloud/log`.
  *
  * @param main the daemon's program, given the sandbox's root as its argument
@@ -40,7 +40,7 @@ export async function startCloud(home: SandboxHome, main = MAIN): Promise<void> 
   }
 }
 
-/** Stops the cloud of a sandbox, if it runs; its droplets go on running. */
+/** Stops the cloud of a sandbox, if it runs; its droplets keep running. */
 export async function stopCloud(home: SandboxHome, main = MAIN): Promise<void> {
   const folder = await cloudFolder(home);
   const pid = (await health(home))?.pid ?? (await recordedPid(folder));
@@ -56,14 +56,14 @@ async function recordedPid(folder: string): Promise<number | undefined> {
   return /^\d+$/.test(text.trim()) ? Number(text) : undefined;
 }
 
-/** A number in a file may be another process by now; only a process with this very command line is the daemon. */
+/** Another process may have the recorded id by now; only a process with this command line is the daemon. */
 async function isDaemon(pid: number, home: SandboxHome, main: string): Promise<boolean> {
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const [, ...args] = commandLine.split("\0");
   return args.includes(main) && args.includes(home.root);
 }
 
-/** What the cloud of this sandbox says of itself; undefined when none answers, or another sandbox's does. */
+/** The health of this sandbox's cloud; undefined if none answers, or another sandbox's. */
 async function health(home: SandboxHome): Promise<Health | undefined> {
   try {
     const answer = await fetch(`http://127.0.0.1:${home.apiPort}${HEALTH_PATH}`, {

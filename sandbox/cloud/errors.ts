@@ -1,8 +1,8 @@
 import { STATUS_CODES } from "node:http";
 
 /**
- * An answer of the API other than success. `id` is the short name the API gives each status, `message` is for people
- * and, where the real API's own text is known, exactly that text, since clients match on it.
+ * An error answer of the API. `id` is the API's short name for the status. `message` is for people; if the text of the
+ * real API is known, it is exactly that text, because clients match on it.
  */
 export class ApiError extends Error {
   override readonly name = "ApiError";
@@ -16,7 +16,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The API reference: "A short identifier corresponding to the HTTP status code returned", HTTP's own words but for 500. */
+/** The API reference: "A short identifier corresponding to the HTTP status code returned". HTTP's words, except for 500. */
 function idOf(status: number): string {
   const phrase = status === 500 ? "Server Error" : (STATUS_CODES[status] ?? "Server Error");
   return phrase.toLowerCase().replaceAll(/[^a-z]+/g, "_");
@@ -30,6 +30,6 @@ export const preconditionFailed = (message: string) => new ApiError(412, message
 export const unprocessable = (message: string) => new ApiError(422, message);
 export const tooManyRequests = () => new ApiError(429, "API Rate limit exceeded.");
 
-/** For what the real API offers and this one does not. Clients do not retry a 501, as they do other server errors. */
+/** For a part of the real API that is not simulated. Clients retry other server errors, but not a 501. */
 export const notSimulated = (what: string) =>
-  new ApiError(501, `${what}: not part of the sandbox's cloud. See sandbox/README.md for what is.`, "not_simulated");
+  new ApiError(501, `${what}: not simulated by the sandbox. See sandbox/README.md for what is.`, "not_simulated");

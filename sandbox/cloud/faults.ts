@@ -1,19 +1,19 @@
 import { once, EventEmitter } from "node:events";
 
-/** A request to the API that fails or is late. */
+/** Makes a request to the API fail, or delays it. */
 export interface RequestFault {
   kind: "request";
   /** Undefined matches every method. */
   method?: string;
   path: string;
-  /** Undefined only delays: the request is then served as usual. */
+  /** If undefined, the request is only delayed, then served as usual. */
   status?: number;
   message?: string;
   retryAfterSeconds?: number;
   delayMilliseconds: number;
 }
 
-/** An action that ends `errored` without anything being done. */
+/** Makes an action end `errored` without any work. */
 export interface ActionFault {
   kind: "action";
   /** The action's type as clients see it, such as `attach_volume`. */
@@ -21,8 +21,8 @@ export interface ActionFault {
 }
 
 /**
- * A droplet that does not boot. `never`: it stays `new`, its create action in progress, until the fault is deleted.
- * `dead`: it becomes `active`, but its machine is off and answers nothing, until it is powered on, cycled or rebooted.
+ * Makes a droplet not boot. `never`: it stays `new`, and its create action in progress, until the fault is deleted.
+ * `dead`: it becomes `active`, but its machine is off and does not answer until it is powered on, cycled or rebooted.
  */
 export interface BootFault {
   kind: "boot";
@@ -70,7 +70,7 @@ export class Faults {
     return this.#take((fault) => fault.kind === "boot") as (BootFault & { id: number }) | undefined;
   }
 
-  /** Resolves when the fault is deleted; rejects when `signal` aborts first. */
+  /** Resolves when the fault is deleted; rejects if `signal` aborts first. */
   async lifted(fault: { id: number }, signal: AbortSignal): Promise<void> {
     if (this.#faults.has(fault.id)) await once(this.#lifted, String(fault.id), { signal });
   }

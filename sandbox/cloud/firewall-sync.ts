@@ -4,8 +4,8 @@ import { firewallSpecs } from "./specs.ts";
 import type { Store } from "./state.ts";
 
 /**
- * Keeps the firewalls of the machine room as the state says: after every change that touches them, be it a rule, a tag
- * or a droplet. Applications follow each other and never overlap.
+ * Makes the machine room's firewalls match the state, after every change of a rule, a tag or a droplet. It applies one
+ * change after the other.
  */
 export class FirewallSync {
   readonly #store: Store;
@@ -21,7 +21,7 @@ export class FirewallSync {
     store.onChange(() => void this.sync());
   }
 
-  /** Resolves when the state as it is now holds; a failure is logged and shows in the firewalls' status. */
+  /** Resolves when the current state is applied; a failure is logged, and the firewalls' status shows it. */
   sync(): Promise<void> {
     this.#last = this.#last
       .then(() => this.#apply())
@@ -47,7 +47,7 @@ export class FirewallSync {
     }
   }
 
-  /** Leaves alone what was changed meanwhile: that change has its own application coming. */
+  /** Skips firewalls that changed in the meantime: each change is applied separately. */
   async #mark(applied: FirewallRecord[], status: "succeeded" | "failed"): Promise<void> {
     if (applied.length === 0) return;
     await this.#store.change((draft) => {

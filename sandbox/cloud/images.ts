@@ -21,7 +21,7 @@ function image(id: number, slug: string, distribution: string, name: string, cre
 
 export type Image = ReturnType<typeof image>;
 
-/** The distribution images people use; slugs are the real ones, ids are of the real form but the sandbox's own. */
+/** The common distribution images. The slugs are real; the ids only have the real form. */
 export const IMAGES: readonly Image[] = [
   image(200_512_101, "debian-13-x64", "Debian", "13 x64", "2025-09-02T14:10:00Z"),
   image(194_418_020, "debian-12-x64", "Debian", "12 x64", "2025-07-22T10:30:00Z"),
@@ -32,7 +32,7 @@ export const IMAGES: readonly Image[] = [
   image(190_112_903, "almalinux-9-x64", "AlmaLinux", "AlmaLinux 9", "2025-06-03T12:10:00Z"),
 ];
 
-/** By slug or id. */
+/** Finds an image by slug or id. */
 export function findImage(identifier: string): Image | undefined {
   return IMAGES.find((image) => image.slug === identifier || String(image.id) === identifier);
 }

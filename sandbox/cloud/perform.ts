@@ -6,8 +6,8 @@ import { sizeOf } from "./sizes.ts";
 import { dropletSpec } from "./specs.ts";
 
 /**
- * Does an action's work in the machine room and returns what it changes in the state, to be recorded in one step with
- * the action's end. Doing it twice ends in the same state.
+ * Does an action's work in the machine room. Returns its change to the state, which is recorded in one step with the
+ * action's end. A repetition leads to the same state.
  */
 export async function perform(cloud: CloudCore, work: Work, signal: AbortSignal): Promise<(draft: CloudState) => void> {
   const { hypervisor } = cloud;
@@ -89,7 +89,7 @@ async function create(cloud: CloudCore, id: number, signal: AbortSignal) {
   if (fault?.boot === "never") await faults.lifted(fault, signal);
   await hypervisor.createDroplet(dropletSpec(store.state, recordedDroplet(store.state, id)));
   if (fault?.boot === "dead") await hypervisor.stopDroplet(id, "power-cut");
-  // The firewalls that name the droplet hold before anyone is told that it is there.
+  // The firewalls that name the droplet are applied before clients see it.
   await store.change((draft) => {
     recordedDroplet(draft, id).built = true;
   });

@@ -4,8 +4,8 @@ import type { CloudCore } from "./core.ts";
 import { dropletSpec, volumeSpec } from "./specs.ts";
 
 /**
- * Brings the machine room to what the state says: after a crash, or after the computer itself was restarted, which
- * leaves droplets stopped and disks unattached. What has an action in progress is left to that action.
+ * Makes the machine room match the state, after a crash or after a restart of the computer, which stops droplets and
+ * detaches disks. It skips a droplet with an action in progress, because that action is repeated.
  */
 export async function reconcile(cloud: CloudCore): Promise<void> {
   await reconcileVolumes(cloud);
@@ -37,7 +37,7 @@ async function reconcileDroplets({ hypervisor, log, store }: CloudCore): Promise
     const spec = dropletSpec(store.state, droplet);
     const machine = await hypervisor.dropletStatus(droplet.id);
     if (machine === "absent") {
-      log(`droplet ${droplet.id}: its machine is gone, making it anew`);
+      log(`droplet ${droplet.id}: its machine is gone, making a new one`);
       await hypervisor.createDroplet(spec);
     }
     for (const volumeId of spec.volumeIds) await hypervisor.attachVolume(volumeId, droplet.id);

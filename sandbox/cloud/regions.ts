@@ -19,7 +19,7 @@ function region(slug: string, name: string, available = true): Region {
   };
 }
 
-/** DigitalOcean's regions; ams2 and sfo1 take no new droplets. */
+/** DigitalOcean's regions; ams2 and sfo1 accept no new droplets. */
 export const REGIONS: readonly Region[] = [
   region("nyc1", "New York 1"),
   region("sfo1", "San Francisco 1", false),
@@ -42,7 +42,7 @@ export function findRegion(slug: string): Region | undefined {
   return REGIONS.find((region) => region.slug === slug);
 }
 
-/** The region of an existing droplet or volume; clients rely on its body being there. */
+/** The region of an existing droplet or volume, as clients expect it in full. */
 export function regionOf(slug: string): Region {
   const region = findRegion(slug);
   if (!region) throw new Error(`${slug}: a resource's region, must be in the catalogue. Was the catalogue cut short?`);

@@ -11,8 +11,8 @@ import { cloudFolder } from "./state.ts";
 import { cloudToken } from "./token.ts";
 
 /**
- * Serves a sandbox's cloud on its port, until SIGTERM or SIGINT; droplets go on running then. Prints one line when it
- * is ready and, after it, one a request and one a failure.
+ * Serves a sandbox's cloud on its port until SIGTERM or SIGINT; the droplets keep running. Prints one line when it is
+ * ready, then one line for each request and each failure.
  */
 export async function serveCloud(
   home: SandboxHome,
@@ -30,7 +30,7 @@ export async function serveCloud(
   await ended;
 }
 
-/** Where the process that serves a cloud writes its number. */
+/** The file with the id of the process that serves the cloud. */
 export function pidFile(folder: string): string {
   return path.join(folder, "pid");
 }
@@ -40,8 +40,8 @@ function log(line: string): void {
 }
 
 /**
- * Keeps a second process off the same state, where each would undo what the other does. The lock is a socket in the
- * kernel's abstract namespace: it goes with the process, however that ends, and leaves no file behind.
+ * Prevents that two processes use the same state and undo each other's changes. The lock is a socket in the kernel's
+ * abstract namespace: it ends with the process, in every case, and leaves no file.
  */
 async function lock(home: SandboxHome): Promise<void> {
   const held = createServer().unref();

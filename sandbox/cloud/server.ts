@@ -29,11 +29,11 @@ import { tagRoutes } from "./routes/tags.ts";
 import { volumeActionRoutes } from "./routes/volume-actions.ts";
 import { volumeRoutes } from "./routes/volumes.ts";
 
-/** The only route that needs no token; tells that the cloud is open, whose it is and which process serves it. */
+/** The only route without a token; shows which sandbox's cloud answers, and which process serves it. */
 export const HEALTH_PATH = "/_control/health";
 
 export interface Health {
-  /** The sandbox's id, since another sandbox may sit on the same port. */
+  /** The sandbox's id, because another sandbox may use the same port. */
   sandbox: string;
   pid: number;
 }
@@ -43,7 +43,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   const api = Fastify({ genReqId: () => randomUUID(), bodyLimit: 1024 * 1024 });
   const limiter = new RateLimiter(limits);
 
-  // Also where the method carries no body, for some clients name its type all the same.
+  // Some clients send a content type even with methods that have no body.
   api.removeAllContentTypeParsers();
   api.addContentTypeParser("application/json", { parseAs: "string" }, (_request, text, done) => {
     try {
@@ -61,7 +61,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     if (!path.startsWith("/v2/")) {
       done(known ? undefined : unauthorized());
     } else if (!known) {
-      // The limit is a token's own, so a wrong one takes nothing of it; but every answer tells it.
+      // The limit belongs to the token, so a wrong one does not use it up; but every answer shows it.
       void reply.headers(limiter.headers(now));
       done(unauthorized());
     } else {
@@ -71,7 +71,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     }
   });
 
-  // Once the whole request is here: one that is served late is served even if who asked has gone by then.
+  // Only when the whole request has arrived: a delayed request is served even if its client has gone.
   api.addHook("preHandler", async (request, reply) => {
     const path = pathOf(request);
     const fault = path.startsWith("/v2/") ? cloud.faults.takeRequest(request.method, path) : undefined;
@@ -92,7 +92,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     const answer = asApiError(error);
     if (answer.status === 500) cloud.log(`request ${request.id}: ${String(error)}`);
     const { id, status, message } = answer;
-    // All errors have the common form, by the API reference's introduction; this one is described in another as well.
+    // All errors have the common form of the API reference's introduction; the reference describes another one for tags.
     const ofTags = status === 400 && request.routeOptions.url === "/v2/tags";
     void reply.code(status).send({
       ...{ id, message, request_id: request.id },
@@ -126,7 +126,7 @@ function pathOf(request: FastifyRequest): string {
 
 function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  // The framework's own complaints about a request, such as an unknown content type.
+  // Fastify's errors about a request, such as an unknown content type.
   const { statusCode, message } = error as { statusCode?: number; message?: string };
   if (statusCode !== undefined && statusCode < 500) return unprocessable(message ?? "The request cannot be read.");
   return new ApiError(500, "Unexpected server-side error");

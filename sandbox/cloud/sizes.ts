@@ -1,4 +1,4 @@
-/** What a droplet of one size has: memory in megabytes, disk in gigabytes, monthly transfer in terabytes, US dollars. */
+/** A size of droplets: memory in megabytes, disk in gigabytes, monthly transfer in terabytes, prices in US dollars. */
 export interface Size {
   slug: string;
   memory: number;
@@ -36,8 +36,8 @@ function offer(description: string, regions: string[], rows: Row[]): Size[] {
 }
 
 /**
- * The common sizes, with slugs, resources and prices as DigitalOcean's price list has them; where each is offered is
- * simplified to three groups of regions.
+ * The common sizes, with slugs, resources and prices from DigitalOcean's price list. Their availability is simplified to
+ * three groups of regions.
  */
 export const SIZES: readonly Size[] = [
   ...offer("Basic", SMALLEST, [["s-1vcpu-512mb-10gb", 512, 1, 10, 0.5, 4]]),

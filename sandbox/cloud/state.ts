@@ -8,8 +8,8 @@ import { newDefaultProject } from "./project-resources.ts";
 import type { CloudState } from "./records.ts";
 
 /**
- * The state of one cloud, in a file. What `state` shows is always on the disk already, so nothing that a client was
- * told is lost by a crash.
+ * The state of one cloud, in a file. `state` is always on the disk already, so a crash loses nothing that was answered
+ * to a client.
  */
 export class Store {
   readonly #file: string;
@@ -22,7 +22,7 @@ export class Store {
     this.#state = state;
   }
 
-  /** Opens `<root>/cloud/state.json`, or starts an empty account. */
+  /** Opens `<root>/cloud/state.json`, or starts with an empty account. */
   static async open(home: SandboxHome): Promise<Store> {
     const file = path.join(await cloudFolder(home), "state.json");
     const content = await readFile(file, "utf8").catch((error: unknown) => {
@@ -32,15 +32,15 @@ export class Store {
     return new Store(file, content === undefined ? emptyState() : parseState(file, content));
   }
 
-  /** A snapshot: later changes replace it and leave it as it was. Not to be written to. */
+  /** A snapshot: later changes replace it, they do not modify it. Do not write to it. */
   get state(): Readonly<CloudState> {
     return this.#state;
   }
 
   /**
-   * Applies one change, whole or not at all: `edit` works on a copy, which takes effect once it is on the disk. An
-   * error thrown by `edit` changes nothing and reaches the caller. Changes happen one after the other, so what `edit`
-   * checks holds when it acts.
+   * Applies one change, completely or not at all: `edit` works on a copy, which becomes the state when it is on the disk.
+   * If `edit` throws, nothing changes, and the caller gets the error. Changes happen one after the other, so a check in
+   * `edit` is still true when `edit` acts.
    */
   change<T>(edit: (draft: CloudState) => T): Promise<T> {
     const change = this.#lastChange.then(async () => {
@@ -55,13 +55,13 @@ export class Store {
     return change;
   }
 
-  /** Calls `listener` after each change, once it is on the disk. */
+  /** Calls `listener` after each change, when it is on the disk. */
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
   }
 }
 
-/** `<root>/cloud`, made when absent; only its owner can look inside, for user-data and the token are there. */
+/** `<root>/cloud`, made if absent. Only its owner can read it, because it contains user-data and the token. */
 export async function cloudFolder(home: SandboxHome): Promise<string> {
   const folder = path.join(home.root, "cloud");
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -81,7 +81,7 @@ function emptyState(): CloudState {
   return {
     format: 1,
     account,
-    // Of the size that the real cloud gives out today: clients that keep ids in 32 bits fail here as they do there.
+    // As large as in the real cloud today: clients that keep ids in 32 bits fail here too.
     next: {
       droplet: 500_000_000 + randomInt(10_000_000),
       action: 2_500_000_000 + randomInt(10_000_000),

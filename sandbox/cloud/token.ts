@@ -6,7 +6,7 @@ import type { SandboxHome } from "../home.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { cloudFolder } from "./state.ts";
 
-/** The sandbox's one API token, `dop_v1_` and 64 hexadecimal digits as a real one; made on first use. */
+/** The sandbox's API token: `dop_v1_` and 64 hexadecimal digits, like a real one; made on first use. */
 export async function cloudToken(home: SandboxHome): Promise<string> {
   const file = path.join(await cloudFolder(home), "token");
   try {

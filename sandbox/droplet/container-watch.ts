@@ -6,8 +6,9 @@ import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
 const RECONNECT_MILLISECONDS = 1000;
 
 /**
- * Calls `onEnd` whenever a droplet's container ended, and once at the start of each connection to the Docker engine for
- * those that ended meanwhile. Runs until disposed; an engine that restarts is waited for, a failed call is repeated.
+ * Calls `onEnd` each time a droplet's container ends, and at the start of each connection to the Docker engine, for
+ * containers that ended without a connection. Runs until disposed. If the engine restarts or a call fails, it connects
+ * again.
  */
 export function watchContainers(docker: Docker, home: SandboxHome, onEnd: () => Promise<void>): AsyncDisposable {
   const stop = new AbortController();

@@ -6,19 +6,19 @@ import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
 import { guestFolder } from "./guest.ts";
 import { privateAddress, REGISTRY_HOST, type SandboxNetwork } from "./network.ts";
 
-/** How a container with a systemd of its own ends: PID 1 dies of the signal the kernel sends for each reboot(2) command. */
+/** The exit code of a container whose systemd reboots: for reboot(2), the kernel ends PID 1 with a signal. */
 export const EXIT_CODE_OF_REBOOT = 128 + os.constants.signals.SIGHUP;
 
 export function containerName(home: SandboxHome, dropletId: number): string {
   return `droplet-${home.id}-${dropletId}`;
 }
 
-/** The Docker volume below the droplet's own Docker engine, which cannot stack overlayfs on the container's root. */
+/** The Docker volume for the droplet's Docker engine, which cannot put overlayfs on the container's root. */
 export function dockerDataVolume(home: SandboxHome, dropletId: number): string {
   return `${containerName(home, dropletId)}-docker`;
 }
 
-/** A system container that systemd, Docker and mounts work in, without `--privileged`. */
+/** A system container in which systemd, Docker and mounts work, without `--privileged`. */
 export function containerOptions(
   home: SandboxHome,
   network: SandboxNetwork,
@@ -26,7 +26,7 @@ export function containerOptions(
   droplet: DropletSpec,
 ): Docker.ContainerCreateOptions {
   const labels = { [SANDBOX_LABEL]: home.id };
-  // The one setting that dockerode's types lack: each droplet has control groups of its own.
+  // Each droplet has its own control groups. dockerode's types lack this setting.
   const cgroups: Docker.HostConfig & { CgroupnsMode: string } = { CgroupnsMode: "private" };
   return {
     name: containerName(home, droplet.id),
@@ -34,7 +34,7 @@ export function containerOptions(
     Cmd: ["/usr/lib/sandbox/boot.sh"],
     Hostname: droplet.name,
     Labels: labels,
-    // The second: mounts of block devices in /etc/fstab are done, which systemd leaves out in other containers.
+    // With the second, systemd mounts block devices in /etc/fstab, which it skips in other containers.
     Env: ["container=docker", "SYSTEMD_SYSFS_CHECK=0"],
     StopSignal: "SIGRTMIN+3",
     NetworkingConfig: {
@@ -48,7 +48,7 @@ export function containerOptions(
       CapAdd: ["ALL"],
       CapDrop: hasSysResource() ? [] : ["SYS_RESOURCE"],
       SecurityOpt: ["seccomp=unconfined", "apparmor=unconfined"],
-      // The API's word for the command line's systempaths=unconfined.
+      // The API's form of the command line's systempaths=unconfined.
       MaskedPaths: [],
       ReadonlyPaths: [],
       DeviceCgroupRules: ["a *:* rwm"],
@@ -68,15 +68,15 @@ export function containerOptions(
   };
 }
 
-/** The size of the machine; Docker refuses more processors than this computer has. */
+/** The limits for the machine's size; Docker refuses more processors than this computer has. */
 export function containerLimits(size: MachineSize) {
   const bytes = size.memoryMegabytes * 1024 * 1024;
   return { Memory: bytes, MemorySwap: bytes, NanoCpus: Math.min(size.vcpus, os.availableParallelism()) * 1e9 };
 }
 
 /**
- * Whether this computer has CAP_SYS_RESOURCE to give; some virtual machines do not, and Docker gives what it is asked
- * for or fails. A droplet without it works, but cannot grow a mounted ext4 (resize2fs).
+ * Whether this computer can give CAP_SYS_RESOURCE. Some virtual machines cannot, and Docker fails if it must. A droplet
+ * without it works, but cannot grow a mounted ext4 (resize2fs).
  */
 function hasSysResource(): boolean {
   const bounding = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";

@@ -6,16 +6,16 @@ export interface DeviceNumber {
   minor: number;
 }
 
-/** Unmounts a device at once wherever a droplet has it mounted, whether its files are in use or not. */
+/** Unmounts a device wherever a droplet has mounted it, even if its files are in use. */
 export async function unmountInside(init: number, device: DeviceNumber): Promise<void> {
   const places = await mountPoints(init, device);
-  // Some go with the one before, so a failure is nothing new; a mount that stays keeps its device in use.
+  // A failure may mean that the mount went with the previous one. If a mount stays, its device stays in use.
   for (const place of places.reverse()) await runInside(init, ["umount", "--lazy", place]).catch(() => undefined);
 }
 
 /**
- * Kills every process of a droplet that has a file of the device open, or still sees it mounted, say in a container of
- * its own. Processes of this computer itself, such as its udev, are left alone.
+ * Kills every process of a droplet that has a file of the device open, or still sees it mounted, for example in a
+ * container. Does not kill processes of this computer, such as its udev.
  */
 export async function killUsers(device: DeviceNumber): Promise<void> {
   const own = await mountNamespace("self");
@@ -30,7 +30,7 @@ async function mountNamespace(pid: string): Promise<string | undefined> {
   return readlink(`/proc/${pid}/ns/mnt`).catch(() => undefined);
 }
 
-/** Where a process sees the device mounted; nowhere when the process is gone. */
+/** The mount points at which a process sees the device; none if the process has ended. */
 async function mountPoints(pid: number | string, { major, minor }: DeviceNumber): Promise<string[]> {
   const table = await readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => "");
   return table

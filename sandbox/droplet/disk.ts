@@ -7,7 +7,7 @@ import type { SandboxHome } from "../home.ts";
 import { waitFor } from "../wait-for.ts";
 import { killUsers, unmountInside } from "./device-users.ts";
 
-/** The block device through which a disk file is used. */
+/** The block device of a disk file. */
 export interface LoopDevice {
   /** `/dev/loop0`, `/dev/loop1`, … on this computer. */
   path: string;
@@ -20,7 +20,7 @@ const VOLUMES = "volumes";
 const BYTES_PER_GIGABYTE = 1024 ** 3;
 const UNPLUG_SECONDS = 20;
 
-/** Makes a volume's disk, which takes room on this computer only as it is written to. One that is there stays. */
+/** Makes a volume's disk, unless it exists. It takes space on this computer only for what is written to it. */
 export async function createDisk(home: SandboxHome, { id, sizeGigabytes, filesystem }: VolumeSpec): Promise<void> {
   const file = diskFile(home, id);
   if (existsSync(file)) return;
@@ -30,14 +30,14 @@ export async function createDisk(home: SandboxHome, { id, sizeGigabytes, filesys
   await truncate(unfinished, sizeGigabytes * BYTES_PER_GIGABYTE);
   if (filesystem) {
     const { type, label } = filesystem;
-    // Either tool refuses, or asks, before it formats a file: -F and -f are its "yes".
+    // Without -F and -f, the tools ask or refuse before they format a file.
     const options = ["-q", type === "ext4" ? "-F" : "-f", ...(label === undefined ? [] : ["-L", label])];
     await execa(`mkfs.${type}`, [...options, unfinished]);
   }
   await rename(unfinished, file);
 }
 
-/** Makes a disk larger; whoever uses it sees the new size at once. */
+/** Makes a disk larger; its users see the new size immediately. */
 export async function growDisk(home: SandboxHome, volumeId: string, sizeGigabytes: number): Promise<void> {
   const file = diskFile(home, volumeId);
   const { size } = await stat(file);
@@ -46,13 +46,13 @@ export async function growDisk(home: SandboxHome, volumeId: string, sizeGigabyte
   if (loop) await execa("losetup", ["--set-capacity", loop.path]);
 }
 
-/** Removes a disk that nobody uses. */
+/** Removes a disk that no droplet uses. */
 export async function deleteDisk(home: SandboxHome, volumeId: string): Promise<void> {
   await unplugDisk(home, volumeId);
   await rm(diskFile(home, volumeId), { force: true });
 }
 
-/** Gives a disk its device on this computer, or finds it. */
+/** Finds a disk's device on this computer, or makes it. */
 export async function plugDisk(home: SandboxHome, volumeId: string): Promise<LoopDevice> {
   const file = diskFile(home, volumeId);
   const found = await findLoop(file);
@@ -64,17 +64,17 @@ export async function plugDisk(home: SandboxHome, volumeId: string): Promise<Loo
 }
 
 /**
- * Takes a disk's device away, mounted or not, and resolves when the disk is free for another machine. What was written
- * to its file system is on it. Processes that go on using it get no I/O errors, as in the cloud, but are killed.
+ * Removes a disk's device, even if it is mounted. Resolves when the disk is free for another machine, with everything
+ * that was written to its file system. Processes that still use it are killed; in the cloud they get I/O errors.
  *
- * @param init the first process of the droplet that uses the disk, if it runs.
+ * @param init the first process of the droplet that uses the disk, if it runs
  */
 export async function unplugDisk(home: SandboxHome, volumeId: string, init?: number): Promise<void> {
   const file = diskFile(home, volumeId);
   const loop = await findLoop(file);
   if (!loop) return;
   if (init !== undefined) await unmountInside(init, loop);
-  // While the device is in use this only marks it: the kernel frees it with its last user.
+  // If the device is in use, this only marks it: the kernel frees it when its last user ends.
   await execa("losetup", ["--detach", loop.path]);
   await waitFor(`${loop.path} to be free; unmount ${file}`, UNPLUG_SECONDS, async () => {
     if (!(await findLoop(file))) return;
@@ -83,7 +83,7 @@ export async function unplugDisk(home: SandboxHome, volumeId: string, init?: num
   });
 }
 
-/** Removes all disks of a sandbox, and the devices of disks whose files are gone already. No droplet may run. */
+/** Removes all disks of a sandbox, and the devices of disks whose files no longer exist. No droplet may run. */
 export async function removeDisks(home: SandboxHome): Promise<void> {
   const root = await realpath(home.root).catch(() => home.root);
   const { stdout } = await execa("losetup", ["--list", "--json", "--output", "NAME,BACK-FILE"]);

@@ -4,30 +4,30 @@ import type { SandboxHome } from "../home.ts";
 import { METADATA_ADDRESS } from "./metadata.ts";
 import { privateAddress, type SandboxNetwork } from "./network.ts";
 
-/** All that the kernel's packet filter is to do for one sandbox. */
+/** What the kernel's packet filter needs for one sandbox. */
 export interface PacketRules {
   home: SandboxHome;
   network: SandboxNetwork;
-  /** Where the metadata service listens, on the network's gateway. */
+  /** The metadata service's port on the network's gateway. */
   metadataPort: number;
   droplets: { id: number; publicAddress: string }[];
   firewalls: FirewallSpec[];
 }
 
-/** Puts the rules in force, all at once; connections that are established go on. */
+/** Replaces all rules in one step; established connections continue. */
 export async function applyPacketRules(rules: PacketRules): Promise<void> {
   await execa("nft", ["--file", "-"], { input: renderPacketRules(rules) });
 }
 
-/** Removes all rules of a sandbox, if there are any. */
+/** Removes all rules of a sandbox, if any exist. */
 export async function removePacketRules(home: SandboxHome): Promise<void> {
   await execa("nft", ["--file", "-"], { input: emptyTable(home) });
 }
 
 /**
- * The rules as an nftables script. A droplet's public address is a loopback address of this computer: what goes there
- * is led to the droplet's address in the network, filtered by the address it was sent to and the one it came from, and
- * dropped without an answer where the cloud's firewall would drop it.
+ * The rules as an nftables script. A droplet's public address is a loopback address of this computer. The rules redirect
+ * its packets to the droplet's address in the network, filter them by original destination and source, and drop without
+ * an answer what the cloud's firewall drops.
  */
 export function renderPacketRules({ home, network, metadataPort, droplets, firewalls }: PacketRules): string {
   const { bridge, gateway } = network;
@@ -43,13 +43,13 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
     chain("to_metadata", "type nat hook prerouting priority dstnat;", [
       `iifname "${bridge}" ip daddr ${METADATA_ADDRESS} tcp dport 80 dnat to ${gateway}:${metadataPort}`,
     ]),
-    // The droplet answers to an address that it can reach.
+    // Gives the packet a source that the droplet can answer to.
     chain("to_gateway_address", "type nat hook postrouting priority srcnat;", [
       `oifname "${bridge}" ct original ip daddr ${publicNetwork} masquerade`,
     ]),
-    // Not in the output hook, which still takes the loopback interface for the one the packet leaves by.
+    // Not in the output hook, because there the packet still has the loopback interface.
     chain("computer_to_droplets", "type filter hook postrouting priority filter;", [
-      // No droplet has this address; without the rule this computer's own services would answer there.
+      // No droplet has this address. Without the rule, services of this computer would answer there.
       `ip daddr ${publicNetwork} drop`,
       `oifname != "${bridge}" accept`,
       "ct state established,related accept",
@@ -77,7 +77,7 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
         .flatMap((firewall) => firewall.inbound)
         .flatMap((rule) => accepts("ct original ip saddr", rule));
       const outbound = applied.flatMap((firewall) => firewall.outbound).flatMap((rule) => accepts("ip daddr", rule));
-      // A chain that is gone to and ends without a verdict falls back on its hook's policy, which is to accept.
+      // If a chain reached by goto ends without a verdict, its hook's policy applies, which is to accept.
       return [
         chain(`inbound_${id}`, "", applied.length === 0 ? [] : [...inbound, "drop"]),
         chain(`outbound_${id}`, "", applied.length === 0 ? [] : [...outbound, "drop"]),
@@ -87,7 +87,7 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
   return `${emptyTable(home)}table ip ${tableName(home)} {\n${chains.join("")}}\n`;
 }
 
-/** One line for each address; a droplet has no IPv6 here, so rules for that match nothing. */
+/** One line for each address. Droplets have no IPv6 here, so IPv6 addresses are ignored. */
 function accepts(peer: string, { protocol, ports, addresses }: FirewallRule): string[] {
   const service = protocol === "icmp" || ports === "all" ? `meta l4proto ${protocol}` : `${protocol} dport ${ports}`;
   return addresses.filter((address) => !address.includes(":")).map((address) => `${peer} ${address} ${service} accept`);
@@ -97,7 +97,7 @@ function chain(name: string, hook: string, rules: string[]): string {
   return [`  chain ${name} {`, ...[hook, ...rules].filter(Boolean).map((line) => `    ${line}`), "  }", ""].join("\n");
 }
 
-/** Naming a table first makes sure that it is there to be deleted. */
+/** The first line makes the table if it does not exist, so that the second one does not fail. */
 function emptyTable(home: SandboxHome): string {
   return `table ip ${tableName(home)}\ndelete table ip ${tableName(home)}\n`;
 }

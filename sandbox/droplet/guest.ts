@@ -6,7 +6,7 @@ import type { SandboxHome } from "../home.ts";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { REGISTRY_HOST } from "./network.ts";
 
-/** A volume as its droplet is to see it. */
+/** A volume as its droplet sees it. */
 export interface GuestVolume {
   name: string;
   /** `sda`, `sdb`, … */
@@ -15,7 +15,7 @@ export interface GuestVolume {
   minor: number;
 }
 
-/** The folder on this computer that the droplet sees as /run/sandbox and that its first process starts from. */
+/** The folder on this computer that the droplet sees as /run/sandbox, and that its first process reads. */
 export function guestFolder(home: SandboxHome, dropletId: number): string {
   return path.join(guestsFolder(home), String(dropletId));
 }
@@ -28,7 +28,7 @@ export async function removeGuest(home: SandboxHome, dropletId: number): Promise
   await rm(guestFolder(home, dropletId), { recursive: true, force: true });
 }
 
-/** Writes what the droplet finds at its next boot, apart from its volumes. */
+/** Writes everything for the droplet's next boot, except its volumes. */
 export async function writeGuest(home: SandboxHome, droplet: DropletSpec): Promise<void> {
   const folder = guestFolder(home, droplet.id);
   const seed = path.join(folder, "seed");
@@ -44,7 +44,7 @@ export async function writeGuest(home: SandboxHome, droplet: DropletSpec): Promi
   await copyRegistryAuthority(home, folder);
 }
 
-/** Writes the table of the droplet's volumes; the droplet's devices.sh makes /dev follow it. */
+/** Writes the table of the droplet's volumes; devices.sh on the droplet makes /dev match it. */
 export async function writeVolumeTable(home: SandboxHome, dropletId: number, volumes: GuestVolume[]): Promise<void> {
   const lines = volumes.map(
     ({ device, major, minor, name }) => `${device} ${major} ${minor} scsi-0DO_Volume_${name}\n`,
@@ -53,8 +53,8 @@ export async function writeVolumeTable(home: SandboxHome, dropletId: number, vol
 }
 
 /**
- * This computer's name servers, which droplets use directly as real ones use the cloud's. Empty when there are none but
- * resolvers on loopback addresses; then the droplet keeps Docker's.
+ * This computer's name servers, for droplets to use directly, as real ones use the cloud's. Empty if all of them are on
+ * loopback addresses; then the droplet keeps Docker's.
  */
 async function resolverConfiguration(): Promise<string> {
   for (const file of ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]) {
@@ -65,7 +65,7 @@ async function resolverConfiguration(): Promise<string> {
   return "";
 }
 
-/** Lets the droplet's Docker trust the sandbox's registry; there may be none. */
+/** Makes the droplet's Docker trust the sandbox's registry, if there is one. */
 async function copyRegistryAuthority(home: SandboxHome, folder: string): Promise<void> {
   const authority = path.join(home.root, "registry/ca.crt");
   if (!existsSync(authority)) return;

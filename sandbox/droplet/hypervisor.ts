@@ -1,36 +1,36 @@
 /**
- * What the cloud simulator asks of the machine room below it. `sandbox/droplet` does it with containers and loop
- * devices; a contract test of the API alone may use a stand-in that only remembers what it was asked.
+ * What the cloud simulator needs from a machine room. The one in this folder uses containers and loop devices; contract
+ * tests of the API alone use a stand-in that only records the calls.
  *
- * Every method is idempotent: asking twice, or after a crash in the middle, ends in the same state.
+ * Every method is idempotent: a second call, or one after a crash in the middle, leads to the same state.
  */
 export interface Hypervisor {
-  /** Creates the droplet's machine, attaches its volumes and starts to boot it. Resolves once it is booting. */
+  /** Creates the droplet's machine, attaches its volumes and boots it. Resolves when the boot has started. */
   createDroplet(droplet: DropletSpec): Promise<void>;
-  /** Whether the machine runs now. A reboot asked for from inside the droplet counts as running. */
+  /** Whether the machine runs now. A reboot from inside the droplet counts as running. */
   dropletStatus(dropletId: number): Promise<"running" | "stopped" | "absent">;
-  /** Boots a stopped droplet; does nothing to a running one. Its volumes are there again before its init starts. */
+  /** Boots a stopped droplet; does nothing if it runs. Its volumes are attached before its init starts. */
   startDroplet(dropletId: number): Promise<void>;
-  /** `graceful` asks the init to shut down and waits; otherwise the power is cut. */
+  /** `graceful` asks the init to shut down, and waits; `power-cut` does not. */
   stopDroplet(dropletId: number, how: "graceful" | "power-cut"): Promise<void>;
   rebootDroplet(dropletId: number): Promise<void>;
-  /** Applies memory and processors; the droplet must be stopped. */
+  /** Sets memory and processors; the droplet must be stopped. */
   resizeDroplet(dropletId: number, size: MachineSize): Promise<void>;
-  /** Removes the machine and its root disk; volumes are detached first and keep their data. */
+  /** Removes the machine and its root disk. Its volumes are detached first and keep their data. */
   destroyDroplet(dropletId: number): Promise<void>;
 
-  /** Creates the sparse disk of a volume. */
+  /** Creates the disk of a volume, a sparse file. */
   createVolume(volume: VolumeSpec): Promise<void>;
-  /** Grows the disk; an attached droplet sees the new size at once. */
+  /** Grows the disk; an attached droplet sees the new size immediately. */
   growVolume(volumeId: string, sizeGigabytes: number): Promise<void>;
   /** Removes the disk and its data; the volume must be detached. */
   deleteVolume(volumeId: string): Promise<void>;
-  /** Hot-attaches: the droplet sees `/dev/disk/by-id/scsi-0DO_Volume_<name>`, again after each reboot. */
+  /** Attaches the volume, also while the droplet runs, as `/dev/disk/by-id/scsi-0DO_Volume_<name>`; lasts over reboots. */
   attachVolume(volumeId: string, dropletId: number): Promise<void>;
-  /** Detaches, as the cloud does: without asking the droplet, whether mounted or not. */
+  /** Detaches the volume as the cloud does: without asking the droplet, even if it is mounted. */
   detachVolume(volumeId: string): Promise<void>;
 
-  /** Replaces all cloud firewalls. A droplet named in none of them is open; one named in any admits only what a rule allows. */
+  /** Replaces all cloud firewalls. A droplet without firewall is open; with one, only what a rule allows can pass. */
   applyFirewalls(firewalls: FirewallSpec[]): Promise<void>;
 }
 
@@ -43,9 +43,9 @@ export interface DropletSpec extends MachineSize {
   id: number;
   name: string;
   region: string;
-  /** The address the droplet answers at from this computer; given out by the cloud. */
+  /** The cloud chooses it; the droplet answers there from this computer. */
   publicAddress: string;
-  /** What cloud-init gets, byte for byte; root-only on the droplet, served by its metadata service too. */
+  /** For cloud-init, unchanged. Only root can read it on the droplet; the metadata service serves it too. */
   userData?: string;
   /** OpenSSH public keys for root. */
   sshKeys: string[];
@@ -59,7 +59,7 @@ export interface VolumeSpec {
   id: string;
   name: string;
   sizeGigabytes: number;
-  /** When set, the disk is born with this file system, as the API's `filesystem_type` does. */
+  /** If set, the new disk has this file system, as with the API's `filesystem_type`. */
   filesystem?: { type: "ext4" | "xfs"; label?: string };
 }
 
@@ -67,7 +67,7 @@ export interface FirewallRule {
   protocol: "tcp" | "udp" | "icmp";
   /** A port, a range `8000-9000`, or `all`. */
   ports: string;
-  /** Source (or destination) networks in CIDR notation. */
+  /** Source or destination networks in CIDR notation. */
   addresses: string[];
 }
 

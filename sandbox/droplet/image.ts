@@ -5,7 +5,7 @@ import path from "node:path";
 import { aptSettings, aptSources, DEBIAN_RELEASE, makeDebianArchive } from "../debian.ts";
 import { hasImage, importImage } from "../docker.ts";
 
-/** What DigitalOcean's Debian image has, as far as a container can have it; no Docker, no PostgreSQL. */
+/** The packages of DigitalOcean's Debian image that make sense in a container; no Docker, no PostgreSQL. */
 const PACKAGES = [
   "ca-certificates",
   "cloud-init",
@@ -37,11 +37,11 @@ const RECIPE = path.join(import.meta.dirname, "image");
 const LOCAL_AUTHORITIES = "/usr/local/share/ca-certificates";
 
 /**
- * The image that droplets start from: Debian 13, made from the package mirror this computer itself uses. Its tag is a
- * hash of all that goes into it, so it is made once a computer and again when something changed.
+ * The droplets' image: Debian 13, made from the package mirror that this computer uses. Its tag is a hash of everything
+ * in it, so each computer makes it once, and again after a change.
  *
- * @param onProgress gets a line for each step of a build; not called when the image is there.
- * @returns the image's name and tag.
+ * @param onProgress gets one line for each step of a build; not called if the image exists
+ * @returns the image's name and tag
  */
 export async function ensureDropletImage(onProgress: (step: string) => void): Promise<string> {
   const tag = await recipeHash([DEBIAN_RELEASE, ...PACKAGES, await aptSources(), await aptSettings()]);

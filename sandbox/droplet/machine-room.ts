@@ -26,7 +26,7 @@ import { ensureNetwork, privateAddress, type SandboxNetwork } from "./network.ts
 import { watchContainers } from "./container-watch.ts";
 import { type DropletRecord, loadState, type MachineRoomState, saveState, type VolumeRecord } from "./state.ts";
 
-/** What a shutdown may take until the power is cut. */
+/** A shutdown may take this long; then the power is cut. */
 const SHUTDOWN_SECONDS = 90;
 
 /** The droplet's names for its volumes: `sda`, `sdb`, … */
@@ -34,8 +34,8 @@ const DEVICES = Array.from({ length: MAX_VOLUMES_PER_DROPLET }, (_, index) => `s
 
 /**
  * Opens the machine room of a sandbox: droplets are system containers, volumes are files on loop devices, the public
- * network is the kernel's packet filter. Droplets run on when it is closed or killed, without metadata and reboots;
- * the next one to be opened takes them over. One process at a time may have it open.
+ * network is the kernel's packet filter. If it is closed or killed, droplets keep running, without metadata and reboots,
+ * and the next one takes them over. Only one process may have it open.
  */
 export async function openMachineRoom(home: SandboxHome): Promise<Hypervisor & AsyncDisposable> {
   const network = await ensureNetwork(home);
@@ -124,7 +124,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
   resizeDroplet(dropletId: number, size: MachineSize): Promise<void> {
     return this.#exclusively(async () => {
       if ((await this.#initOf(dropletId)) !== undefined) {
-        throw new Error(`droplet ${dropletId}: it is running, it should be off to be resized. Power it off first.`);
+        throw new Error(`droplet ${dropletId}: it runs, it should be off to be resized. Power it off first.`);
       }
       Object.assign(this.#droplet(dropletId).spec, size);
       await this.#save();
@@ -204,7 +204,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     });
   }
 
-  /** Everything that changes something happens one after the other, and a failure ends only its own call. */
+  /** Changes happen one after the other; a failure ends only its own call. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work);
     this.#last = result.catch(() => undefined);
@@ -237,7 +237,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     else await container.kill().catch(tolerate(409));
   }
 
-  /** Boots the droplets that ended to be rebooted: a container does not start again by itself. */
+  /** Boots the droplets that ended for a reboot, because a container does not start again by itself. */
   async #finishReboots(): Promise<void> {
     for (const [id, droplet] of this.#state.droplets) {
       const container = await this.#inspect(id);
@@ -250,7 +250,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     await this.#save();
   }
 
-  /** Makes the droplet see these volumes and no others: at once when it runs, else at its next boot. */
+  /** Makes the droplet see exactly these volumes: immediately if it runs, else at its next boot. */
   async #showVolumes(dropletId: number, volumes: VolumeRecord[]): Promise<void> {
     const table = [];
     for (const { id, name, attachment } of volumes) {
@@ -271,7 +271,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     const taken = this.#volumesOf(dropletId).map(({ attachment }) => attachment?.device);
     const device = DEVICES.find((name) => !taken.includes(name));
     if (device === undefined)
-      throw new Error(`droplet ${dropletId}: it has ${DEVICES.length} volumes, no more fit. Detach one first.`);
+      throw new Error(`droplet ${dropletId}: it has ${DEVICES.length} volumes, the maximum. Detach one first.`);
     volume.attachment = { dropletId, device };
   }
 
@@ -281,13 +281,13 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
 
   #volume(volumeId: string): VolumeRecord {
     const volume = this.#state.volumes.get(volumeId);
-    if (!volume) throw new Error(`volume ${volumeId}: there is none. Create it first.`);
+    if (!volume) throw new Error(`volume ${volumeId}: does not exist. Create it first.`);
     return volume;
   }
 
   #droplet(dropletId: number): DropletRecord {
     const droplet = this.#state.droplets.get(dropletId);
-    if (!droplet) throw new Error(`droplet ${dropletId}: there is none. Create it first.`);
+    if (!droplet) throw new Error(`droplet ${dropletId}: does not exist. Create it first.`);
     return droplet;
   }
 
@@ -304,7 +304,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     }
   }
 
-  /** The droplet's first process, as this computer numbers it; undefined when it does not run. */
+  /** This computer's id of the droplet's first process; undefined if it does not run. */
   async #initOf(dropletId: number): Promise<number | undefined> {
     const container = await this.#inspect(dropletId);
     return container?.State.Running ? container.State.Pid : undefined;

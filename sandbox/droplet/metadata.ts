@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { DropletSpec } from "./hypervisor.ts";
 
-/** The address at which a droplet asks about itself, as in the real cloud. */
+/** The metadata service's address for droplets, as in the real cloud. */
 export const METADATA_ADDRESS = "169.254.169.254";
 
 export interface MetadataService extends AsyncDisposable {
@@ -11,10 +11,10 @@ export interface MetadataService extends AsyncDisposable {
 }
 
 /**
- * Answers droplets about themselves, by the address they come from.
+ * Serves each droplet its metadata, by the address of the request.
  *
- * @param address where to listen; the network redirects {@link METADATA_ADDRESS} there.
- * @param dropletAt finds a droplet by its address in the network.
+ * @param address where to listen; the network redirects {@link METADATA_ADDRESS} there
+ * @param dropletAt finds a droplet by its address in the network
  */
 export async function serveMetadata(
   address: string,
@@ -43,8 +43,8 @@ interface MetadataFolder {
 }
 
 /**
- * What the service says at a path: a value, or the names in a folder, one a line. Undefined where there is nothing. The
- * paths are those of https://docs.digitalocean.com/reference/api/metadata/, as far as a simulated droplet has them.
+ * The answer for a path: a value, or the names in a folder, one on each line; undefined if the path does not exist. The
+ * paths are those of https://docs.digitalocean.com/reference/api/metadata/ that a simulated droplet has.
  */
 export function metadataAnswer(droplet: DropletSpec, path: string): string | undefined {
   if (path === "/metadata/v1.json") return JSON.stringify(metadataDocument(droplet));

@@ -3,33 +3,33 @@ import Docker from "dockerode";
 import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
 import { hasStatus } from "../docker.ts";
 
-/** The Docker bridge that all droplets of one sandbox are plugged into. */
+/** The Docker bridge of all droplets of one sandbox. */
 export interface SandboxNetwork {
   name: string;
   /** The bridge's interface on this computer. */
   bridge: string;
-  /** CIDR notation; this computer is in its lower half, the droplets are in its upper half. */
+  /** In CIDR notation; this computer is in the lower half, the droplets are in the upper half. */
   subnet: string;
   /** This computer's address in the network; the sandbox's services for droplets listen on it. */
   gateway: string;
 }
 
-/** The name by which droplets know this computer's image registry. */
+/** The droplets' name for this computer's image registry. */
 export const REGISTRY_HOST = "registry.sandbox";
 
-/** Makes the sandbox's network, or finds it. Idempotent; safe to call from several processes at once. */
+/** Finds the sandbox's network, or makes it. Idempotent; several processes may call it at the same time. */
 export async function ensureNetwork(home: SandboxHome): Promise<SandboxNetwork> {
   const docker = new Docker();
   const name = `sandbox-${home.id}`;
-  // At most 15 characters, as the kernel wants.
+  // The kernel allows 15 characters.
   const bridge = `sb-${home.id}`;
   const network = (await findNetwork(docker, name)) ?? (await createNetwork(docker, home, name, bridge));
-  // A droplet's public address is a loopback address, and the kernel routes those over no other interface by itself.
+  // A droplet's public address is a loopback address, and by default the kernel routes these over no other interface.
   await writeFile(`/proc/sys/net/ipv4/conf/${bridge}/route_localnet`, "1");
   return { name, bridge, ...network };
 }
 
-/** A droplet's address in the network. It follows from the public one, so it never moves. */
+/** A droplet's address in the network. It follows from the public one, so it never changes. */
 export function privateAddress(network: SandboxNetwork, publicAddress: string): string {
   const [first, second, third] = network.gateway.split(".").map(Number);
   return [first, second, Number(third) + 1, publicAddress.split(".")[3]].join(".");
@@ -58,7 +58,7 @@ async function createNetwork(docker: Docker, home: SandboxHome, name: string, br
         Labels: { [SANDBOX_LABEL]: home.id },
       });
     } catch (error) {
-      // 409: another process just made the network. 403: the subnet is in use, so the next one is tried.
+      // 409: another process just made the network. 403: the subnet is in use, so try the next one.
       if (!hasStatus(error, 409) && !hasStatus(error, 403)) throw error;
     }
     const network = await findNetwork(docker, name);
@@ -68,8 +68,8 @@ async function createNetwork(docker: Docker, home: SandboxHome, name: string, br
 }
 
 /**
- * The 256 subnets `198.18.0.0/23`, `198.18.2.0/23`, … of 198.18.0.0/15, in an order of the sandbox's own. RFC 2544 keeps
- * that range for laboratories, so it meets neither the networks Docker gives out inside droplets nor those of an office.
+ * The 256 subnets `198.18.0.0/23`, `198.18.2.0/23`, … of 198.18.0.0/15; each sandbox starts at another one. RFC 2544
+ * reserves that range for tests, so it is neither a network of Docker inside droplets nor one of an office.
  */
 function subnetPrefixes(home: SandboxHome): string[] {
   const first = parseInt(home.id.slice(0, 2), 16);

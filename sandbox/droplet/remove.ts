@@ -8,9 +8,10 @@ import { guestsFolder } from "./guest.ts";
 import { stateFile } from "./state.ts";
 
 /**
- * Removes all that a sandbox's droplets and volumes ever left on this computer: containers, Docker volumes, network,
- * packet rules, loop devices, disks with their data, state. Goes by labels and names, so it works without any state and
- * after any crash; idempotent. The image stays, for it serves every sandbox. Nobody may have the machine room open.
+ * Removes everything that a sandbox's droplets and volumes left on this computer: containers, Docker volumes, network,
+ * packet rules, loop devices, disks with their data, state. It finds them by labels and names, so it works without state
+ * and after any crash; idempotent. The image stays, because all sandboxes share it. No process may have the machine room
+ * open.
  */
 export async function removeEverything(home: SandboxHome): Promise<void> {
   const docker = new Docker();

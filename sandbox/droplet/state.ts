@@ -4,7 +4,7 @@ import { writeFileAtomically } from "../atomic-file.ts";
 import type { DropletSpec, FirewallSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 
-/** All that the machine room must still know after its process was killed. */
+/** What the machine room must still know after its process was killed. */
 export interface MachineRoomState {
   droplets: Map<number, DropletRecord>;
   volumes: Map<string, VolumeRecord>;
@@ -13,18 +13,18 @@ export interface MachineRoomState {
 
 export interface DropletRecord {
   spec: DropletSpec;
-  /** What the cloud wants; tells a reboot, which ends with a boot, from one that a power-off overtook. */
+  /** As the cloud wants it: a droplet that ended for a reboot boots only if this is still "on". */
   power: "on" | "off";
 }
 
 export interface VolumeRecord {
   id: string;
   name: string;
-  /** `device` is the droplet's name for it: `sda`, `sdb`, … */
+  /** `device` is the droplet's name for the volume: `sda`, `sdb`, … */
   attachment?: { dropletId: number; device: string };
 }
 
-/** The state as it was last saved; that of an empty machine room when it never was. */
+/** The last saved state, or the state of an empty machine room. */
 export async function loadState(home: SandboxHome): Promise<MachineRoomState> {
   const file = stateFile(home);
   const text = await readFile(file, "utf8").catch((error: unknown) => {
@@ -46,7 +46,7 @@ export async function saveState(home: SandboxHome, { droplets, volumes, firewall
   await writeFileAtomically(stateFile(home), JSON.stringify(content, undefined, 2));
 }
 
-/** It holds user-data, so only root can read it. */
+/** It contains user-data, so only root can read it. */
 export function stateFile(home: SandboxHome): string {
   return path.join(home.root, "machine-room.json");
 }

@@ -21,14 +21,14 @@ const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 const PREFIX = "convex-droplet-sandbox";
 const PROBE_MS = 3000;
 
-/** References that a droplet pulls, `registry.sandbox:<port>/convex-<image>:<revision>@sha256:<digest>`. */
+/** References for droplets: `registry.sandbox:<port>/convex-<image>:<revision>@sha256:<digest>`. */
 export type PublishedImages = Record<ImageName, string>;
 
-/** Whether the official images can be had; the sandbox then has no use for stand-ins. Answers within three seconds. */
+/** Whether the official images can be reached; then the sandbox needs no stand-ins. Takes three seconds at most. */
 export async function officialImagesReachable(): Promise<boolean> {
   try {
     const { headers } = await fetch("https://ghcr.io/v2/", { signal: AbortSignal.timeout(PROBE_MS) });
-    // Only a registry sends it: a company's proxy that answers in its place does not.
+    // Only a registry sends these headers, and not a company's proxy that answers for it.
     return headers.has("docker-distribution-api-version") || headers.has("www-authenticate");
   } catch {
     return false;
@@ -36,10 +36,10 @@ export async function officialImagesReachable(): Promise<boolean> {
 }
 
 /**
- * Builds the stand-in images where they are missing and puts them into the sandbox's registry, which must be running.
- * What is there already is left as it is: a second call asks the registry and is done.
+ * Builds the stand-in images, and pushes them to the sandbox's registry, which must run. Does only what is missing, so a
+ * second call only asks the registry.
  *
- * @param onProgress gets a line for each step.
+ * @param onProgress gets one line for each step
  */
 export async function publishImages(home: SandboxHome, onProgress: (step: string) => void): Promise<PublishedImages> {
   const tag = await revision();
@@ -65,7 +65,7 @@ async function publish(
   return `${REGISTRY_HOST}:${home.registryPort}/${repository}:${tag}@${digest}`;
 }
 
-/** Builds one image unless the engine has it. Returns its name there, which all sandboxes of this computer share. */
+/** Builds one image, unless the engine has it. All sandboxes of this computer share it. @returns its name */
 export async function ensureImage(image: ImageName, tag: string, onProgress: (step: string) => void): Promise<string> {
   const name = `${PREFIX}/convex-${image}:${tag}`;
   if (await hasImage(name)) return name;

@@ -3,7 +3,7 @@ import { followReport } from "../docker.ts";
 
 const docker = new Docker();
 
-/** Builds the folder's Dockerfile. Each step goes to `onProgress`. */
+/** Builds the folder's Dockerfile, and reports each step to `onProgress`. */
 export async function buildImage(
   folder: string,
   name: string,
@@ -25,12 +25,12 @@ export async function pushImage(name: string, repo: string, tag: string): Promis
   const pushed = docker.getImage(`${repo}:${tag}`);
   try {
     let digest: string | undefined;
-    // The engine wants credentials even for a registry that asks for none.
+    // The engine needs credentials even for a registry that does not.
     const report = await pushed.push({ authconfig: { username: "", password: "", serveraddress: "" } });
     await followReport(report, (event) => {
       digest ??= event.aux?.Digest;
     });
-    if (digest === undefined) throw new Error(`${repo}:${tag}: pushed, but the engine told no digest`);
+    if (digest === undefined) throw new Error(`${repo}:${tag}: pushed, but the engine reported no digest`);
     return digest;
   } finally {
     await pushed.remove();

@@ -8,16 +8,16 @@ const CHECKOUT = path.resolve(import.meta.dirname, "../..");
 
 export type ImageName = "backend" | "dashboard";
 
-/** npm packages of each image, without those that they need in turn. */
+/** npm packages of each image, without their dependencies. */
 export const IMAGE_MODULES: Record<ImageName, string[]> = {
   backend: ["@noble/ciphers", "google-protobuf", "pg", "ws"],
   dashboard: [],
 };
 
-/** The program that runs the images' TypeScript. */
+/** The Node that runs the images' TypeScript. */
 export const NODE_BINARY = path.join(CHECKOUT, "node_modules/node/bin/node");
 
-/** What is left out, as images go without: 20 MB of 80. */
+/** Files that the images do not need: 20 MB of 80. */
 const EXCLUDED = [
   "/usr/share/doc/*",
   "/usr/share/info/*",
@@ -27,7 +27,7 @@ const EXCLUDED = [
   "/usr/lib/*/gconv/*",
 ];
 
-/** mmdebstrap's options for the images' common base, Debian with Node. The backend's scripts need bash, which is essential. */
+/** mmdebstrap's options for the images' common base, Debian with Node. Bash, for the backend's scripts, is essential in Debian. */
 export const BASE_OPTIONS = [
   "--variant=essential",
   "--include=ca-certificates,curl,libstdc++6",
@@ -40,7 +40,7 @@ interface Lockfile {
 
 const { packages } = JSON.parse(readFileSync(path.join(CHECKOUT, "package-lock.json"), "utf8")) as Lockfile;
 
-/** Folders of the given npm packages and all they depend on, relative to the checkout. */
+/** Folders of these npm packages and all their dependencies, relative to the checkout. */
 export function moduleFolders(names: string[]): string[] {
   const found = new Set<string>();
   const visit = (name: string): void => {
@@ -54,15 +54,15 @@ export function moduleFolders(names: string[]): string[] {
   return [...found].sort();
 }
 
-/** Changes when the base has to be made again. */
+/** Changes if the base must be made again. */
 export function baseHash(): string {
   const node = packages["node_modules/node"]?.version;
   return digest([DEBIAN_RELEASE, process.arch, node, ...BASE_OPTIONS]).slice(0, 12);
 }
 
 /**
- * Forty hexadecimal digits, as of the commit that official images are built from: the same for both images, another one
- * whenever anything in either changes.
+ * Forty hexadecimal digits, like the commit in the tags of official images: the same for both images, and new after any
+ * change in either.
  */
 export async function revision(): Promise<string> {
   const parts: (string | Buffer)[] = [baseHash()];
@@ -76,7 +76,7 @@ export async function revision(): Promise<string> {
   return digest(parts).slice(0, 40);
 }
 
-/** Lengths are part of it, so that no two lists of parts read the same. */
+/** Includes the length of each part, so that different lists never give the same bytes. */
 function digest(parts: (string | Buffer | undefined)[]): string {
   const hash = createHash("sha256");
   for (const part of parts) {

@@ -15,14 +15,15 @@ const STOP_SECONDS = 10;
 const LOCALHOST = "127.0.0.1";
 const CERTIFICATE_DAYS = "3650";
 
-/** The certificate of the registry's authority; droplets trust it for the registry's name. PEM. */
+/** The file with the certificate of the registry's authority, PEM; droplets trust it for the registry's name. */
 export function registryCertificate(home: SandboxHome): string {
   return path.join(folderOf(home), "ca.crt");
 }
 
 /**
  * Starts the sandbox's image registry: one process for this computer's engine at 127.0.0.1, one for the droplets at the
- * network's gateway, over the same storage. They outlive the caller. Resolves once both answer; does nothing to one that runs.
+ * network's gateway, with the same storage. They outlive the caller. Resolves when both answer; starts only what does not
+ * run yet.
  */
 export async function startRegistry(home: SandboxHome): Promise<void> {
   const folder = folderOf(home);
@@ -37,7 +38,7 @@ export async function startRegistry(home: SandboxHome): Promise<void> {
   for (const address of addresses) await untilAnswers(home, address);
 }
 
-/** Ends its processes. The images stay, for the next start. */
+/** Ends the registry's processes. The images stay for the next start. */
 export async function stopRegistry(home: SandboxHome): Promise<void> {
   const folder = folderOf(home);
   const files = existsSync(folder) ? await readdir(folder) : [];
@@ -45,7 +46,7 @@ export async function stopRegistry(home: SandboxHome): Promise<void> {
   await Promise.all(configurations.map(stopProcess));
 }
 
-/** The digest of a tag, `sha256:...`, or nothing where the registry does not have it. */
+/** The digest of a tag, `sha256:...`, or undefined if the registry does not have it. */
 export async function publishedDigest(home: SandboxHome, repository: string, tag: string): Promise<string | undefined> {
   const { status, digest } = await head(home, LOCALHOST, `/v2/${repository}/manifests/${tag}`);
   return status === 200 ? digest : undefined;
@@ -80,8 +81,8 @@ async function stopProcess(configuration: string): Promise<void> {
 }
 
 /**
- * The process that serves a configuration, found by its command line: a file with its number would outlive it, and would
- * be missing where the caller was killed between the start and the writing.
+ * The process that serves a configuration, found by its command line. A file with its id would outlive it, and would be
+ * missing if the caller was killed right after the start.
  */
 function pidOf(configuration: string): number | undefined {
   return readdirSync("/proc")
@@ -94,14 +95,14 @@ function commandOf(pid: number): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8");
   } catch {
-    // It ended meanwhile.
+    // It has ended.
     return undefined;
   }
 }
 
 function render(home: SandboxHome, address: string): string {
   const folder = folderOf(home);
-  // JSON is YAML, and quotes whatever a folder's name may hold.
+  // JSON is YAML, and quotes any folder's name.
   return JSON.stringify(
     {
       version: 0.1,
@@ -168,7 +169,7 @@ async function hasCertificateFor(folder: string, gateway: string): Promise<boole
   }
 }
 
-/** An authority of the sandbox's own and, from it, the registry's certificate. Only the registry's private key stays. */
+/** Makes an authority for this sandbox, and with it the registry's certificate. Keeps only the registry's private key. */
 async function makeCertificates(folder: string, gateway: string): Promise<void> {
   const inFolder = (file: string) => path.join(folder, file);
   const newKey = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-x509"];
@@ -194,8 +195,8 @@ async function makeCertificates(folder: string, gateway: string): Promise<void> 
   ];
   const extensions = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
   await execa("openssl", [...newKey, ...days, ...issuer, ...server, ...extensions]);
-  // Last, since it is what tells that all is there.
+  // Last, because this file means that everything exists.
   await rename(inFolder("server.crt.new"), inFolder("server.crt"));
-  // Nothing else is to be signed by it.
+  // It must not sign anything else.
   await rm(inFolder("ca.key"));
 }

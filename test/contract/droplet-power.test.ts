@@ -98,7 +98,7 @@ test("a droplet that hardly began to boot is stopped without a wait", async () =
 
 test("a stopped droplet takes another size, a running one does not", async () => {
   await expect(lab.room.resizeDroplet(1, { memoryMegabytes: 2048, vcpus: 2 })).rejects.toThrow(
-    "droplet 1: it is running, it should be off to be resized",
+    "droplet 1: it runs, it should be off to be resized",
   );
   await nextBoot(async () => {
     await lab.room.stopDroplet(1, "graceful");

@@ -42,7 +42,7 @@ describe("a folder that is not a sandbox's", () => {
       all: true,
       reject: false,
     });
-    expect(removed.all).toContain(`${root}: is not known as a sandbox's, nothing was removed.`);
+    expect(removed.all).toContain(`${root}: is not marked as a sandbox's, nothing was removed.`);
     expect(removed.exitCode).toBe(1);
     const taken = await sandbox({});
     expect(taken.said).toContain(`${root}: has files and is not a sandbox's, it should be empty or new.`);
@@ -65,7 +65,7 @@ describe("a computer that lacks something", () => {
     if (await officialDownloadReachable()) skip("the CLI can be downloaded here");
     const { exitCode, said, begun } = await sandbox({ PATH: "/usr/bin:/bin" });
     expect(exitCode).toBe(1);
-    expect(said).toContain("Go: not found, the Pulumi CLI has to be built here. Install it");
+    expect(said).toContain("Go: not found, the Pulumi CLI must be built here. Install it");
     expect(said).not.toContain("root:");
     expect(begun).toBe(false);
   });

@@ -13,7 +13,7 @@ export function catalogueRoutes(api: FastifyInstance): void {
   api.get("/v2/sizes", (request) => paginate(request, "sizes", SIZES));
 
   api.get("/v2/images", (request) => {
-    // There are distribution images only: no applications, no snapshots or uploads of one's own, no tagged ones.
+    // There are only distribution images: no applications, snapshots, uploads or tagged images.
     const type = queryParameter(request, "type") ?? "distribution";
     const others = queryParameter(request, "private") === "true" || queryParameter(request, "tag_name") !== undefined;
     return paginate(request, "images", type === "distribution" && !others ? IMAGES : []);

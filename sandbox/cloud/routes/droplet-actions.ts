@@ -11,7 +11,7 @@ import { currentStatus } from "./droplet-views.ts";
 import { Fields } from "./fields.ts";
 import { queryParameter } from "./pagination.ts";
 
-/** What the real API does to droplets beyond what is simulated; anything else is a mistake of the client. */
+/** Actions of the real API that are not simulated; any other unknown action is a mistake of the client. */
 const NOT_SIMULATED = [
   "change_kernel",
   "enable_private_networking",
@@ -22,7 +22,7 @@ const NOT_SIMULATED = [
   "snapshot",
 ];
 
-/** What may be done to all droplets of a tag at once; a sub-set, by the API reference. */
+/** Actions that the API reference allows for all droplets of a tag. */
 const BY_TAG = [
   ...["power_cycle", "power_on", "power_off", "shutdown"],
   ...["enable_ipv6", "enable_backups", "disable_backups", "snapshot"],
@@ -63,7 +63,7 @@ export function dropletActionRoutes(api: FastifyInstance, cloud: Cloud): void {
   });
 }
 
-/** Checks an action asked for against the droplet as it is. */
+/** Reads the requested action, and checks that it is possible for the droplet. */
 function readDropletWork(droplet: DropletRecord, status: DropletRecord["status"], body: Fields): Work {
   const kind = body.text("type");
   const target = { droplet_id: droplet.id };
@@ -77,7 +77,7 @@ function readDropletWork(droplet: DropletRecord, status: DropletRecord["status"]
     case "reboot":
       if (status === "off") throw unprocessable("Droplet is powered off");
       return { kind, ...target };
-    // Not refused for one that is off: the official provider sends it before each graceful delete and relies on that.
+    // Not refused if the droplet is off: the official provider sends it before each graceful delete.
     case "shutdown":
     case "power_cycle":
     case "enable_ipv6":

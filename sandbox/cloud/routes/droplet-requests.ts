@@ -13,7 +13,7 @@ import type { Fields } from "./fields.ts";
 const MAX_USER_DATA_BYTES = 64 * 1024;
 const WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/** Records a new droplet, which a create action then makes. */
+/** Records a new droplet; a create action then makes its machine. */
 export function addDroplet(draft: CloudState, addressPrefix: string, name: string, body: Fields): DropletRecord {
   checkDropletName(name);
   const region = findRegion(body.text("region"));
@@ -52,7 +52,7 @@ export function addDroplet(draft: CloudState, addressPrefix: string, name: strin
       ...(body.optionalFlag("monitoring") ? ["monitoring"] : []),
       ...(body.optionalFlag("with_droplet_agent") === false ? [] : ["droplet_agent"]),
       ...(body.optionalFlag("ipv6") ? ["ipv6"] : []),
-      // Every droplet is in a VPC now, whatever the request says.
+      // Every droplet is in a VPC now, whatever the request contains.
       "private_networking",
     ],
     ...(backupPolicy && { backup_policy: backupPolicy }),
@@ -99,7 +99,7 @@ function claimVolumes(draft: CloudState, droplet: DropletRecord, body: Fields): 
   }
 }
 
-/** The `backup_policy` of a request; daily by the API reference, on Sunday if weekly, at midnight, where it does not say. */
+/** The `backup_policy` of a request. The API reference's defaults: daily, at midnight; on Sunday if weekly. */
 export function readBackupPolicy(body: Fields): BackupPolicy {
   const policy = body.object("backup_policy");
   const plan = policy?.optionalText("plan") ?? "daily";

@@ -7,7 +7,7 @@ import type { DropletRecord } from "../records.ts";
 import { regionOf } from "../regions.ts";
 import { sizeOf } from "../sizes.ts";
 
-/** Whether the droplet is up as a client sees it: a power-off from inside shows, as does a start from outside. */
+/** The status as clients see it, which includes a power-off from inside the droplet. */
 export async function currentStatus(cloud: Cloud, droplet: DropletRecord): Promise<DropletRecord["status"]> {
   if (droplet.status === "new" || droplet.dead || isLocked(cloud.store.state, droplet.id)) return droplet.status;
   return (await cloud.hypervisor.dropletStatus(droplet.id)) === "running" ? "active" : "off";
@@ -42,7 +42,7 @@ export async function dropletView(cloud: Cloud, droplet: DropletRecord) {
   };
 }
 
-/** The addresses as clients see them: a droplet has none until it is active, which is what the official provider waits for. */
+/** The addresses as clients see them: none until the droplet is active, because the official provider waits for that. */
 function networksOf(droplet: DropletRecord, prefix: string) {
   if (droplet.status === "new") return { v4: [], v6: [] };
   return {

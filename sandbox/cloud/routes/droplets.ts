@@ -115,7 +115,7 @@ export function dropletRoutes(api: FastifyInstance, cloud: Cloud): void {
     };
   });
 
-  // A droplet here is alone on its hardware, and there are no snapshots, backups or kernels to choose from.
+  // A droplet has no neighbors on its hardware here, and there are no kernels, snapshots or backups.
   api.get<Id>("/v2/droplets/:id/neighbors", (request) => {
     recordedDroplet(store.state, request.params.id);
     return { droplets: [] };

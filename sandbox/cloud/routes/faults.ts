@@ -7,16 +7,16 @@ import { Fields } from "./fields.ts";
 /**
  * Failures on demand, for tests; kept in memory only. A test sets them, with the API's token, through these routes:
  *
- * - `POST /_control/faults` with one of the forms below; answers 201 `{fault: {id, remaining, …}}`.
+ * - `POST /_control/faults` with one of these forms answers 201 `{fault: {id, remaining, …}}`:
  *   - `{kind: "request", method?, path, count?, status?, message?, retry_after?, delay_ms?}`: `path` is a regular
- *     expression over the path without query; `status` 429 gets a `retry-after` of 1 second unless given; without
- *     `status` the request is only delayed by `delay_ms`.
+ *     expression for the path without query. With `status` 429, `retry-after` is 1 second by default. Without `status`,
+ *     the request is only delayed by `delay_ms`.
  *   - `{kind: "action", action, count?}`
  *   - `{kind: "boot", boot: "never" | "dead", count?}`
- * - `GET /_control/faults`: `{faults: […]}`, the spent ones (`remaining` 0) too.
+ * - `GET /_control/faults`: `{faults: […]}`, including those with `remaining` 0.
  * - `DELETE /_control/faults` and `DELETE /_control/faults/:id`: 204.
  *
- * Each strikes the next `count` (1 unless given) times that it fits, in the order they were set.
+ * Each applies to the next `count` matches (1 by default), in the order in which they were set.
  */
 export function faultRoutes(api: FastifyInstance, faults: Faults): void {
   api.post("/_control/faults", (request, reply) => {

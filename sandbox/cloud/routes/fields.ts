@@ -1,8 +1,8 @@
 import { unprocessable } from "../errors.ts";
 
 /**
- * Reads a request's body field by field. A field of another type than asked for, or a required one that is absent, is
- * a 422 that names it. `null` means absent: that is how Go clients send a field they leave out.
+ * Reads a request's body field by field. If a field has another type than expected, or a required one is absent, the
+ * answer is a 422 that names it. `null` means absent, because Go clients send it for fields without a value.
  */
 export class Fields {
   readonly #values: Partial<Record<string, unknown>>;
@@ -30,7 +30,7 @@ export class Fields {
     return this.#required(name, this.optionalInteger(name));
   }
 
-  /** Accepts the digits of a number as a string too, as the API does. */
+  /** Also accepts a string of digits, as the API does. */
   optionalInteger(name: string): number | undefined {
     const value = this.#values[name] ?? undefined;
     if (value === undefined) return undefined;
@@ -45,14 +45,14 @@ export class Fields {
     throw this.#wrong(name, "true or false");
   }
 
-  /** A name or number, as ids of mixed kinds are given; its text either way. */
+  /** A string or an integer, as text. */
   identifier(name: string): string {
     const value = this.#values[name];
     if (typeof value === "string" || (typeof value === "number" && Number.isSafeInteger(value))) return String(value);
     throw this.#wrong(name, "a string or an integer");
   }
 
-  /** A list of strings or integers; empty when absent. */
+  /** A list of strings or integers; empty if absent. */
   scalars(name: string): (string | number)[] {
     return this.#list(name).map((item) => {
       if (typeof item === "string" || (typeof item === "number" && Number.isSafeInteger(item))) return item;
@@ -60,7 +60,7 @@ export class Fields {
     });
   }
 
-  /** A list of strings; empty when absent. */
+  /** A list of strings; empty if absent. */
   texts(name: string): string[] {
     return this.#list(name).map((item) => {
       if (typeof item === "string") return item;
@@ -75,7 +75,7 @@ export class Fields {
     });
   }
 
-  /** A list whose items are either identifiers or objects, as the API takes a droplet's volumes. */
+  /** A list of strings or objects, as the API accepts a droplet's volumes. */
   identifiersOrObjects(name: string): (string | Fields)[] {
     return this.#list(name).map((item, index) =>
       typeof item === "string" ? item : new Fields(item, `${this.#path}${name}[${index}].`),
@@ -91,7 +91,7 @@ export class Fields {
     return this.#list(name).map((item, index) => new Fields(item, `${this.#path}${name}[${index}].`));
   }
 
-  /** Refuses a body that has none of these fields. */
+  /** Refuses a body without any of these fields. */
   needing(...names: string[]): this {
     if (!names.some((name) => this.has(name))) throw this.#wrong(names.join(" or "), "present");
     return this;

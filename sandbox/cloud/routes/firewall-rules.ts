@@ -6,7 +6,7 @@ import { existingTags } from "../lookups.ts";
 import type { CloudState, Peers, Rule, RuleSet } from "../records.ts";
 import type { Fields } from "./fields.ts";
 
-/** The rules of a request, in the form the API shows them. */
+/** The rules of a request, in the form in which the API shows them. */
 export function readRules(state: CloudState, body: Fields): RuleSet {
   return {
     inbound_rules: body
@@ -18,7 +18,11 @@ export function readRules(state: CloudState, body: Fields): RuleSet {
   };
 }
 
-/** `rules` without those that `removed` has; a 422 when one of them is not there. */
+/**
+ * `rules` without those in `removed`.
+ *
+ * @throws ApiError 422 if one of these does not exist
+ */
 export function withoutRules<T extends Rule>(rules: T[], removed: T[]): T[] {
   if (removed.some((rule) => !rules.some((own) => isDeepStrictEqual(own, rule)))) {
     throw unprocessable("The firewall has no such rule.");

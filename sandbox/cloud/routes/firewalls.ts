@@ -49,7 +49,7 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
     firewall: firewallView(recordedFirewall(store.state, request.params.id)),
   }));
 
-  /** Changes one firewall and checks what came of it. */
+  /** Changes one firewall, and checks the result. */
   const change = (id: string, edit: (firewall: FirewallRecord, draft: CloudState) => void) =>
     store.change((draft) => {
       const firewall = recordedFirewall(draft, id);
@@ -76,7 +76,7 @@ export function firewallRoutes(api: FastifyInstance, { store }: Cloud): void {
     return reply.code(204).send();
   });
 
-  /** A sub-route that adds with POST and removes with DELETE what one of the fields names. */
+  /** A route for one part of a firewall: POST adds what the fields name, DELETE removes it. */
   const part = (
     path: string,
     fields: string[],
@@ -120,7 +120,7 @@ function addOrRemove<T>(items: T[], named: T[], add: boolean): T[] {
   return add ? [...new Set([...items, ...named])] : items.filter((item) => !named.includes(item));
 }
 
-/** The part of a firewall that its owner says. */
+/** The part of a firewall that its owner sets. */
 function readFirewall(state: CloudState, body: Fields) {
   return {
     name: body.text("name"),

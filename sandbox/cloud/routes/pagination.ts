@@ -1,18 +1,18 @@
 import type { FastifyRequest } from "fastify";
 
-/** Where a client reaches the API, `http://<host>:<port>`, as its own request says. */
+/** The API's URL for a client, `http://<host>:<port>`, from the client's request. */
 export function apiUrl(request: FastifyRequest): string {
   return `${request.protocol}://${request.host}`;
 }
 
-/** The value of one query parameter; undefined when absent or empty. */
+/** The value of one query parameter; undefined if absent or empty. */
 export function queryParameter(request: FastifyRequest, name: string): string | undefined {
   return new URL(request.url, apiUrl(request)).searchParams.get(name) || undefined;
 }
 
 /**
- * One page of a list under its key, with `links.pages` and `meta.total`. `page` counts from 1, `per_page` is 20 unless
- * the request says otherwise and 200 at most; the links keep the request's other parameters.
+ * One page of a list under its key, with `links.pages` and `meta.total`. `page` counts from 1; `per_page` is 20 by
+ * default and 200 at most. The links keep the request's other parameters.
  */
 export function paginate<T, K extends string>(request: FastifyRequest, key: K, items: readonly T[]) {
   const perPage = Math.min(positive(queryParameter(request, "per_page"), 20), 200);

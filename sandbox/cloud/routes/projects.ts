@@ -11,10 +11,10 @@ import { apiUrl, paginate } from "./pagination.ts";
 
 const ENVIRONMENTS = ["Development", "Staging", "Production"];
 const MAX_NAME = 175;
-/** Of purpose and description. */
+/** For purpose and description. */
 const MAX_TEXT = 255;
 
-/** What the reference lists; of any other purpose it says that it is stored as `Other: …`. */
+/** The purposes that the API reference lists; it stores any other as `Other: …`. */
 const PURPOSES = [
   "Just trying out DigitalOcean",
   "Class project / Educational purposes",
@@ -28,12 +28,12 @@ const PURPOSES = [
 ];
 const OTHER = "Other: ";
 
-/** What a PUT must send, and a PATCH at least one of. */
+/** A PUT must send all of these, a PATCH at least one. */
 const FIELDS = ["name", "description", "purpose", "environment", "is_default"];
 
-/** The types that the reference's pattern of a URN lists, and `app`, which its table of them has as well. */
+/** The types in the API reference's pattern for URNs, and `app` from its table. */
 const URN = /^do:(app|dbaas|domain|droplet|floatingip|kubernetes|loadbalancer|space|volume|vpc):.+$/;
-/** When a resource was assigned that is in no project: the zero of the API's own clock. */
+/** The assignment time of a resource that belongs to no project: the zero time of the API. */
 const NEVER = "0001-01-01T00:00:00Z";
 
 function projectView({ resources: _resources, ...project }: ProjectRecord) {
@@ -114,7 +114,7 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
       const missing = urns.filter((urn) => statuses.get(urn) === "not_found");
       const resources = [...project.resources, ...missing.map((urn) => ({ urn, assigned_at: NEVER }))];
       const url = apiUrl(request);
-      // All resources of the project, "including the ones added in the request", says the reference.
+      // The API reference: all resources of the project, "including the ones added in the request".
       return {
         resources: resources.map((resource) => resourceView(url, resource, statuses.get(resource.urn) ?? "ok")),
       };
@@ -122,7 +122,7 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 }
 
-/** What an assignment does to a resource, in the reference's "Resource Status Codes". */
+/** The effect of an assignment, as one of the API reference's "Resource Status Codes". */
 function statusOf(state: CloudState, project: ProjectRecord, urn: string) {
   const owner = state.projects.find(({ resources }) => resources.some((resource) => resource.urn === urn));
   if (!owner) return "not_found";
@@ -134,7 +134,7 @@ function resourceView(url: string, resource: ProjectRecord["resources"][number],
   return { ...resource, links: { self: `${url}/v2/${kind}s/${id}` }, status };
 }
 
-/** Takes over what a request says of a project; what it leaves out stays. */
+/** Changes a project as a request says; fields that it does not have stay as they are. */
 function update(draft: CloudState, project: ProjectRecord, body: Fields): void {
   const name = body.optionalText("name") ?? project.name;
   if (name === "" || name.length > MAX_NAME) throw unprocessable(`name must have 1 to ${MAX_NAME} characters`);
@@ -166,6 +166,6 @@ function shortText(body: Fields, name: "description" | "purpose"): string | unde
 }
 
 function storedPurpose(purpose: string): string {
-  // A client that sends back what it got means the same purpose.
+  // A client may send back a stored purpose.
   return purpose === "" || PURPOSES.includes(purpose) || purpose.startsWith(OTHER) ? purpose : OTHER + purpose;
 }

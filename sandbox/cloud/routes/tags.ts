@@ -8,7 +8,7 @@ import type { CloudState } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { apiUrl, paginate } from "./pagination.ts";
 
-/** Kinds that carry tags in the real API and do not exist here. */
+/** Kinds of resources that have tags in the real API, but are not simulated. */
 const NOT_SIMULATED = ["image", "volume_snapshot", "database", "load_balancer"];
 
 function tagView(state: CloudState, url: string, tag: string) {

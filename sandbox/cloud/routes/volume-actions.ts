@@ -21,7 +21,7 @@ export function volumeActionRoutes(api: FastifyInstance, cloud: Cloud): void {
     const action = await store.change((draft) => {
       const volume = find(draft);
       const work = readVolumeWork(draft, volume, body);
-      // Only an attachment may name tags, and they are the volume's.
+      // Only an attachment may name tags; they are for the volume.
       if (work.kind === "attach_volume")
         volume.tags = [...new Set([...volume.tags, ...ensureTags(draft, body.texts("tags"))])];
       return beginAction(draft, volume.region, work);
@@ -37,7 +37,7 @@ export function volumeActionRoutes(api: FastifyInstance, cloud: Cloud): void {
 
   api.post("/v2/volumes/actions", (request, reply) => {
     const body = new Fields(request.body);
-    // By the API reference, a volume is grown under its id only.
+    // The API reference allows to resize a volume by its id only.
     if (body.text("type") === "resize") throw unprocessable("Unsupported action type");
     void reply.code(202);
     return begin((state) => volumeByName(state, body.text("volume_name"), body.text("region")), body);
@@ -58,7 +58,7 @@ export function volumeActionRoutes(api: FastifyInstance, cloud: Cloud): void {
   });
 }
 
-/** Checks an action asked for against the volume as it is. */
+/** Reads the requested action, and checks that it is possible for the volume. */
 function readVolumeWork(state: CloudState, volume: VolumeRecord, body: Fields): Work {
   const region = body.optionalText("region") ?? volume.region;
   if (region !== volume.region) throw unprocessable(`The volume is in ${volume.region}, not in ${region}.`);

@@ -13,7 +13,7 @@ export const MAX_VOLUME_GIGABYTES = 16384;
 
 const MAX_LABEL = { ext4: 16, xfs: 12 };
 
-/** Records a new volume, whose disk is then to be made. */
+/** Records a new volume, which has no disk yet. */
 export function addVolume(draft: CloudState, body: Fields): VolumeRecord {
   const name = body.text("name");
   if (!/^[a-z][a-z0-9-]{0,63}$/.test(name)) {

@@ -3,11 +3,11 @@ import { gcmsiv } from "@noble/ciphers/aes.js";
 import { xsalsa20poly1305 } from "@noble/ciphers/salsa.js";
 import { BinaryReader, BinaryWriter } from "google-protobuf";
 
-/** What an admin key says, once decrypted. */
+/** The contents of an admin key. */
 export interface AdminKeyClaims {
-  /** Only in keys of the legacy format; new ones carry the name before the `|`. */
+  /** Only in keys of the legacy format; new ones have the name before the `|`. */
   instanceName?: string;
-  /** Unix time in seconds. Keys never expire, but one without it is invalid. */
+  /** Unix time in seconds. Keys never expire, but a key without it is invalid. */
   issuedSeconds: number;
   identity: { kind: "member"; memberId: number } | { kind: "system" };
   isReadOnly: boolean;
@@ -17,7 +17,11 @@ const VERSION = 1;
 const NONCE_BYTES = 12;
 const LEGACY_NONCE_BYTES = 24;
 
-/** Decodes `INSTANCE_SECRET`. Throws with the backend's own texts. */
+/**
+ * Decodes `INSTANCE_SECRET`.
+ *
+ * @throws Error with the text of the real backend
+ */
 export function instanceSecret(hex: string): Uint8Array {
   const secret = decodeHex(hex);
   if (!secret) throw new Error("Couldn't hexdecode key");
@@ -25,13 +29,13 @@ export function instanceSecret(hex: string): Uint8Array {
   return secret;
 }
 
-/** SP 800-108r1 section 4.1 in counter mode with HMAC-SHA256, one block, cut to the 128 bits AES-128 takes. */
+/** SP 800-108r1 section 4.1 in counter mode with HMAC-SHA256, one block, cut to 128 bits for AES-128. */
 export function deriveKey(secret: Uint8Array, purpose: string | Uint8Array): Uint8Array {
   const counter = Uint8Array.of(0, 0, 0, 1);
   return createHmac("sha256", secret).update(counter).update(purpose).digest().subarray(0, 16);
 }
 
-/** `<instance name>|<hex>`. Any nonce is valid; by default each call gives another key. */
+/** Makes a key, `<instance name>|<hex>`. Any nonce is valid; by default, each call gives another key. */
 export function mintAdminKey(
   instanceName: string,
   secret: Uint8Array,
@@ -42,7 +46,7 @@ export function mintAdminKey(
   return `${instanceName}|${Buffer.concat([Uint8Array.of(VERSION), nonce, sealed]).toString("hex")}`;
 }
 
-/** Throws when the key was not minted for this instance from this secret. */
+/** @throws Error if the key was not made for this instance from this secret */
 export function readAdminKey(key: string, instanceName: string, secret: Uint8Array): AdminKeyClaims {
   const bar = key.indexOf("|");
   const bytes = decodeHex(key.slice(bar + 1));

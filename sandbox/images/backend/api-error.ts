@@ -1,4 +1,4 @@
-/** An error the client sees, as `{"code","message"}`. */
+/** An error that the client sees, as `{"code","message"}`. */
 export class ApiError extends Error {
   readonly status: number;
   readonly code: string;
@@ -14,7 +14,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The refusal of a body that lacks a field, or has another type of value in it. */
+/** The error about a field that is missing, or has another type. */
 export function missingField(name: string): ApiError {
   return new ApiError(
     400,

@@ -19,11 +19,11 @@ const MAX_ECHO_BYTES = 128 * MEBIBYTE;
 const MAX_HTTP_ACTION_BYTES = 20 * MEBIBYTE;
 const MAX_API_BYTES = 16 * MEBIBYTE + 2000;
 
-/** The HTTP surface of port 3210. `version` is what `/version` answers. */
+/** The routes of port 3210. `version` is the answer of `/version`. */
 export function apiRoutes(deployment: Deployment, settings: { version: string; metricsDisabled: boolean }): Route[] {
   const identityOf = (request: Request) => authenticate(request, deployment.instanceName, deployment.secret);
 
-  /** A route for those with an admin key, below `/api` and, where the real one has both, below `/api/v1`. */
+  /** A route for clients with an admin key, on one or more paths. */
   const adminRoute = (
     method: string,
     paths: string[],
@@ -148,7 +148,7 @@ export function apiRoutes(deployment: Deployment, settings: { version: string; m
   ];
 }
 
-/** A route that answers always the same. */
+/** A route that always gives the same answer. */
 export function text(path: string, body: string): Route {
   return { method: "GET", path, handle: () => new Response(body) };
 }
@@ -158,7 +158,7 @@ function both(name: string): string[] {
 }
 
 function argumentsOf(body: Record<string, unknown>): Record<string, Json> {
-  // Positional arguments, of which there is at most one, are accepted too.
+  // Positional arguments are accepted too; there is one at most.
   const args: unknown = Array.isArray(body["args"]) ? (body["args"][0] ?? {}) : body["args"];
   if (typeof args !== "object" || args === null) throw missingField("args");
   return args as Record<string, Json>;

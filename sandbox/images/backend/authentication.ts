@@ -2,10 +2,10 @@ import { readAdminKey, type AdminKeyClaims } from "./admin-key.ts";
 import { ApiError } from "./api-error.ts";
 import { log } from "./log.ts";
 
-/** `undefined` is the anonymous caller. */
+/** Undefined for an anonymous caller. */
 export type Identity = AdminKeyClaims | undefined;
 
-/** What a read-only key may do; a full key lists nothing, which means all. */
+/** The operations of a read-only key; a full key has an empty list, which means all. */
 export const READ_ONLY_OPERATIONS = [
   "ViewEnvironmentVariables",
   "ViewLogs",
@@ -24,14 +24,16 @@ export const READ_ONLY_OPERATIONS = [
 const SCHEME = "convex ";
 
 /**
- * Reads the key from `Authorization: Convex <key>` or `?adminKey=`. A wrong key is an error, none is the anonymous caller.
+ * Reads the key from `Authorization: Convex <key>` or `?adminKey=`. Without a key, the caller is anonymous.
+ *
+ * @throws ApiError if the key is wrong
  */
 export function authenticate(request: Request, instanceName: string, secret: Uint8Array): Identity {
   const key = adminKeyOf(request);
   return key === undefined ? undefined : authenticateKey(key, instanceName, secret);
 }
 
-/** Reads a key that came by another way than a request's header or query. */
+/** Reads a key that is not in a request's header or query. */
 export function authenticateKey(key: string, instanceName: string, secret: Uint8Array): AdminKeyClaims {
   try {
     const claims = readAdminKey(key, instanceName, secret);
@@ -43,7 +45,7 @@ export function authenticateKey(key: string, instanceName: string, secret: Uint8
   }
 }
 
-/** Refuses the anonymous caller and system keys, as the real backend does for both with the same words. */
+/** Refuses anonymous callers and system keys, with the same text as the real backend. */
 export function requireAdmin(identity: Identity): AdminKeyClaims {
   if (identity?.identity.kind === "member") return identity;
   throw new ApiError(
@@ -65,6 +67,6 @@ function adminKeyOf(request: Request): string | undefined {
   const credentials = header.slice(SCHEME.length);
   if (header.length < SCHEME.length || !header.toLowerCase().startsWith(SCHEME))
     throw new ApiError(400, "InvalidHeaderFailure", "Invalid authentication header");
-  // `<name>|<hex>:<base64>` acts as a user; who that is makes no difference to the built-in functions.
+  // `<name>|<hex>:<base64>` acts as a user; the built-in functions do not depend on which.
   return credentials.replace(/(\|[^:]*):.*$/, "$1");
 }

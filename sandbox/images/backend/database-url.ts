@@ -1,6 +1,6 @@
-/** Where and how to reach Postgres, as the backend reads it out of `POSTGRES_URL`. */
+/** The connection to Postgres, as the backend reads it from `POSTGRES_URL`. */
 export interface DatabaseSettings {
-  /** A directory when it starts with a slash: Postgres's socket is in it. */
+  /** If it starts with a slash, the directory of Postgres's socket. */
   host: string;
   port: number;
   user: string;
@@ -11,15 +11,15 @@ export interface DatabaseSettings {
   options?: string;
 }
 
-/** `prefer` takes TLS when the server offers it, and then verifies: there is no way back to plain text. */
+/** `prefer` uses TLS if the server offers it, and then does not fall back to plain text if the certificate is wrong. */
 export type TlsMode = "disable" | "prefer" | "require";
 
-/** The database's name is not in the URL: it is the instance's name with each `-` turned into `_`. */
+/** The database's name is not in the URL; it is the instance's name with `_` for each `-`. */
 export function databaseName(instanceName: string): string {
   return instanceName.replaceAll("-", "_");
 }
 
-/** Throws with the backend's own texts; none of them shows the password. */
+/** @throws Error with the text of the real backend, never with the password */
 export function parseDatabaseUrl(text: string, instanceName: string, requireSsl: boolean): DatabaseSettings {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !["postgres:", "postgresql:"].includes(url.protocol)) throw new Error("invalid postgres connection url");

@@ -9,8 +9,8 @@ const MAX_PUSH_BYTES = 200 * 1024 * 1024;
 type Body = Record<string, unknown>;
 
 /**
- * The calls of `convex deploy`. What is pushed is recorded, not run: nothing is known of the functions, tables and indexes
- * in it, so the answers tell of none. `/_control/push`, which the real backend has not, shows the record.
+ * The calls of `convex deploy`. A push is recorded, not run: its functions, tables and indexes are not known, so the
+ * answers contain none. `/_control/push`, which the real backend does not have, shows the record.
  */
 export function deployRoutes(deployment: Deployment): Route[] {
   const { pushes } = deployment;
@@ -26,7 +26,7 @@ export function deployRoutes(deployment: Deployment): Route[] {
       const identity = authenticate(request, deployment.instanceName, deployment.secret);
       const body = await readJson(request, MAX_PUSH_BYTES);
       const key = body["adminKey"];
-      // These calls carry the key in the body too, and of old nowhere else.
+      // These calls have the key in the body too; older clients send it only there.
       access(
         identity ??
           (typeof key === "string" ? authenticateKey(key, deployment.instanceName, deployment.secret) : undefined),
@@ -35,7 +35,7 @@ export function deployRoutes(deployment: Deployment): Route[] {
     },
   });
 
-  /** The whole app: what the CLI sent, and what it left out because it was pushed before. */
+  /** The whole app: the modules in the request, and those that it omits because they were pushed before. */
   async function readPush(body: Body): Promise<Push> {
     const app = objectIn(body, "appDefinition");
     if (arrayIn(body, "componentDefinitions").length > 0)
@@ -131,12 +131,12 @@ export function deployRoutes(deployment: Deployment): Route[] {
   ];
 }
 
-/** Of all that the CLI hands back, the only part that all the later calls get: the push's id travels in it. */
+/** Carries the push's id: the CLI sends this part of the answer back in all later calls. */
 function schemaChange(id: string | undefined) {
   return { allocatedComponentIds: {}, schemaIds: id === undefined ? {} : { "": id }, indexDiffs: {} };
 }
 
-/** `undefined` for a dry run. */
+/** Undefined for a dry run. */
 function startedId(body: Body): string | undefined {
   const id = objectIn(objectIn(body, "schemaChange"), "schemaIds")[""];
   return typeof id === "string" ? id : undefined;

@@ -11,7 +11,7 @@ export interface CanonicalUrls {
   convexSiteUrl: string;
 }
 
-/** As it is kept: a type, since an interface would be no JSON. */
+/** As stored. A type, because TypeScript does not accept an interface as JSON. */
 export type EnvironmentVariable = { name: string; value: string };
 
 export interface EnvironmentChange {
@@ -30,7 +30,7 @@ const FILES = "_file_storage";
 const BUILT_IN_VARIABLES = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];
 const UPLOAD_URL_VALIDITY_MS = 60 * 60 * 1000;
 
-/** All that the deployment keeps beside its users' tables, each in documents of its own. */
+/** What the deployment stores besides its users' tables, each kind in its own documents. */
 export class Deployment {
   readonly instanceName: string;
   readonly secret: Uint8Array;
@@ -53,7 +53,7 @@ export class Deployment {
     this.#files = files;
   }
 
-  /** What users set; functions see the built-in variables too. */
+  /** The variables that users set; functions also see the built-in ones. */
   async environmentVariables(): Promise<Record<string, string>> {
     const variables = await this.environmentDocuments();
     return Object.fromEntries(variables.map(({ value: { name, value } }) => [name, value]));
@@ -88,7 +88,7 @@ export class Deployment {
     await this.persistence.commit([{ table: STATE, key: "state", value: paused ? "paused" : "running" }]);
   }
 
-  /** The origins the process was started with, unless overridden since. */
+  /** The origins from the process's options, unless they were overridden. */
   async canonicalUrls(): Promise<CanonicalUrls> {
     const cloud = await this.persistence.get(URLS, "convexCloud");
     const site = await this.persistence.get(URLS, "convexSite");
@@ -98,12 +98,12 @@ export class Deployment {
     };
   }
 
-  /** `undefined` takes the override back. */
+  /** Undefined removes the override. */
   async overrideCanonicalUrl(destination: "convexCloud" | "convexSite", url: string | undefined): Promise<void> {
     await this.persistence.commit([{ table: URLS, key: destination, value: url ?? null }]);
   }
 
-  /** Where a client may put one file within the next hour. */
+  /** A URL to which a client may upload one file within an hour. */
   async uploadUrl(): Promise<string> {
     const { convexCloudUrl } = await this.canonicalUrls();
     const issued = Date.now().toString();
@@ -115,7 +115,7 @@ export class Deployment {
     return (await this.persistence.get(FILES, storageId)) ? `${convexCloudUrl}/api/storage/${storageId}` : null;
   }
 
-  /** Returns the file's storage id. */
+  /** @returns the file's storage id */
   async storeFile(token: string, body: AsyncIterable<Uint8Array>, contentType: string | null): Promise<string> {
     this.#checkUploadToken(token);
     const file: FileDocument = { ...(await this.#files.store(body)), contentType };

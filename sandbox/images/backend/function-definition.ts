@@ -7,12 +7,12 @@ export type Args = Record<string, Json>;
 
 export interface FunctionDefinition {
   type: FunctionType;
-  /** Internal functions run for an admin key only. */
+  /** Internal functions run only for an admin key. */
   visibility: "public" | "internal";
   run: (deployment: Deployment, args: Args) => Promise<Json>;
 }
 
-/** The one table that functions write. */
+/** The only table that functions write. */
 export const ENTRIES = "sandbox_entries";
 
 /** A fault in what the caller gave the function. */

@@ -14,8 +14,8 @@ import { SYSTEM_QUERIES } from "./system-queries.ts";
 export type FunctionResult = { status: "success"; value: Json } | { status: "error"; errorMessage: string };
 
 /**
- * The functions of this stand-in, which runs no users' code. With them rows, files and environment variables are written
- * and read over the same ways as by users' functions.
+ * The functions of this stand-in, which does not run users' code. They write and read rows, files and environment
+ * variables in the same ways as users' functions.
  */
 const FUNCTIONS: Record<string, FunctionDefinition> = {
   "sandbox:put": {
@@ -55,7 +55,7 @@ const FUNCTIONS: Record<string, FunctionDefinition> = {
     visibility: "public",
     run: (deployment, args) => deployment.fileUrl(text(args, "storageId")),
   },
-  /** As Node actions and sign-in providers do: calls the deployment at its own public address. */
+  /** Calls the deployment at its public address, as Node actions and sign-in providers do. */
   "sandbox:callOwnOrigin": {
     type: "action",
     visibility: "public",
@@ -80,7 +80,7 @@ const FUNCTIONS: Record<string, FunctionDefinition> = {
   },
 };
 
-/** Runs a function that the backend brings. `expected` is the type the called route is for; without one any type will do. */
+/** Runs a built-in function. `expected` is the function type of the called route; if undefined, any type is accepted. */
 export async function runFunction(
   deployment: Deployment,
   identity: Identity,
@@ -93,7 +93,7 @@ export async function runFunction(
   if (!definition) return failed(await whyNotFound(deployment, path, system));
   if (definition.visibility === "internal" && !identity && !system) return failed(notFound(path));
   if (definition.visibility === "internal") requireAdmin(identity);
-  // What anybody may call, a key that is for reading may not.
+  // A read-only key may not call it, although anonymous callers may.
   if (definition.type !== "query" && identity?.isReadOnly) requireWriteAccess(identity);
   if (expected && definition.type !== expected)
     return failed(`Trying to execute ${path} as ${title(expected)}, but it is defined as ${title(definition.type)}.`);

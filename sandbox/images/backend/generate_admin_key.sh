@@ -1,5 +1,5 @@
 #!/bin/bash
-# Prints an admin key of this deployment, another one on each call; all of them are valid.
+# Prints an admin key of this deployment. Each call prints another one; all are valid.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")"

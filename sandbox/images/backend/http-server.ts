@@ -11,20 +11,20 @@ export interface Route {
   /** A `URLPattern` path, such as `/api/storage/:id`. */
   path: string;
   handle: (request: Request, params: Record<string, string | undefined>) => Response | Promise<Response>;
-  /** Answered at once, however many requests are pending. */
+  /** Answered without waiting for its turn, however many requests are pending. */
   unlimited?: boolean;
 }
 
 export interface ServerSettings {
-  /** Requests handled at a time; more wait for their turn. */
+  /** The number of requests that are handled at the same time; others wait for their turn. */
   maxConcurrentRequests: number;
-  /** Time a client has to send its request, in seconds. */
+  /** The time for a client to send its request, in seconds. */
   timeoutSeconds: number;
-  /** Called with an error that is no answer to a client: the process cannot go on. */
+  /** Called with each error; returns true if the process cannot continue, so that no client gets it as an answer. */
   onFatal: (error: unknown) => boolean;
 }
 
-/** Serves `routes`, the first that matches, with the backend's CORS rules. */
+/** Serves the first of `routes` that matches, with the backend's CORS rules. */
 export function serveRoutes(routes: Route[], settings: ServerSettings): Server {
   const patterns = routes.map((route) => ({ ...route, pattern: new URLPattern({ pathname: route.path }) }));
   const limit = concurrencyLimit(settings.maxConcurrentRequests);
@@ -60,19 +60,19 @@ export function serveRoutes(routes: Route[], settings: ServerSettings): Server {
   return server;
 }
 
-/** Throws when the body is no JSON object, or longer than `maxBytes`. */
+/** @throws ApiError if the body is not a JSON object, or longer than `maxBytes` */
 export async function readJson(request: Request, maxBytes: number): Promise<Record<string, unknown>> {
   const body = await readBody(request, maxBytes);
   try {
     const value: unknown = JSON.parse(body.toString());
     if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
   } catch {
-    // Not JSON: refused below, like JSON of another kind.
+    // Not JSON: refused below, like JSON that is not an object.
   }
   throw new ApiError(400, "BadJsonBody", "The request body is not a JSON object");
 }
 
-/** Throws when the body is longer than `maxBytes`, unpacked where the client packed it. */
+/** Decompresses the body if necessary. @throws ApiError if it is longer than `maxBytes`, before or after that */
 export async function readBody(request: Request, maxBytes: number): Promise<Buffer> {
   const tooLarge = new ApiError(413, "RequestTooLarge", `The request body is over ${maxBytes} bytes`);
   const chunks: Uint8Array[] = [];
@@ -92,7 +92,7 @@ export async function readBody(request: Request, maxBytes: number): Promise<Buff
   }
 }
 
-/** The body as it arrives; empty when the request has none. */
+/** The body as it arrives; empty if the request has none. */
 export async function* bodyOf(request: Request): AsyncGenerator<Uint8Array> {
   if (request.body) yield* request.body as ReadableStream<Uint8Array>;
 }
@@ -103,7 +103,7 @@ function toRequest(incoming: IncomingMessage): Request {
   );
   const method = incoming.method ?? "GET";
   const body = method === "GET" || method === "HEAD" ? null : (Readable.toWeb(incoming) as ReadableStream<Uint8Array>);
-  // Only the path and the query of the URL are used, so the `Host` header, which may be anything, is left out.
+  // Only the URL's path and query are used. The `Host` header can be anything, so the URL does not contain it.
   return new Request(new URL(incoming.url ?? "/", "http://backend"), { method, headers, body, duplex: "half" });
 }
 
@@ -138,7 +138,7 @@ function corsHeaders(incoming: IncomingMessage): Map<string, string> {
   return headers;
 }
 
-/** For the API a 403, which the CLI shows at once. A 404 or a 501 it may repeat for half a minute, and for its logs for ever. */
+/** For the API a 403, which the CLI shows immediately. It may retry a 404 or a 501 for half a minute, or for logs forever. */
 function notFound(method: string, path: string): Response {
   return path.startsWith("/api/")
     ? new ApiError(403, "NotSimulated", `${method} ${path}: not served by this stand-in of the backend.`).toResponse()
@@ -164,7 +164,7 @@ function concurrencyLimit(max: number): (run: () => Promise<void>) => Promise<vo
       await run();
     } finally {
       const next = waiting.shift();
-      // The next one takes over this one's place.
+      // The next one takes this one's place.
       if (next) next();
       else running -= 1;
     }

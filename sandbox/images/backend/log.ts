@@ -2,8 +2,8 @@ const LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
 type Level = (typeof LEVELS)[number];
 
 /**
- * The process's log, on standard error. `RUST_LOG` sets the level (its bare directive, default `info`), `LOG_FORMAT=json`
- * the form.
+ * The process's log, on standard error. `RUST_LOG` sets the level (only its directive without a target; `info` by
+ * default), `LOG_FORMAT=json` the format.
  */
 export const log = {
   error: (message: string) => {
@@ -23,7 +23,7 @@ export const log = {
 const threshold = LEVELS.indexOf(levelOf(process.env["RUST_LOG"] ?? ""));
 const asJson = process.env["LOG_FORMAT"] === "json";
 
-/** Directives for single targets (`hyper=debug`) are the real program's own affair. */
+/** Ignores directives for single targets (`hyper=debug`), which only exist in the real program. */
 function levelOf(rustLog: string): Level {
   const bare = rustLog.toLowerCase().split(",");
   return LEVELS.find((level) => bare.includes(level)) ?? "info";

@@ -26,7 +26,7 @@ try {
   process.exit(1);
 }
 
-/** Both ports open last: one that answers proves that the database, the tables and the storage are ready. */
+/** Opens both ports last: if one answers, the database, the tables and the storage are ready. */
 async function start(options: Options): Promise<void> {
   const { instanceName } = options;
   const secret = instanceSecret(options.instanceSecret);
@@ -50,7 +50,7 @@ async function start(options: Options): Promise<void> {
   await listen(site, options.siteProxyPort, "backend_http_proxy");
   const watch = watchLease(persistence);
 
-  // Like the real one: of all signals only this one ends the process in an orderly way.
+  // As in the real backend, only this signal ends the process in order.
   process.once("SIGINT", () => {
     process.once("SIGINT", () => {
       log.warn("interrupted again: ending at once, requests are cut off");
@@ -87,7 +87,7 @@ async function openDatabase(options: Options): Promise<Persistence> {
   return persistence;
 }
 
-/** The real one writes all the time and so notices within seconds; this one asks. */
+/** The real backend notices a lost lease within seconds, because it writes all the time; this one checks. */
 function watchLease(persistence: Persistence): NodeJS.Timeout {
   return setInterval(() => {
     persistence.checkLease().catch((error: unknown) => {
@@ -96,7 +96,7 @@ function watchLease(persistence: Persistence): NodeJS.Timeout {
   }, LEASE_CHECK_INTERVAL_MS);
 }
 
-/** Exits with 0, as the real one does: a container's `restart: on-failure` never starts it again. */
+/** Exits with 0, like the real backend, so a container with `restart: on-failure` does not start again. */
 function endIfLeaseLost(error: unknown): boolean {
   if (!(error instanceof LeaseLost)) return false;
   log.error(error.message);

@@ -1,7 +1,7 @@
 import { ApiError } from "./api-error.ts";
 import type { Route } from "./http-server.ts";
 
-/** `/metrics`, for Prometheus, without authentication: whoever reaches the port reads it, unless it is disabled. */
+/** `/metrics`, for Prometheus. Without authentication: everyone who reaches the port can read it, unless it is disabled. */
 export function metricsRoute(disabled: boolean): Route {
   return {
     method: "GET",

@@ -1,14 +1,14 @@
 import { parseArgs } from "node:util";
 
-/** What the start script puts on the command line. */
+/** The options that the start script puts on the command line. */
 export interface Options {
   instanceName: string;
   instanceSecret: string;
   port: number;
   siteProxyPort: number;
-  /** Where the outside reaches the API; no trailing slash is added or taken away. */
+  /** The API's public URL; a trailing slash is neither added nor removed. */
   cloudOrigin: string;
-  /** Where the outside reaches the HTTP actions. */
+  /** The public URL of the HTTP actions. */
   siteOrigin: string;
   requireSsl: boolean;
   database: "postgres-v5" | "mysql-v5" | "sqlite";
@@ -17,14 +17,14 @@ export interface Options {
   storage: { kind: "local"; directory: string } | { kind: "s3" };
 }
 
-/** The program's own environment variables: those that the start script does not turn into flags. */
+/** The environment variables that the program itself reads: the start script does not turn them into flags. */
 export interface Environment {
   DISABLE_BEACON?: string | undefined;
 }
 
 const BOOLISH = ["y", "yes", "t", "true", "on", "1", "n", "no", "f", "false", "off", "0"];
 
-/** Throws on what the real program's own parser refuses. */
+/** @throws Error for everything that the real program's parser refuses */
 export function parseOptions(argv: string[], environment: Environment): Options {
   const { values, positionals } = parseArgs({
     args: argv,
@@ -45,7 +45,7 @@ export function parseOptions(argv: string[], environment: Environment): Options 
       "s3-storage": { type: "boolean", default: false },
     },
   });
-  // The beacon itself is not simulated, but a value that the real parser refuses must stop this one too.
+  // The beacon is not simulated, but a value that the real parser refuses must be refused here too.
   const beacon = environment.DISABLE_BEACON;
   if (beacon !== undefined && !BOOLISH.includes(beacon.toLowerCase()))
     throw new Error(`invalid value '${beacon}' for '--disable-beacon': value was not a boolean`);
@@ -74,8 +74,8 @@ function origin(what: string, url: string): string {
 }
 
 /**
- * A knob that takes only `true` and `false`. Anything else is not an error: the program says so in its log and goes on
- * with the default, so `DISABLE_METRICS_ENDPOINT=1` leaves the metrics open.
+ * A setting that is `true` or `false`. Any other value is not an error: the program logs it and uses the default, so
+ * `DISABLE_METRICS_ENDPOINT=1` does not disable the metrics.
  */
 export function booleanKnob(name: string, value: string | undefined, warn: (message: string) => void): boolean {
   if (value !== undefined && value !== "true" && value !== "false")

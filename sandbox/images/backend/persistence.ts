@@ -4,10 +4,10 @@ import { log } from "./log.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** The newest version of a document, with what the database knows of it. */
+/** The newest version of a document. */
 export interface StoredDocument {
   id: string;
-  /** Of its first version, in milliseconds since the epoch. */
+  /** The time of its first version, in milliseconds since the epoch. */
   createdAt: number;
   value: Json;
 }
@@ -19,17 +19,17 @@ export interface Write {
   value: Json;
 }
 
-/** Another backend took the database over. The process must end: it may not write any more. */
+/** Another backend has taken over the database. The process must end, because it may not write any more. */
 export class LeaseLost extends Error {
   constructor() {
     super("Lease Lost");
   }
 }
 
-/** The version this backend's tables have; the real one migrates to it in the background. */
+/** The version of this backend's tables; the real one migrates to it in the background. */
 const METADATA_VERSION = 128;
 
-/** One key for all starters: two that create the same tables at once would else collide in the catalogue. */
+/** A lock's key, the same for all processes: without it, two that create the tables at the same time would collide. */
 const SCHEMA_LOCK = 0x636f6e76;
 
 const SCHEMA = `
@@ -49,14 +49,14 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS persistence_globals (key TEXT NOT NULL PRIMARY KEY, json_value BYTEA NOT NULL);`;
 
 /**
- * The backend's tables in Postgres, with one writer: the newest process to start takes the lease, and each commit of an
- * older one fails. Documents are kept in all their versions, the newest of each is the one that counts.
+ * The backend's tables in Postgres, with one writer: the process that started last has the lease, and every commit of an
+ * older one fails. All versions of a document are kept; the newest one is valid.
  */
 export class Persistence {
   readonly #pool: pg.Pool;
   readonly #lease: bigint;
   #lastTimestamp: bigint;
-  /** Commits run one after the other: a version's `prev_ts` is then the version before it. */
+  /** Commits run one after the other, so that a version's `prev_ts` is the version before it. */
   #commits: Promise<unknown> = Promise.resolve();
 
   private constructor(pool: pg.Pool, lease: bigint) {
@@ -65,7 +65,7 @@ export class Persistence {
     this.#lastTimestamp = lease;
   }
 
-  /** Creates what is missing and takes the lease. */
+  /** Creates the tables that are missing, and takes the lease. */
   static async open(pool: pg.Pool): Promise<Persistence> {
     const schema = await pool.query<{ schema: string | null }>("SELECT current_schema() AS schema");
     if (schema.rows[0]?.schema == null)
@@ -85,7 +85,7 @@ export class Persistence {
     return new Persistence(pool, lease);
   }
 
-  /** Throws `LeaseLost` when another process holds the lease by now. */
+  /** @throws LeaseLost if another process has the lease now */
   async checkLease(): Promise<void> {
     const held = await this.#pool.query("SELECT 1 FROM leases WHERE id = 1 AND ts = $1", [this.#lease]);
     if (!held.rowCount) throw new LeaseLost();
@@ -99,7 +99,7 @@ export class Persistence {
     return decode(rows[0]?.json_value);
   }
 
-  /** All documents of a table that were not deleted, the oldest first. */
+  /** All documents of a table that were not deleted, oldest first. */
   async list(table: string): Promise<StoredDocument[]> {
     const { rows } = await this.#pool.query<{ id: Buffer; created: string; json_value: Buffer | null }>(
       `SELECT id, created, json_value FROM (
@@ -115,7 +115,7 @@ export class Persistence {
     }));
   }
 
-  /** All of the writes or none of them. */
+  /** Does all of the writes, or none of them. */
   async commit(writes: Write[]): Promise<void> {
     const commit = this.#commits.then(() => this.#commit(writes));
     this.#commits = commit.catch(() => undefined);
@@ -171,7 +171,7 @@ async function transaction(pool: pg.Pool, body: (client: pg.PoolClient) => Promi
     failure = error instanceof Error ? error : new Error(String(error));
     throw failure;
   } finally {
-    // Given a reason, the pool closes the connection, which rolls back whatever was begun on it.
+    // With an error, the pool closes the connection, which rolls back its transaction.
     client.release(failure);
   }
 }
@@ -181,7 +181,7 @@ function now(): bigint {
   return BigInt(Date.now()) * 1_000_000n;
 }
 
-/** Ids are 16 bytes in the tables; names of any length map onto them. */
+/** Ids in the tables have 16 bytes; this makes one from a name of any length. */
 function identifier(name: string): Buffer {
   return createHash("sha256").update(name).digest().subarray(0, 16);
 }

@@ -5,16 +5,20 @@ import pg from "pg";
 import type { DatabaseSettings } from "./database-url.ts";
 import { log } from "./log.ts";
 
-/** What of the environment reaches the connection. Times are in seconds. */
+/** The connection's settings from the environment. Times are in seconds. */
 export interface PoolSettings {
   maxConnections: number;
   timeoutSeconds: number;
   idleSeconds: number;
-  /** PEM bundle, trusted beside the system's roots. */
+  /** PEM bundle, trusted in addition to the system's roots. */
   caFile?: string | undefined;
 }
 
-/** Opens the first connection, so that a wrong setting shows at once. Throws with the texts of the backend's own driver. */
+/**
+ * Also opens the first connection, so that a wrong setting shows immediately.
+ *
+ * @throws Error with the text of the real backend's driver
+ */
 export async function connectPool(settings: DatabaseSettings, pool: PoolSettings): Promise<pg.Pool> {
   const { tls, ...server } = settings;
   const base: pg.PoolConfig = {
@@ -35,7 +39,7 @@ export async function connectPool(settings: DatabaseSettings, pool: PoolSettings
 
 async function open(config: pg.PoolConfig): Promise<pg.Pool> {
   const pool = new pg.Pool(config);
-  // An idle connection that breaks, as when Postgres restarts, is replaced by the next query.
+  // The next query replaces an idle connection that breaks, for example at a restart of Postgres.
   pool.on("error", (error) => {
     log.warn(`lost a connection to Postgres: ${error.message}`);
   });
@@ -51,7 +55,7 @@ async function open(config: pg.PoolConfig): Promise<pg.Pool> {
 function tlsOptions(host: string, caFile: string | undefined): ConnectionOptions {
   return {
     ca: [...getCACertificates("system"), ...(caFile ? readCaFile(caFile) : [])],
-    // Both are the name that the certificate must carry; an address is not legal as SNI.
+    // Either is the name that the certificate must have; an address is not allowed as SNI.
     ...(isIP(host) ? { host } : { servername: host }),
   };
 }
@@ -89,7 +93,7 @@ function inDriversWords(error: unknown): Error {
   return new Error(`error connecting to server: ${error.message}`, { cause: error });
 }
 
-/** Node's names of the system's errors, and how the backend's runtime prints them. */
+/** Node's codes of system errors, and how the backend's runtime prints them. */
 const CONNECT_FAILURES: Record<string, string> = {
   ECONNREFUSED: "Connection refused (os error 111)",
   ENOENT: "No such file or directory (os error 2)",
@@ -105,7 +109,7 @@ const CERTIFICATE_FAULTS: Record<string, string> = {
   CERT_NOT_YET_VALID: "NotValidYet",
 };
 
-/** OpenSSL's verification codes, as Node names them. */
+/** Whether it is Node's name of an OpenSSL verification code. */
 function isCertificateFault(code: string): boolean {
   return code in CERTIFICATE_FAULTS || code.includes("CERT") || code.includes("ISSUER") || code.includes("SIGNATURE");
 }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { ApiError } from "./api-error.ts";
 import type { Persistence } from "./persistence.ts";
 
-/** A file of an app as the CLI bundled it. A type, like the others here: interfaces would be no JSON. */
+/** A file of an app as the CLI bundled it. A type, like the others here, because TypeScript does not accept interfaces as JSON. */
 export type Module = {
   path: string;
   environment: "isolate" | "node";
@@ -10,10 +10,10 @@ export type Module = {
   sourceMap?: string;
 };
 
-/** Hexadecimal SHA-256 of source and source map, by which the CLI knows what it need not send again. */
+/** With the hexadecimal SHA-256 of source and source map, from which the CLI knows what it need not send again. */
 export type PushedModule = Module & { hash: string };
 
-/** All of an app that one `convex deploy` brings. */
+/** Everything of an app that one `convex deploy` sends. */
 export type Push = {
   /** The app's folder for functions, such as `convex/`. */
   functions: string;
@@ -27,10 +27,10 @@ export type Push = {
   udfServerVersion: string;
 };
 
-/** A push that was finished: the one whose functions the deployment has. */
+/** The finished push, whose functions the deployment has. */
 export type FinishedPush = Push & { pushedAt: string; message: string | null };
 
-/** Which modules a push brings and takes away; a changed one does both. */
+/** The modules that a push adds and removes; a changed one is in both lists. */
 export interface ModuleDiff {
   added: string[];
   removed: string[];
@@ -40,7 +40,7 @@ const TABLE = "_pushes";
 const STARTED = "started";
 const FINISHED = "finished";
 
-/** What was pushed. A push is started, then finished; in between another may start, and then the first is lost. */
+/** The pushes. A push is started, then finished; if another one starts in between, the first one is lost. */
 export class Pushes {
   readonly #persistence: Persistence;
 
@@ -48,17 +48,17 @@ export class Pushes {
     this.#persistence = persistence;
   }
 
-  /** `null` before the first push. */
+  /** Null before the first push. */
   async current(): Promise<FinishedPush | null> {
     return (await this.#persistence.get(TABLE, FINISHED)) as FinishedPush | null;
   }
 
-  /** Whether a module, named as in a function's path, was pushed: `messages` of `messages:list`. */
+  /** Whether a module was pushed. Its name is as in a function's path: `messages` in `messages:list`. */
   async hasModule(name: string): Promise<boolean> {
     return ((await this.current())?.modules ?? []).some(({ path }) => path.replace(/\.[cm]?js$/, "") === name);
   }
 
-  /** Returns the push's id, by which it is finished. */
+  /** @returns the push's id, for `finish` */
   async start(push: Push): Promise<string> {
     const id = randomUUID();
     await this.#persistence.commit([{ table: TABLE, key: STARTED, value: { id, push } }]);
@@ -69,7 +69,7 @@ export class Pushes {
     return (await this.#started())?.id === id;
   }
 
-  /** Makes a started push the current one. Throws when another was started meanwhile. */
+  /** Makes a started push the current one. @throws ApiError if another one was started in the meantime */
   async finish(id: string, message: string | null): Promise<void> {
     const started = await this.#started();
     if (started?.id !== id)
@@ -94,7 +94,7 @@ export function withHash(module: Module): PushedModule {
   return { ...module, hash };
 }
 
-/** What changes for a deployment that has the modules `before`. */
+/** The changes for a deployment with the modules `before`. */
 export function diffModules(before: PushedModule[], after: Pick<PushedModule, "path" | "hash">[]): ModuleDiff {
   const without = (modules: typeof after, others: typeof after) =>
     modules

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced. Sets INSTANCE_NAME and INSTANCE_SECRET: what the environment says, else what the last run kept, else new ones;
-# and keeps them for the next run, so that a value given once outlives its environment variable.
+# Sourced. Sets INSTANCE_NAME and INSTANCE_SECRET from the environment, else from the last run's files, else to new
+# values. Stores them for the next run, so that a value outlives its environment variable.
 
 CREDENTIALS_DIR="${CREDENTIALS_DIR:-${DATA_DIR:-/convex/data}/credentials}"
 mkdir -p "$CREDENTIALS_DIR"

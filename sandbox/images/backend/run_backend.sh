@@ -1,6 +1,6 @@
 #!/bin/bash
-# Starts the backend from its environment variables, as the container's entry point. Arguments go before the program's own.
-# Credentials and storage are made on the first run and found again on each later one.
+# The container's entry point: starts the backend from environment variables. Arguments go before the script's own.
+# The first run makes credentials and storage; each later one uses them again.
 set -euo pipefail
 
 export DATA_DIR="${DATA_DIR:-/convex/data}"
@@ -17,7 +17,7 @@ S3_VARIABLES=(
   S3_STORAGE_SNAPSHOT_IMPORTS_BUCKET
 )
 
-# Sets `database`: flags and specification. An empty POSTGRES_URL counts as none.
+# Sets `database`: flags and specification. An empty POSTGRES_URL counts as unset.
 choose_database() {
   if [[ -n "${POSTGRES_URL:-}" ]]; then
     database=(--db postgres-v5 "$POSTGRES_URL")
@@ -31,7 +31,7 @@ choose_database() {
   fi
 }
 
-# Sets `storage`. S3 takes all of its variables; some of them are worth a warning, none of them is not.
+# Sets `storage`. S3 needs all of its variables; if only some are set, this prints a warning.
 choose_storage() {
   local variable missing=()
   for variable in "${S3_VARIABLES[@]}"; do
@@ -52,7 +52,7 @@ source ./read_credentials.sh
 choose_database
 choose_storage
 
-# Presence switches a flag on, whatever the value: `false` and `0` do too.
+# A variable that is set switches its flag on, even with the value `false` or `0`.
 exec ./convex-local-backend "$@" \
   --instance-name "$INSTANCE_NAME" \
   --instance-secret "$INSTANCE_SECRET" \

@@ -5,10 +5,10 @@ import { text } from "./api.ts";
 import type { Route } from "./http-server.ts";
 import { metricsRoute } from "./metrics.ts";
 
-/** Headers of one connection, not of the message: each side has its own. */
+/** Headers of a connection, not of the message, so they are not forwarded. */
 const HOP_BY_HOP = ["connection", "keep-alive", "transfer-encoding", "upgrade"];
 
-/** The HTTP surface of port 3211: HTTP actions, which the API's port answers below `/http`. */
+/** The routes of port 3211: HTTP actions, which the API's port answers below `/http`. */
 export function siteProxyRoutes(apiPort: number, metricsDisabled: boolean): Route[] {
   return [
     { ...text("/version", "unknown"), unlimited: true },
@@ -37,7 +37,7 @@ function forward(request: Request, apiPort: number): Promise<Response> {
       },
     );
     outgoing.on("error", reject);
-    // A client that goes away in the middle takes the forwarded request with it.
+    // If the client disconnects in the middle, the forwarded request ends too.
     if (request.body) pipeline(Readable.fromWeb(request.body), outgoing).catch(reject);
     else outgoing.end();
   });

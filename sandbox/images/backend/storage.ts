@@ -5,10 +5,10 @@ import { log } from "./log.ts";
 import type { Options } from "./options.ts";
 import type { Persistence } from "./persistence.ts";
 
-/** What the backend keeps outside of the database, each in a folder of its own. */
+/** What the backend stores outside the database, each in its own folder. */
 const USES = ["exports", "snapshot_imports", "modules", "files", "search"];
 
-/** The database remembers which kind of storage it was first used with, and refuses the other kind ever after. */
+/** The database records the kind of storage of its first use, and later refuses the other kind. */
 type StorageTag = { Local: { dir: string } } | { S3: { s3_prefix: string } };
 
 const TAG_KEY = "storage_type";
@@ -44,7 +44,7 @@ function describe(tag: StorageTag): string {
     : `S3 { s3_prefix: ${JSON.stringify(tag.S3.s3_prefix)} }`;
 }
 
-/** The bytes of uploaded files; what is known about them is in the database. */
+/** The contents of uploaded files; their metadata is in the database. */
 export class FileStorage {
   readonly #directory: string;
 
@@ -52,7 +52,7 @@ export class FileStorage {
     this.#directory = directory;
   }
 
-  /** The file is there whole, and on the disk, or not at all. */
+  /** Writes the whole file to the disk, or nothing. */
   async store(body: AsyncIterable<Uint8Array>): Promise<StoredFile> {
     const storageId = randomUUID();
     const unfinished = path.join(this.#directory, `.${storageId}`);

@@ -31,11 +31,11 @@ type ClientMessage =
   | { type: "Mutation" | "Action"; requestId: number };
 
 /**
- * Serves the WebSocket of clients, enough of it for the CLI: queries are answered once and not again when their data
- * changes, and there are no mutations or actions.
+ * Serves the WebSocket of clients as far as the CLI needs it: queries are answered once, and not again when their data
+ * changes; there are no mutations or actions.
  *
- * @param onFatal is called with an error that is no answer to a client: the process cannot go on.
- * @returns a function that ends all connections, for the server to be able to close
+ * @param onFatal is called with each error; returns true if the process cannot continue
+ * @returns a function that ends all connections, so that the server can close
  */
 export function serveSync(server: Server, deployment: Deployment, onFatal: (error: unknown) => boolean): () => void {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
@@ -66,7 +66,7 @@ function serveClient(client: WebSocket, deployment: Deployment, onFatal: (error:
   client.on("error", (error) => {
     log.debug(`a client's socket broke: ${error.message}`);
   });
-  // In the order they came: each answer names the version that the one before it left.
+  // In the order of the messages, because each answer names the version of the previous one.
   let answered = Promise.resolve();
   client.on("message", (data: Buffer) => {
     answered = answered
@@ -80,7 +80,7 @@ function serveClient(client: WebSocket, deployment: Deployment, onFatal: (error:
   });
 }
 
-/** One client's identity and the versions that both sides count. */
+/** One client's identity, and the versions that both sides count. */
 class Session {
   readonly #deployment: Deployment;
   readonly #send: (message: unknown) => void;
@@ -158,12 +158,12 @@ class Session {
   }
 }
 
-/** `messages` is its default function, `messages:default`. */
+/** `messages` means its default function, `messages:default`. */
 function canonicalPath(path: string): string {
   return path.includes(":") ? path : `${path}:default`;
 }
 
-/** Nanoseconds since the epoch in eight bytes, the lowest first, as base64. */
+/** Nanoseconds since the epoch in eight bytes, lowest first, as base64. */
 function timestamp(nanoseconds: bigint): string {
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64LE(nanoseconds);

@@ -2,7 +2,7 @@ import type { Deployment } from "./deployment.ts";
 import { ENTRIES, text, type Args, type FunctionDefinition } from "./function-definition.ts";
 import type { Json, StoredDocument } from "./persistence.ts";
 
-/** The CLI's own queries, of those that the real backend has for it. */
+/** The real backend's queries for the CLI, as far as the CLI needs them here. */
 export const SYSTEM_QUERIES: Record<string, FunctionDefinition> = {
   "_system/cli/queryEnvironmentVariables:default": query(async (deployment) =>
     (await deployment.environmentDocuments()).map(withSystemFields),
@@ -28,7 +28,7 @@ function withSystemFields({ id, createdAt, value }: StoredDocument): { [field: s
   return { _id: id, _creationTime: createdAt, ...(value as { [field: string]: Json }) };
 }
 
-/** One page of a list, as `paginationOpts` asks for it. A cursor is the number of items before the page. */
+/** The page of a list that `paginationOpts` selects. A cursor is the number of items before the page. */
 function page(items: Json[], args: Args): Json {
   const { cursor = null, numItems } = (args["paginationOpts"] ?? {}) as { cursor?: string | null; numItems?: number };
   const start = Number(cursor ?? 0);

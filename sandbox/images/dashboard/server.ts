@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import path from "node:path";
 
-/** As the real dashboard sends them, down to the two years for which browsers are told to insist on HTTPS. */
+/** The real dashboard's headers, including the two years for which browsers must use HTTPS. */
 const HEADERS = {
   "content-type": "text/html; charset=utf-8",
   "strict-transport-security": "max-age=63072000; includeSubDomains; preload",
@@ -26,7 +26,7 @@ server.listen(Number(PORT), HOSTNAME, () => {
   console.log(`dashboard listening on ${HOSTNAME}:${PORT}`);
 });
 
-// As the first process of a container it would otherwise be deaf to both.
+// Without these handlers, the first process of a container ignores both signals.
 for (const signal of ["SIGINT", "SIGTERM"] as const)
   process.on(signal, () => {
     server.close(() => process.exit(0));
