@@ -1,14 +1,14 @@
 import type { ChildProcess } from "node:child_process";
 
-/** How long a process may take to end after an interrupt; the official language host grants as much. */
+/** The time in which a process must end after an interrupt, as in the official language host. */
 const GRACE_MILLISECONDS = 5000;
 
 /**
- * Waits until a process has ended and its output is read. Aborting `signal` interrupts it, and kills it when it has not
- * ended five seconds later.
+ * Waits until a process has ended and its output is read. If `signal` aborts, interrupts the process, and kills it if it
+ * has not ended five seconds later.
  *
- * @returns The exit code; -1 when a signal ended the process.
- * @throws when the process could not be started.
+ * @returns the exit code; -1 if a signal ended the process
+ * @throws Error if the process could not be started
  */
 export async function untilEnd(child: ChildProcess, signal: AbortSignal): Promise<number> {
   let killTimer: NodeJS.Timeout | undefined;

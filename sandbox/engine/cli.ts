@@ -7,26 +7,26 @@ import { execa, ExecaError } from "execa";
 
 import { npmVersion } from "./npm-version.ts";
 
-/** Told what goes on, in a few words for a person; at least every ten seconds while something is under way. */
+/** Called with the progress, in a few words for people, at least every ten seconds. */
 export type OnProgress = (text: string) => void;
 
-/** The CLI's version: that of the SDK, since engine, language host and SDK must agree. */
+/** The CLI's version is the SDK's, because engine, language host and SDK must match. */
 export const PULUMI_VERSION = npmVersion("@pulumi/pulumi");
 
-/** Where the npm launcher `pulumi` fetches its install script (node_modules/pulumi/lib/download.js). */
+/** The URL of the install script for the npm launcher `pulumi` (node_modules/pulumi/lib/download.js). */
 const OFFICIAL_DOWNLOAD = "https://get.pulumi.com/install.sh";
 
 const PROBE_MILLISECONDS = 3000;
 const PROGRESS_MILLISECONDS = 5000;
 
-/** A folder of an interrupted build is certainly nobody's any more after this time. */
+/** After this time, no running build uses the folder of an interrupted one. */
 const ABANDONED_MILLISECONDS = 6 * 60 * 60 * 1000;
 
-/** The module whose go.mod pins the CLI and all it is made of, and whose go.sum their checksums. */
+/** The module whose go.mod pins the CLI and all its dependencies; its go.sum has their checksums. */
 const MODULE_FOLDER = path.join(import.meta.dirname, "pulumi-cli");
 const CLI_PACKAGE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi";
 
-/** Whether the official CLI can be downloaded from here; the answer takes three seconds at most. */
+/** Whether the official CLI can be downloaded from here. Takes three seconds at most. */
 export async function officialDownloadReachable(url = OFFICIAL_DOWNLOAD): Promise<boolean> {
   try {
     const response = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(PROBE_MILLISECONDS) });
@@ -36,17 +36,17 @@ export async function officialDownloadReachable(url = OFFICIAL_DOWNLOAD): Promis
   }
 }
 
-/** Where the CLI built from source is kept: in the user's cache, shared by all checkouts. */
+/** The path of the CLI that was built from source: in the user's cache, shared by all checkouts. */
 export function cachedCliPath(environment: NodeJS.ProcessEnv = process.env): string {
   const cache = environment["XDG_CACHE_HOME"] ?? path.join(homedir(), ".cache");
   return path.join(cache, "convex-droplet", `pulumi-cli-v${PULUMI_VERSION}`, "pulumi");
 }
 
 /**
- * Makes sure that the CLI built from its Go modules is in the user's cache, and returns its path. The first time it takes
- * minutes (1.6 GB of modules, five minutes on two cores); builds at the same time do not disturb each other.
+ * Builds the CLI from its Go modules into the user's cache, unless it is there, and returns its path. The first build
+ * downloads 1.6 GB and takes five minutes on two cores. Several builds may run at the same time.
  *
- * @throws when Go is missing or too old, and when the build fails; the message says how to go on.
+ * @throws Error if Go is missing or too old, or the build fails; the message has the fix
  */
 export async function ensureBuiltCli(onProgress: OnProgress): Promise<string> {
   const binary = cachedCliPath();
@@ -88,7 +88,7 @@ async function compile(output: string, onProgress: OnProgress): Promise<void> {
     buffer: false,
   });
 
-  // With -v Go prints a line for each module it downloads and each package it compiles; all else is what went wrong.
+  // With -v, Go prints a line for each module that it downloads and each package that it compiles; other lines are errors.
   const started = Date.now();
   const counts = { modules: 0, packages: 0 };
   const complaints: string[] = [];
@@ -120,7 +120,7 @@ async function compile(output: string, onProgress: OnProgress): Promise<void> {
   }
 }
 
-/** Go fetches the exact version that go.mod names by itself, checksummed like every module, from this version on. */
+/** From this version on, Go downloads the version that go.mod names, with a checksum like every module. */
 const OLDEST_GO = [1, 21] as const;
 
 async function requireGo(): Promise<void> {

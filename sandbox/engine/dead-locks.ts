@@ -4,15 +4,15 @@ import path from "node:path";
 
 import type { SandboxHome } from "../home.ts";
 
-/** What the CLI writes into a stack's lock file in a `file://` backend (pulumi/pkg/backend/diy/lock.go). */
+/** The contents of a stack's lock file in a `file://` backend (pulumi/pkg/backend/diy/lock.go). */
 interface Lock {
   pid: number;
   hostname: string;
 }
 
 /**
- * Removes the locks a killed `pulumi` left on the sandbox's stacks, so that the next run goes on by itself, as `pulumi
- * cancel` would let it. Locks of a `pulumi` that still runs, here or on another computer, stay.
+ * Removes the locks that a killed `pulumi` left on the sandbox's stacks, so that the next run needs no `pulumi cancel`.
+ * Locks of a `pulumi` that still runs, here or on another computer, stay.
  */
 export async function removeDeadLocks(home: SandboxHome): Promise<void> {
   const folder = path.join(home.root, "state", ".pulumi", "locks");
@@ -23,7 +23,7 @@ export async function removeDeadLocks(home: SandboxHome): Promise<void> {
   }
 }
 
-/** The number of a dead process may be another program's by now, so its name counts too. */
+/** Checks the name too, because another program may have the id of a dead process. */
 async function isPulumi(pid: number): Promise<boolean> {
   const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "");
   return name.trim() === "pulumi";

@@ -1,5 +1,5 @@
 /**
- * `pulumi-language-nodejs`: the server through which the Pulumi engine runs Node programs. The engine starts it as
+ * `pulumi-language-nodejs`: the server with which the Pulumi engine runs Node programs. The engine starts it as
  * `pulumi-language-nodejs [--logtostderr] [-v=N] [--tracing URL] <engine address>` and reads the port from the first line
  * of its standard output. Start-up time is part of every `pulumi` command, so only the SDK's protocol stubs are loaded.
  */
@@ -20,7 +20,7 @@ import { npmVersion } from "./npm-version.ts";
 import { programDependencies, requiredPlugins } from "./npm-packages.ts";
 import { runProgram } from "./program.ts";
 
-/** The engine's own limit; configuration and dependency lists can be large. */
+/** The engine's limit; configuration and dependency lists can be large. */
 const MAX_MESSAGE_BYTES = 400 * 1024 * 1024;
 
 const { values: flags, positionals } = parseArgs({
@@ -30,13 +30,13 @@ const { values: flags, positionals } = parseArgs({
 const spawnedBy = positionals[0];
 let engineAddress = spawnedBy ?? "";
 
-/** Aborted by the engine's `Cancel` and at shutdown; ends the processes that run. */
+/** Aborted by the engine's `Cancel` and at shutdown; ends the running processes. */
 let cancellation = new AbortController();
-/** The calls being answered. */
+/** The calls in progress. */
 const running = new Set<Promise<unknown>>();
 
 const host = {
-  /** Comes only when an engine attaches to a host that it did not start. */
+  /** Only called by an engine that attaches to a host that it did not start. */
   handshake: unary((request) => {
     engineAddress = request.getEngineAddress();
     return new language.LanguageHandshakeResponse();
@@ -67,18 +67,18 @@ const host = {
 
   installDependencies: streaming(installDependencies),
 
-  /** A Node program needs none of its options asked for. */
+  /** The CLI need not ask for any option of a Node program. */
   runtimeOptionsPrompts: unary(() => new language.RuntimeOptionsResponse()),
 
   cancel: unary(() => {
     cancellation.abort();
-    // An engine that only attached leaves the host to the next one.
+    // An engine that only attached does not end the host: the next engine may use it.
     if (spawnedBy === undefined) cancellation = new AbortController();
     return new empty.Empty();
   }),
 } satisfies Partial<ILanguageRuntimeServer>;
 
-/** Installs exactly what the lock file says, and streams what npm prints. */
+/** Installs exactly the packages of the lock file, and streams npm's output. */
 async function installDependencies(
   request: InstallDependenciesRequest,
   send: (response: InstallDependenciesResponse) => void,
@@ -99,7 +99,7 @@ async function installDependencies(
   toStdout(Buffer.from("Finished installing dependencies\n\n"));
 }
 
-/** Lets a call be answered by a plain function; what it throws becomes the call's error. */
+/** Answers a call with a plain function; an error that it throws becomes the call's error. */
 function unary<Request, Response>(
   answer: (request: Request) => Response | Promise<Response>,
 ): handleUnaryCall<Request, Response> {
@@ -115,7 +115,7 @@ function unary<Request, Response>(
   };
 }
 
-/** Likewise for a call that is answered with any number of messages. */
+/** The same for a call whose answer is a stream of messages. */
 function streaming<Request, Response>(
   answer: (request: Request, send: (response: Response) => void) => Promise<void>,
 ): handleServerStreamingCall<Request, Response> {
@@ -142,7 +142,7 @@ function status(error: unknown) {
   return { code: grpc.status.UNKNOWN, details: error instanceof Error ? error.message : String(error) };
 }
 
-/** Ends within the five seconds the engine waits before it kills the process group. */
+/** Ends within five seconds, because the engine then kills the process group. */
 async function shutDown(): Promise<never> {
   cancellation.abort();
   await Promise.allSettled(running);
@@ -152,7 +152,7 @@ async function shutDown(): Promise<never> {
 process.once("SIGINT", () => void shutDown());
 process.once("SIGTERM", () => void shutDown());
 if (spawnedBy !== undefined) {
-  // The engine holds the other end of our standard input: its end is the engine's end, also when that was killed.
+  // The engine has the other end of our standard input, so it closes when the engine ends, even if that was killed.
   process.stdin.once("end", () => void shutDown());
   process.stdin.resume();
 }

@@ -1,13 +1,13 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 
-/** A provider plugin that an installed npm package is the SDK of. */
+/** A provider plugin with an installed npm SDK. */
 export interface RequiredPlugin {
   /** As in `pulumi-resource-<name>`. */
   name: string;
   /** With a leading `v`. */
   version: string;
-  /** Where the plugin is downloaded from; absent for the official place. */
+  /** The download server; absent for the official one. */
   server?: string;
 }
 
@@ -17,7 +17,7 @@ export interface Dependency {
   version: string;
 }
 
-/** The parts of a package.json that matter here. */
+/** The fields of a package.json that are used here. */
 interface Manifest {
   name?: string;
   version?: string;
@@ -27,8 +27,8 @@ interface Manifest {
 }
 
 /**
- * The plugins the packages under `node_modules` ask for, sorted, each once. Looks in the program's folder and the folders
- * above it, as Node does when the program imports a package.
+ * The plugins that the packages under `node_modules` need, sorted, each once. Searches the program's folder and the
+ * folders above it, as Node does for imports.
  */
 export async function requiredPlugins(programDirectory: string): Promise<RequiredPlugin[]> {
   const manifests = await Promise.all(foldersUpFrom(programDirectory).map(installedManifests));
@@ -38,9 +38,9 @@ export async function requiredPlugins(programDirectory: string): Promise<Require
 }
 
 /**
- * The packages in the nearest package-lock.json, or only those package.json beside it names.
+ * The packages in the nearest package-lock.json, or only those that the package.json beside it names.
  *
- * @throws when there is no lock file at or above the program's folder.
+ * @throws Error if neither the program's folder nor one above it has a lock file
  */
 export async function programDependencies(programDirectory: string, transitive: boolean): Promise<Dependency[]> {
   for (const folder of foldersUpFrom(programDirectory)) {
@@ -64,7 +64,7 @@ function pluginOf({ name: packageName = "", version: packageVersion = "", pulumi
   return { name, version, ...(pulumi.server !== undefined && { server: pulumi.server }) };
 }
 
-/** Every package installed below `folder`, nested ones included; a package that cannot be read is left out. */
+/** All packages installed below `folder`, including nested ones, without those that cannot be read. */
 async function installedManifests(folder: string): Promise<Manifest[]> {
   const modules = path.join(folder, "node_modules");
   const names = (await subfolders(modules)).filter((name) => !name.startsWith("."));

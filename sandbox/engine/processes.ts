@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import type { SandboxHome } from "../home.ts";
 import { pulumiEnvironment } from "./pulumi-home.ts";
 
-/** Whatever was started with a sandbox's Pulumi environment and still runs: CLI, language host, plugins, programs. */
+/** Running processes with a sandbox's Pulumi environment: CLI, language host, plugins, programs. */
 export async function processesOf(home: SandboxHome): Promise<number[]> {
   const mark = `PULUMI_HOME=${pulumiEnvironment(home)["PULUMI_HOME"] ?? ""}`;
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -11,13 +11,13 @@ export async function processesOf(home: SandboxHome): Promise<number[]> {
   return pids.filter((pid, index) => pid !== process.pid && environments[index]?.split("\0").includes(mark));
 }
 
-/** Ends them. Plugins outlive a CLI that was killed by up to five minutes, because they ask for it only that often. */
+/** Kills them. Plugins check for their CLI every five minutes only, so they outlive one that was killed. */
 export async function endProcessesOf(home: SandboxHome): Promise<void> {
   for (const pid of await processesOf(home)) {
     try {
       process.kill(pid, "SIGKILL");
     } catch {
-      // Has ended meanwhile.
+      // It has ended.
     }
   }
 }

@@ -7,26 +7,26 @@ import type { RunRequest, RunResponse } from "@pulumi/pulumi/proto/language_pb.j
 
 import { untilEnd } from "./child-process.ts";
 
-/** Addresses a run is given besides the request itself. */
+/** The addresses for a run, besides its request. */
 export interface RunContext {
   /** `host:port` of the engine's log service. */
   engineAddress: string;
-  /** Zipkin endpoint; absent unless the engine was started with `--tracing`. */
+  /** Zipkin endpoint; only if the engine was started with `--tracing`. */
   tracing?: string | undefined;
 }
 
-/** `runtime.options` of Pulumi.yaml, as far as they concern running a program. */
+/** The `runtime.options` of Pulumi.yaml that matter for a run. */
 interface RuntimeOptions {
   typescript?: boolean;
   tsconfig?: string;
   nodeargs?: string;
 }
 
-/** With this code `@pulumi/pulumi/cmd/run` says that the user has already been shown what is wrong. */
+/** `@pulumi/pulumi/cmd/run` exits with this code if it has already shown the error to the user. */
 const EXITED_AFTER_REPORTING = 32;
 
 /**
- * Runs the program of one deployment to its end, or until `signal` is aborted. Its output goes where the host's own goes,
+ * Runs the program of one deployment to its end, or until `signal` aborts. Its output goes to the host's output,
  * unchanged.
  */
 export async function runProgram(request: RunRequest, context: RunContext, signal: AbortSignal): Promise<RunResponse> {
@@ -45,7 +45,7 @@ export async function runProgram(request: RunRequest, context: RunContext, signa
   return code === 0 ? response : response.setError(`Program exited with non-zero exit code: ${code}`);
 }
 
-/** The command line after `@pulumi/pulumi/cmd/run`; empty values are left out. */
+/** The command line after `@pulumi/pulumi/cmd/run`, without empty values. */
 export function programArguments(request: RunRequest, context: RunContext): string[] {
   const flags = {
     monitor: request.getMonitorAddress(),
@@ -66,7 +66,7 @@ export function programArguments(request: RunRequest, context: RunContext): stri
   ];
 }
 
-/** What the program's environment has besides the host's own: the stack's configuration and how to load TypeScript. */
+/** The program's environment, in addition to the host's: the stack's configuration, and how to load TypeScript. */
 export function programEnvironment(request: RunRequest): Record<string, string> {
   const { typescript = true, tsconfig } = runtimeOptions(request);
   const config = request.getConfigMap().toArray();
@@ -78,14 +78,14 @@ export function programEnvironment(request: RunRequest): Record<string, string> 
   };
 }
 
-/** Node's own arguments, from `runtime.options.nodeargs`: words at blanks, quotes keep blanks inside a word. */
+/** Node's arguments from `runtime.options.nodeargs`: words between blanks; a word in quotes may contain blanks. */
 export function nodeArguments(request: RunRequest): string[] {
   const { nodeargs = "" } = runtimeOptions(request);
   const words = nodeargs.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
   return words.map((word) => word.replace(/"([^"]*)"|'([^']*)'/g, "$1$2"));
 }
 
-/** The SDK looks configuration up as `namespace:config:name`; the engine sends `namespace:name`. */
+/** The SDK reads configuration as `namespace:config:name`; the engine sends `namespace:name`. */
 function runtimeConfigKey(key: string): string {
   return key.replace(":", ":config:");
 }
@@ -98,7 +98,7 @@ function programDirectory(request: RunRequest): string {
   return request.getInfo()?.getProgramDirectory() ?? request.getPwd();
 }
 
-/** The program's own SDK, whose version may differ from the host's. */
+/** The program's SDK; its version may differ from the host's. */
 function runnerPath(directory: string): string | undefined {
   try {
     return createRequire(path.join(directory, "program.js")).resolve("@pulumi/pulumi/cmd/run");

@@ -25,12 +25,12 @@ import { originalLanguageHost, originalPlugin } from "./originals.ts";
 /** What runs in a sandbox: the official CLI, language host and plugins, or the CLI built from source with stand-ins. */
 export type Engine = "official" | "stand-in";
 
-/** The providers the program uses. */
+/** The providers that the program uses. */
 export const PROVIDERS = ["digitalocean", "docker", "command", "postgresql", "random", "tls"] as const;
 
 const REPOSITORY = path.resolve(import.meta.dirname, "../..");
 
-/** Names of the files a sandbox keeps for its engine; all of them below the sandbox's root. */
+/** The files that a sandbox keeps for its engine; all are below the sandbox's root. */
 function layout(home: SandboxHome) {
   const pulumiHome = path.join(home.root, "pulumi");
   return {
@@ -46,11 +46,12 @@ function layout(home: SandboxHome) {
 }
 
 /**
- * Makes the sandbox's own `PULUMI_HOME` and what else `pulumi` needs: the CLI, the language host, a plugin for each
- * provider at the version of its npm SDK, the folder for states and the passphrase. Does only what is missing.
+ * Makes the sandbox's `PULUMI_HOME` and everything else that `pulumi` needs: the CLI, the language host, a plugin for
+ * each provider at the version of its npm SDK, the folder for states and the passphrase. Does only what is missing.
  *
- * @param engine What to install; by default what is installed already, else the official one if it can be downloaded.
- * @returns What is installed now.
+ * @param engine what to install; by default the kind that is installed already, else the official one if it can be
+ *   downloaded
+ * @returns what is installed now
  */
 export async function layOutPulumiHome(home: SandboxHome, onProgress: OnProgress, engine?: Engine): Promise<Engine> {
   const files = layout(home);
@@ -59,7 +60,7 @@ export async function layOutPulumiHome(home: SandboxHome, onProgress: OnProgress
   const installed = await installedEngine(home);
   const chosen = engine ?? installed ?? ((await officialDownloadReachable()) ? "official" : "stand-in");
   if (installed !== undefined && installed !== chosen) await rm(files.pulumiHome, { recursive: true });
-  // Decided before it is done: an interrupted installation is completed, never mixed with the other kind.
+  // Recorded before the installation, so that an interrupted one is completed and never mixed with the other kind.
   await mkdir(files.pulumiHome, { recursive: true });
   await writeFileAtomically(files.engine, `${chosen}\n`, 0o644);
   await (chosen === "official" ? installOfficialEngine(home, onProgress) : installStandIns(home, onProgress));
@@ -67,13 +68,13 @@ export async function layOutPulumiHome(home: SandboxHome, onProgress: OnProgress
 }
 
 /**
- * The environment a `pulumi` run in this sandbox needs, to be laid over the caller's own:
+ * The environment that a `pulumi` run in this sandbox needs, in addition to the caller's:
  *
  * - `PULUMI_HOME`, `PULUMI_BACKEND_URL`: the sandbox's own CLI, plugins and states, never the user's.
- * - `PULUMI_CONFIG_PASSPHRASE_FILE`: the key of the secrets in those states. `PULUMI_CONFIG_PASSPHRASE`, which would win
- *   over it, is taken away (its value is undefined).
+ * - `PULUMI_CONFIG_PASSPHRASE_FILE`: the key of the secrets in those states. `PULUMI_CONFIG_PASSPHRASE` would override
+ *   it, so it is removed (its value is undefined).
  * - `PULUMI_RUN_PROGRAM`: `refresh` and `destroy` run the program, which opens the tunnel to the droplet's PostgreSQL.
- * - `PULUMI_SKIP_UPDATE_CHECK`, `PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION`: no downloads, all is installed already.
+ * - `PULUMI_SKIP_UPDATE_CHECK`, `PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION`: no downloads, because everything is installed.
  * - `PATH`: the CLI, then the Node that the project installed (22 or newer), then the caller's.
  */
 export function pulumiEnvironment(home: SandboxHome): Record<string, string | undefined> {
@@ -91,7 +92,7 @@ export function pulumiEnvironment(home: SandboxHome): Record<string, string | un
   };
 }
 
-/** A script that becomes Node running `main`, and is as quick to start as Node with compiled code at hand. */
+/** A script that replaces itself with Node running `main`. It uses Node's compile cache, so that it starts fast. */
 export function nodeWrapper(main: string, compileCache: string): string {
   const [cache, node, program] = [compileCache, process.execPath, main].map(shellQuote);
   return `#!/bin/sh\nNODE_COMPILE_CACHE=${cache} exec ${node} ${program} "$@"\n`;
@@ -112,7 +113,7 @@ async function installStandIns(home: SandboxHome, onProgress: OnProgress): Promi
     if (original === undefined) await placeScript(file, nodeWrapper(standIn, files.compileCache));
     else await placeLink(file, original);
   };
-  // The engine finds a language host that lies beside its own executable.
+  // The engine finds a language host in the folder of its executable.
   const languageHost = path.join(files.bin, "pulumi-language-nodejs");
   await place(languageHost, originalLanguageHost(), path.join(import.meta.dirname, "language-host.ts"));
   for (const name of PROVIDERS) {
@@ -121,7 +122,7 @@ async function installStandIns(home: SandboxHome, onProgress: OnProgress): Promi
   }
 }
 
-/** For a person: which parts of the engine are the official ones, and which are stand-ins. */
+/** Describes, for people, which parts of the engine are official and which are stand-ins. */
 export function describeEngine(engine: Engine): string {
   const parts: [string, string | undefined][] = [
     ["language host", originalLanguageHost()],
@@ -149,7 +150,7 @@ async function installOfficialEngine(home: SandboxHome, onProgress: OnProgress):
   }
 }
 
-/** The passphrase is written once, whole, and never again: with another one the states could not be read. */
+/** Writes the passphrase once and completely: with another one, the states could not be read. */
 async function generatePassphrase(file: string): Promise<void> {
   const whole = `${file}.${randomBytes(6).toString("hex")}`;
   await writeFile(whole, `${randomBytes(32).toString("base64url")}\n`, { mode: 0o600, flush: true });
@@ -181,7 +182,7 @@ async function linkTarget(file: string): Promise<string | undefined> {
   return readlink(file).catch(() => undefined);
 }
 
-/** A hard link where the file system allows one, since the program is large; a copy elsewhere. */
+/** Makes a hard link, because the program is large, or a copy if the file system allows no link. */
 async function placeProgram(source: string, target: string): Promise<void> {
   const temporary = `${target}.${randomBytes(6).toString("hex")}`;
   try {

@@ -9,7 +9,7 @@ import type { Context, Properties, ValueOf } from "../framework/definition.ts";
 import { messageOf } from "../framework/errors.ts";
 import { parseHostKey } from "./host-key.ts";
 
-/** How to reach a computer, an input of every remote resource. */
+/** The connection to a computer, an input of every remote resource. */
 export const connection = {
   type: "object",
   required: true,
@@ -20,13 +20,13 @@ export const connection = {
     user: { type: "string", default: "root" },
     password: { type: "string" },
     privateKey: { type: "string" },
-    /** Unset: `$SSH_AUTH_SOCK`, if that is set. */
+    /** Default: `$SSH_AUTH_SOCK`, if that is set. */
     agentSocketPath: { type: "string" },
-    /** One line as in `authorized_keys`. Unset: any host key is taken, as by the official plugin. */
+    /** One line as in `authorized_keys`. If unset, any host key is accepted, as in the official plugin. */
     hostKey: { type: "string" },
-    /** Failed attempts after which it gives up; -1 never. */
+    /** The maximum of failed attempts; -1 for no limit. */
     dialErrorLimit: { type: "integer", default: 10 },
-    /** Seconds to wait for TCP; 0 for ever. */
+    /** Seconds to wait for TCP; 0 for no limit. */
     perDialTimeout: { type: "integer", default: 15 },
     ...unsupported("privateKeyPassword", "proxy"),
   },
@@ -34,7 +34,7 @@ export const connection = {
 
 type Connection = ValueOf<typeof connection>;
 
-// The official plugin's pauses between attempts, those of retry.Until in pulumi/sdk/go/common/util/retry.
+// The official plugin's pauses between attempts, from retry.Until in pulumi/sdk/go/common/util/retry.
 const FIRST_PAUSE_MS = 100;
 const PAUSE_FACTOR = 1.5;
 const LONGEST_PAUSE_MS = 5000;
@@ -42,9 +42,9 @@ const LONGEST_PAUSE_MS = 5000;
 const UNLIMITED = -1;
 
 /**
- * Connects, does the work and disconnects. Attempts to connect are repeated whatever the failure; a mistake in the
- * connection itself, or an agent that is not there, fails at once. Only the pauses between attempts end when the operation is
- * cancelled or timed out: neither an attempt nor the work on the connection is told.
+ * Connects, does the work and disconnects. It repeats failed attempts to connect, but fails immediately if the input
+ * `connection` is wrong or the agent does not exist. If the operation is cancelled or timed out, only the pauses between
+ * attempts end, not an attempt or the work.
  */
 export async function withConnection<Result>(
   context: Context<undefined>,
@@ -74,13 +74,13 @@ async function dialWithRetries(context: Context<undefined>, connection: Connecti
     failures += 1;
     const outOf = limit === UNLIMITED ? "inf" : String(limit);
     context.log("info", `Dial ${failures}/${outOf} failed: retrying`, { status: true });
-    // A wait that is cut short ends in throwIfAborted, with the reason.
+    // If the pause is aborted, throwIfAborted throws the reason.
     await sleep(pause, undefined, { signal: context.signal }).catch(() => undefined);
     context.signal.throwIfAborted();
   }
 }
 
-/** An agent that is named must be there, also when it is not needed. */
+/** A named agent must exist, even if it is not needed. */
 async function dialAgent(agent: ConnectConfig["agent"]): Promise<void> {
   if (typeof agent !== "string") return;
   const socket = connect(agent);
@@ -97,7 +97,7 @@ function clientConfig(connection: Connection): ConnectConfig {
   const { user: username, password, privateKey, hostKey } = connection;
   const agent = connection.agentSocketPath ?? process.env["SSH_AUTH_SOCK"];
   const key = privateKey === undefined ? undefined : ssh2.utils.parseKey(privateKey);
-  // The parser's own message may quote the key.
+  // Without the parser's message, which may quote the key.
   if (key instanceof Error) throw new Error("ssh: no key found");
   const known = hostKey === undefined ? undefined : parseHostKey(hostKey);
   return {
@@ -114,11 +114,11 @@ function clientConfig(connection: Connection): ConnectConfig {
   };
 }
 
-/** One attempt; failures have the texts of the official plugin's SSH library, where these help to find the cause. */
+/** One attempt. Failures have the texts of the official plugin's SSH library, if these help to find the cause. */
 async function dial(connection: Connection, config: ConnectConfig): Promise<Client> {
   const sock = await dialTcp(connection);
   const client = new ssh2.Client();
-  // Who waits for something learns of an error there; between waits it is no reason to crash.
+  // Each wait handles errors itself; between waits, an error must not crash the process.
   client.on("error", () => undefined);
   client.on("keyboard-interactive", (_name, _instructions, _language, prompts, finish) => {
     finish(prompts.map(() => connection.password ?? ""));
@@ -150,7 +150,7 @@ async function dialTcp({ host, port, perDialTimeout }: Connection): Promise<Sock
   }
 }
 
-/** The system's words for the failures that explain themselves. */
+/** The system's texts for failures that need no explanation. */
 function reasonOf(error: unknown): string {
   const words: Record<string, string> = {
     ECONNREFUSED: "connection refused",
@@ -171,7 +171,7 @@ function handshakeMessage(error: unknown): string {
 
 async function lost(client: Client): Promise<never> {
   await once(client, "close");
-  // Work that saw the end itself has better words for it.
+  // If the work noticed the end too, its error is better.
   await sleep(0);
   throw new Error("the SSH connection was lost");
 }

@@ -15,7 +15,7 @@ const inputs = {
 
 type Inputs = ValuesOf<typeof inputs>;
 
-/** A file or folder copied to another computer. Its deletion leaves the copy there, and nothing reads it back. */
+/** A file or folder copied to another computer. A delete leaves the copy there, and a refresh does not read it. */
 export const copyToRemote = resource<undefined>()({
   inputs,
   outputs: {},
@@ -31,7 +31,7 @@ export const copyToRemote = resource<undefined>()({
   },
 });
 
-/** The official plugin's rules; an unknown source fails too, in a preview. */
+/** The official plugin's rules; in a preview, an unknown source fails too. */
 function checkSource(source: Value | undefined): Failure[] {
   if (source instanceof Archive) {
     if (source.path !== undefined) return [];

@@ -9,6 +9,6 @@ export function parseHostKey(line: string): { algorithm: ServerHostKeyAlgorithm;
       "connection.hostKey: is not a public key, it must be a line like `ssh-ed25519 AAAA…`, as in authorized_keys.",
     );
   }
-  // Only this one: offered another kind of key, the client could not tell a stranger from the host.
+  // Only this type: with another type of key, the client could not check that it is the right host.
   return { algorithm: key.type, blob: key.getPublicSSH() };
 }

@@ -9,23 +9,23 @@ import type { Output } from "./run.ts";
 const inputs = {
   connection,
   create: { type: "string" },
-  /** Unset: `create` runs again on an update. */
+  /** If unset, an update runs `create` again. */
   update: { type: "string" },
   delete: { type: "string" },
   stdin: { type: "string" },
   environment: { type: "map", items: { type: "string" } },
   triggers: { type: "list", items: { type: "any" }, replaces: true },
-  /** Whose lines are shown while a command runs: `stdout`, `stderr`, `stdoutAndStderr`, else neither. Unset: both. */
+  /** The streams shown while a command runs: `stdout`, `stderr`, `stdoutAndStderr` (default); with any other value, none. */
   logging: { type: "string" },
-  /** Unset counts as true. */
+  /** True by default. */
   addPreviousOutputInEnv: { type: "boolean" },
 } as const;
 
 type Inputs = ValuesOf<typeof inputs>;
 
 /**
- * A command on another computer. Any change of an input runs `update`, else `create`; a changed trigger makes a new
- * resource, `create` first and then the old one's `delete`. There is nothing to read, so drift is never seen.
+ * A command on another computer. A change of an input runs `update`, or `create` without one. A changed trigger replaces
+ * the resource: `create`, then the old one's `delete`. A refresh reads nothing, so it never finds a difference.
  */
 export const remoteCommand = resource<undefined>()({
   inputs,
@@ -65,7 +65,7 @@ async function runIfSet(
   });
 }
 
-/** The user's variables: one that the server refuses is an error. */
+/** The user's variables. It is an error if the server refuses one. */
 async function environment(context: Context<undefined>, client: Client, inputs: Inputs) {
   const variables = inputs.environment ?? {};
   for (const [name, value] of Object.entries(variables)) {
@@ -76,7 +76,7 @@ async function environment(context: Context<undefined>, client: Client, inputs: 
   return variables;
 }
 
-/** The output of the last run: one that the server refuses is only warned of. */
+/** The output of the last run. If the server refuses a variable, there is only a warning. */
 async function previousOutput(context: Context<undefined>, client: Client, inputs: Inputs, previous: Output) {
   const accepted: Record<string, string> = {};
   if (inputs.addPreviousOutputInEnv === false) return accepted;

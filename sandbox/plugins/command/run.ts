@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import type { Client, ClientChannel } from "ssh2";
 import type { Context } from "../framework/definition.ts";
 
-/** What a process left behind, each without its last newline. */
+/** A process's output, each stream without its last newline. */
 export interface Output {
   stdout: string;
   stderr: string;
@@ -13,11 +13,11 @@ export interface Execution {
   command: string;
   stdin: string | undefined;
   env: Record<string, string>;
-  /** Whose lines are shown while the command runs. */
+  /** The streams shown while the command runs. */
   logged: ReadonlySet<"stdout" | "stderr">;
 }
 
-/** Runs a command; a failure quotes the command and all it printed, as the official plugin's does. */
+/** Runs a command. A failure quotes the command and its whole output, as in the official plugin. */
 export async function run(context: Context<undefined>, client: Client, execution: Execution): Promise<Output> {
   const { command, env, logged } = execution;
   const channel = await new Promise<ClientChannel>((resolve, reject) => {
@@ -59,8 +59,8 @@ export async function run(context: Context<undefined>, client: Client, execution
 }
 
 /**
- * Whether the server takes an environment variable (sshd's `AcceptEnv`). ssh2 tells only when it opens an SFTP channel; with
- * `exec` it sends variables and never looks at the answer.
+ * Whether the server accepts an environment variable (sshd's `AcceptEnv`). ssh2 only reports it for SFTP channels; with
+ * `exec` it sends variables and ignores the answer.
  */
 export async function acceptsEnv(client: Client, name: string, value: string): Promise<boolean> {
   type Sftp = (env: Record<string, string>, callback: (error: Error | undefined) => void) => void;
@@ -68,7 +68,7 @@ export async function acceptsEnv(client: Client, name: string, value: string): P
     await promisify((client.sftp as unknown as Sftp).bind(client))({ [name]: value });
     return true;
   } catch (error) {
-    // Without an SFTP server the variable was taken all the same, before the channel failed.
+    // If there is no SFTP server, the variable was accepted before the channel failed.
     return !(error instanceof Error && error.message === "Unable to set environment");
   }
 }
@@ -77,7 +77,7 @@ function exitMessage(code: number | null, signal: string | undefined): string {
   return code === null ? `Process exited from signal ${signal ?? "unknown"}` : `Process exited with status ${code}`;
 }
 
-/** Cuts a stream into lines. */
+/** Splits a stream into lines. */
 class LineLog {
   readonly #show: (line: string) => void;
   #rest = "";

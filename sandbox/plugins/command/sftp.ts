@@ -22,8 +22,8 @@ export async function writeText(sftp: SFTPWrapper, text: string, remotePath: str
 }
 
 /**
- * Copies a file or a folder with all that is in it. A folder lands inside `remotePath` under its own name, unless the path
- * of the source ends in a slash and `remotePath` is there; a file lands inside `remotePath` when that is a folder.
+ * Copies a file, or a folder with all its contents. A folder is put inside `remotePath` under its own name, unless the
+ * source's path ends in a slash and `remotePath` exists. A file is put inside `remotePath` if that is a folder.
  */
 export async function upload(sftp: SFTPWrapper, source: string, remotePath: string): Promise<void> {
   const destination = await remoteStat(sftp, remotePath);
@@ -62,7 +62,7 @@ async function makeDirectory(sftp: SFTPWrapper, directory: string): Promise<void
   });
 }
 
-/** Undefined when there is nothing at the path. */
+/** Undefined if the path does not exist. */
 async function remoteStat(sftp: SFTPWrapper, remotePath: string): Promise<Stats | undefined> {
   try {
     return await promisify(sftp.stat.bind(sftp))(remotePath);

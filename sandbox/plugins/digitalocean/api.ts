@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import type { Clock } from "../framework/state-change.ts";
 
-/** How the client reaches the API. Waits are seconds, as in the provider's settings. */
+/** The client's settings. Waits are in seconds, as in the provider's settings. */
 export interface ApiSettings {
   apiEndpoint: string;
   token?: string | undefined;
@@ -10,7 +10,7 @@ export interface ApiSettings {
   httpRetryWaitMax: number;
 }
 
-/** An answer outside 2xx, worded as the official client words it. */
+/** An answer outside 2xx, with the official client's text. */
 export class ApiError extends Error {
   readonly status: number;
 
@@ -24,8 +24,8 @@ export class ApiError extends Error {
 }
 
 /**
- * Checks that the endpoint is this computer's. The stand-in knows only what the simulator answers, and what it does to an
- * account's droplets and volumes has never been tried on a real one.
+ * Checks that the endpoint is on this computer. The stand-in only knows the simulator's answers, and was never tested on
+ * the droplets and volumes of a real account.
  */
 export function checkEndpoint(endpoint: string): void {
   const host = URL.parse(endpoint)?.hostname.replace(/^\[(.*)\]$/, "$1") ?? "";
@@ -41,7 +41,7 @@ export function checkEndpoint(endpoint: string): void {
 
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
-/** DigitalOcean's API v2: JSON in and out, a bearer token, and the retries of the official client. */
+/** A client for DigitalOcean's API v2: JSON, a bearer token, and the retries of the official client. */
 export class Api {
   readonly #settings: ApiSettings;
   readonly #clock: Clock;
@@ -53,11 +53,11 @@ export class Api {
   }
 
   /**
-   * Sends one request. 429, 5xx and connection errors are tried again up to `httpRetryMax` times. Nothing ends that early:
-   * the official client is given no context to heed.
+   * Sends one request. Retries it after 429, 5xx and connection errors, up to `httpRetryMax` times. Nothing ends that
+   * early, because the official client gets no context.
    *
-   * @param path below the endpoint's root, `/v2/…`; a path in the endpoint is ignored, as the official client does
-   * @throws {ApiError} for any other answer outside 2xx, or when the tries are used up
+   * @param path below the endpoint's root, `/v2/…`; a path in the endpoint is ignored, as in the official client
+   * @throws {ApiError} for any other answer outside 2xx, or after the last retry
    */
   async request<T>(method: Method, path: string, body?: unknown): Promise<T> {
     const url = new URL(path, this.#settings.apiEndpoint);
@@ -84,14 +84,14 @@ export class Api {
     }
   }
 
-  /** Milliseconds before try `attempt + 2`: the shortest wait, doubled each time, up to the longest. */
+  /** Milliseconds before attempt `attempt + 2`: the shortest wait, doubled each time, up to the longest. */
   #backoff(attempt: number): number {
     return Math.min(this.#settings.httpRetryWaitMin * 2 ** attempt, this.#settings.httpRetryWaitMax) * 1000;
   }
 }
 
 function isRetried(status: number): boolean {
-  // 501 says that trying again is useless.
+  // After a 501, a retry is useless.
   return status === 429 || (status >= 500 && status !== 501);
 }
 
@@ -110,7 +110,7 @@ async function readJson(response: Response): Promise<unknown> {
   }
 }
 
-/** In the words of Go's client. */
+/** With the text of Go's client. */
 function connectionError(method: Method, url: URL, error: unknown): Error {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error);
   const refused = (cause as NodeJS.ErrnoException).code === "ECONNREFUSED";

@@ -1,7 +1,7 @@
 import { type Clock, waitForState } from "../framework/state-change.ts";
 import { type Api, ApiError } from "./api.ts";
 
-/** What the resources work with. */
+/** What the resources use. */
 export interface Client {
   api: Api;
   clock: Clock;
@@ -13,10 +13,10 @@ export interface Action {
   completed_at: string | null;
 }
 
-/** The waits of the official plugin around an API that takes its time; seconds. */
+/** The official plugin's waits for a slow API; in seconds. */
 export const WAIT = { delay: 10, minTimeout: 3, timeout: 3600 } as const;
 
-/** Waits until an action of a droplet or volume is done, whatever happens to the operation meanwhile. */
+/** Waits until an action of a droplet or volume is complete, even if the operation is cancelled. */
 export async function waitForAction({ api, clock }: Client, action: Action): Promise<void> {
   await waitForState(
     {
@@ -48,7 +48,7 @@ export async function orGone<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** For properties of which the API gives back the same word in another case. */
+/** For properties that the API returns in another case. */
 export function ignoringCase(state: unknown, input: unknown): boolean {
   return String(state).toLowerCase() === String(input).toLowerCase();
 }

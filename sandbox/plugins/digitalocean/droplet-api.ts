@@ -3,7 +3,7 @@ import { failed, messageOf } from "../framework/errors.ts";
 import { waitForState } from "../framework/state-change.ts";
 import { type Action, type Client, orGone, WAIT, waitForAction } from "./client.ts";
 
-/** A droplet as the API gives it. */
+/** A droplet as the API returns it. */
 export interface Droplet {
   id: number;
   name: string;
@@ -30,13 +30,13 @@ interface Address {
 /** For {@link DropletApi.waitFor}. */
 export const status = (droplet: Droplet): string => droplet.status;
 
-/** One droplet, by its id: what can be asked of the API about it. What goes wrong names the droplet. */
+/** The API's calls for one droplet. Errors name the droplet. */
 export class DropletApi {
   readonly #client: Client;
   readonly #signal: AbortSignal;
   readonly #timeoutSeconds: number | undefined;
   readonly #id: string;
-  /** As it was found last. */
+  /** As the API last returned it. */
   last: Droplet | undefined;
 
   constructor({ client, signal, timeoutSeconds }: Context<Client>, id: string) {
@@ -54,7 +54,7 @@ export class DropletApi {
     return droplet;
   }
 
-  /** Asks for an action and does not wait for it. */
+  /** Starts an action, and does not wait for it. */
   async start(type: string, parameters: Record<string, unknown> = {}): Promise<Action> {
     const { action } = await this.#client.api
       .request<{ action: Action }>("POST", `/v2/droplets/${this.#id}/actions`, { type, ...parameters })
@@ -78,8 +78,8 @@ export class DropletApi {
   }
 
   /**
-   * Waits until the droplet is unlocked and what `look` sees is `target`. One that is not there yet may still come when it
-   * is being created; it is an error in an update; to a delete it looks like one in the state `Not Found`.
+   * Waits until the droplet is unlocked and `look` returns `target`. If the droplet does not exist, a create waits for it,
+   * an update fails, and for a delete it is in the state `Not Found`.
    */
   async waitFor(
     target: string,
@@ -106,7 +106,7 @@ export class DropletApi {
     );
   }
 
-  /** Powers the droplet off, resizes it, and powers it on again, also when the resize failed. */
+  /** Powers the droplet off, resizes it, and powers it on again, even if the resize failed. */
   async resize(size: string, disk: boolean): Promise<void> {
     await this.start("power_off").catch((error: unknown) => {
       if (!messageOf(error).includes("Droplet is already powered off")) throw error;

@@ -17,7 +17,7 @@ const inputs = {
   name: { type: "string", autoname: { maxLength: 255 } },
   region: { type: "string", replaces: true, computed: true, same: ignoringCase, rewritten: true },
   sshKeys: { ...strings, replaces: true },
-  // The state has only a hash: user-data is long and may hold secrets.
+  // The state has only a hash, because user-data is long and may contain secrets.
   userData: {
     type: "string",
     replaces: true,
@@ -67,7 +67,7 @@ const stateOf = (droplet: Droplet) => ({
   vcpus: droplet.vcpus,
 });
 
-/** Asked by no preview. */
+/** No preview calls it. */
 function checkBackups({ backups, backupPolicy }: Pick<ValuesOf<typeof inputs>, "backups" | "backupPolicy">): void {
   if (backupPolicy !== undefined && !backups) {
     throw new Error("backup_policy can only be set when backups are enabled");
@@ -87,7 +87,7 @@ async function setBackups(
   }
 }
 
-/** Seconds in which a deleted droplet must be unlocked, down and gone. */
+/** The time for a deleted droplet to be unlocked, off and gone; in seconds. */
 const DELETE_TIMEOUT = 60;
 
 export const droplet = resource<Client>()({
@@ -109,7 +109,7 @@ export const droplet = resource<Client>()({
   timeouts: { create: WAIT.timeout, update: WAIT.timeout, delete: DELETE_TIMEOUT },
 
   diff: (changes, olds, news) =>
-    // IPv6 cannot be taken away from a droplet.
+    // IPv6 cannot be disabled on a droplet.
     changes.map((change) =>
       change.path === "ipv6" && olds["ipv6"] === true && news["ipv6"] === false
         ? { ...change, replaces: true }
@@ -143,7 +143,7 @@ export const droplet = resource<Client>()({
       await api.waitFor("active", ["new"], status, "create");
       return { id, outputs: { ...stateOf(await api.get()), ...known } };
     } catch (error) {
-      // What it last looked like, if there was time to look.
+      // As it was last seen, if it was.
       const last = api.last === undefined ? {} : stateOf(api.last);
       const reason = `Error waiting for droplet (${id}) to become ready: ${messageOf(error)}`;
       throw new InitError(id, { ...last, ...known }, reason, { cause: error });
@@ -192,7 +192,7 @@ export const droplet = resource<Client>()({
   delete: async (context, { id, state }) => {
     const { client, signal } = context;
     const api = new DropletApi(context, id);
-    // One that was deleted behind one's back fails here: refresh first.
+    // If something else deleted the droplet, this fails: refresh first.
     await api
       .waitFor("false", ["", "true"], ({ locked }) => String(locked), "delete")
       .catch(failed(`Error waiting for droplet to be unlocked for destroy (${id})`));

@@ -3,7 +3,7 @@ import { failed, initializing } from "../framework/errors.ts";
 import type { PropertyBag, Value } from "../framework/values.ts";
 import { type Client, orGone } from "./client.ts";
 
-/** Networks and other things that a rule admits from, or lets out to. */
+/** The sources or destinations that a rule allows. */
 interface Peers {
   addresses?: string[];
   droplet_ids?: number[];
@@ -134,13 +134,13 @@ const outputs = (firewall: Firewall) => ({
 
 const protocol = (from: Rule) => from.protocol as "tcp" | "udp" | "icmp";
 
-/** The API says `0` for all ports, and for the ports that icmp does not have. */
+/** The API shows `0` for all ports, and for icmp, which has no ports. */
 function portRange({ protocol, ports }: Rule): string | undefined {
   if (ports !== "0") return ports === "" ? undefined : ports;
   return protocol === "icmp" ? undefined : "all";
 }
 
-/** An empty list is what an absent one reads back as. */
+/** The API returns an absent list as an empty one. */
 const filled = <T>(list: T[] | undefined): T[] | undefined => (list?.length ? list : undefined);
 
 function checkRules(news: PropertyBag): void {

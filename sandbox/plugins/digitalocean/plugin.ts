@@ -12,14 +12,14 @@ import { volume } from "./volume.ts";
 /**
  * Stand-in for the plugin `digitalocean`, for the sandbox's cloud simulator only: any other endpoint is refused.
  *
- * @param clock what the waits are measured with
+ * @param clock measures the waits
  */
 export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
   return {
     name: "digitalocean",
     kind: "bridged",
     config: {
-      // No secret by itself: it is the SDK, or the stack's configuration, that marks it.
+      // Not marked as a secret here: the SDK or the stack's configuration marks it.
       token: { type: "string", env: ["DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"] },
       apiEndpoint: { type: "string", env: ["DIGITALOCEAN_API_URL"], default: "https://api.digitalocean.com" },
       httpRetryMax: { type: "integer", env: ["DIGITALOCEAN_HTTP_RETRY_MAX"], default: 4 },

@@ -37,7 +37,7 @@ const body = (project: ValuesOf<typeof inputs>) => ({
 
 const path = (id: string): string => `/v2/projects/${id}`;
 
-/** URNs of all that is in the project, over all pages. */
+/** URNs of all resources in the project, from all pages. */
 async function listResources({ api }: Client, id: string): Promise<string[]> {
   const urns: string[] = [];
   for (let page = 1; ; page++) {
@@ -50,7 +50,7 @@ async function listResources({ api }: Client, id: string): Promise<string[]> {
   }
 }
 
-/** Every resource is in one project: assigning it takes it out of the one it was in. `default` names the default project. */
+/** Assigns resources to a project, which removes them from their former one. `default` is the default project. */
 async function assign({ api }: Client, id: string, urns: string[]): Promise<void> {
   if (urns.length > 0) await api.request("POST", `${path(id)}/resources`, { resources: urns });
 }
@@ -71,7 +71,7 @@ async function read(client: Client, id: string) {
   };
 }
 
-/** Seconds in which a project must have become empty. */
+/** The time for a project to become empty; in seconds. */
 const DELETE_TIMEOUT = 180;
 
 export const project = resource<Client>()({
@@ -103,11 +103,11 @@ export const project = resource<Client>()({
       .catch(failed("Error creating Project"));
     const { id } = created;
     await assign(client, id, properties.resources ?? []).catch(async (error: unknown) => {
-      // Without its resources it is not wanted, and not kept.
+      // Without its resources, the project is of no use, so it is deleted.
       await client.api.request("DELETE", path(id)).catch(() => undefined);
       failed("Error creating Project")(error);
     });
-    // What fails here leaves a project that no state knows.
+    // A failure here leaves a project that is not in the state.
     if (isDefault) {
       await client.api
         .request("PATCH", path(id), { ...request, is_default: true })
@@ -144,7 +144,7 @@ export const project = resource<Client>()({
             await client.api.request("DELETE", path(id));
             return "gone";
           } catch (error) {
-            // What was moved away a moment ago may still count as being here.
+            // Resources that were just moved may still be listed here.
             const occupied = messageOf(error).includes("cannot delete a project with resources");
             if (error instanceof ApiError && error.status === 412 && occupied) return "occupied";
             throw error;

@@ -13,7 +13,7 @@ interface Size {
   regions: string[];
 }
 
-/** All sizes that the API lists, over all pages. */
+/** All sizes that the API lists, from all pages. */
 async function listSizes({ api }: Client): Promise<Size[]> {
   const sizes: Size[] = [];
   for (let page = 1; ; page++) {

@@ -23,7 +23,7 @@ async function read({ api }: Client, id: string) {
   return answer && outputs(answer.ssh_key);
 }
 
-/** Seconds in which a key that was made must be found. */
+/** The time for a new key to be found; in seconds. */
 const CREATE_TIMEOUT = 120;
 
 export const sshKey = resource<Client>()({

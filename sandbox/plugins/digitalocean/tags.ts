@@ -1,6 +1,6 @@
 import type { Api } from "./api.ts";
 
-/** Brings a resource's tags from `old` to `wanted`; a tag that is new to the account is made. */
+/** Changes a resource's tags from `old` to `wanted`, and creates the tags that the account does not have. */
 export async function updateTags(
   api: Api,
   resource: { type: "droplet" | "volume"; id: string },

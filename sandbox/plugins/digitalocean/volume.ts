@@ -3,7 +3,7 @@ import { failed, initializing } from "../framework/errors.ts";
 import { type Action, type Client, ignoringCase, orGone, waitForAction } from "./client.ts";
 import { updateTags } from "./tags.ts";
 
-/** A volume as the API gives it. */
+/** A volume as the API returns it. */
 export interface Volume {
   id: string;
   region: { slug: string };

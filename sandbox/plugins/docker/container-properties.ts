@@ -12,7 +12,7 @@ const replaces = true as const;
 const computed = true as const;
 const duration = { type: "string", default: "0s" } as const;
 
-/** Ports by number; where the engine chose the outer one, it is not compared. */
+/** Ports by number; an external port that the engine chose is not compared. */
 function inOrder(ports: Value): unknown {
   const list = ports as { internal: number; external?: number; ip: string; protocol: string }[];
   return list
@@ -21,10 +21,10 @@ function inOrder(ports: Value): unknown {
 }
 
 /**
- * What a container may be given. Sizes are mebibytes, times seconds, durations as Go writes them.
+ * The properties of a container. Sizes are in mebibytes, times in seconds, durations in Go's form.
  *
- * What neither replaces nor is applied by an update (`healthcheck`, `init`, `tmpfs`, `start`, `wait`, `rm`) is shown as an
- * update and stays as it was: so does the official plugin. `replaceOnChanges` is the way out.
+ * A change of `healthcheck`, `init`, `tmpfs`, `start`, `wait` or `rm` is shown as an update, but has no effect, as in the
+ * official plugin. With `replaceOnChanges`, it replaces the container.
  */
 export const containerInputs = {
   name: { type: "string", autoname: { maxLength: 255 }, replaces },
@@ -71,7 +71,7 @@ export const containerInputs = {
       },
     },
     replaces,
-    // The state has them in the order of the ports.
+    // The state has them ordered by port.
     same: (state: Value, input: Value) => isDeepStrictEqual(inOrder(state), inOrder(input)),
   },
   networksAdvanced: {
@@ -126,7 +126,7 @@ export const containerInputs = {
   maxRetryCount: integer,
   memory: integer,
   memoryReservation: integer,
-  /** Memory and swap together; -1 is unlimited. */
+  /** Memory and swap together; -1 for no limit. */
   memorySwap: integer,
   cpuShares: integer,
   cpuSet: string,
@@ -135,18 +135,18 @@ export const containerInputs = {
   logDriver: { ...string, replaces, computed },
   logOpts: { ...stringMap, replaces },
 
-  /** Whether it is started after it was created. */
+  /** Whether a new container is started. */
   start: { type: "boolean", default: true },
-  /** Whether it should be running: one found stopped is started by the next update. */
+  /** Whether it should run: if it is stopped, the next update starts it. */
   mustRun: { type: "boolean", default: true },
-  /** Whether creating it takes until it is healthy. */
+  /** Whether a create waits until it is healthy. */
   wait: { type: "boolean", default: false },
   waitTimeout: { type: "integer", default: 60 },
-  /** Whether the engine removes it when it ends. */
+  /** Whether the engine removes it after it has ended. */
   rm: { type: "boolean", default: false },
-  /** Whether its anonymous volumes go with it. */
+  /** Whether its anonymous volumes are removed with it. */
   removeVolumes: { type: "boolean", default: true },
-  /** Between the stop signal and the kill when it is deleted; without it, it is killed at once. */
+  /** In a delete, the time between the stop signal and the kill; if absent, it is killed immediately. */
   destroyGraceSeconds: integer,
 
   ...unsupported(
@@ -207,5 +207,5 @@ export const containerOutputs = {
   },
 } as const;
 
-/** A container as the resource describes it, defaults filled in. */
+/** A container as the resource describes it, with defaults. */
 export type ContainerProperties = ValuesOf<typeof containerInputs>;

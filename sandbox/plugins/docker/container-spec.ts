@@ -6,10 +6,10 @@ type Port = NonNullable<ContainerProperties["ports"]>[number];
 type Volume = NonNullable<ContainerProperties["volumes"]>[number];
 type Healthcheck = NonNullable<ContainerProperties["healthcheck"]>;
 
-/** The engine counts bytes, the resource mebibytes. */
+/** The engine uses bytes, the resource mebibytes. */
 export const MEBIBYTE = 1024 * 1024;
 
-/** What the engine is told to create. Networks are connected afterwards. */
+/** The engine's options for a create. Networks are connected afterwards. */
 export function createOptions(container: ContainerProperties): Docker.ContainerCreateOptions {
   const volumes = volumeOptions(container.volumes ?? []);
   return {
@@ -50,7 +50,7 @@ export function createOptions(container: ContainerProperties): Docker.ContainerC
   };
 }
 
-/** The part of the options that the engine changes on a living container. */
+/** The options that the engine can change on an existing container. */
 export function resourceOptions(container: ContainerProperties): Docker.HostConfig {
   const { memorySwap } = container;
   return {
@@ -76,7 +76,7 @@ function healthcheckOptions(check: Healthcheck): Docker.HealthConfig {
     Interval: nanoseconds("interval"),
     Timeout: nanoseconds("timeout"),
     StartPeriod: nanoseconds("startPeriod"),
-    // Engines before 25 do not know it, so it is not sent unless it is meant.
+    // Engines before 25 do not know it, so it is only sent if it is set.
     ...defined("StartInterval", nanoseconds("startInterval") || undefined),
     Retries: check.retries,
   };
@@ -95,7 +95,7 @@ function portBindings(ports: Port[]): Record<string, { HostIp: string; HostPort:
 
 const portKey = (port: Port): string => `${port.internal}/${port.protocol}`;
 
-/** Paths with a source are bound, those without one get an anonymous volume. */
+/** Paths with a source are bind mounts, paths without one get an anonymous volume. */
 function volumeOptions(volumes: Volume[]): { anonymous: string[]; binds: string[]; from: string[] } {
   const anonymous: string[] = [];
   const binds: string[] = [];

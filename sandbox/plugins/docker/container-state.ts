@@ -4,15 +4,15 @@ import type { ContainerProperties, containerInputs, containerOutputs } from "./c
 import { MEBIBYTE } from "./container-spec.ts";
 import { formatDuration } from "./duration.ts";
 
-/** What the engine gives, with what its type declarations leave out. */
+/** The engine's description of a container, with fields that dockerode's types lack. */
 export type Inspected = Docker.ContainerInspectInfo & {
   Config: { StopSignal?: string; StopTimeout?: number };
   NetworkSettings: { Bridge: string };
 };
 
 /**
- * What the engine says about a container, in the resource's words. Environment, labels, volumes and networks are left out:
- * the engine mixes the image's own into them, so they cannot be told apart from the resource's.
+ * The engine's description of a container, as properties of the resource. Without environment, labels, volumes and
+ * networks: the engine adds the image's, so the resource's cannot be recognized.
  */
 export function readState(
   container: Inspected,
@@ -24,7 +24,7 @@ export function readState(
   const memorySwap = host.MemorySwap ?? 0;
   return {
     name: container.Name.replace(/^\//, ""),
-    // The reference it was created by, not what that resolved to.
+    // The reference in the create call, not the image that it resolved to.
     image: config.Image,
     command: config.Cmd,
     entrypoints: config.Entrypoint as string[] | undefined,
@@ -43,7 +43,7 @@ export function readState(
         retries: check.Retries ?? 0,
       },
     }),
-    // A stopped container has no live ports, so it seems to have lost those it was given: a reason to replace it.
+    // A stopped container has no live ports, so the ports seem to be missing, and it is replaced.
     ...(known.ports?.length && (running || known.mustRun === true) ? { ports: readPorts(network.Ports) } : {}),
     networkMode: host.NetworkMode ?? "",
     hosts: (host.ExtraHosts as string[] | undefined)?.map(readHost),
@@ -82,7 +82,7 @@ export function readState(
   };
 }
 
-/** An IPv6 address is cut at its first colon, as by the official plugin. */
+/** An IPv6 address is cut at its first colon, as in the official plugin. */
 function readHost(entry: string): { host: string; ip: string } {
   const [host = "", ip = ""] = entry.split(":");
   return { host, ip };
@@ -95,7 +95,7 @@ function readCapabilities(host: { CapAdd?: string[] | null; CapDrop?: string[] |
 
 type PortMap = Record<string, { HostIp: string; HostPort: string }[] | null>;
 
-/** Ordered by internal port; one that is bound on IPv4 and IPv6 is there twice. */
+/** Ordered by internal port; a port that is bound on IPv4 and IPv6 appears twice. */
 function readPorts(ports: PortMap): { internal: number; external: number; ip: string; protocol: string }[] {
   return Object.entries(ports)
     .flatMap(([key, bindings]) => {

@@ -8,7 +8,7 @@ import { readState, type Inspected } from "./container-state.ts";
 import { type Client, failed, isNotFound } from "./daemon.ts";
 import { findOrPullImage } from "./image.ts";
 
-/** What an update applies; anything else it is shown and leaves as it is. */
+/** The properties that an update changes; changes of others are shown, but have no effect. */
 const APPLIED = ["restart", "maxRetryCount", "memory", "memoryReservation", "memorySwap", "cpuSet", "cpuShares"];
 
 export const container = resource<Client>()({
@@ -55,7 +55,7 @@ export const container = resource<Client>()({
     if (APPLIED.some((name) => changed.has(name))) {
       await existing.update(resourceOptions(properties)).catch(failed("Unable to update a container"));
     }
-    // Nothing is read afterwards: what was wanted counts as what is.
+    // Nothing is read after the update: the new inputs are the state.
     return {};
   },
 
@@ -72,7 +72,7 @@ export const container = resource<Client>()({
   },
 });
 
-/** One that is gone, or about to be, is as good as deleted. */
+/** A container that is gone or being removed counts as deleted. */
 function unlessGone(doing: string): (error: unknown) => void {
   return (error) => {
     if (!isNotFound(error) && !messageOf(error).includes("is already in progress")) failed(doing)(error);
@@ -83,12 +83,12 @@ async function stateOf(container: Docker.Container, known: Partial<Pick<Containe
   return readState(await inspect(container), known);
 }
 
-/** The declarations call it a promise of anything. */
+/** dockerode's types declare a promise of any value. */
 async function inspect(container: Docker.Container): Promise<Inspected> {
   return (await container.inspect()) as Inspected;
 }
 
-/** With networks of its own the container leaves the one it was born in. */
+/** If the resource names networks, the container leaves the network of its creation. */
 async function connectNetworks(
   docker: Docker,
   created: Docker.Container,
@@ -116,7 +116,7 @@ async function connectNetworks(
   }
 }
 
-/** Looks each second until `seconds` have passed, also at one that is unhealthy: it may recover. */
+/** Checks every second for `seconds`, even if the container is unhealthy, because it may recover. */
 async function waitUntilHealthy(
   created: Docker.Container,
   seconds: number,
@@ -139,12 +139,12 @@ async function waitUntilHealthy(
   }
 }
 
-/** Asks it to stop and kills it after the grace time; without one it is killed at once, whatever its `stopTimeout`. */
+/** Stops the container, and kills it after the grace time; without one, kills it immediately, whatever its `stopTimeout`. */
 async function stop(container: Docker.Container, graceSeconds: number, signal: AbortSignal): Promise<void> {
   try {
     await container.stop({ t: graceSeconds, abortSignal: signal });
   } catch (error) {
-    // 304: it is stopped already.
+    // 304: it is already stopped.
     if ((error as { statusCode?: number }).statusCode !== 304) throw error;
   }
 }

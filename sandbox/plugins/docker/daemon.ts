@@ -5,7 +5,7 @@ import Docker from "dockerode";
 import { messageOf } from "../framework/errors.ts";
 import type { Clock } from "../framework/state-change.ts";
 
-/** What the resources work with. */
+/** What the resources use. */
 export interface Client {
   daemon: Daemon;
   clock: Clock;
@@ -14,7 +14,7 @@ export interface Client {
 const SCHEME = "unix://";
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
-/** Of a server that does not say which version it speaks. */
+/** The version for a server that does not report one. */
 const OLDEST_VERSION = "1.24";
 
 /** The Docker engine behind a `host` of the provider. */
@@ -27,8 +27,8 @@ export class Daemon {
   }
 
   /**
-   * Finds the engine as the official plugin does when it is configured: it asks once, waits as long as the answer takes, and
-   * does not say why it failed. Only where no host was given does it look at a second and a third place.
+   * Finds the engine as the official plugin does in its configuration: it asks once, waits without limit for the answer,
+   * and does not report why it failed. Only without a host does it try a second and a third place.
    *
    * @param host `unix:///path/to/docker.sock`
    */
@@ -44,7 +44,7 @@ export class Daemon {
     );
   }
 
-  /** The client, whose first use looks for the engine once more and settles the version of the API. */
+  /** The client; its first use finds the engine again, and negotiates the API's version. */
   client(): Promise<Docker> {
     this.#client ??= this.#connect().catch((error: unknown) => {
       this.#client = undefined;
@@ -63,7 +63,7 @@ export class Daemon {
         { cause: error },
       );
     }
-    // Asked again by the official plugin, whose client settles the version with its first real request.
+    // The official plugin asks again, because its client negotiates the version with its first real request.
     const version = await ping(this.#host).catch(() => OLDEST_VERSION);
     const docker = new Docker({ socketPath: socketOf(this.#host), version: `v${version}` });
     await docker.version().catch(() => undefined);
@@ -71,12 +71,12 @@ export class Daemon {
   }
 }
 
-/** Whether the engine answered that what was asked about is not there. */
+/** Whether the engine answered that the object does not exist. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof Error && (error as { statusCode?: number }).statusCode === 404;
 }
 
-/** Puts what was being done in front of the engine's own words. */
+/** Adds what failed before the engine's message. */
 export function failed(doing: string): (error: unknown) => never {
   return (error) => {
     const { json, code, address } = error as { json?: { message?: string }; code?: string; address?: string };
@@ -95,7 +95,7 @@ function unreachable(host: string): string {
   return `Cannot connect to the Docker daemon at ${host}. Is the docker daemon running?`;
 }
 
-/** The version of the API that the engine speaks. Who does not know HEAD is asked with GET. */
+/** The version of the engine's API. If the engine does not know HEAD, this asks with GET. */
 async function ping(host: string): Promise<string> {
   const head = await askPing(host, "HEAD");
   const { status, version } = head.status === 200 || head.status === 500 ? head : await askPing(host, "GET");

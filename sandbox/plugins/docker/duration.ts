@@ -1,7 +1,7 @@
-/** Nanoseconds of each unit a Go duration is written in, longest first. */
+/** Nanoseconds in each unit of a Go duration, longest first. */
 const UNITS = { h: 3_600_000_000_000, m: 60_000_000_000, s: 1_000_000_000, ms: 1_000_000, us: 1000, µs: 1000, ns: 1 };
 
-/** Nanoseconds of a Go duration such as `1m30s` or `500ms`; undefined when it is none. */
+/** Nanoseconds of a Go duration such as `1m30s` or `500ms`; undefined if it is not one. */
 export function parseDuration(text: string): number | undefined {
   if (text === "0") return 0;
   if (!/^(\d+(\.\d+)?(h|ms|m|s|us|µs|ns))+$/.test(text)) return undefined;
@@ -12,7 +12,7 @@ export function parseDuration(text: string): number | undefined {
   return Math.round(total);
 }
 
-/** A duration as Go prints it: `1m0s`, `1h0m0s`, `30s`, `1.5s`, `500ms`, `0s`. */
+/** A duration in Go's form: `1m0s`, `1h0m0s`, `30s`, `1.5s`, `500ms`, `0s`. */
 export function formatDuration(nanoseconds: number): string {
   if (nanoseconds === 0) return "0s";
   for (const unit of ["ns", "µs", "ms"] as const) {

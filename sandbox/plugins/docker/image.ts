@@ -1,7 +1,7 @@
 import type Docker from "dockerode";
 import { failed, isNotFound } from "./daemon.ts";
 
-/** The image by any reference (tag, digest, id), or undefined when the engine does not have it. */
+/** Finds an image by any reference (tag, digest, id); undefined if the engine does not have it. */
 export async function findImage(docker: Docker, reference: string): Promise<Docker.ImageInspectInfo | undefined> {
   try {
     return await docker.getImage(reference).inspect();
@@ -11,7 +11,7 @@ export async function findImage(docker: Docker, reference: string): Promise<Dock
   }
 }
 
-/** Pulls the image only when the engine does not have it yet. */
+/** Pulls the image, unless the engine has it. */
 export async function findOrPullImage(
   docker: Docker,
   reference: string,
@@ -40,7 +40,7 @@ async function pull(docker: Docker, reference: string, signal: AbortSignal): Pro
   }
 }
 
-/** `name@sha256:…` of the image in the repository that the reference names; empty when it was never in a registry. */
+/** `name@sha256:…` of the image in the reference's repository; empty if it was never in a registry. */
 export function repoDigest(image: Docker.ImageInspectInfo, reference: string): string {
   const digests = image.RepoDigests as string[] | null;
   const repository = reference.replace(/@.*$/, "").replace(/:[^/]*$/, "");

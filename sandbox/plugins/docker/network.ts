@@ -8,7 +8,7 @@ const string = { type: "string", replaces: true } as const;
 const boolean = { type: "boolean", replaces: true } as const;
 const stringMap = { type: "map", items: { type: "string" }, replaces: true } as const;
 
-/** The waits of the official plugin around each look at a network and its removal; seconds. */
+/** The official plugin's waits before it reads or removes a network; in seconds. */
 const WAIT = { delay: 2, minTimeout: 5, timeout: 30 } as const;
 
 const stateOf = (network: Docker.NetworkInspectInfo) => ({
@@ -30,7 +30,7 @@ const stateOf = (network: Docker.NetworkInspectInfo) => ({
   })),
 });
 
-/** The network as it is now, or undefined when it is gone. */
+/** The network as it is now, or undefined if it is gone. */
 async function look({ daemon, clock }: Client, id: string, signal: AbortSignal) {
   const docker = await daemon.client();
   let found: Docker.NetworkInspectInfo | undefined;
@@ -50,7 +50,7 @@ async function look({ daemon, clock }: Client, id: string, signal: AbortSignal) 
   return found && stateOf(found);
 }
 
-/** Whatever went wrong, a network that cannot be looked at counts as gone: so it does for the official plugin. */
+/** A network that cannot be read counts as gone, whatever the error, as in the official plugin. */
 async function inspect(docker: Docker, id: string): Promise<Docker.NetworkInspectInfo | undefined> {
   return docker
     .getNetwork(id)

@@ -6,9 +6,9 @@ import { network } from "./network.ts";
 import { remoteImage } from "./remote-image.ts";
 
 /**
- * Stand-in for the plugin `docker`, over a Unix socket.
+ * Stand-in for the plugin `docker`; it connects over a Unix socket.
  *
- * @param clock what the waits are measured with
+ * @param clock measures the waits
  */
 export function docker(clock: Clock = systemClock): Plugin<Client> {
   return {

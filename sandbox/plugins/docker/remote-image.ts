@@ -20,7 +20,7 @@ export const remoteImage = resource<Client>()({
     name: { type: "string", required: true, replaces: true },
     triggers: { type: "map", items: { type: "string" }, replaces: true },
     pullTriggers: { type: "set", items: { type: "string" }, replaces: true },
-    /** Whether deleting the resource leaves the image with the engine. */
+    /** Whether a delete keeps the image in the engine. */
     keepLocally: { type: "boolean" },
     forceRemove: { type: "boolean" },
     ...unsupported("build", "platform"),
@@ -43,7 +43,7 @@ export const remoteImage = resource<Client>()({
     return image && stateOf(image, name);
   },
 
-  // What can change in place matters only when it is deleted, but an image that is missing comes back.
+  // Changes in place only matter for the delete, but an update pulls a missing image again.
   update: ({ client, signal }, _existing, { name }) => findOrPull(client, name, signal),
 
   delete: async ({ client }, { state }) => {

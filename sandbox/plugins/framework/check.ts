@@ -3,21 +3,21 @@ import type { Failure, Properties, Property, Shape } from "./definition.ts";
 import { Archive, Asset, isObject, reveal, Secret, UNKNOWN } from "./values.ts";
 import type { PropertyBag, Value } from "./values.ts";
 
-/** Name of the hidden input in which bridged plugins list the properties they filled in themselves. */
+/** The hidden input in which bridged plugins list the properties that they filled in. */
 export const DEFAULTS = "__defaults";
 
-/** How the engine wants resources without a name to be named. */
+/** How the engine names resources without a name. */
 export interface Naming {
   logicalName: string;
-  /** The same seed gives the same name, so that a preview shows the name that `up` will use. */
+  /** The same seed gives the same name, so a preview shows the name that `up` uses. */
   seed: Uint8Array;
-  /** The name to use instead of the plugin's own rule. */
+  /** The name to use instead of the plugin's rule. */
   proposed?: string;
   disabled?: boolean;
 }
 
 export interface CheckOptions {
-  /** What the properties belong to, for messages: a type token. */
+  /** The type token of the resource, for messages. */
   owner: string;
   /** Record defaults in `__defaults` and keep those of the last run. */
   bridged: boolean;
@@ -25,8 +25,8 @@ export interface CheckOptions {
 }
 
 /**
- * Holds properties against their table: fills in names and defaults, marks secrets, and collects what is wrong. The text
- * of a failure never contains a value.
+ * Checks properties against their table: fills in names and defaults, marks secrets, and collects failures. The text of a
+ * failure never contains a value.
  */
 export function checkProperties(table: Properties, news: PropertyBag, olds: PropertyBag, options: CheckOptions) {
   const check = new Check(options);
@@ -129,7 +129,7 @@ class Check {
   }
 }
 
-/** The path of a member, as the engine writes paths: `a.b`, or `a["b.c"]` when the name is no identifier. */
+/** The path of a member in the engine's form: `a.b`, or `a["b.c"]` if the name is not an identifier. */
 export function join(path: string, key: string): string {
   if (!/^[A-Za-z_$][\w$]*$/.test(key)) return `${path}["${key}"]`;
   return path === "" ? key : `${path}.${key}`;

@@ -3,13 +3,12 @@ import type { Failure, Properties, Property } from "./definition.ts";
 import { mapValues, Secret } from "./values.ts";
 import type { PropertyBag, Value } from "./values.ts";
 
-// What the engine itself puts among a provider's settings.
+// Settings that the engine itself adds to a provider's.
 const ENGINE_SETTINGS = new Set(["version", "pluginDownloadURL", "pluginChecksums", "__internal"]);
 
 /**
- * Checks a provider's settings. They are answered as they came, but for marks on secrets: no default is written down, so
- * that nothing from the environment gets into a state. SDKs write every setting that is not a string as JSON text; so it
- * is kept.
+ * Checks a provider's settings. The answer has the same values, with secrets marked. It has no defaults, so that nothing
+ * from the environment gets into a state. Settings other than strings stay JSON text, as the SDKs write them.
  */
 export function checkConfig(table: Properties, news: PropertyBag, owner: string) {
   const inputs = mapValues(news, (value, key) =>
@@ -35,7 +34,7 @@ export function parseConfig(table: Properties, settings: PropertyBag): { config:
   return { config, failures };
 }
 
-/** The settings that a provider is configured with: what is absent comes from the environment or the table. */
+/** The settings for a provider's configuration, with defaults from the environment or the table. */
 export function withDefaults(table: Properties, config: PropertyBag): PropertyBag {
   const defaults = Object.entries(table).flatMap(([key, property]) => {
     const value = config[key] === undefined ? defaultOf(property) : undefined;

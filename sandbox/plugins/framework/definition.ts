@@ -1,23 +1,23 @@
 import type { Archive, Asset, PropertyBag, Value } from "./values.ts";
 
 /**
- * One stand-in plugin: what the official plugin of the same name declares, as tables, and what it does, as functions.
- * The framework derives everything else of the provider protocol from the tables.
+ * One stand-in plugin: tables with the declarations of the official plugin, and functions for its work. The framework
+ * derives the rest of the provider protocol from the tables.
  */
 export interface Plugin<Client> {
   /** The package's name, `digitalocean`; its version is that of the npm package `@pulumi/<name>`. */
   name: string;
   /**
-   * Whose semantics to keep: `bridged` plugins wrap a Terraform provider (defaults are listed in `__defaults`, a diff
-   * compares with the state); `framework` ones wrap one of Terraform's newer kind (defaults are in the state only, a diff
-   * names properties and nothing inside them); `native` ones wrap none (a diff compares old inputs with new ones).
+   * Whose semantics it has. `bridged` plugins wrap a Terraform provider: defaults are listed in `__defaults`, a diff
+   * compares with the state. `framework` plugins wrap a newer kind of Terraform provider: defaults are only in the state,
+   * a diff names whole properties. `native` plugins wrap none: a diff compares old inputs with new ones.
    */
   kind: "bridged" | "framework" | "native";
-  /** The provider's own settings; their values arrive as JSON texts and reach `configure` parsed. */
+  /** The provider's settings; their values arrive as JSON texts, and `configure` gets them parsed. */
   config: Properties;
   /**
-   * Makes what resources and functions work with. `given` are the settings without defaults. It reaches out where the
-   * official plugin does; when it fails, so does the provider.
+   * Makes the client for resources and functions. `given` are the settings without defaults. It connects only if the
+   * official plugin does. If it fails, the provider fails.
    */
   configure: (config: PropertyBag, given: PropertyBag) => Client | Promise<Client>;
   /** By type token, `random:index/randomPassword:RandomPassword`. */
@@ -26,7 +26,7 @@ export interface Plugin<Client> {
   functions?: Record<string, Invokable<Client>>;
 }
 
-/** What a property may hold. */
+/** The values that a property may have. */
 export type Shape =
   | { type: "string"; values?: readonly string[] }
   | { type: "number" | "integer" | "boolean" | "any" | "asset" }
@@ -34,28 +34,28 @@ export type Shape =
   | { type: "list" | "set"; items: Shape }
   | { type: "map"; items: Shape }
   | { type: "object"; properties: Properties }
-  /** The official plugin has it, the stand-in does not: refused as an input, absent as an output. */
+  /** The stand-in lacks this property of the official plugin: refused as an input, absent as an output. */
   | { type: "unsupported" };
 
 export type Property = Shape & {
   required?: true;
-  /** Applied when the property is absent. */
+  /** The value if the property is absent. */
   default?: string | number | boolean;
-  /** Environment variables that give the default, the first that is set and not empty (provider settings only). */
+  /** Environment variables with the default; the first that is not empty counts (only for provider settings). */
   env?: readonly string[];
   /** Encrypted in the state, as input and as output. */
   secret?: true;
   /** A change replaces the resource. */
   replaces?: true;
-  /** The cloud fills it in when it is absent, so an absent input differs from no state (bridged plugins). */
+  /** The cloud fills it in if it is absent, so an absent input is never a difference (bridged plugins). */
   computed?: true;
-  /** Bridged auto-naming: absent, it becomes `<logical name>-` and seven hexadecimal digits. */
+  /** Bridged auto-naming: if it is absent, it becomes `<logical name>-` and seven hexadecimal digits. */
   autoname?: { maxLength: number; lowerCase?: true };
-  /** The state has it in another form, of its own: a refresh leaves the input as it was. */
+  /** The state has it in another form, so a refresh does not change the input. */
   rewritten?: true;
-  /** An output that an update may change: unknown in the preview of any update. */
+  /** An output that updates may change, so it is unknown in the preview of an update. */
   changesOnUpdate?: true;
-  /** Whether a value of the state and a new input mean the same, beyond plain equality; never called with unknowns. */
+  /** Whether a value of the state and a different new input mean the same; never called with unknowns. */
   same?: (state: Value, input: Value) => boolean;
 };
 
@@ -63,7 +63,7 @@ export type Properties = Readonly<Record<string, Property>>;
 
 /** The TypeScript type of a value of a shape. */
 export type ValueOf<S> = [Shape] extends [S]
-  ? Value // any shape at all; without this case the types of nested shapes would never end
+  ? Value // any shape; without this case, the types of nested shapes would be infinite
   : S extends { type: "string"; values: readonly (infer V)[] }
     ? V
     : S extends { type: "string" }
@@ -86,34 +86,34 @@ export type ValueOf<S> = [Shape] extends [S]
 
 type Certain = { required: true } | { default: unknown } | { autoname: unknown };
 
-/** The TypeScript type of the values of a table: what is required or has a default is there, the rest may be absent. */
+/** The TypeScript type of a table's values: properties that are required or have a default are present, others may be absent. */
 export type ValuesOf<P> = { [K in keyof P as P[K] extends Certain ? K : never]: ValueOf<P[K]> } & {
   [K in keyof P as P[K] extends Certain ? never : K]?: ValueOf<P[K]> | undefined;
 };
 
-/** The outputs a create or read gives; inputs are part of the state too, and may be given as they really are. */
+/** The outputs of a create or read; may also contain inputs, with their real values. */
 export type StateOf<I, O> = Partial<ValuesOf<I>> & { [K in keyof O]?: ValueOf<O[K]> | undefined };
 
-/** What a resource function may use besides its arguments. */
+/** What a resource function may use in addition to its arguments. */
 export interface Context<Client> {
   client: Client;
   urn: string;
   /** The logical name in the program. */
   name: string;
   /**
-   * Fires when time is up, when the engine died, and for a native plugin when the user cancels. It must end what ends with
-   * the context of the official plugin's code, and nothing else: much of that never looks at its context.
+   * Aborts when the time is up or the engine dies, and in a native plugin when the user cancels. It must end exactly the
+   * work that the official plugin's context ends; much of the official code ignores its context.
    */
   signal: AbortSignal;
-  /** How long this operation may take: the user's `customTimeouts`, or what the type declares. */
+  /** The limit for this operation: the user's `customTimeouts`, or the type's. */
   timeoutSeconds: number | undefined;
-  /** Shows a line on the resource. `status` lines are replaced by the next one and leave no trace. */
+  /** Shows a line on the resource. The next line replaces a `status` line. */
   log: (severity: LogSeverity, message: string, options?: { status?: boolean }) => void;
 }
 
 export type LogSeverity = "debug" | "info" | "warning" | "error";
 
-/** A resource as the state knows it. */
+/** A resource as the state has it. */
 export interface Existing<Inputs = PropertyBag, State = PropertyBag> {
   id: string;
   state: State;
@@ -127,7 +127,7 @@ export interface Failure {
   reason: string;
 }
 
-/** One difference between the resource and what the program wants. */
+/** One difference between the resource and the program. */
 export interface Change {
   /** `ports[0].internal` */
   path: string;
@@ -136,39 +136,40 @@ export interface Change {
 }
 
 /**
- * A resource type. Its state is its inputs and outputs together. Functions get values without secret marks; none is called
- * in a preview but `check` and `diff`. Defined with `resource`, which derives `Inputs` and `State` from the tables.
+ * A resource type. Its state is its inputs and outputs together. Functions get values without secret marks; a preview
+ * calls only `check` and `diff`. Defined with `resource`, which derives `Inputs` and `State` from the tables.
  */
 export interface Resource<Client, Inputs = PropertyBag, State = PropertyBag> {
   inputs: Properties;
   outputs: Properties;
   /** Every replacement deletes first, whatever the name. */
   deleteBeforeReplace?: true;
-  /** Seconds of each operation that `customTimeouts` may change (bridged plugins); the others ignore these. */
+  /** The limits in seconds of the operations that `customTimeouts` may change (bridged plugins); other operations ignore it. */
   timeouts?: Partial<Record<"create" | "update" | "delete", number>>;
-  /** An update that fails leaves the state as it was, not as it was to become (bridged plugins). */
+  /** If an update fails, the state keeps the old values, not the planned ones (bridged plugins). */
   partialUpdates?: true;
-  /** Rules beyond the table, asked only when the table is satisfied. Values may be UNKNOWN. */
+  /** Rules in addition to the table, checked only if the table finds no failure. Values may be UNKNOWN. */
   check?: (inputs: PropertyBag) => Failure[];
-  /** Throws when inputs that a check let pass cannot be planned: by every diff, create and update, previewed or not. */
+  /** Throws if checked inputs cannot be planned. Called by every diff, create and update, also in a preview. */
   plan?: (news: PropertyBag) => void;
-  /** Adds, changes or drops differences that the tables found. Values may be UNKNOWN. */
+  /** Adds, changes or removes differences that the tables found. Values may be UNKNOWN. */
   diff?: (changes: Change[], olds: PropertyBag, news: PropertyBag) => Change[];
-  /** A failure after the id is known is an `InitError`: the resource stays in the state. */
+  /** If it fails after the id is known, it throws an `InitError`: the resource stays in the state. */
   create: (context: Context<Client>, inputs: Inputs) => Promise<{ id: string; outputs: State }>;
   /**
-   * The live values; those left out stay as the state has them, an undefined one is removed. Resolves with undefined when
-   * the resource is gone. Absent where the official plugin cannot read either: a refresh then finds no difference.
+   * Returns the live values, or undefined if the resource is gone. Values that are absent stay as in the state; an
+   * undefined one is removed. If the official plugin cannot read, this function is absent, and a refresh finds no
+   * difference.
    */
   read?: (context: Context<Client>, existing: Existing<Inputs, State>) => Promise<State | undefined>;
-  /** Absent when no input can change in place. `changed` holds top-level names. Outputs left out stay as they were. */
+  /** Absent if no input can change in place. `changed` has top-level names. Outputs that are absent stay as they were. */
   update?: (
     context: Context<Client>,
     existing: Existing<Inputs, State>,
     inputs: Inputs,
     changed: ReadonlySet<string>,
   ) => Promise<State>;
-  /** Absent when there is nothing to delete. Whether it is an error when it is gone already is the official plugin's choice. */
+  /** Absent if there is nothing to delete. If the resource is already gone, it fails only if the official plugin does. */
   delete?: (context: Context<Client>, existing: Existing<Inputs, State>) => Promise<void>;
 }
 
@@ -183,7 +184,7 @@ export function resource<Client>() {
   return <const I extends Properties, const O extends Properties>(
     definition: Resource<Client, ValuesOf<I>, StateOf<I, O>> & { inputs: I; outputs: O },
   ) =>
-    // Functions are called with values checked against these very tables, so their types may be forgotten here.
+    // Functions are called with values that were checked against these tables, so their types are not needed here.
     definition as unknown as Resource<Client>;
 }
 

@@ -6,11 +6,11 @@ import { Archive, Asset, containsUnknown, isObject, mapValues, reveal, Secret, U
 import type { PropertyBag, Value } from "./values.ts";
 
 export interface DiffOptions {
-  /** Bridged plugins take an absent value for the type's zero value, and leave computed inputs alone. */
+  /** In bridged plugins, an absent value means the type's zero value, and absent computed inputs are not compared. */
   bridged: boolean;
 }
 
-/** The differences between two bags of a table, neither with secret marks. */
+/** The differences between two sets of a table's values, without secret marks. */
 export function diffProperties(
   table: Properties,
   olds: PropertyBag,
@@ -24,15 +24,15 @@ export function diffProperties(
   );
 }
 
-/** Drops the differences the user ignores; a path covers what is below it, `*` any one step. */
+/** Removes the differences that the user ignores. A path includes everything below it; `*` is any one step. */
 export function withoutIgnored(changes: Change[], ignored: readonly string[]): Change[] {
   const patterns = ignored.map(steps);
   return changes.filter(({ path }) => !patterns.some((pattern) => covers(pattern, steps(path))));
 }
 
 /**
- * Whether a replacement deletes the old resource first. A bridged resource that the program named itself does: its
- * successor could not have the same name.
+ * Whether a replacement deletes the old resource first. It does for a bridged resource with a name from the program,
+ * because two cannot have the same name.
  */
 export function deletesFirst(resource: Resource<never>, news: PropertyBag): boolean {
   if (resource.deleteBeforeReplace) return true;
@@ -74,7 +74,7 @@ function diffValue(
   path: string,
   replaces: boolean,
 ): Change[] {
-  // A collection without items is none to a bridged plugin.
+  // For a bridged plugin, an empty collection is the same as none.
   if (options.bridged && isEmpty(old)) old = undefined;
   if (options.bridged && isEmpty(value)) value = undefined;
   if (old === undefined && value === undefined) return [];
@@ -108,7 +108,7 @@ function diffValue(
   return isSame(old, value) ? [] : [{ path, kind: "update", replaces }];
 }
 
-/** The fewest items that came and went. */
+/** The smallest set of added and removed items. */
 function diffScalars(old: Value[], value: Value[], path: string, replaces: boolean): Change[] {
   const [gone, come] = [new Set<number>(), new Set<number>()];
   let [from, to] = [0, 0];
@@ -123,7 +123,7 @@ function diffScalars(old: Value[], value: Value[], path: string, replaces: boole
   return changedItems(gone, come).map(({ index, kind }) => ({ path: `${path}[${index}]`, kind, replaces }));
 }
 
-/** What left a set and what joined it; where these have one index, what differs between the two. */
+/** The items removed from a set and added to it; if one of each has the same index, the differences between them. */
 function diffSets(
   shape: Shape,
   old: Value[],
@@ -156,7 +156,7 @@ function isSame(old: Value, value: Value): boolean {
   return isDeepStrictEqual(byContent(old), byContent(value));
 }
 
-/** Files become their hashes, all that the state keeps of them. */
+/** Replaces files by their hashes, because the state has nothing else of them. */
 function byContent(value: Value): unknown {
   if (value instanceof Asset || value instanceof Archive) return { hash: value.hash };
   if (Array.isArray(value)) return value.map(byContent);

@@ -6,7 +6,7 @@ import type { LogSeverity } from "./definition.ts";
 const { DEBUG, INFO, WARNING, ERROR } = engineMessages.LogSeverity;
 const SEVERITIES = { debug: DEBUG, info: INFO, warning: WARNING, error: ERROR };
 
-/** The engine that started this plugin, as far as a plugin needs it: the place for log lines. */
+/** The engine that started this plugin; it shows the plugin's log lines. */
 export class Engine {
   readonly #client: InstanceType<typeof engineServices.EngineClient>;
   #lastLine: Promise<void> = Promise.resolve();
@@ -25,7 +25,7 @@ export class Engine {
     this.#lastLine = this.#lastLine.then(
       () =>
         new Promise((resolve) => {
-          // A line that cannot be delivered has no other place to go, and must not fail the operation.
+          // If a line cannot be delivered, the operation must not fail.
           this.#client.log(request, () => {
             resolve();
           });
@@ -33,18 +33,18 @@ export class Engine {
     );
   }
 
-  /** Resolves when every line so far has arrived: an operation answers after its lines. */
+  /** Resolves when every line has arrived, so that an operation's answer comes after its lines. */
   flushed(): Promise<void> {
     return this.#lastLine;
   }
 }
 
-/** How often official plugins look whether their engine is still there. */
+/** How often official plugins check that their engine still runs. */
 const HEALTH_CHECK_MS = 5 * 60_000;
 
 /**
- * Calls `gone` once the engine does not answer any more. As the official plugins do, it asks only now and then, so that a
- * plugin outlives an engine that was killed by up to the interval.
+ * Calls `gone` when the engine no longer answers. Like the official plugins, it checks at intervals, so a plugin outlives
+ * a killed engine by one interval at most.
  */
 export function watchEngine(address: string, gone: () => void, intervalMs = HEALTH_CHECK_MS): void {
   const client = new grpc.Client(address, grpc.credentials.createInsecure());
@@ -56,7 +56,7 @@ export function watchEngine(address: string, gone: () => void, intervalMs = HEAL
       () => undefined,
       null,
       (error) => {
-        // An engine that does not know the question is alive.
+        // An engine that does not know this call runs.
         if (error === null || error.code === grpc.status.UNIMPLEMENTED) return;
         clearInterval(timer);
         gone();

@@ -1,7 +1,7 @@
-/** The resource exists, with `id`, but is not as it should be: it stays in the state and the next run updates it. */
+/** The resource exists, with `id`, but is incomplete: it stays in the state, and the next run updates it. */
 export class InitError extends Error {
   readonly id: string;
-  /** What is known of its outputs. */
+  /** The outputs that are known. */
   readonly outputs: Readonly<Record<string, unknown>>;
   constructor(id: string, outputs: Readonly<Record<string, unknown>>, reason: string, options?: ErrorOptions) {
     super(reason, options);
@@ -11,8 +11,8 @@ export class InitError extends Error {
 }
 
 /**
- * Why work ended before it was done, with the code and text of Go's contexts, which are what official plugins answer: the
- * engine took its call back or cancelled, or time ran out.
+ * Why work ended early: the engine cancelled it, or the time was up. Has the code and text of Go's contexts, like the
+ * answers of official plugins.
  */
 export class ContextError extends Error {
   readonly reason: "cancelled" | "expired";
@@ -22,19 +22,19 @@ export class ContextError extends Error {
   }
 }
 
-/** The program asks for something that only the official plugin has. */
+/** The program uses something that only the official plugin has. */
 export function unknownToken(kind: string, token: string, known: Record<string, unknown>): Error {
   return new Error(
     `${token}: is not a ${kind} of the sandbox's stand-in plugin, which has: ${Object.keys(known).join(", ")}. Use one of these or the official plugin.`,
   );
 }
 
-/** What a person is told of an error. */
+/** An error's text for people. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Puts what was being done in front of the message: `await pull().catch(failed("Unable to pull"))`. */
+/** Adds what failed before the message: `await pull().catch(failed("Unable to pull"))`. */
 export function failed(doing: string): (error: unknown) => never {
   return (error) => {
     throw new Error(`${doing}: ${messageOf(error)}`, { cause: error });
@@ -42,9 +42,9 @@ export function failed(doing: string): (error: unknown) => never {
 }
 
 /**
- * Does what is left of a create once the resource exists: a failure of that is an InitError.
+ * Does the rest of a create after the resource exists; a failure becomes an InitError.
  *
- * @param known the outputs that are known by then
+ * @param known the outputs that are known
  */
 export async function initializing<Result>(
   id: string,

@@ -2,18 +2,18 @@ import type { Context, Plugin } from "./definition.ts";
 import type { Engine } from "./engine.ts";
 import { ContextError } from "./errors.ts";
 
-/** What the engine asked for. */
+/** The engine's request. */
 export interface Operation {
   urn: string;
   /** The resource's logical name, or the function's token. */
   name: string;
   /** 0: no limit. */
   timeoutSeconds: number;
-  /** Fires when the engine is not there any more for the answer. */
+  /** Aborts if the engine no longer waits for the answer. */
   call: AbortSignal;
 }
 
-/** Runs the work of resources and functions: within its time, its log lines delivered before it ends. */
+/** Runs the work of resources and functions, with its time limit, and delivers its log lines before it ends. */
 export class OperationRunner<Client> {
   readonly #engine: Engine | undefined;
   readonly #cancellable: boolean;
@@ -21,13 +21,13 @@ export class OperationRunner<Client> {
   #client: Client | undefined;
   #configured = false;
 
-  /** Work of bridged plugins goes on when the user cancels; that of native ones is told. */
+  /** If the user cancels, the work of native plugins is aborted; that of bridged ones continues. */
   constructor(engine: Engine | undefined, kind: Plugin<Client>["kind"]) {
     this.#engine = engine;
     this.#cancellable = kind === "native";
   }
 
-  /** Sets what all work from now on uses. */
+  /** Sets the client for all later work. */
   use(client: Client): void {
     this.#client = client;
     this.#configured = true;

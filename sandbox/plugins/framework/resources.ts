@@ -22,7 +22,7 @@ import { nameOf, typeOf } from "./urn.ts";
 import { marshal, unmarshal } from "./values.ts";
 import type { PropertyBag } from "./values.ts";
 
-/** The part of the provider protocol that is about resources. */
+/** The provider protocol's calls for resources. */
 export class ResourceServer<Client> {
   readonly #resources: Plugin<Client>["resources"];
   /** Wraps a Terraform provider of either kind. */
@@ -50,7 +50,7 @@ export class ResourceServer<Client> {
     return checkResponse({ ...checked, inputs: Object.fromEntries(given) });
   }
 
-  /** Inputs as the resource's functions want them, with the defaults that a check may have left out. */
+  /** Inputs for the resource's functions, with the defaults that a check may have omitted. */
   #inputs(resource: Resource<Client>, struct: Parameters<typeof unmarshal>[0]): PropertyBag {
     const inputs = unmarshal(struct);
     if (!this.#framework) return inputs;
@@ -67,7 +67,7 @@ export class ResourceServer<Client> {
     });
   }
 
-  /** What would change; all of it in a create. */
+  /** The differences; in a create, all properties. */
   #plan(
     resource: Resource<Client>,
     request: pb.DiffRequest | pb.UpdateRequest | pb.CreateRequest,
@@ -81,11 +81,11 @@ export class ResourceServer<Client> {
     }
   }
 
-  /** Bridged plugins compare the state with what is wanted; native ones old inputs with new ones, a secret as a whole. */
+  /** Bridged plugins compare the state with the new inputs; native ones old inputs with new ones, a secret as a whole. */
   #changesOf(resource: Resource<Client>, request: pb.DiffRequest | pb.UpdateRequest, news: PropertyBag): Change[] {
     const ignored = request.getIgnorechangesList();
     if (!this.#bridged) {
-      // A change inside a property does not replace, only one of it as a whole. SDKs ask the engine for the rest.
+      // Only a change of a whole property replaces, not one inside it. The SDKs ask the engine for the rest.
       return this.#changes(resource, unmarshal(request.getOldInputs()), news, ignored).map((change) =>
         topLevel(change.path) === change.path ? change : { ...change, replaces: false },
       );
@@ -105,7 +105,7 @@ export class ResourceServer<Client> {
     const response = new messages.CreateResponse();
     if (request.getPreview()) {
       const planned = stateAfter(resource, inputs, unknownAfterCreate(resource, inputs));
-      // What is not known yet is not secret yet, says Terraform's newer kind.
+      // In Terraform's newer kind of provider, an unknown value is not secret yet.
       response.setProperties(
         marshal(this.#framework ? { ...planned, ...unknownAfterCreate(resource, inputs) } : planned),
       );
@@ -168,7 +168,7 @@ export class ResourceServer<Client> {
         return await update(context, existing, plain(inputs), changed);
       } catch (error) {
         if (!this.#bridged) throw error;
-        // Terraform's SDK keeps the planned state even of an update that failed. The next run finds nothing to change.
+        // Terraform's SDK keeps the planned state even if the update fails, so the next run finds no difference.
         const planned = resource.partialUpdates ? state : stateAfterUpdate(resource, state, inputs, {});
         throw new InitError(request.getId(), planned, this.#reason("updating", request, error), { cause: error });
       }
@@ -198,7 +198,7 @@ export class ResourceServer<Client> {
   ): Promise<Result> {
     const asked = "getTimeout" in request ? request.getTimeout() : 0;
     const declared = kind === "read" ? undefined : resource.timeouts?.[kind];
-    // A delete heeds a limit that its type knows nothing of.
+    // A delete uses the user's limit even if its type declares none.
     const heeded = !this.#bridged || declared !== undefined || kind === "delete";
     const operation = {
       urn: request.getUrn(),
@@ -222,7 +222,7 @@ export class ResourceServer<Client> {
     }
   }
 
-  /** A bridged plugin's failures are a list, even of one, behind what was being done to what. */
+  /** The text of a bridged plugin's failure: the operation and the resource, then a list, even of one failure. */
   #reason(doing: string, request: OperationRequest, error: unknown): string {
     return this.#bridged ? `${doing} ${request.getUrn()}: ${listed(error)}` : messageOf(error);
   }
@@ -237,7 +237,7 @@ export class ResourceServer<Client> {
 
 type OperationRequest = pb.CreateRequest | pb.ReadRequest | pb.UpdateRequest | pb.DeleteRequest;
 
-/** Seconds that a bridged plugin's operation may take where its type says nothing. */
+/** The limit in seconds for a bridged plugin's operation if its type declares none. */
 const BRIDGED_TIMEOUT = 20 * 60;
 
 function listed(error: unknown): string {

@@ -20,8 +20,8 @@ export function checkFailure({ property, reason }: Failure): pb.CheckFailure {
 }
 
 /**
- * `ofInputs`: the changes are between old and new inputs, not between the state and new inputs. `detailed`: tell more than
- * the names of the properties.
+ * `ofInputs`: the changes are between old and new inputs, not between the state and new inputs. `detailed`: include more
+ * than the names of the properties.
  */
 export function diffResponse(
   changes: Change[],

@@ -5,14 +5,14 @@ import type { Plugin } from "./definition.ts";
 import { Engine, watchEngine } from "./engine.ts";
 import { ProviderServer } from "./server.ts";
 
-/** The engine's own limit for one message. */
+/** The engine's limit for one message. */
 const MAX_MESSAGE_BYTES = 400 * 1024 * 1024;
 
 /**
- * Runs a plugin process: `pulumi-resource-<name> <engine address>` prints its port as the first line and serves on it
- * until the engine interrupts it, or is found gone. Either way it first finishes what it does.
+ * Runs a plugin process: `pulumi-resource-<name> <engine address>` prints its port as the first line, and serves on it
+ * until the engine interrupts it or no longer runs. In both cases, it first finishes its work.
  *
- * @param healthCheckMs how often to look for the engine; tests do not have the minutes
+ * @param healthCheckMs how often to check for the engine; shorter in tests
  */
 export function serve<Client>(plugin: Plugin<Client>, healthCheckMs?: number): void {
   const address = process.argv.slice(2).findLast((argument) => !argument.startsWith("-"));
@@ -22,8 +22,8 @@ export function serve<Client>(plugin: Plugin<Client>, healthCheckMs?: number): v
   });
   const provider = new ProviderServer(plugin, address === undefined ? undefined : new Engine(address));
   server.addService(services.ResourceProviderService, provider.implementation());
-  // Nobody waits for an answer any more: the engine hangs up before it interrupts. A shutdown of the server would wait, and
-  // in vain when the two come at once.
+  // Nothing waits for an answer, because the engine closes its connection before it interrupts. A graceful shutdown of the
+  // server could wait forever if both come at the same time.
   const stop = () => {
     void provider.idle().finally(() => process.exit());
   };
@@ -32,7 +32,7 @@ export function serve<Client>(plugin: Plugin<Client>, healthCheckMs?: number): v
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error) throw error;
     process.stdout.write(`${port}\n`);
-    // Node writes its compile cache when it exits; a plugin is killed.
+    // Node writes its compile cache when it exits, but plugins are killed.
     flushCompileCache();
   });
 }

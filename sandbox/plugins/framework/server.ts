@@ -29,12 +29,12 @@ export class ProviderServer<Client> {
     this.#runner = new OperationRunner(engine, plugin.kind);
   }
 
-  /** Resolves when nothing is being done any more. */
+  /** Resolves when all work has ended. */
   async idle(): Promise<void> {
     while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
   }
 
-  /** The handlers, for `grpc.Server.addService`. Methods that are absent answer UNIMPLEMENTED. */
+  /** The handlers for `grpc.Server.addService`. Absent methods answer UNIMPLEMENTED. */
   implementation(): UntypedServiceImplementation {
     const resources = new ResourceServer(this.#plugin, this.#runner);
     const unary = this.#unary.bind(this);
@@ -65,7 +65,7 @@ export class ProviderServer<Client> {
     };
   }
 
-  /** Settings of the provider never replace it, which would replace all its resources. */
+  /** No setting replaces the provider, because that would replace all its resources. */
   #diffConfig(request: pb.DiffRequest): pb.DiffResponse {
     const changes = diffProperties(
       this.#plugin.config,
@@ -79,7 +79,7 @@ export class ProviderServer<Client> {
 
   async #configure(request: pb.ConfigureRequest): Promise<pb.ConfigureResponse> {
     const args = plain(unmarshal(request.getArgs()));
-    // With unknown settings, in a preview, the engine calls nothing that needs the client.
+    // If settings are unknown, in a preview, the engine calls nothing that needs the client.
     if (!containsUnknown(args)) {
       const { config } = parseConfig(this.#plugin.config, args);
       this.#runner.use(await this.#plugin.configure(withDefaults(this.#plugin.config, config), config));
@@ -109,7 +109,7 @@ export class ProviderServer<Client> {
     return response;
   }
 
-  /** @param handler gets a signal that fires when the engine takes the call back, which includes that it died */
+  /** @param handler gets a signal that aborts if the engine cancels the call or dies */
   #unary<Request, Response>(
     handler: (request: Request, call: AbortSignal) => Response | Promise<Response>,
   ): handleUnaryCall<Request, Response> {

@@ -1,10 +1,10 @@
 import { setTimeout } from "node:timers/promises";
 
-/** Time, so that tests of long waits take none. */
+/** A clock, which tests of long waits replace. */
 export interface Clock {
-  /** Milliseconds since any fixed moment. */
+  /** Milliseconds since some fixed time. */
   now(): number;
-  /** Ends early, with the signal's reason, when the signal fires. */
+  /** Rejects early, with the signal's reason, if the signal aborts. */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -17,27 +17,27 @@ export const systemClock: Clock = {
   },
 };
 
-/** A wait for something to get into a state; times are seconds. */
+/** A wait for a state; times are in seconds. */
 export interface StateChange {
-  /** The state now; undefined when it cannot be told, which is taken for "not found". */
+  /** The state now; undefined means "not found". */
   refresh: () => Promise<string | undefined>;
-  /** States on the way; any other than these and the target fails. */
+  /** The states before the target; any other state fails. */
   pending: readonly string[];
   target: string;
-  /** Before the first look. */
+  /** The pause before the first look. */
   delay: number;
   /** The shortest gap between two looks. */
   minTimeout: number;
   timeout: number;
-  /** How often in a row "not found" is taken; default 20. */
+  /** How often in a row "not found" is accepted; 20 by default. */
   notFoundChecks?: number;
 }
 
 const LONGEST_GAP = 10;
 
 /**
- * Waits as Terraform providers do, with the gaps and messages of `retry.StateChangeConf` in terraform-plugin-sdk: they are
- * what users of the official plugins see. Gaps double from 0.1 s, never under `minTimeout` nor over 10 s.
+ * Waits as Terraform providers do, with the pauses and messages of `retry.StateChangeConf` in terraform-plugin-sdk, which
+ * users of the official plugins see. Pauses double from 0.1 s, but are at least `minTimeout`, and 10 s at most.
  */
 export async function waitForState(change: StateChange, clock: Clock, signal?: AbortSignal): Promise<void> {
   const deadline = clock.now() + change.timeout * 1000;

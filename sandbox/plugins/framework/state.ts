@@ -4,12 +4,12 @@ import type { Properties, Resource, Shape } from "./definition.ts";
 import { containsSecret, isObject, mapValues, reveal, Secret, UNKNOWN } from "./values.ts";
 import type { PropertyBag, Value } from "./values.ts";
 
-/** What resource functions get: no secret marks, no hidden inputs. */
+/** Values for resource functions: without secret marks and hidden inputs. */
 export function plain(bag: PropertyBag): PropertyBag {
   return withoutDefaults(reveal(bag) as PropertyBag);
 }
 
-/** The state after an operation: inputs, overlaid with what the operation found out, secret wherever an input was. */
+/** The state after an operation: the inputs, with the operation's outputs over them; what was secret as an input is secret. */
 export function stateAfter(
   resource: Resource<never>,
   inputs: PropertyBag,
@@ -23,7 +23,7 @@ export function stateAfter(
   );
 }
 
-/** The state after an update: outputs that it says nothing of stay as they were. */
+/** The state after an update: outputs that the update does not return stay as they were. */
 export function stateAfterUpdate(
   resource: Resource<never>,
   olds: PropertyBag,
@@ -34,22 +34,22 @@ export function stateAfterUpdate(
   return stateAfter(resource, inputs, { ...Object.fromEntries(kept), ...outputs });
 }
 
-/** What a preview cannot know of a resource that is to be created: all that is not an input. */
+/** The values that the preview of a create cannot know: all that are not inputs. */
 export function unknownAfterCreate(resource: Resource<never>, inputs: PropertyBag): PropertyBag {
   const outputs = Object.keys(resource.outputs).filter((key) => resource.outputs[key]?.type !== "unsupported");
   const filledIn = Object.keys(resource.inputs).filter((key) => isFilledIn(resource, key, inputs));
   return allUnknown([...outputs, ...filledIn]);
 }
 
-/** What a preview cannot know of a resource that is to be updated. */
+/** The values that the preview of an update cannot know. */
 export function unknownAfterUpdate(resource: Resource<never>): PropertyBag {
   return allUnknown(Object.keys(resource.outputs).filter((key) => resource.outputs[key]?.changesOnUpdate));
 }
 
 /**
- * The inputs after a refresh: those there were, with the live values. A list stays as long as it was, a map keeps its keys
- * at most: what was added behind one's back is seen in the state only. A default that is no longer what is there is no
- * default any more. Without old inputs (an import) every live input property becomes one.
+ * The inputs after a refresh: the old inputs, with the live values. A list keeps its length, and a map gets no new keys,
+ * so outside additions are only in the state. If the live value differs from a default, it is no longer a default. Without
+ * old inputs (an import), every live input property becomes an input.
  */
 export function inputsAfterRead(resource: Resource<never>, oldInputs: PropertyBag, live: PropertyBag): PropertyBag {
   if (Object.keys(oldInputs).length > 0) return extractBag(resource.inputs, oldInputs, live);
@@ -100,7 +100,7 @@ function extract(shape: (Shape & { rewritten?: true }) | undefined, old: Value, 
   return shape?.rewritten && typeof old === "string" ? old : live;
 }
 
-/** For each old item of a set the index of the live one that is most like it; pairs most alike come first. */
+/** For each old item of a set, the index of the most similar live item; the most similar pairs are matched first. */
 function matched(olds: Value[], lives: Value[]): (number | undefined)[] {
   const pairs = olds.flatMap((old, from) => lives.map((live, to) => ({ from, to, score: likeness(old, live) })));
   const twins = new Map<number, number>();
@@ -120,7 +120,7 @@ function revealOnce(value: Value): Value {
   return value instanceof Secret ? value.value : value;
 }
 
-/** Whether the property is an input which the program left for the cloud to fill in. */
+/** Whether the property is an input that the cloud fills in, and the program does not set. */
 function isFilledIn(resource: Resource<never>, key: string, inputs: PropertyBag): boolean {
   return resource.inputs[key]?.computed === true && !(key in inputs);
 }
@@ -133,14 +133,14 @@ function conceal(value: Value): Value {
   return value instanceof Secret ? value : new Secret(value);
 }
 
-/** Marks in `value` what is marked at the same place in `original`; in a list one secret item makes the list secret. */
+/** Marks in `value` what is marked at the same place in `original`. In a list, one secret item makes the list secret. */
 function concealLike(original: Value | undefined, value: Value): Value {
   if (original === undefined || !containsSecret(original) || value instanceof Secret) return value;
   if (!isObject(original) || !isObject(value)) return new Secret(reveal(value));
   return mapValues(value, (member, key) => concealLike(original[key], member));
 }
 
-/** Without the notes of defaults, at any depth. */
+/** Without `__defaults`, at any depth. */
 export function withoutDefaults(bag: PropertyBag): PropertyBag {
   return Object.fromEntries(
     Object.entries(bag).flatMap(([key, member]) => (key === DEFAULTS ? [] : [[key, withoutNested(member)]])),

@@ -7,7 +7,7 @@ import { ContextError, messageOf } from "./errors.ts";
 import type { InitError } from "./errors.ts";
 import { marshal } from "./values.ts";
 
-/** How an error that left no resource behind, or is about none, reaches the engine. */
+/** The engine's form of an error that leaves no resource. */
 export function plainErrorStatus(error: unknown): Partial<StatusObject> {
   return { code: codeOf(error), details: messageOf(error) };
 }
@@ -17,7 +17,7 @@ function codeOf(error: unknown): grpc.status {
   return error.reason === "cancelled" ? grpc.status.CANCELLED : grpc.status.DEADLINE_EXCEEDED;
 }
 
-/** How the engine learns of a resource that exists but is not ready: gRPC's rich error, in a trailer of the answer. */
+/** The engine's form of an error about a resource that exists but is not ready: gRPC's rich error, in a trailer. */
 export function initErrorStatus(error: InitError): Partial<StatusObject> {
   const detail = new messages.ErrorResourceInitFailed();
   detail.setId(error.id);

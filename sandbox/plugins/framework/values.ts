@@ -1,7 +1,7 @@
 import googleStruct from "google-protobuf/google/protobuf/struct_pb.js";
 import type { JavaScriptValue, Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 
-/** A value of a property as the engine sends it: JSON, and what Pulumi knows besides. */
+/** A property's value as the engine sends it: JSON, and Pulumi's special values. */
 export type Value =
   | null
   | boolean
@@ -17,7 +17,7 @@ export type Value =
 /** The properties of a resource, a provider or a function call. */
 export type PropertyBag = Record<string, Value>;
 
-/** A value that is known only after an operation that the preview does not do. */
+/** A value that only an operation can know, which the preview does not do. */
 export const UNKNOWN: unique symbol = Symbol("unknown");
 
 /** A value that the engine keeps encrypted. */
@@ -28,7 +28,7 @@ export class Secret {
   }
 }
 
-/** A file: its text, its path on this computer, or its address. In a state only the hash may be left. */
+/** A file: its text, its path on this computer, or its URL. A state may only have the hash. */
 export class Asset {
   readonly text?: string;
   readonly path?: string;
@@ -40,7 +40,7 @@ export class Asset {
   }
 }
 
-/** Files in folders: named members, the path of a folder or an archive file, or an address. */
+/** Files in folders: named members, the path of a folder or an archive file, or a URL. */
 export class Archive {
   readonly assets?: PropertyBag;
   readonly path?: string;
@@ -74,12 +74,12 @@ const ARCHIVE = "0def7320c3a5731c473e5ecbe6d01bc7";
 const RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e";
 const OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4";
 
-/** Reads properties off the wire. An Output becomes its value, a resource reference the resource's id. */
+/** Reads properties from the wire format. An Output becomes its value, a resource reference the resource's id. */
 export function unmarshal(struct: Struct | undefined): PropertyBag {
   return struct ? decodeObject(struct.toJavaScript()) : {};
 }
 
-/** Writes properties to the wire; a member that is undefined is left out. */
+/** Writes properties in the wire format, without undefined members. */
 export function marshal(bag: Readonly<Record<string, unknown>>): Struct {
   return googleStruct.Struct.fromJavaScript(encodeEntries(bag));
 }
@@ -92,7 +92,7 @@ export function reveal(value: Value): Value {
   return value;
 }
 
-/** Whether a value of which the predicate holds is the value itself or somewhere inside it. */
+/** Whether the predicate is true for the value or anything inside it. */
 function contains(value: Value, predicate: (value: Value) => boolean): boolean {
   if (predicate(value)) return true;
   if (value instanceof Secret) return contains(value.value, predicate);
@@ -108,7 +108,7 @@ export function containsSecret(value: Value): boolean {
   return contains(value, (inner) => inner instanceof Secret);
 }
 
-/** Whether the value is a map or an object, neither a list nor one of the special values. */
+/** Whether the value is a map or an object, not a list or a special value. */
 export function isObject(value: unknown): value is Record<string, Value> {
   return (
     typeof value === "object" &&

@@ -5,7 +5,7 @@ import { identifier, literal, type Server, type Session } from "./server.ts";
 
 const fixed = { type: "string", replaces: true, computed: true } as const;
 
-/** What a database may be given. */
+/** The properties of a database. */
 export const databaseInputs = {
   name: { type: "string", autoname: { maxLength: 255 } },
   owner: { type: "string", computed: true },
@@ -17,11 +17,11 @@ export const databaseInputs = {
   connectionLimit: { type: "integer", default: -1 },
   allowConnections: { type: "boolean", default: true },
   isTemplate: { type: "boolean", computed: true },
-  /** Whether a new owner gets the objects that the old one owned in it. */
+  /** Whether a new owner gets the old owner's objects in the database. */
   alterObjectOwnership: { type: "boolean", default: false },
 } as const;
 
-/** A database as the resource describes it, defaults filled in. */
+/** A database as the resource describes it, with defaults. */
 export type DatabaseProperties = ValuesOf<typeof databaseInputs>;
 
 export async function createDatabase(server: Server, database: DatabaseProperties): Promise<void> {
@@ -49,7 +49,7 @@ export async function createDatabase(server: Server, database: DatabasePropertie
   });
 }
 
-/** Brings the database named `old.name` to `database`, one statement for each difference. */
+/** Changes the database named `old.name` to match `database`, with one statement for each difference. */
 export async function updateDatabase(
   server: Server,
   old: DatabaseProperties,
@@ -92,7 +92,7 @@ export async function updateDatabase(
   }
 }
 
-/** The database as it is now, or undefined when there is none of that name. */
+/** The database as it is now, or undefined if it does not exist. */
 export async function readDatabase(
   server: Server,
   name: string,
@@ -110,7 +110,7 @@ export async function readDatabase(
   });
 }
 
-/** Ends every connection to the database and drops it, whatever is in it. One that is gone is an error. */
+/** Ends every connection to the database, and drops it with its contents. Fails if it does not exist. */
 export async function dropDatabase(server: Server, database: DatabaseProperties): Promise<void> {
   const name = identifier(database.name);
   await server.connect(async (session) => {

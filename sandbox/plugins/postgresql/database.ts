@@ -10,7 +10,7 @@ import {
 } from "./database-sql.ts";
 import type { Server } from "./server.ts";
 
-/** What a database has that was made without saying so; the server does not tell a database's template. */
+/** The defaults of a new database; the server does not show a database's template. */
 const DEFAULT_TEMPLATE = "template0";
 
 export const database = resource<Server>()({

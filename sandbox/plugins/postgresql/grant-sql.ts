@@ -5,17 +5,17 @@ import { identifier, type Server, type Session } from "./server.ts";
 
 const fixed = { type: "string", required: true, replaces: true } as const;
 
-/** What a grant may be given; all but its privileges replaces it. */
+/** The properties of a grant; a change of any of them, except its privileges, replaces it. */
 export const grantInputs = {
   /** A role, or `public` for every role. */
   role: fixed,
   database: fixed,
   objectType: fixed,
-  /** Where the objects are; needed for all but databases. */
+  /** The schema of the objects; required except for databases. */
   schema: { type: "string", replaces: true },
-  /** All objects of the type in the schema when absent. */
+  /** If absent, all objects of the type in the schema. */
   objects: { type: "set", items: { type: "string" }, replaces: true },
-  /** Empty: whatever the role had on the objects is taken away. */
+  /** If empty, the role's privileges on the objects are revoked. */
   privileges: { type: "set", items: { type: "string" }, required: true },
   withGrantOption: { type: "boolean", default: false, replaces: true },
   ...unsupported("columns"),
@@ -24,7 +24,7 @@ export const grantInputs = {
 /** A grant as the resource describes it. */
 export type GrantProperties = ValuesOf<typeof grantInputs>;
 
-/** Each object type's privileges, and for those that are in a schema how the catalog names them. */
+/** Each object type's privileges and, for types in a schema, their names in the catalog. */
 const OBJECT_TYPES: Record<string, { privileges: string[]; catalog?: "class" | "proc"; kinds?: string[] }> = {
   database: { privileges: ["CREATE", "CONNECT", "TEMPORARY"] },
   schema: { privileges: ["CREATE", "USAGE"] },
@@ -39,16 +39,16 @@ const OBJECT_TYPES: Record<string, { privileges: string[]; catalog?: "class" | "
   routine: { privileges: ["EXECUTE"], catalog: "proc", kinds: ["f", "a", "w", "p"] },
 };
 
-/** The object types a grant can be about here. */
+/** The object types that a grant here can have. */
 export const objectTypes = Object.keys(OBJECT_TYPES);
 
-/** The resource's id: all that makes it another grant when it changes. */
+/** The resource's id, from all properties whose change makes it another grant. */
 export function grantId(grant: GrantProperties): string {
   const place = grant.objectType === "database" ? [] : [grant.schema ?? ""];
   return [grant.role, grant.database, ...place, grant.objectType, ...(grant.objects ?? []).toSorted()].join("_");
 }
 
-/** Revokes everything and grants what is wanted, in one transaction, so that nobody sees the moment in between. */
+/** Revokes everything and grants the wanted privileges, in one transaction, so that no other session sees it half done. */
 export async function applyGrant(server: Server, grant: GrantProperties): Promise<void> {
   check(grant);
   await inDatabase(server, grant, async (session) => {
@@ -61,7 +61,7 @@ export async function applyGrant(server: Server, grant: GrantProperties): Promis
   });
 }
 
-/** Takes everything away; an error where role, database or schema is gone, and the privileges with it. */
+/** Revokes everything. Fails if role, database or schema no longer exists. */
 export async function revokeGrant(server: Server, grant: GrantProperties): Promise<void> {
   await inDatabase(server, grant, (session) =>
     session
@@ -71,8 +71,8 @@ export async function revokeGrant(server: Server, grant: GrantProperties): Promi
 }
 
 /**
- * The privileges that the role has now, or undefined when role, database or schema is gone. Where the objects of a schema do
- * not all have the wanted ones, there are none: that is a difference, and the next update sets them all.
+ * The role's privileges now, or undefined if role, database or schema is gone. If some objects of a schema lack a wanted
+ * privilege, the result is empty, which is a difference, so the next update sets all of them.
  */
 export async function readGrant(server: Server, grant: GrantProperties): Promise<string[] | undefined> {
   const exists = await server.connect(async (session) => {
@@ -112,7 +112,7 @@ async function readPrivileges(session: Session, grant: GrantProperties): Promise
 const GRANTEE_OID =
   "(CASE WHEN $1 = 'public' THEN 0 ELSE (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1) END)";
 
-/** @param aclQuery gives the one access list of the object that is named by `$2` */
+/** @param aclQuery selects the access list of the object with the name `$2` */
 async function privilegesOf(
   session: Session,
   grant: GrantProperties,
@@ -127,7 +127,7 @@ async function privilegesOf(
   return sameSet(privileges, wanted(grant)) ? grant.privileges : privileges;
 }
 
-/** What the catalog will say once the grant is applied: `ALL` is only a way to write it. */
+/** The privileges that the catalog shows after the grant; it never shows `ALL`. */
 function wanted(grant: GrantProperties): string[] {
   return grant.privileges.includes("ALL") ? typeOf(grant).privileges : grant.privileges;
 }
@@ -157,7 +157,7 @@ function typeOf(grant: GrantProperties): (typeof OBJECT_TYPES)[string] {
   return type;
 }
 
-/** What stands after ON. */
+/** The text after ON. */
 function target(grant: GrantProperties): string {
   if (grant.objectType === "database") return `DATABASE ${identifier(grant.database)}`;
   const schema = identifier(grant.schema ?? "");
@@ -170,7 +170,7 @@ function target(grant: GrantProperties): string {
 
 const grantee = (grant: GrantProperties): string => (grant.role === "public" ? "PUBLIC" : identifier(grant.role));
 
-/** Does the work as the owners of the objects, who alone may grant on them. */
+/** Does the work as the owners of the objects, because only they may grant privileges on them. */
 async function inDatabase(
   server: Server,
   grant: GrantProperties,

@@ -1,8 +1,8 @@
 import { identifier, type Server, type Session } from "./server.ts";
 
 /**
- * Does work that only members of the given roles may do. A superuser may anyway; any other user is made a member for as
- * long as the work takes.
+ * Does work that only members of the given roles may do. A user who is not a superuser is made a member until the work is
+ * complete.
  */
 export async function asMemberOf<T>(
   server: Server,
@@ -21,7 +21,7 @@ export async function asMemberOf<T>(
   }
   const revoke = async (): Promise<void> => {
     for (const { rolname } of missing) {
-      // The work may have dropped the role, and its memberships with it.
+      // The work may have dropped the role with its memberships.
       const [still] = await session.query("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", [rolname]);
       if (still !== undefined) await session.query(`REVOKE ${identifier(rolname)} FROM ${identifier(server.user)}`);
     }
@@ -31,7 +31,7 @@ export async function asMemberOf<T>(
     await revoke();
     return result;
   } catch (error) {
-    // Inside a failed transaction nothing more can be asked, and nothing needs to be: it is rolled back.
+    // A failed transaction accepts no statement, and needs none, because it is rolled back.
     await revoke().catch(() => undefined);
     throw error;
   }

@@ -7,7 +7,7 @@ import { identifier, literal, type Server, type Session } from "./server.ts";
 const flag = { type: "boolean", default: false } as const;
 const string = { type: "string" } as const;
 
-/** What a role may be given; all of it changes in place. Timeouts are milliseconds, 0 is none. */
+/** The properties of a role; all change in place. Timeouts are in milliseconds; 0 means none. */
 export const roleInputs = {
   name: { type: "string", autoname: { maxLength: 255 } },
   password: { type: "string", secret: true },
@@ -31,10 +31,10 @@ export const roleInputs = {
   ...unsupported("encrypted", "passwordWo", "passwordWoVersion"),
 } as const;
 
-/** A role as the resource describes it, defaults filled in. */
+/** A role as the resource describes it, with defaults. */
 export type RoleProperties = ValuesOf<typeof roleInputs>;
 
-/** Attributes that are a word with or without `NO` before it, and the column each is read back from. */
+/** Attributes that are a word, with or without `NO` before it, and the column that shows each. */
 const FLAGS = {
   login: { keyword: "LOGIN", column: "rolcanlogin" },
   superuser: { keyword: "SUPERUSER", column: "rolsuper" },
@@ -66,12 +66,12 @@ export async function createRole(server: Server, role: RoleProperties): Promise<
   });
 }
 
-/** Brings the role named `old.name` to `role`; only what differs is touched, memberships are always set anew. */
+/** Changes the role named `old.name` to match `role`: only the differences, but always all memberships. */
 export async function updateRole(server: Server, old: RoleProperties, role: RoleProperties): Promise<void> {
   await server.transaction(async (session) => {
     const name = identifier(role.name);
     if (role.name !== old.name) await session.query(`ALTER ROLE ${identifier(old.name)} RENAME TO ${name}`);
-    // A renamed role loses an md5 password, whose hash contains the name.
+    // A renamed role loses an md5 password, because its hash contains the name.
     if (role.password !== old.password || role.name !== old.name) {
       await session.query(`ALTER ROLE ${name} ${password(role.password ?? "NULL")}`);
     }
@@ -89,7 +89,7 @@ export async function updateRole(server: Server, old: RoleProperties, role: Role
   });
 }
 
-/** The role as it is now, or undefined when there is none of that name. `known` is the password last set. */
+/** The role as it is now, or undefined if it does not exist. `known` is the password that was last set. */
 export async function readRole(
   server: Server,
   name: string,
@@ -129,7 +129,7 @@ export async function readRole(
   });
 }
 
-/** What the role owns in the connected database goes to the user; what it was granted there is revoked; then it goes. */
+/** Gives the role's objects in the connected database to the user, revokes its privileges there, and drops it. */
 export async function deleteRole(server: Server, role: RoleProperties): Promise<void> {
   await server.transaction(async (session) => {
     const name = identifier(role.name);
@@ -146,7 +146,7 @@ export async function deleteRole(server: Server, role: RoleProperties): Promise<
   });
 }
 
-/** `NULL` in any case stands for no password. A backslash is set twice: so it is by the official plugin. */
+/** `NULL`, in upper or lower case, means no password. A backslash is set twice, as in the official plugin. */
 function password(value: string): string {
   const quoted = value.replaceAll("\\", "\\\\").replaceAll("'", "''");
   return value.toUpperCase() === "NULL" ? "PASSWORD NULL" : `PASSWORD '${quoted}'`;
@@ -185,8 +185,8 @@ async function applySettings(session: Session, old: RoleProperties | undefined, 
 }
 
 /**
- * A superuser sees the hash. It stands for the known password as long as it may be its hash: an md5 hash is compared, a
- * SCRAM one is not, so that a password changed behind one's back stays unseen there, as with the official plugin.
+ * A superuser sees the hash, which counts as the known password if it may be its hash. An md5 hash is compared. A SCRAM
+ * hash is not, so an outside change of the password is not noticed, as in the official plugin.
  */
 async function readPassword(
   server: Server,
@@ -195,7 +195,7 @@ async function readPassword(
   login: boolean,
   known: string | undefined,
 ): Promise<string | undefined> {
-  // pg_shadow has only roles that can log in.
+  // pg_shadow only has roles that can log in.
   if (!login || !server.settings.superuser) return known;
   const [user] = await session.query<{ superuser: boolean }>(
     `SELECT rolsuper AS "superuser" FROM pg_catalog.pg_roles WHERE rolname = $1`,

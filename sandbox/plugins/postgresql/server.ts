@@ -1,10 +1,10 @@
 import pg from "pg";
 
-/** Where the server is and as whom to connect; the provider's arguments after their defaults. */
+/** The server and the user: the provider's arguments with defaults. */
 export interface ServerSettings {
   host: string;
   port: number;
-  /** The database that roles and databases are managed from. */
+  /** The database to connect to for work on roles and databases. */
   database: string;
   username: string;
   password?: string;
@@ -13,18 +13,18 @@ export interface ServerSettings {
   superuser: boolean;
   /** Seconds. */
   connectTimeout: number;
-  /** `9.0.0`, the default, means: ask the server. */
+  /** `9.0.0`, the default, means that the server is asked. */
   expectedVersion: string;
-  /** The role that owns what the user makes, when its name differs from the login's. */
+  /** The role that owns new objects, if its name differs from the login's. */
   databaseUsername?: string;
 }
 
-/** What is asked of an open connection; a transaction is one too. */
+/** An open connection, or a transaction on it. */
 export interface Session {
   query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
 }
 
-/** One PostgreSQL server. Connections are opened for an operation and closed after it; nothing connects before that. */
+/** One PostgreSQL server. Each operation opens a connection and closes it; before that, nothing connects. */
 export class Server {
   readonly settings: ServerSettings;
   #version: number | undefined;
@@ -49,7 +49,7 @@ export class Server {
       ssl: tlsOptions(this.settings.sslmode),
       connectionTimeoutMillis: this.settings.connectTimeout * 1000,
     });
-    // A connection lost between two queries reaches the next query as its error.
+    // If a connection is lost between two queries, the next query fails with the error.
     client.on("error", () => undefined);
     try {
       await client.connect().catch((error: unknown) => {
@@ -64,7 +64,7 @@ export class Server {
     }
   }
 
-  /** As {@link connect}, in one transaction: all of the work or none of it. */
+  /** Like {@link connect}, in one transaction: does all of the work, or none of it. */
   async transaction<T>(work: (session: Session) => Promise<T>, database?: string): Promise<T> {
     return this.connect(async (session) => {
       await session.query("BEGIN");
@@ -79,7 +79,7 @@ export class Server {
     }, database);
   }
 
-  /** The server's major version: `expectedVersion` when it was given, else asked once. */
+  /** The server's major version: `expectedVersion` if it is set, else the server is asked once. */
   async version(session: Session): Promise<number> {
     if (this.settings.expectedVersion !== "9.0.0") return Number.parseInt(this.settings.expectedVersion, 10);
     if (this.#version === undefined) {
@@ -100,9 +100,9 @@ function reworded(error: unknown): never {
   throw new Error(wordsOf(error), { cause: error });
 }
 
-/** The words of the official plugin's client for what went wrong. */
+/** The error with the text of the official plugin's client. */
 function wordsOf(error: unknown): string {
-  // A refused connection to a name with several addresses is an error around one for each.
+  // A refused connection to a name with several addresses is an error with one error for each.
   const first: unknown = error instanceof AggregateError ? error.errors.at(-1) : error;
   const { code, address, port } = first as { code?: string; address?: string; port?: number };
   if (code === "ECONNREFUSED") return `dial tcp ${address ?? ""}:${port ?? ""}: connect: connection refused`;

@@ -11,7 +11,7 @@ const SPECIAL = "!@#$%&*()-_=+[]{}<>:?";
 const flag = { type: "boolean", default: true, replaces: true } as const;
 const minimum = { type: "integer", default: 0, replaces: true } as const;
 
-/** A password, drawn when the resource is created; every change of an input draws a new one. */
+/** A random password, made with the resource; every change of an input makes a new one. */
 export const randomPassword = resource<undefined>()({
   inputs: {
     length: { type: "integer", required: true, replaces: true },
@@ -25,7 +25,7 @@ export const randomPassword = resource<undefined>()({
     minSpecial: minimum,
     overrideSpecial: { type: "string", replaces: true },
     keepers: { type: "map", items: { type: "string" }, replaces: true },
-    // Deprecated by the official plugin in favour of `numeric`.
+    // Deprecated in the official plugin; replaced by `numeric`.
     ...unsupported("number"),
   },
   outputs: {

@@ -1,7 +1,7 @@
 import type { Plugin } from "../framework/definition.ts";
 import { randomPassword } from "./password.ts";
 
-/** Stand-in for the plugin `random`: values that are drawn once and kept. */
+/** Stand-in for the plugin `random`: random values that are made once and kept. */
 export const random: Plugin<undefined> = {
   name: "random",
   kind: "framework",

@@ -6,7 +6,7 @@ import { resource } from "../framework/definition.ts";
 
 const CURVES = { P224: "P-224", P256: "P-256", P384: "P-384", P521: "P-521" } as const;
 
-/** A key pair in the formats of TLS and OpenSSH; every change of an input makes another one. */
+/** A key pair in the formats of TLS and OpenSSH; every change of an input makes a new one. */
 export const privateKey = resource<undefined>()({
   inputs: {
     algorithm: { type: "string", values: ["RSA", "ECDSA", "ED25519"], required: true, replaces: true },
@@ -32,7 +32,7 @@ export const privateKey = resource<undefined>()({
         privateKeyPem: traditionalPem(pair.privateKey, algorithm),
         privateKeyPemPkcs8: pkcs8,
         publicKeyPem: pair.publicKey.export({ type: "spki", format: "pem" }) as string,
-        // OpenSSH knows no P224: the official plugin leaves these empty too.
+        // OpenSSH does not know P224; in the official plugin, these are empty too.
         ...(algorithm === "ECDSA" && ecdsaCurve === "P224" ? NO_OPENSSH : openssh(pkcs8)),
       },
     };
@@ -50,7 +50,7 @@ function generate(algorithm: "RSA" | "ECDSA" | "ED25519", modulusLength: number,
   }
 }
 
-/** The older PEM format where the algorithm has one of its own. */
+/** The older PEM format, if the algorithm has one. */
 function traditionalPem(key: KeyObject, algorithm: "RSA" | "ECDSA" | "ED25519"): string {
   const type = { RSA: "pkcs1", ECDSA: "sec1", ED25519: "pkcs8" } as const;
   return key.export({ type: type[algorithm], format: "pem" }) as string;
@@ -61,7 +61,7 @@ function openssh(pkcs8: string): Record<keyof typeof NO_OPENSSH, string> {
   key.comment = "";
   return {
     privateKeyOpenssh: key.toString("openssh"),
-    // Without a comment sshpk leaves the blank before it.
+    // Without a comment, sshpk still writes the blank before it.
     publicKeyOpenssh: `${key.toPublic().toString("ssh").trim()}\n`,
     publicKeyFingerprintMd5: key.fingerprint("md5").toString("hex"),
     publicKeyFingerprintSha256: key.fingerprint("sha256").toString(),

@@ -1,18 +1,18 @@
 #!/bin/sh
-# A droplet's first process: does what firmware and hypervisor do for a real one, then becomes systemd.
-# Reads /run/sandbox, which the sandbox fills from outside. Runs at each boot and leaves alone what it finds done.
+# A droplet's first process: does what firmware and hypervisor do for a real droplet, then becomes systemd.
+# Reads /run/sandbox, which the sandbox fills from outside. Runs at each boot, and only does what is not done yet.
 set -eu
 
-# Docker's request to power off, which systemd answers to from the end of this script on.
+# Docker's request to power off; after this script, systemd handles it.
 trap 'exit 130' RTMIN+3
 
-# As on a real machine: what is mounted later is seen by services and containers that run already.
+# As on a real machine, running services and containers see what is mounted later.
 mount --make-rshared /
 
 umount -R /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 
-# Docker mounts these files one by one; on a real machine they are plain files, which tools replace by renaming.
+# Docker mounts each of these files; on a real machine they are plain files, which tools can replace by a rename.
 for file in /etc/hosts /etc/hostname /etc/resolv.conf; do
   content=$(cat "$file")
   umount "$file"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Makes /dev show the attached volumes, all of them and no others, as udev does on a real droplet.
-# Reads /run/sandbox/volumes: a line each, "<device> <major> <minor> <by-id name>". Idempotent.
+# Makes /dev show exactly the attached volumes, as udev does on a real droplet.
+# Reads /run/sandbox/volumes, one line for each: "<device> <major> <minor> <by-id name>". Idempotent.
 set -eu
 
 table=/run/sandbox/volumes
 mkdir -p /dev/disk/by-id
 
-# A boot and a hot attachment may come together.
+# A boot and an attachment may happen at the same time.
 exec 9< /dev/disk/by-id
 flock 9
 

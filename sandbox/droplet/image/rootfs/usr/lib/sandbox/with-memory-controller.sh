@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs a command that limits memory: Docker's daemons. Systemd here knows the second version of control groups only. Where
-# the computer has its memory controller in the first one, as a droplet never does, the command gets that version in its
-# place, within the droplet's own part of it; everything else of the file system stays shared.
+# Runs a command that limits memory: Docker's daemons. systemd here only knows version 2 of control groups. If the
+# computer has its memory controller in version 1, which a real droplet never has, the command sees version 1 instead,
+# limited to the droplet's part of it. The rest of the file system stays shared.
 #
 #   with-memory-controller.sh COMMAND...
 set -eu
