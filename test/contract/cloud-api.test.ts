@@ -35,7 +35,7 @@ const post = (path: string, body: unknown) => cloud.call("POST", path, body);
 const put = (path: string, body: unknown) => cloud.call("PUT", path, body);
 const remove = (path: string, body?: unknown) => cloud.call("DELETE", path, body);
 
-/** Status, short name and message of a refusal. */
+/** Status, short name and message of an error answer. */
 function refusal({ status, body }: Answer) {
   return [status, body.id, body.message];
 }
@@ -88,7 +88,7 @@ async function actOnVolume(id: string, body: object): Promise<Json> {
   return finished(answer);
 }
 
-/** Holds all work of the machine room until the returned function is called. */
+/** Stops all work of the machine room until the returned function is called. */
 function holdMachineRoom(): () => void {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   cloud.hypervisor.gate = promise;
@@ -128,7 +128,7 @@ describe("access", () => {
     }
   });
 
-  it("numbers each request and tells the rate on each answer", async () => {
+  it("shows a request id and the rate limit in each answer", async () => {
     const answer = await get("/v2/account");
     expect(answer.headers.get("x-request-id")).toMatch(UUID);
     expect(answer.headers.get("ratelimit-limit")).toBe("1000000");
@@ -157,20 +157,20 @@ describe("access", () => {
     expect(refused.headers.get("retry-after")).toBeNull();
   });
 
-  it("says so of what it does not simulate", async () => {
+  it("answers 501 to requests that it does not simulate", async () => {
     const answer = await post("/v2/kubernetes/clusters", {});
     expect(refusal(answer)).toEqual([501, "not_simulated", expect.stringContaining("POST /v2/kubernetes/clusters")]);
     expect((await get("/v2/droplets/12")).status).toBe(404);
     expect((await get("/v2/droplets/web")).status).toBe(404);
   });
 
-  it("refuses a body that is no JSON object, and a field of another type", async () => {
+  it("refuses a body that is not a JSON object, and a field of another type", async () => {
     expect(refusal(await post("/v2/tags", []))).toEqual(unprocessable("The request body: not a JSON object."));
     expect(refusal(await post("/v2/tags", { name: 5 }))).toEqual(unprocessable("name must be a string."));
     expect(refusal(await post("/v2/tags", { name: null }))).toEqual(unprocessable("name must be present."));
   });
 
-  it("gives the 400 of a new tag in the form that is described for it, too", async () => {
+  it("gives the 400 of a new tag also in its second documented form", async () => {
     const answer = await send(cloud.url, cloud.token, "POST", "/v2/tags", "{");
     expect(answer.body).toMatchObject({
       id: "bad_request",
@@ -200,7 +200,7 @@ describe("lists", () => {
     expect([names(last), Object.keys(last.body.links?.pages ?? {})]).toEqual([["tag-5"], ["first", "prev"]]);
   });
 
-  it("have no links when one page holds all, and 20 items unless told", async () => {
+  it("have no links if one page is enough, and 20 items by default", async () => {
     const all = await get("/v2/tags");
     expect([names(all).length, all.body.links]).toEqual([5, {}]);
     expect((await get("/v2/sizes")).body.sizes).toHaveLength(20);
@@ -258,7 +258,7 @@ describe("ssh keys", () => {
     expect((await get(`/v2/account/keys/${textOf(key?.id)}`)).status).toBe(404);
   });
 
-  it("are unique and well-formed", async () => {
+  it("are unique and valid", async () => {
     await post("/v2/account/keys", { name: "one", public_key: KEY });
     expect(refusal(await post("/v2/account/keys", { name: "two", public_key: KEY }))).toEqual(
       unprocessable("SSH Key is already in use on your account"),
@@ -268,7 +268,7 @@ describe("ssh keys", () => {
 });
 
 describe("droplets", () => {
-  it("are new and locked until they run, then have all that clients read", async () => {
+  it("are new and locked until they run, then have everything that clients read", async () => {
     const release = holdMachineRoom();
     const key = await post("/v2/account/keys", { name: "deploy", public_key: KEY });
     const created = await post("/v2/droplets", {
@@ -383,7 +383,7 @@ describe("droplets", () => {
     expect(await finished(reboot)).toMatchObject({ status: "completed", type: "reboot" });
   });
 
-  it("go off and on, and show what is done from inside", async () => {
+  it("are powered off and on, and show a power-off from inside", async () => {
     const id = await createDroplet();
     expect(refusal(await post(`/v2/droplets/${id}/actions`, { type: "power_on" }))).toEqual(
       unprocessable("Droplet is already powered on"),
@@ -405,7 +405,7 @@ describe("droplets", () => {
     expect(await unlocked(id)).toMatchObject({ status: "active" });
   });
 
-  it("are resized only when off, and their disk never shrinks", async () => {
+  it("are resized only while they are off, and their disk never shrinks", async () => {
     const id = await createDroplet();
     const resize = (size: string, disk = false) => post(`/v2/droplets/${id}/actions`, { type: "resize", size, disk });
     expect(refusal(await resize("s-4vcpu-8gb"))).toEqual(
@@ -423,7 +423,7 @@ describe("droplets", () => {
     expect((await resize("s-2vcpu-4gb")).status).toBe(422);
   });
 
-  it("are renamed, given IPv6 and backups", async () => {
+  it("can be renamed, and get IPv6 and backups", async () => {
     const id = await createDroplet();
     await act(id, { type: "rename", name: "db.example.com" });
     await act(id, { type: "enable_ipv6" });
@@ -444,7 +444,7 @@ describe("droplets", () => {
     expect((await post(`/v2/droplets/${id}/actions`, { type: "dance" })).status).toBe(422);
   });
 
-  it("are backed up daily unless told, and change their policy only to another", async () => {
+  it("are backed up daily by default, and accept only a different policy", async () => {
     const id = await createDroplet({ backups: true });
     const policy = async () => (await get(`/v2/droplets/${id}/backups/policy`)).body.policy?.backup_policy;
     const daily = { plan: "daily", hour: 0, window_length_hours: 4, retention_period_days: 7 };
@@ -494,13 +494,13 @@ describe("droplets", () => {
       422,
     ]),
     ...["change_backup_policy", "enable_private_networking", "dance"].map((type) => [type, 422]),
-  ])("are acted on by tag in eight ways only: %s is answered %i", async (type, status) => {
+  ])("accept eight actions by tag: %s is answered with %i", async (type, status) => {
     await createDroplet({ tags: ["web"] });
     const details = { name: "db", size: "s-4vcpu-8gb", backup_policy: { plan: "daily" } };
     expect((await post("/v2/droplets/actions?tag_name=web", { type, ...details })).status).toBe(status);
   });
 
-  it("are created several at once", async () => {
+  it("are created by one request for several", async () => {
     const { body } = await post("/v2/droplets", { ...DROPLET, name: undefined, names: ["a", "b"] });
     expect([body.droplets, body.links?.actions]).toMatchObject([
       [{ name: "a" }, { name: "b" }],
@@ -508,7 +508,7 @@ describe("droplets", () => {
     ]);
   });
 
-  it("stay locked while they are destroyed, and leave their volumes and firewalls behind", async () => {
+  it("stay locked while they are destroyed, and do not take their volumes and firewalls with them", async () => {
     const id = await createDroplet();
     const volume = await createVolume();
     await actOnVolume(volume, { type: "attach", droplet_id: id });
@@ -532,7 +532,7 @@ describe("droplets", () => {
     expect((await remove(`/v2/volumes/${volume}`)).status).toBe(204);
   });
 
-  it("whose machine cannot be made stay new, unlocked, with an errored action, and can be deleted", async () => {
+  it("stay new and unlocked, with an errored action, if their machine cannot be made, and can be deleted", async () => {
     cloud.hypervisor.failing.add("createDroplet");
     const created = await post("/v2/droplets", DROPLET);
     const id = Number(created.body.droplet?.id);
@@ -644,7 +644,7 @@ describe("volumes", () => {
     expect(refusal(await post("/v2/volumes", { ...VOLUME, ...overrides }))).toEqual(unprocessable(message));
   });
 
-  it("attach to one droplet, in their region, fifteen at most, and detach from where they are", async () => {
+  it("attach to one droplet in their region, fifteen at most, and detach from it", async () => {
     const [here, other, far] = [await createDroplet(), await createDroplet(), await createDroplet({ region: "nyc1" })];
     const volume = await createVolume();
     const attach = (droplet: number) => post(`/v2/volumes/${volume}/actions`, { type: "attach", droplet_id: droplet });
@@ -673,7 +673,7 @@ describe("volumes", () => {
     expect((await resize(16385)).status).toBe(422);
   });
 
-  it("are not there when their disk cannot be made, and still there when it cannot be deleted", async () => {
+  it("do not exist if their disk cannot be made, and still exist if it cannot be deleted", async () => {
     cloud.hypervisor.failing.add("createVolume");
     expect((await post("/v2/volumes", VOLUME)).status).toBe(500);
     expect((await get("/v2/volumes")).body.volumes).toEqual([]);
@@ -685,7 +685,7 @@ describe("volumes", () => {
 });
 
 describe("firewalls", () => {
-  it("hold for their droplets and those of their tags, now and later", async () => {
+  it("apply to their droplets and those with their tags, now and later", async () => {
     for (const name of ["web", "db"]) await post("/v2/tags", { name });
     const one = await createDroplet();
     const created = await post("/v2/firewalls", {
@@ -744,7 +744,7 @@ describe("firewalls", () => {
     );
   });
 
-  it("change whole, and by their droplets, tags and rules", async () => {
+  it("are changed as a whole, or by their droplets, tags and rules", async () => {
     const id = await createDroplet();
     await post("/v2/tags", { name: "web" });
     const created = await post("/v2/firewalls", { name: "edge", inbound_rules: [SSH_RULE] });
@@ -768,7 +768,7 @@ describe("firewalls", () => {
     await waitFor("no firewall to be left", 10, () => cloud.hypervisor.firewalls.length === 0);
   });
 
-  it("name only tags that are there, and make none", async () => {
+  it("name only existing tags, and create none", async () => {
     const unknown = unprocessable("tag web not found");
     const tagged = { ...SSH_RULE, sources: { tags: ["web"] } };
     const outbound = { protocol: "tcp", ports: "all", destinations: { tags: ["web"] } };
@@ -825,7 +825,7 @@ describe("firewalls", () => {
 });
 
 describe("tags", () => {
-  it("count what carries them, whatever the case", async () => {
+  it("count their resources, in upper or lower case", async () => {
     expect((await post("/v2/tags", { name: "Web" })).body.tag).toMatchObject({ name: "Web", resources: { count: 0 } });
     const droplet = await createDroplet({ tags: ["web"] });
     const volume = await createVolume();
@@ -850,7 +850,7 @@ describe("tags", () => {
     expect((await get("/v2/tags/web")).status).toBe(404);
   });
 
-  it("are made by the droplet, the volume or the attachment that names them, and by no removal", async () => {
+  it("are created by a droplet, a volume or an attachment that names them, but not by a removal", async () => {
     const droplet = await createDroplet({ tags: ["on-droplet"] });
     const volume = await createVolume({ tags: ["on-volume"] });
     await actOnVolume(volume, { type: "attach", droplet_id: droplet, tags: ["on-attachment"] });
@@ -864,7 +864,7 @@ describe("tags", () => {
     expect(tags.map(({ name }) => name)).toEqual(["on-droplet", "on-volume", "on-attachment"]);
   });
 
-  it("are well-formed, and name what is there", async () => {
+  it("are valid, and name only existing resources", async () => {
     expect((await post("/v2/tags", { name: "no spaces" })).status).toBe(422);
     await post("/v2/tags", { name: "web" });
     const resources = [{ resource_id: "12", resource_type: "droplet" }];
@@ -873,7 +873,7 @@ describe("tags", () => {
 });
 
 describe("projects", () => {
-  it("hold resources, which start in the default one", async () => {
+  it("have resources, which are in the default project first", async () => {
     const created = await post("/v2/projects", {
       name: "convex",
       purpose: "Web Application",
@@ -933,7 +933,7 @@ describe("projects", () => {
     },
   );
 
-  it("keep a purpose of one's own as another, and texts of 255 characters at most", async () => {
+  it('store an unknown purpose as "Other", and texts of 255 characters at most', async () => {
     const { body } = await post("/v2/projects", { name: "convex", purpose: "Database" });
     expect(body.project?.purpose).toBe("Other: Database");
     const path = `/v2/projects/${textOf(body.project?.id)}`;
@@ -949,7 +949,7 @@ describe("projects", () => {
     }
   });
 
-  it("are put whole and patched in part", async () => {
+  it("accept all fields with PUT and some with PATCH", async () => {
     const { body } = await post("/v2/projects", { name: "convex", purpose: "IoT" });
     const path = `/v2/projects/${textOf(body.project?.id)}`;
     const whole = { name: "other", description: "ours", purpose: "IoT", environment: "Staging", is_default: false };
@@ -1021,7 +1021,7 @@ describe("faults", () => {
     expect(Date.now() - start).toBeGreaterThanOrEqual(290);
   });
 
-  it("let an action end in error with nothing done", async () => {
+  it("make an action end in error without any work", async () => {
     const droplet = await createDroplet();
     const volume = await createVolume();
     await fault({ kind: "action", action: "attach_volume" });
@@ -1031,7 +1031,7 @@ describe("faults", () => {
     expect(await actOnVolume(volume, attach)).toMatchObject({ status: "completed" });
   });
 
-  it("keep a droplet from booting until they are lifted", async () => {
+  it("keep a droplet from booting until they are deleted", async () => {
     const id = await fault({ kind: "boot", boot: "never" });
     const { body } = await post("/v2/droplets", DROPLET);
     const droplet = Number(body.droplet?.id);
@@ -1048,7 +1048,7 @@ describe("faults", () => {
     expect(await unlocked(droplet)).toMatchObject({ status: "active" });
   });
 
-  it("let a droplet pass for active with its machine off, until it is powered", async () => {
+  it("show a droplet as active with its machine off, until it is powered on", async () => {
     await fault({ kind: "boot", boot: "dead" });
     const id = await createDroplet();
     expect(await unlocked(id)).toMatchObject({ status: "active" });
@@ -1059,7 +1059,7 @@ describe("faults", () => {
     expect(await unlocked(id)).toMatchObject({ status: "off" });
   });
 
-  it("are listed and cleared, and refused when unclear", async () => {
+  it("are listed and deleted, and refused if invalid", async () => {
     await fault({ kind: "action", action: "create" });
     expect((await get("/_control/faults")).body.faults).toEqual([
       { id: 1, remaining: 1, kind: "action", action: "create" },

@@ -10,7 +10,7 @@ import { serveTestCloud, temporaryHome } from "./cloud-harness.ts";
 
 const CLIENTS = path.join(import.meta.dirname, "clients");
 
-/** What a client's program needs to know of a cloud that is there for the test. */
+/** The environment for a client's program, with a cloud for the test. */
 async function cloudEnvironment() {
   const home = await temporaryHome();
   const cloud = await serveTestCloud(home);

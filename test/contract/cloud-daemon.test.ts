@@ -40,7 +40,7 @@ function isAlive(pid: number): boolean {
 }
 
 describe("the daemon", () => {
-  it("starts once, tells where it is, and stops", async () => {
+  it("starts once, logs its address, and stops", async () => {
     const { home, call } = await startedHome();
     const pid = await pidOf(home);
     expect((await call("GET", "/v2/account")).status).toBe(200);
@@ -57,14 +57,14 @@ describe("the daemon", () => {
     await stopCloud(home, FAKE_MAIN);
   });
 
-  it("says why it cannot start", async () => {
+  it("shows why it cannot start", async () => {
     const { home } = await startedHome();
     await stopCloud(home, FAKE_MAIN);
     await writeFile(path.join(home.root, "cloud", "state.json"), '{"format": 9}');
     await expect(startCloud(home, FAKE_MAIN)).rejects.toThrow(/state\.json: has format 9, must have 1/);
   });
 
-  it("leaves a foreign process alone whose number is in its pid file", async () => {
+  it("does not kill another process whose id is in its pid file", async () => {
     const { home } = await startedHome();
     await stopCloud(home, FAKE_MAIN);
     await writeFile(path.join(home.root, "cloud", "pid"), `${process.pid}\n`);
@@ -74,7 +74,7 @@ describe("the daemon", () => {
     expect(await pidOf(home)).not.toBe(process.pid);
   });
 
-  it("loses nothing it answered when it is killed under load", async () => {
+  it("loses nothing that it answered if it is killed under load", async () => {
     const { home, call } = await startedHome();
     const load = { created: new Set<string>(), deleted: new Set<string>() };
     for (const answers of [15, 40, 90]) {
@@ -89,7 +89,7 @@ describe("the daemon", () => {
   });
 });
 
-/** Makes volumes, each third one deleted and each fifth with a droplet, until no answer comes any more. */
+/** Makes volumes until no answer comes. Deletes every third one, and makes a droplet for every fifth one. */
 async function writeUntilItDies(call: Call, prefix: string, load: { created: Set<string>; deleted: Set<string> }) {
   try {
     for (let number = 1; ; number++) {
@@ -108,7 +108,7 @@ async function writeUntilItDies(call: Call, prefix: string, load: { created: Set
       }
     }
   } catch (error) {
-    // fetch reports a lost connection as a TypeError; whatever else came is a finding.
+    // fetch reports a lost connection as a TypeError; any other error is a failure.
     if (!(error instanceof TypeError)) throw error;
   }
 }

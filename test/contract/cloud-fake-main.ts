@@ -1,4 +1,4 @@
-/** The cloud's daemon over a machine room that only remembers: `node cloud-fake-main.ts <root>`. */
+/** The cloud's daemon with a machine room that only records: `node cloud-fake-main.ts <root>`. */
 import { serveCloud } from "../../sandbox/cloud/serve.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 import { RememberingHypervisor } from "./cloud-harness.ts";

@@ -18,15 +18,15 @@ import type { SandboxHome } from "../../sandbox/home.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 import { checkExchange } from "./openapi.ts";
 
-/** A machine room that only remembers what it was asked, and refuses what a real one could not do. */
+/** A machine room that only records its calls, and refuses what a real one cannot do. */
 export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   readonly machines = new Map<number, { spec: DropletSpec; running: boolean; size: MachineSize }>();
   readonly disks = new Map<string, { spec: VolumeSpec; sizeGigabytes: number; dropletId: number | undefined }>();
   firewalls: FirewallSpec[] = [];
   readonly calls: string[] = [];
-  /** Methods whose next call fails. */
+  /** The next call of these methods fails. */
   readonly failing = new Set<keyof Hypervisor>();
-  /** Calls wait for it. */
+  /** All calls wait for it. */
   gate: Promise<unknown> = Promise.resolve();
 
   async createDroplet(spec: DropletSpec) {
@@ -134,7 +134,7 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   }
 }
 
-/** What an answer's body may hold, as far as tests look at it. */
+/** An answer's body, as tests read it. */
 export interface Json {
   [key: string]: Json;
   [index: number]: Json;
@@ -153,7 +153,7 @@ export interface Answer {
 
 export type Call = (method: string, path: string, body?: unknown) => Promise<Answer>;
 
-/** Sends one request with its body as it stands; what passes is held against the published description. */
+/** Sends one request with an unchanged body, and checks request and answer against the published API description. */
 export async function send(url: string, token: string, method: string, path: string, body?: string): Promise<Answer> {
   const answer = await fetch(url + path, {
     method,
@@ -181,13 +181,13 @@ export interface TestCloud extends AsyncDisposable {
   call: Call;
 }
 
-/** A sandbox root of its own, removed at the end. */
+/** A new sandbox root, removed at the end. */
 export async function temporaryHome(): Promise<SandboxHome & AsyncDisposable> {
   const root = await mkdtemp(path.join(tmpdir(), "cloud-test-"));
   return { ...sandboxHome(root), [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }) };
 }
 
-/** Opens the cloud of `home` in this process, on a port that is free. */
+/** Opens the cloud of `home` in this process, on a free port. */
 export async function serveTestCloud(
   home: SandboxHome,
   hypervisor = new RememberingHypervisor(),

@@ -4,8 +4,8 @@ import { waitFor } from "../../sandbox/wait-for.ts";
 import type { Answer, Json, TestCloud } from "./cloud-harness.ts";
 import { send, serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
 
-// One request over each operation that the simulator serves, good and bad. The harness holds each of them against the
-// published description where that is at hand.
+// At least one request for each operation that the simulator serves, valid and invalid. If the published API description
+// is available, the harness checks all of them against it.
 
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA3q3IhYxkuyOWe3WdUsJnIGdwrGjbdqO0RjxqDNZxgv someone@example";
 const DROPLET = { name: "web", region: "fra1", size: "s-2vcpu-4gb", image: "debian-13-x64" };
@@ -44,7 +44,7 @@ const idle = () =>
     return (body.actions as unknown as Json[]).every((action) => (action.status as unknown) !== "in-progress");
   });
 
-it("answers each operation with the status that is described", async () => {
+it("answers each operation with the documented status", async () => {
   const key = textOf(
     (await expectStatus(201, "POST", "/v2/account/keys", { name: "k", public_key: KEY })).body.ssh_key?.id,
   );
@@ -136,7 +136,7 @@ it("answers each operation with the status that is described", async () => {
   await expectStatus(204, "DELETE", `/v2/volumes?name=${VOLUME.name}&region=${VOLUME.region}`);
   await expectStatus(204, "DELETE", "/v2/tags/web");
   await expectStatus(204, "DELETE", `/v2/account/keys/${key}`);
-  // What is gone is not there to be deleted again.
+  // A second delete finds nothing.
   const gone = [`projects/${project}`, `firewalls/${firewall}`, `droplets/${droplet}`, `volumes/${volume}`, "tags/web"];
   for (const path of [...gone, "droplets?tag_name=web", "volumes?name=data&region=fra1", `account/keys/${key}`]) {
     await expectStatus(404, "DELETE", `/v2/${path}`);
@@ -149,7 +149,7 @@ it.each([
   ...["droplets/1/snapshots", "images/none", "tags/none"],
   ...["", "/actions", "/actions/1", "/snapshots"].map((path) => `volumes/${NOWHERE}${path}`),
   ...[`firewalls/${NOWHERE}`, `projects/${NOWHERE}`, `projects/${NOWHERE}/resources`],
-])("answers 404 for what is not there: %s", async (path) => {
+])("answers 404 for what does not exist: %s", async (path) => {
   await expectStatus(404, "GET", `/v2/${path}`);
 });
 
@@ -195,7 +195,7 @@ describe.each([
       .replace("DROPLET", String(droplets[0]?.id));
   });
 
-  it("refuses a body that lacks what is required, or is none", async () => {
+  it("refuses a body without a required field, and a request without a body", async () => {
     for (const body of [{}, [], undefined]) {
       const { body: error } = await expectStatus(422, method, path, body);
       expect(error).toMatchObject({ id: "unprocessable_entity", request_id: expect.any(String) as string });

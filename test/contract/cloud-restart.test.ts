@@ -49,7 +49,7 @@ describe("a cloud opened again", () => {
     expect(await everything(cloud)).toBe(seen);
   });
 
-  it("makes anew what the machine room lost", async () => {
+  it("makes what the machine room lost again", async () => {
     await using home = await temporaryHome();
     const { droplet, volume } = await furnish(home, new RememberingHypervisor());
     await using cloud = await serveTestCloud(home);
@@ -77,7 +77,7 @@ describe("a cloud opened again", () => {
     expect((await cloud.call("GET", `/v2/droplets/${off}`)).body.droplet).toMatchObject({ status: "off" });
   });
 
-  it("does again what was in progress", async () => {
+  it("repeats the actions that were in progress", async () => {
     await using home = await temporaryHome();
     const hypervisor = new RememberingHypervisor();
     let droplet: number;
@@ -95,7 +95,7 @@ describe("a cloud opened again", () => {
     });
   });
 
-  it("finishes the volumes that were half made and half deleted", async () => {
+  it("finishes the creation and the deletion of volumes", async () => {
     await using home = await temporaryHome();
     const hypervisor = new RememberingHypervisor();
     {

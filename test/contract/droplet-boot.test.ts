@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => lab[Symbol.asyncDispose]());
 
 describe("a booted droplet", () => {
-  test("has all of systemd running, on its own", async () => {
+  test("runs all of systemd's units", async () => {
     expect(await lab.room.dropletStatus(1)).toBe("running");
     expect(await lab.ssh(droplet, "systemctl is-system-running --wait; systemctl --failed --no-legend")).toBe(
       "running",
@@ -31,7 +31,7 @@ describe("a booted droplet", () => {
     );
   });
 
-  test("is of its size", async () => {
+  test("has the memory and processors of its size", async () => {
     const name = `droplet-${lab.home.id}-1`;
     const { stdout } = await execa("docker", [
       "inspect",
@@ -42,7 +42,7 @@ describe("a booted droplet", () => {
     expect(stdout).toBe("false 1073741824 1000000000");
   });
 
-  test("did what its user-data says, which only root can read", async () => {
+  test("has applied its user-data, which only root can read", async () => {
     expect(await lab.ssh(droplet, "cloud-init status")).toBe("status: done");
     expect(await lab.ssh(droplet, "cat /etc/greeting; stat -c ' %a' /etc/greeting; ls /var/lib/ran")).toBe(
       "hello 640\n/var/lib/ran",
@@ -53,23 +53,23 @@ describe("a booted droplet", () => {
     expect(await lab.ssh(droplet, `${readable} || true`)).toBe("");
   });
 
-  test("lets root in with the account's key only, and has no other user", async () => {
+  test("accepts a login as root with the account's key only, and has no other user", async () => {
     expect(await lab.ssh(droplet, "cat /root/.ssh/authorized_keys")).toBe(droplet.sshKeys[0]);
     expect(await lab.ssh(droplet, "ls /home")).toBe("");
   });
 
-  test("trusts the sandbox's registry and knows where it is", async () => {
+  test("trusts the sandbox's registry and resolves its name", async () => {
     const folder = `/etc/docker/certs.d/registry.sandbox:${lab.home.registryPort}`;
     expect(await lab.ssh(droplet, `cat ${folder}/ca.crt`)).toBe("an authority");
     expect(await lab.ssh(droplet, "getent hosts registry.sandbox")).toMatch(/^198\.\d+\.\d+\.1 +registry\.sandbox$/);
   });
 
-  test("keeps files that Docker would hold on to as plain files", async () => {
+  test("has plain files where Docker usually mounts files", async () => {
     await lab.ssh(droplet, "echo '10.9.8.7 elsewhere' >> /etc/hosts && sed -i s/elsewhere/somewhere/ /etc/hosts");
     expect(await lab.ssh(droplet, "getent hosts somewhere")).toBe("10.9.8.7        somewhere");
   });
 
-  test("answers questions about itself at the metadata address, and only there", async () => {
+  test("gets its metadata at the metadata address, and only there", async () => {
     const ask = (path: string) => lab.ssh(droplet, `curl -sS -w ' %{http_code}' http://169.254.169.254${path}`);
     expect(await ask("/metadata/v1/id")).toBe("1 200");
     expect(await ask("/metadata/v1/hostname")).toBe("machine-1 200");
@@ -78,7 +78,7 @@ describe("a booted droplet", () => {
     expect(await ask("/metadata/v1/nothing")).toBe("not found 404");
   });
 
-  test("can close the metadata address itself", async () => {
+  test("can block the metadata address itself", async () => {
     const rule = "OUTPUT -d 169.254.169.254 -m owner ! --uid-owner root -j REJECT";
     await lab.ssh(droplet, `iptables -A ${rule}`);
     const ask = "curl -sS -o /dev/null -w '%{http_code}' http://169.254.169.254/metadata/v1/id";

@@ -10,19 +10,19 @@ import { removeEverything } from "../../sandbox/droplet/remove.ts";
 import { type SandboxHome, sandboxHome } from "../../sandbox/home.ts";
 import { waitFor } from "../../sandbox/wait-for.ts";
 
-/** A machine room of a test's own, and what it takes to log in to its droplets. Leaves nothing behind when disposed. */
+/** A machine room for a test, and the means to log in to its droplets. Leaves nothing after its disposal. */
 export interface Lab extends AsyncDisposable {
   home: SandboxHome;
   room: Hypervisor;
-  /** What root logs in with, and what droplets answer with: an OpenSSH private key, and a line of `authorized_keys`. */
+  /** Root's OpenSSH private key, and the droplets' host key as a line of `authorized_keys`. */
   keys: { privateKey: string; hostKey: string };
-  /** A small droplet whose host key is pinned through user-data, which also holds `extra` cloud-config. */
+  /** A small droplet with the host key in its user-data, which also contains the cloud-config `extra`. */
   spec(id: number, extra?: object): DropletSpec;
   /** Runs a command as root over SSH, with the host key checked; resolves to what it prints. */
   ssh(droplet: DropletSpec, command: string): Promise<string>;
-  /** Waits until the droplet lets root in and its boot is done. */
+  /** Waits until root can log in to the droplet, and its boot is complete. */
   booted(droplet: DropletSpec): Promise<void>;
-  /** Closes the machine room, lets something happen meanwhile and opens another, as a restart of the daemon does. */
+  /** Closes the machine room, runs `meanwhile`, and opens another, as a restart of the daemon does. */
   reopen(meanwhile: () => Promise<unknown>): Promise<void>;
 }
 
@@ -92,7 +92,7 @@ export async function openLab(): Promise<Lab> {
   };
 }
 
-/** How a TCP port answers: `silent` when nothing comes back within a second and a half. */
+/** How a TCP port answers; `silent` if nothing comes back within a second and a half. */
 export function knock(host: string, port: number, localAddress = "127.0.0.1"): Promise<"open" | "refused" | "silent"> {
   return new Promise((resolve, reject) => {
     const socket = net.connect({ host, port, localAddress, timeout: 1500 });

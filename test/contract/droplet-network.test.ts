@@ -27,7 +27,7 @@ beforeAll(async () => {
   await lab.room.createDroplet(two);
   await lab.booted(one);
   await lab.booted(two);
-  // Something that answers on a few ports, all the time.
+  // Services that answer on a few ports.
   await lab.ssh(one, "for port in 8000 8001 9000; do systemd-run -q python3 -m http.server $port; done");
   await lab.ssh(
     one,
@@ -52,20 +52,20 @@ function protect(droplet: DropletSpec, inbound: FirewallRule[], outbound = ALL_O
 }
 
 describe("a droplet without a firewall", () => {
-  test("answers on every port, as itself", async () => {
+  test("answers on every port, from its own address", async () => {
     await opens(one, 22);
     expect(await knock(one.publicAddress, 4444)).toBe("refused");
     expect(await lab.ssh(one, "hostname")).toBe("machine-1");
     expect(await lab.ssh(two, "hostname")).toBe("machine-2");
   });
 
-  test("is not reached at its address in the sandbox's network, neither from here nor from another droplet", async () => {
+  test("cannot be reached at its address in the sandbox's network, neither from here nor from another droplet", async () => {
     const address = privateAddress(await ensureNetwork(lab.home), one.publicAddress);
     expect(await knock(address, 22, "0.0.0.0")).toBe("silent");
     expect(await knockFrom(two, address, 22)).toBe("closed");
   });
 
-  test("reaches nothing of this computer but the registry", async () => {
+  test("reaches nothing on this computer except the registry", async () => {
     const { gateway } = await ensureNetwork(lab.home);
     const registry = createServer().listen(lab.home.registryPort, gateway);
     const other = createServer().listen(0, gateway);
@@ -81,7 +81,7 @@ describe("a droplet without a firewall", () => {
 });
 
 describe("a firewall", () => {
-  test("admits the ports it names and is silent on all others", async () => {
+  test("allows the ports that it names, and is silent on all others", async () => {
     await protect(one, [SSH, { protocol: "tcp", ports: "8000-8001", addresses: ANYWHERE }]);
     await opens(one, 22);
     await opens(one, 8000);
@@ -90,13 +90,13 @@ describe("a firewall", () => {
     await opens(two, 22);
   });
 
-  test("admits the sources it names and is silent to all others", async () => {
+  test("allows the sources that it names, and is silent to all others", async () => {
     await protect(one, [{ protocol: "tcp", ports: "8000", addresses: ["127.0.0.9/32", "203.0.113.0/24"] }]);
     await opens(one, 8000, "127.0.0.9");
     expect(await knock(one.publicAddress, 8000, "127.0.0.1")).toBe("silent");
   });
 
-  test("adds up with others, and is gone when it is taken away", async () => {
+  test("adds to others, and has no effect after its removal", async () => {
     const rule = (ports: string): FirewallRule => ({ protocol: "tcp", ports, addresses: ANYWHERE });
     const firewall = (id: string, ports: string) => ({ id, dropletIds: [1], inbound: [rule(ports)], outbound: [] });
     await lab.room.applyFirewalls([firewall("a", "8000"), firewall("b", "9000")]);
@@ -109,7 +109,7 @@ describe("a firewall", () => {
     await opens(one, 8000);
   });
 
-  test("lets connections go on that it would not admit any more", async () => {
+  test("keeps open connections that it would no longer allow", async () => {
     const socket = connect(8000, one.publicAddress);
     try {
       await once(socket, "connect");
@@ -123,7 +123,7 @@ describe("a firewall", () => {
     }
   });
 
-  test("holds for UDP", async () => {
+  test("applies to UDP", async () => {
     expect(await echo(one.publicAddress, 5000)).toBe("ping");
     await protect(one, [SSH]);
     expect(await echo(one.publicAddress, 5000)).toBeUndefined();
@@ -131,7 +131,7 @@ describe("a firewall", () => {
     expect(await echo(one.publicAddress, 5000)).toBe("ping");
   });
 
-  test("lets a droplet reach only what it names, and its metadata always", { timeout: 60_000 }, async () => {
+  test("allows a droplet to reach only what it names, and always its metadata", { timeout: 60_000 }, async () => {
     const mirror = "mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' | head -1)";
     const reachMirror = () => lab.ssh(one, `${mirror}; curl -so /dev/null -m 8 "$mirror" && echo open || echo closed`);
     expect(await reachMirror()).toBe("open");
@@ -143,7 +143,7 @@ describe("a firewall", () => {
   });
 });
 
-test("an address that no droplet has is silent, whatever listens on this computer", async () => {
+test("an address without a droplet is silent, whatever listens on this computer", async () => {
   const server = createServer().listen(0, "0.0.0.0");
   await once(server, "listening");
   expect(await knock("127.0.0.1", portOf(server))).toBe("open");
@@ -162,11 +162,11 @@ function portOf(server: Server): number {
   return (server.address() as AddressInfo).port;
 }
 
-/** What a UDP port sends back within a second, if anything. */
+/** The answer of a UDP port within a second, if there is one. */
 async function echo(host: string, port: number): Promise<string | undefined> {
   const socket = createSocket("udp4");
   try {
-    // The kernel tells a sender on the same computer of a dropped packet; over a real network nobody does.
+    // The kernel reports a dropped packet to a sender on the same computer, but not over a real network.
     socket.send("ping", port, host, () => undefined);
     const [message] = (await once(socket, "message", { signal: AbortSignal.timeout(1000) })) as [Buffer];
     return message.toString();

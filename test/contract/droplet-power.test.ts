@@ -26,7 +26,7 @@ afterAll(() => lab[Symbol.asyncDispose]());
 
 const bootId = () => lab.ssh(droplet, "cat /proc/1/stat | cut -d' ' -f22");
 
-/** Runs something that ends the boot, and waits for the next one. */
+/** Runs `end`, which ends the boot, and waits for the next one. */
 async function nextBoot(end: () => Promise<unknown>) {
   const before = await bootId();
   await end();
@@ -51,7 +51,7 @@ test("a droplet that reboots itself comes back, and counts as running all the ti
   expect(looks).toBeGreaterThan(3);
 });
 
-test("a reboot asked of the cloud is one", async () => {
+test("the cloud can reboot a droplet", async () => {
   await nextBoot(() => lab.room.rebootDroplet(1));
 });
 
@@ -66,7 +66,7 @@ test("a droplet that powers itself off stays off until it is started", async () 
   });
 });
 
-test("a graceful stop lets services end; a power cut does not", async () => {
+test("a graceful stop ends the services first; a power cut does not", async () => {
   const unit = "systemd-run -q -p ExecStop='touch /root/ended' sleep infinity";
   await nextBoot(async () => {
     await lab.ssh(droplet, unit);
@@ -85,7 +85,7 @@ test("a graceful stop lets services end; a power cut does not", async () => {
   expect(await lab.ssh(droplet, "ls /root/ended 2>/dev/null || echo cut")).toBe("cut");
 });
 
-test("a droplet that hardly began to boot is stopped without a wait", async () => {
+test("a droplet that has just begun to boot is stopped without a wait", async () => {
   await lab.room.stopDroplet(1, "power-cut");
   await lab.room.startDroplet(1);
   const start = Date.now();
@@ -96,7 +96,7 @@ test("a droplet that hardly began to boot is stopped without a wait", async () =
   await lab.booted(droplet);
 });
 
-test("a stopped droplet takes another size, a running one does not", async () => {
+test("a stopped droplet can be resized, a running one cannot", async () => {
   await expect(lab.room.resizeDroplet(1, { memoryMegabytes: 2048, vcpus: 2 })).rejects.toThrow(
     "droplet 1: it runs, it should be off to be resized",
   );
@@ -110,7 +110,7 @@ test("a stopped droplet takes another size, a running one does not", async () =>
   expect(HostConfig.NanoCpus).toBe(2e9);
 });
 
-test("what happens while no machine room is open is made up for by the next", async () => {
+test("the next machine room handles what happened while none was open", async () => {
   await lab.room.applyFirewalls([
     { id: "f", dropletIds: [1], inbound: [{ protocol: "tcp", ports: "22", addresses: ["0.0.0.0/0"] }], outbound: [] },
   ]);
@@ -127,7 +127,7 @@ test("what happens while no machine room is open is made up for by the next", as
   await lab.room.applyFirewalls([]);
 });
 
-test("a droplet starts again after the computer did, when all devices and rules are gone", async () => {
+test("a droplet starts again after a restart of the computer, without any devices and rules", async () => {
   await nextBoot(() =>
     lab
       .reopen(async () => {
@@ -142,7 +142,7 @@ test("a droplet starts again after the computer did, when all devices and rules 
   );
 });
 
-test("in the end nothing is left on this computer, even when the sandbox forgot what it made", async () => {
+test("a removal leaves nothing on this computer, even if the sandbox lost its state", async () => {
   await rm(stateFile(lab.home));
   await removeEverything(lab.home);
   await removeEverything(lab.home);

@@ -29,7 +29,7 @@ beforeAll(async () => {
 });
 afterAll(() => lab[Symbol.asyncDispose]());
 
-test("a volume of the create call is there at the first boot, empty, and takes little room here", async () => {
+test("a volume of the create call exists at the first boot, is empty, and takes little space here", async () => {
   expect(await lab.ssh(one, `readlink -f ${DATA}; blockdev --getsize64 ${DATA}`)).toBe(`/dev/sda\n${100 * 1024 ** 3}`);
   expect(await lab.ssh(one, `blkid --probe ${DATA} || echo $?`)).toBe("2");
   await lab.ssh(
@@ -42,7 +42,7 @@ test("a volume of the create call is there at the first boot, empty, and takes l
   expect(parseInt(stdout)).toBeLessThan(5_000);
 });
 
-test("a second volume is attached hot, with the file system it was born with", async () => {
+test("a second volume is attached while the droplet runs, with its file system", async () => {
   await lab.room.attachVolume("22222222", 1);
   await lab.room.attachVolume("22222222", 1);
   expect(await lab.ssh(one, `readlink -f ${LOGS}; blkid --probe -o value -s TYPE -s LABEL ${LOGS}`)).toBe(
@@ -51,13 +51,13 @@ test("a second volume is attached hot, with the file system it was born with", a
   expect(await lab.ssh(one, "ls /dev/disk/by-id")).toBe("scsi-0DO_Volume_data\nscsi-0DO_Volume_logs");
 });
 
-test("a volume is attached to one droplet only, and not deleted while it is", async () => {
+test("a volume is attached to one droplet only, and not deleted while it is attached", async () => {
   await expect(lab.room.attachVolume("22222222", 2)).rejects.toThrow("volume 22222222: it is attached to droplet 1");
   await expect(lab.room.deleteVolume("22222222")).rejects.toThrow("volume 22222222: it is attached to droplet 1");
   expect(await lab.ssh(two, "ls /dev/disk/by-id")).toBe("");
 });
 
-test("devices are there before mounts of /etc/fstab, at every boot", { timeout: 180_000 }, async () => {
+test("devices exist before mounts of /etc/fstab, at every boot", { timeout: 180_000 }, async () => {
   await lab.ssh(one, `echo '${DATA} /mnt/data ext4 defaults 0 2' >> /etc/fstab`);
   await lab.room.rebootDroplet(1);
   await lab.booted(one);
@@ -67,16 +67,16 @@ test("devices are there before mounts of /etc/fstab, at every boot", { timeout: 
   expect(await lab.ssh(one, `readlink -f ${LOGS}`)).toBe("/dev/sdb");
 });
 
-test("a volume that grows is larger at once inside, without a loss", async () => {
+test("a volume that grows is immediately larger inside, without data loss", async () => {
   await lab.room.growVolume("11111111", 120);
   expect(await lab.ssh(one, `blockdev --getsize64 ${DATA}`)).toBe(String(120 * 1024 ** 3));
-  // Unmounted, because growing a mounted file system takes a capability that not every computer has.
+  // Unmounted, because not every computer has the capability to grow a mounted file system.
   await lab.ssh(one, `umount /mnt/data && e2fsck -pf ${DATA} && resize2fs ${DATA} 2>&1 && mount /mnt/data`);
   expect(await lab.ssh(one, "df --output=size -BG /mnt/data | tail -1 | xargs; cat /mnt/data/file")).toBe("118G\nkept");
 });
 
-test("a volume pulled away while it is in use is free at once, with its data, for another droplet", async () => {
-  // A service that writes to it, one that sees it through a mount namespace of its own, and one that hides its view.
+test("a volume that is detached while in use is immediately free for another droplet, with its data", async () => {
+  // A service that writes to it, one that sees it in its own mount namespace, and one that hides its view.
   await lab.ssh(one, "systemd-run -q --unit writer sh -c 'exec tail -f /dev/null >>/mnt/data/held'");
   await lab.ssh(one, "systemd-run -q --unit viewer -p PrivateTmp=yes tail -f /mnt/data/file");
   await lab.ssh(one, "systemd-run -q --unit hidden unshare --mount --propagation private tail -f /dev/null");

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { cachedCliPath, ensureBuiltCli, PULUMI_VERSION } from "../../sandbox/engine/cli.ts";
 import { waitFor } from "../../sandbox/wait-for.ts";
 
-/** Building the CLI, against a `go` that only notes how it was called: the real build takes minutes. */
+/** Builds with a `go` that only records its calls, because a real build takes minutes. */
 describe("the CLI built from Go modules", () => {
   let folder: string;
   let progress: string[];
@@ -25,7 +25,7 @@ describe("the CLI built from Go modules", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** Puts a `go` of the given version on PATH; `build` is what it does when asked to build into `$output`. */
+  /** Puts a `go` of this version on PATH; `build` is its script to build into `$output`. */
   async function installGo(version: string, build = ""): Promise<void> {
     const bin = path.join(folder, "bin");
     await mkdir(bin, { recursive: true });
@@ -43,7 +43,7 @@ ${build}
 
   const writeProgram = `printf '#!/bin/sh\\n' >"$output"; chmod +x "$output"`;
 
-  it("is compiled once, as the official one is, and kept whole", async () => {
+  it("is compiled once, like the official one, and kept complete", async () => {
     await installGo(
       "go1.26.8",
       `echo "go: downloading example.com/a v1.0.0" >&2; echo example.com/a >&2; ${writeProgram}`,
@@ -65,7 +65,7 @@ ${build}
     expect(progress[0]).toContain(`Pulumi CLI ${PULUMI_VERSION}`);
   });
 
-  it("tells how far it is while it is compiled", async () => {
+  it("reports its progress while it is compiled", async () => {
     const release = path.join(folder, "release");
     await installGo(
       "go1.26.8",
@@ -80,14 +80,14 @@ while [ ! -e '${release}' ]; do sleep 0.1; done; ${writeProgram}`,
     await building;
   });
 
-  it("comes out whole of two builds at once", async () => {
+  it("is complete after two builds at the same time", async () => {
     await installGo("go1.26.8", writeProgram);
     const [one, other] = await Promise.all([ensureBuiltCli(onProgress), ensureBuiltCli(onProgress)]);
     expect(one).toBe(other);
     await expect(readdir(path.dirname(one))).resolves.toEqual(["pulumi"]);
   });
 
-  it("says what went wrong when it cannot be compiled, leaves nothing half done, and can be tried again", async () => {
+  it("shows why it cannot be compiled, leaves nothing half done, and can be built again", async () => {
     await installGo("go1.26.8", `echo "verifying example.com/a@v1.0.0: checksum mismatch" >&2; : >"$output"; exit 1`);
     await expect(ensureBuiltCli(onProgress)).rejects.toThrow(
       `Pulumi CLI ${PULUMI_VERSION}: its build from Go modules failed. Correct this and try again:\n` +
@@ -98,7 +98,7 @@ while [ ! -e '${release}' ]; do sleep 0.1; done; ${writeProgram}`,
     await ensureBuiltCli(onProgress);
   });
 
-  it("clears away what a build killed long ago left, not what another one is at", async () => {
+  it("removes what a build killed long ago left, but not another build's files", async () => {
     const cache = path.dirname(cachedCliPath());
     for (const name of ["build-old", "build-now"]) await mkdir(path.join(cache, name), { recursive: true });
     await utimes(path.join(cache, "build-old"), 0, 0);
@@ -110,7 +110,7 @@ while [ ! -e '${release}' ]; do sleep 0.1; done; ${writeProgram}`,
   it.each([
     ["is missing", undefined, "go: not found or not working, should be Go 1.21 or newer, to build the Pulumi CLI."],
     ["is too old", "go1.19.8", "go: go1.19.8 is too old, should be Go 1.21 or newer, to build the Pulumi CLI."],
-  ])("cannot be built where Go %s, and says how to get it", async (_case, version, message) => {
+  ])("cannot be built if Go %s, and shows how to get it", async (_case, version, message) => {
     if (version === undefined) vi.stubEnv("PATH", folder);
     else await installGo(version);
     await expect(ensureBuiltCli(onProgress)).rejects.toThrow(`${message} Install it with: apt-get install golang-go`);

@@ -53,7 +53,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   project = await mkdtemp(path.join(home.root, "project-"));
   const runtime = { name: "nodejs", options: { typescript: false } };
-  // YAML is a superset of JSON. The project's name is new each time, so that no test finds another's stack.
+  // YAML is a superset of JSON. The project's name is always new, so that no test finds another test's stack.
   const name = `tiny-${path.basename(project).slice("project-".length)}`;
   await writeFile(path.join(project, "Pulumi.yaml"), JSON.stringify({ name, runtime, main: "index.ts" }));
   await writeFile(
@@ -65,7 +65,7 @@ beforeEach(async () => {
 
 afterEach(() => endProcessesOf(home));
 
-/** These tests are about the language host: the project's own, or the official one where it is named. */
+/** These tests are for the language host: the project's, or the official one if the environment names it. */
 function layOut(): Promise<string> {
   return layOutPulumiHome(home, (text) => void process.stderr.write(`${text}\n`), "stand-in");
 }
@@ -98,7 +98,7 @@ async function initStack(): Promise<void> {
 
 const isOriginal = originalLanguageHost() !== undefined;
 
-/** An `it` for what can be asked of the project's own language host and not of the official one. */
+/** An `it` that only makes sense for the project's language host, not for the official one. */
 function ours(reason: string) {
   return (title: string, test: () => Promise<void>) => {
     if (isOriginal) it.skip(`${title} [the stand-in's only: ${reason}]`, test);
@@ -110,8 +110,8 @@ async function expectNoProcesses(): Promise<void> {
   expect(await processesOf(home)).toEqual([]);
 }
 
-describe("a program's life", () => {
-  it("goes from the first up to destroy, with no change where there is none", async () => {
+describe("a program", () => {
+  it("runs from the first up to destroy, and shows no change if there is none", async () => {
     await writeProgram(COMPONENT_PROGRAM);
     await initStack();
 
@@ -153,7 +153,7 @@ describe("a program's life", () => {
     await expectNoProcesses();
   });
 
-  it("can end without the program being run", async () => {
+  it("can be destroyed without a run of the program", async () => {
     await writeProgram(COMPONENT_PROGRAM);
     await initStack();
     const up = await pulumi("up", "--yes", "--skip-preview");
@@ -165,7 +165,7 @@ describe("a program's life", () => {
   });
 });
 
-describe("what is wrong with a program", () => {
+describe("a mistake in a program", () => {
   it.each([
     {
       wrong: "an exception, with its stack",
@@ -209,7 +209,7 @@ describe("what is wrong with a program", () => {
       shown: [/error: an unhandled error occurred: Program exited with non-zero exit code: 3\n/],
       notShown: /unhandled exception/,
     },
-  ])("reaches the user: $wrong", async ({ program, shown, notShown }) => {
+  ])("is shown to the user: $wrong", async ({ program, shown, notShown }) => {
     await writeProgram(program);
     const init = await pulumi("stack", "init", "dev");
     expect(init.exitCode, init.all).toBe(0);
@@ -219,7 +219,7 @@ describe("what is wrong with a program", () => {
     expect(preview.all).not.toMatch(notShown);
   });
 
-  it("includes that its packages are not installed", async () => {
+  it("can be that its packages are not installed", async () => {
     await writeProgram(COMPONENT_PROGRAM);
     await initStack();
     await rm(path.join(project, "node_modules"));
@@ -245,7 +245,7 @@ await new Promise(() => {});
     await initStack();
     const up = pulumi("up", "--yes", "--skip-preview");
     await waitFor("the program to start", 60, () => stat(path.join(project, "started")));
-    // Wrapped, since awaiting a subprocess itself waits for its end.
+    // Wrapped in an object, because awaiting a subprocess waits for its end.
     return { up };
   }
 
@@ -272,11 +272,11 @@ await new Promise(() => {});
     await expectNextUpToWork();
   });
 
-  it("by the death of the CLI leaves nothing behind, and its lock can be told from a live one", async () => {
+  it("by the death of the CLI leaves nothing behind, and its lock is recognized as dead", async () => {
     const { up } = await startEndlessUp("");
     up.kill("SIGKILL");
     await up;
-    // The official language host asks for the engine every five minutes only.
+    // The official language host checks for the engine every five minutes only.
     if (isOriginal) await endProcessesOf(home);
     await waitFor("all processes to end", 10, expectNoProcesses);
 
@@ -288,7 +288,7 @@ await new Promise(() => {});
 });
 
 describe("locks", () => {
-  it("stay where the pulumi that made them runs, here or elsewhere", async () => {
+  it("stay if the pulumi that made them runs, here or elsewhere", async () => {
     const folder = path.join(home.root, "state/.pulumi/locks/organization/tiny/dev");
     await mkdir(folder, { recursive: true });
     const program = path.join(project, "pulumi");
@@ -381,19 +381,19 @@ describe("a language host started by hand", () => {
 describe("the sandbox's Pulumi home", () => {
   const bin = () => path.join(home.root, "pulumi/versions", npmVersion("@pulumi/pulumi"), "bin");
 
-  it("has a CLI that says it is the version of the SDK", async () => {
+  it("has a CLI of the SDK's version", async () => {
     const version = await execa("pulumi", ["version"], { env: pulumiEnvironment(home) });
     expect(version.stdout).toBe(`v${npmVersion("@pulumi/pulumi")}`);
   });
 
-  it("is what the npm launcher runs, too", async () => {
+  it("is also used by the npm launcher", async () => {
     const launcher = path.resolve("node_modules/.bin/pulumi");
     const version = await execa(launcher, ["version"], { env: pulumiEnvironment(home) });
     expect(version.stdout).toBe(`v${npmVersion("@pulumi/pulumi")}`);
     expect(version.stderr).toBe("");
   });
 
-  it("stays of the kind it was begun with, and is made anew for another kind", async () => {
+  it("keeps its kind, and is made again for another kind", async () => {
     const marker = path.join(home.root, "pulumi/engine");
     const foreign = path.join(home.root, "pulumi/plugins/resource-foreign-v1.0.0");
     await mkdir(foreign);
@@ -405,7 +405,7 @@ describe("the sandbox's Pulumi home", () => {
     await expect(stat(foreign)).rejects.toThrow("ENOENT");
   });
 
-  it("has official plugins, one or all, while a folder with them is named, and stand-ins again when it is not", async () => {
+  it("has official plugins, one or all, while a folder with them is named, and otherwise stand-ins", async () => {
     const plugin = (name: string) => {
       const folder = `resource-${name}-v${npmVersion(`@pulumi/${name}`)}`;
       return path.join(folder, `pulumi-resource-${name}`);
@@ -434,7 +434,7 @@ describe("the sandbox's Pulumi home", () => {
     }
   });
 
-  it("is repaired where something is missing or broken, and keeps its passphrase", async () => {
+  it("is repaired if something is missing or broken, and keeps its passphrase", async () => {
     const passphrase = path.join(home.root, "passphrase");
     const before = await readFile(passphrase, "utf8");
     expect((await stat(passphrase)).mode & 0o777).toBe(0o600);
@@ -443,7 +443,7 @@ describe("the sandbox's Pulumi home", () => {
     const tls = `resource-tls-v${npmVersion("@pulumi/tls")}`;
     const plugins = path.join(home.root, "pulumi/plugins");
     await rm(path.join(plugins, tls), { recursive: true });
-    // An original is somebody's own file, behind a link.
+    // An original is the user's file, behind a link.
     if (!isOriginal) await chmod(path.join(bin(), "pulumi-language-nodejs"), 0o644);
     await rm(path.join(bin(), "pulumi"));
     await writeFile(path.join(bin(), "pulumi"), "cut off", { mode: 0o755 });

@@ -25,10 +25,10 @@ let sandbox: TestSandbox;
 let postgres: TestPostgres;
 let image: string;
 
-/** Each test changes what it is about. */
+/** The settings of a backend; each test changes some. */
 const environment = () => backendEnvironment(postgres);
 
-/** A container that goes with the test. */
+/** A container that is removed after the test. */
 async function run(env: Record<string, string>, settings: ContainerSettings = {}): Promise<TestContainer> {
   const container = await sandbox.run(image, { env: { ...environment(), ...env }, ...settings });
   onTestFinished(() => container[Symbol.asyncDispose]());
@@ -48,7 +48,7 @@ async function get(address: string, headers: Record<string, string> = {}) {
   return { status: response.status, text: await response.text() };
 }
 
-/** A request whose second half, `rest`, is still to come. The server has begun with it: it told to continue. */
+/** A request without its second half, `rest`. The server has started to handle it: it answered "continue". */
 async function halfARequest(address: string): Promise<Socket> {
   const { hostname, port, pathname } = new URL(address);
   const socket = connect(Number(port), hostname);
@@ -67,7 +67,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  // Its containers first: a stopping server waits for nobody, but a container may still hold the network.
+  // Its containers first, because a container may still use the network.
   await postgres[Symbol.asyncDispose]();
   await sandbox[Symbol.asyncDispose]();
 });
@@ -84,7 +84,7 @@ describe("a running backend", () => {
     site = await backend.answers(3211);
   });
 
-  it("tells of its start in the known lines, the ports last", async () => {
+  it("logs its start in the known lines, the ports last", async () => {
     const messages = [...(await backend.logs()).matchAll(/convex-local-backend: (.*)/g)].map(([, message]) => message);
     expect(messages).toEqual([
       "Postgres connection pool max size 8",
@@ -126,7 +126,7 @@ describe("a running backend", () => {
     ]);
   });
 
-  it("says who it is to anybody", async () => {
+  it("shows its name and version to everyone", async () => {
     expect(await get(api)).toEqual({
       status: 200,
       text: "This Convex deployment is running. See https://docs.convex.dev/.",
@@ -139,7 +139,7 @@ describe("a running backend", () => {
     expect(await (await fetch(`${api}/echo`, { method: "POST", body: "hello" })).text()).toBe("hello");
   });
 
-  it("has the programs its health check and its users call", async () => {
+  it("has the programs that its health check and its users call", async () => {
     expect(await backend.exec(["curl", "-fsS", "http://localhost:3210/version"])).toBe("unknown");
     const processes = await backend.exec(["bash", "-c", "tr '\\0' ' ' </proc/1/cmdline"]);
     expect(processes).toContain(`--instance-secret ${SECRET}`);
@@ -160,7 +160,7 @@ describe("a running backend", () => {
     );
   });
 
-  it("accepts and refuses admin keys in the known words", async () => {
+  it("accepts and refuses admin keys with the known texts", async () => {
     const check = async (headers: Record<string, string>) => {
       const { status, text } = await get(`${api}/api/check_admin_key`, headers);
       return { status, body: JSON.parse(text) as unknown };
@@ -198,7 +198,7 @@ describe("a running backend", () => {
     expect((await get(`${api}/api/check_admin_key?adminKey=${encodeURIComponent(adminKey())}`)).status).toBe(200);
   });
 
-  it("tells an admin what it is and where it is reached", async () => {
+  it("shows an admin its kind and its URLs", async () => {
     expect(await get(`${api}/api/v1/deployment_info`, asAdmin())).toEqual({
       status: 200,
       text: '{"kind":"selfHosted"}',
@@ -210,7 +210,7 @@ describe("a running backend", () => {
     expect((await get(`${api}/api/v1/get_canonical_urls`)).status).toBe(403);
   });
 
-  it("can be told of other addresses, and takes them back", async () => {
+  it("accepts other URLs, and can reset them", async () => {
     const override = (url?: string) =>
       post(`${api}/api/v1/update_canonical_url`, { requestDestination: "convexSite", url }, asAdmin());
     const siteUrl = async () =>
@@ -244,7 +244,7 @@ describe("a running backend", () => {
     });
   });
 
-  it("writes rows into Postgres and files onto its data directory, and has both again after a kill", async () => {
+  it("writes rows to Postgres and files to its data directory, and has both after a kill", async () => {
     const call = (route: string, path: string, args: unknown) =>
       post(`${api}/api/${route}`, { path, args, format: "json" });
     expect(await call("mutation", "sandbox:put", { key: "a", value: { n: 1 } })).toEqual({
@@ -288,7 +288,7 @@ describe("a running backend", () => {
     expect([file.headers.get("content-type"), await file.text()]).toEqual(["text/x-test", "bytes"]);
   });
 
-  it("runs functions over each route, and only as what they are", async () => {
+  it("runs functions on each route, and only as their own type", async () => {
     expect(await post(`${api}/api/run/sandbox/get`, { args: { key: "none" } })).toEqual({
       status: 200,
       body: { status: "success", value: null },
@@ -310,7 +310,7 @@ describe("a running backend", () => {
     expect((await post(`${api}/api/query`, { path: "sandbox:list", args: {} }, asAdmin("a|b"))).status).toBe(401);
   });
 
-  it("pauses and goes on", async () => {
+  it("pauses and continues", async () => {
     expect(await post(`${api}/api/v1/unpause_deployment`, {}, asAdmin())).toEqual({
       status: 400,
       body: { code: "UnpauseDeploymentFailed", message: "Deployment is not currently paused." },
@@ -325,7 +325,7 @@ describe("a running backend", () => {
     });
   });
 
-  it("lets pages of any origin call it", async () => {
+  it("accepts calls from pages of any origin", async () => {
     const preflight = await fetch(`${api}/api/query`, {
       method: "OPTIONS",
       headers: {
@@ -345,7 +345,7 @@ describe("a running backend", () => {
     expect(answer.headers.get("access-control-allow-origin")).toBe("http://app.test");
   });
 
-  it("has no HTTP actions, on either port, and says what it does not simulate", async () => {
+  it("has no HTTP actions on either port, and refuses what it does not simulate", async () => {
     const none = { status: 404, text: "This Convex deployment does not have HTTP actions enabled." };
     expect(await get(`${site}/any/path?x=1`)).toEqual(none);
     expect(await get(`${api}/http/any/path`)).toEqual(none);
@@ -353,14 +353,14 @@ describe("a running backend", () => {
     expect(await get(`${api}/nothing`)).toMatchObject({ status: 404 });
   });
 
-  it("bears clients that go away in the middle of a request", async () => {
+  it("survives clients that disconnect in the middle of a request", async () => {
     for (const address of [`${api}/echo`, `${api}/api/query`, `${api}/api/v1/pause_deployment`, `${site}/action`])
       (await halfARequest(address)).destroy();
     expect((await get(`${api}/version`)).status).toBe(200);
     expect(await backend.isRunning()).toBe(true);
   });
 
-  it("answers again once Postgres was away", async () => {
+  it("answers again after a restart of Postgres", async () => {
     await postgres.restart();
     await waitFor(
       "a row to be read again",
@@ -369,7 +369,7 @@ describe("a running backend", () => {
     );
   });
 
-  it("answers four HTTP actions at a time; the version is not one of them", async () => {
+  it("answers four HTTP actions at the same time, and the version besides", async () => {
     const pending = await Promise.all([1, 2, 3, 4].map(() => halfARequest(`${site}/upload`)));
     try {
       await expect(fetch(`${site}/`, { signal: AbortSignal.timeout(1000) })).rejects.toThrow("timeout");
@@ -390,7 +390,7 @@ describe("configuration traps", () => {
     idle = await sandbox.run(image, { entrypoint: ["sleep", "infinity"] });
   });
 
-  /** Starts one that must not come up. In a container that is there already, since there are many of these. */
+  /** Starts a backend that must fail. In an existing container, because there are many of these. */
   async function refused(env: Record<string, string>): Promise<{ code: number; output: string }> {
     return await idle.tryExec(["./run_backend.sh"], { env: { ...environment(), ...env }, withErrors: true });
   }
@@ -472,7 +472,7 @@ describe("configuration traps", () => {
       () => ({ PG_CA_FILE: "/etc/hostname" }),
       "Failed to parse CA file as PEM: /etc/hostname",
     ],
-  ])("%s: ends with the known text", async (_name, env, message) => {
+  ])("%s: exits with the known text", async (_name, env, message) => {
     const { code, output } = await refused(env());
     expect(output).toContain(`Error: ${message}`);
     expect(code).toBe(1);
@@ -480,7 +480,7 @@ describe("configuration traps", () => {
     expect(output).not.toContain(SECRET);
   });
 
-  it("presence flags are switched on by `false`, while a knob takes nothing but `true`", async () => {
+  it("`false` switches presence flags on, but other settings accept only `true`", async () => {
     const backend = await run({
       DO_NOT_REQUIRE_SSL: "false",
       DISABLE_BEACON: "false",
@@ -495,7 +495,7 @@ describe("configuration traps", () => {
     expect((await get(`${api}/metrics`)).status).toBe(200);
   });
 
-  it("closes the metrics on both ports for exactly `true`; shows the version it is given on one", async () => {
+  it("disables the metrics on both ports for exactly `true`; shows the configured version on one", async () => {
     const backend = await run({ DISABLE_METRICS_ENDPOINT: "true", CONVEX_RELEASE_VERSION_DEV: "v1" });
     const [api, site] = [await backend.answers(3210), await backend.answers(3211)];
     const disabled = { status: 404, text: '{"code":"MetricsDisabled","message":"/metrics endpoint disabled"}' };
@@ -505,7 +505,7 @@ describe("configuration traps", () => {
     expect((await get(`${site}/version`)).text).toBe("unknown");
   });
 
-  it("takes DATABASE_URL with a warning, and some S3 variables with another", async () => {
+  it("accepts DATABASE_URL with a warning, and an incomplete set of S3 variables with another", async () => {
     const backend = await run({
       POSTGRES_URL: "",
       DATABASE_URL: postgres.url(),
@@ -536,7 +536,7 @@ describe("configuration traps", () => {
     );
   });
 
-  it("keeps the credentials it was given for the runs that are given none", async () => {
+  it("keeps the given credentials for later runs without any", async () => {
     const data = await sandbox.volume("credentials");
     const settings = { binds: [`${data}:/convex/data`] };
     await (await run({}, settings)).answers(3210);
@@ -545,7 +545,7 @@ describe("configuration traps", () => {
     expect((await get(`${api}/api/check_admin_key`, asAdmin())).status).toBe(200);
   });
 
-  it("makes a name and a secret where it has none", async () => {
+  it("makes a name and a secret if it has none", async () => {
     const api = await (await run({ INSTANCE_NAME: "", INSTANCE_SECRET: "" })).answers(3210);
     expect((await get(`${api}/instance_name`)).text).toBe("convex-self-hosted");
     expect((await get(`${api}/api/check_admin_key`, asAdmin())).status).toBe(401);
@@ -611,7 +611,7 @@ describe("TLS to Postgres", () => {
 });
 
 describe("the lease", () => {
-  it("goes to the newest starter; the loser says so and ends with 0", async () => {
+  it("belongs to the backend that started last; the other one logs the loss and exits with 0", async () => {
     const first = await run({});
     await first.answers(3210);
     const second = await run({});
@@ -626,7 +626,7 @@ describe("the lease", () => {
     });
   });
 
-  it("is not had when the one in the database is from the future", async () => {
+  it("cannot be acquired if the one in the database is from the future", async () => {
     await postgres.createDatabase("future");
     const settings = { INSTANCE_NAME: "future" };
     const first = await run(settings);
@@ -639,7 +639,7 @@ describe("the lease", () => {
     expect(await second.logs()).toContain("Error: failed to acquire lease: Already acquired with higher timestamp");
   });
 
-  it("is not taken from a database that is being migrated", async () => {
+  it("cannot be acquired in a database that is being migrated", async () => {
     await postgres.createDatabase("migrated");
     const settings = { INSTANCE_NAME: "migrated" };
     await (await run(settings)).answers(3210);
@@ -651,7 +651,7 @@ describe("the lease", () => {
 });
 
 describe("the end", () => {
-  it("comes in order by SIGINT: a pending request is answered first", async () => {
+  it("comes in order after SIGINT: a pending request is answered first", async () => {
     const backend = await run({});
     const api = await backend.answers(3210);
     const socket = await halfARequest(`${api}/echo`);
@@ -668,7 +668,7 @@ describe("the end", () => {
     expect(await backend.ended()).toBe(0);
   });
 
-  it("comes at once by a second SIGINT, and not at all by SIGTERM", async () => {
+  it("comes immediately after a second SIGINT, and not at all after SIGTERM", async () => {
     const backend = await run({});
     const api = await backend.answers(3210);
     await backend.signal("SIGTERM");

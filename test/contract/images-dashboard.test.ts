@@ -30,17 +30,17 @@ it("serves its page at the root, with the real one's headers", async () => {
   expect((await fetch(`${address}/other`)).status).toBe(404);
 });
 
-it("fills in the deployment's URL from its environment, as data", async () => {
+it("inserts the deployment's URL from its environment, as data", async () => {
   const page = await (await fetch(address)).text();
   const [, settings = ""] = /<script id="settings" type="application\/json">(.*?)<\/script>/s.exec(page) ?? [];
   expect(JSON.parse(settings)).toEqual({ deploymentUrl: "https://api.test/</script>" });
 });
 
-it("runs as an ordinary user", async () => {
+it("does not run as root", async () => {
   expect(await dashboard.exec(["id"])).toBe("uid=1001(nextjs) gid=1001(nextjs) groups=1001(nextjs)\n");
 });
 
-it("ends by the signal that Docker is told to send it", async () => {
+it("ends after the signal that Docker sends", async () => {
   await dashboard.signal("SIGINT");
   expect(await dashboard.ended()).toBe(0);
 });

@@ -12,14 +12,14 @@ import { waitFor } from "../../sandbox/wait-for.ts";
 
 const docker = new Docker();
 
-/** The backend that tests run, and the database that its name means. */
+/** The name of the tests' backend, and the database that belongs to it. */
 export const NAME = "convex-self-hosted";
 export const SECRET = "4361726e697461732c206c69746572616c6c79206d65616e696e6720226c6974";
 export const DATABASE = "convex_self_hosted";
-/** Of the database's role, as it stands in a URL. */
+/** The password of the database's role, as in a URL. */
 export const PASSWORD = "p%40ss%2Fword";
 
-/** A key for that backend, unless told of another secret. */
+/** An admin key, by default for that backend. */
 export function adminKey(claims: { isReadOnly?: boolean; system?: boolean } = {}, secret = SECRET): string {
   return mintAdminKey(NAME, instanceSecret(secret), {
     issuedSeconds: 1_700_000_000,
@@ -28,7 +28,7 @@ export function adminKey(claims: { isReadOnly?: boolean; system?: boolean } = {}
   });
 }
 
-/** The variables of a backend that comes up. */
+/** The environment of a backend that starts. */
 export function backendEnvironment(postgres: TestPostgres): Record<string, string> {
   return {
     INSTANCE_NAME: NAME,
@@ -41,7 +41,7 @@ export function backendEnvironment(postgres: TestPostgres): Record<string, strin
   };
 }
 
-/** A sandbox's folder and network, without anything in them. */
+/** A sandbox's empty folder and network. */
 export class TestSandbox implements AsyncDisposable {
   readonly home: SandboxHome;
   readonly network: SandboxNetwork;
@@ -66,7 +66,7 @@ export class TestSandbox implements AsyncDisposable {
     await rm(this.home.root, { recursive: true });
   }
 
-  /** A volume for a container's data; goes with the sandbox. */
+  /** A volume for a container's data, removed with the sandbox. */
   async volume(name: string): Promise<string> {
     const fullName = `${this.home.id}-${name}`;
     await docker.createVolume({ Name: fullName, Labels: { [SANDBOX_LABEL]: this.home.id } });
@@ -111,7 +111,7 @@ export class TestContainer implements AsyncDisposable {
     await this.#container.remove({ force: true, v: true });
   }
 
-  /** Both streams. */
+  /** Both output streams. */
   async logs(): Promise<string> {
     const multiplexed = await this.#container.logs({ stdout: true, stderr: true });
     return demultiplex(multiplexed);
@@ -134,7 +134,7 @@ export class TestContainer implements AsyncDisposable {
     return `http://${NetworkSettings.Networks[this.#network]?.IPAddress ?? ""}:${port}`;
   }
 
-  /** Resolves with the port's URL once it answers. */
+  /** Resolves with the port's URL when it answers. */
   async answers(port: number): Promise<string> {
     const url = await this.#waitFor(`port ${port} to answer`, async () => {
       if (!(await this.isRunning())) return undefined;
@@ -161,7 +161,7 @@ export class TestContainer implements AsyncDisposable {
     await this.#container.start();
   }
 
-  /** Resolves with standard output. Throws when the command fails. */
+  /** Resolves with standard output. @throws Error if the command fails */
   async exec(command: string[]): Promise<string> {
     const { code, output } = await this.tryExec(command);
     if (code !== 0)
@@ -170,7 +170,7 @@ ${output}`);
     return output;
   }
 
-  /** `env` comes on top of the container's; `output` has standard error only where it was asked for. */
+  /** `env` is added to the container's. `output` contains standard error only if requested. */
   async tryExec(
     command: string[],
     { env = {}, withErrors = false }: { env?: Record<string, string>; withErrors?: boolean } = {},
@@ -202,7 +202,7 @@ function demultiplex(bytes: Buffer): string {
   return Buffer.concat(pieces).toString();
 }
 
-/** A PostgreSQL server of Debian's package, with a cluster in a temporary folder, that containers of a sandbox reach. */
+/** A PostgreSQL server from Debian's package, with a cluster in a temporary folder, for the containers of a sandbox. */
 export class TestPostgres implements AsyncDisposable {
   readonly port: number;
   readonly #folder: string;
@@ -214,7 +214,7 @@ export class TestPostgres implements AsyncDisposable {
     this.port = port;
   }
 
-  /** Role `convex` with the password `PASSWORD`, and no database of its own. */
+  /** Has the role `convex` with the password `PASSWORD`, and no database for it. */
   static async start({ home, network }: TestSandbox): Promise<TestPostgres> {
     const folder = await mkdtemp(path.join(os.tmpdir(), "images-postgres-"));
     const [newest] = (await execa("ls", ["-rv", "/usr/lib/postgresql"])).stdout.split("\n");
@@ -250,7 +250,7 @@ export class TestPostgres implements AsyncDisposable {
     await rm(this.#folder, { recursive: true });
   }
 
-  /** Where a container reaches it, without a database's name. */
+  /** The server's URL for containers, without a database's name. */
   url(query = "", host = "database.test"): string {
     return `postgresql://convex:${PASSWORD}@${host}:${this.port}${query}`;
   }
@@ -259,7 +259,7 @@ export class TestPostgres implements AsyncDisposable {
     return path.join(this.#folder, "data");
   }
 
-  /** Cuts off all clients. */
+  /** Disconnects all clients. */
   async restart(): Promise<void> {
     await this.#asPostgres("pg_ctl", ["restart", "-w", "-m", "immediate", "-D", this.#data]);
   }
@@ -279,7 +279,7 @@ export class TestPostgres implements AsyncDisposable {
     }
   }
 
-  /** TLS with a certificate for `names`, that it signed itself; returns the certificate. */
+  /** Enables TLS with a self-signed certificate for `names`. @returns the certificate */
   async enableTls(names: string): Promise<string> {
     const certificate = path.join(this.#data, "server.crt");
     const keyFile = path.join(this.#data, "server.key");

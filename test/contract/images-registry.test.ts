@@ -32,7 +32,7 @@ async function pids(): Promise<number[]> {
   return stdout.split("\n").filter(Boolean).map(Number);
 }
 
-/** As a droplet sees it: at the gateway, by the registry's name, trusting the sandbox's authority alone. */
+/** A request like a droplet's: to the gateway, with the registry's name, trusting only the sandbox's authority. */
 async function asDroplet(route: string, servername = REGISTRY_HOST): Promise<number | undefined> {
   const ca = await readFile(registryCertificate(sandbox.home));
   return await new Promise((resolve, reject) => {
@@ -57,7 +57,7 @@ it("starts once, for this computer and for droplets, with a certificate for its 
   expect((await stat(folder())).mode & 0o777).toBe(0o700);
 });
 
-it("publishes both images of one revision, and gives them out by digest", async () => {
+it("publishes both images of one revision, and serves them by digest", async () => {
   const steps: string[] = [];
   const images = await publishImages(sandbox.home, (step) => steps.push(step));
   expect(steps).toContain("pushing convex-backend");
@@ -90,7 +90,7 @@ it("publishes both images of one revision, and gives them out by digest", async 
   expect(steps).toEqual([]);
 });
 
-it("comes back with its images after one of its processes was killed", async () => {
+it("serves its images again after one of its processes was killed", async () => {
   const images = await publishImages(sandbox.home, () => undefined);
   const [first = 0, second] = await pids();
   process.kill(first, "SIGKILL");
@@ -101,7 +101,7 @@ it("comes back with its images after one of its processes was killed", async () 
   expect(await publishImages(sandbox.home, () => undefined)).toEqual(images);
 });
 
-it("stops without a trace but its storage, and again", async () => {
+it("stops, leaves only its storage, and can be stopped again", async () => {
   await stopRegistry(sandbox.home);
   expect(await pids()).toEqual([]);
   await expect(asDroplet("/v2/")).rejects.toThrow("ECONNREFUSED");

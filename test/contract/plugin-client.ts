@@ -27,7 +27,7 @@ import type { PropertyBag, Value } from "../../sandbox/plugins/framework/values.
 import { nameOf, typeOf } from "../../sandbox/plugins/framework/urn.ts";
 import { Housekeeping } from "./plugin-housekeeping.ts";
 
-/** What a program says about a resource; members that are undefined are left out. */
+/** A resource's inputs in a program, without undefined members. */
 export type Inputs = Readonly<Record<string, unknown>>;
 
 /** A resource as the engine keeps it between operations. */
@@ -48,7 +48,7 @@ export interface LogLine {
 }
 
 export interface DiffResult {
-  /** `{"ports[0].internal": "UPDATE_REPLACE"}`; empty where a plugin names no more than properties. */
+  /** `{"ports[0].internal": "UPDATE_REPLACE"}`; empty if a plugin only names properties. */
   detailed: Record<string, keyof typeof pb.PropertyDiff.Kind>;
   replaces: string[];
   diffs: string[];
@@ -69,16 +69,16 @@ export interface CheckOptions {
 
 export interface StartOptions {
   env?: Record<string, string>;
-  /** What stands in where there is no original; by default `sandbox/plugins/<name>/main.ts`. */
+  /** The stand-in to use without an original; `sandbox/plugins/<name>/main.ts` by default. */
   standIn?: string;
 }
 
 /**
- * A plugin process, started and spoken to as the engine does, with an engine that records log lines:
+ * A plugin process, which is started and called as by the engine, with an engine that records log lines:
  * `await using plugin = await PluginClient.start("random")`, then `configure`, `create`, `diff`…
  *
- * It is the official plugin where `CONVEX_DROPLET_ORIGINALS` has one, else the stand-in. What only a plugin itself makes
- * use of, `__meta` and `__defaults`, is not shown and goes back to it unseen.
+ * It is the official plugin if `CONVEX_DROPLET_ORIGINALS` has one, else the stand-in. Tests do not see `__meta` and
+ * `__defaults`, which only the plugin uses; it gets them back unchanged.
  */
 export class PluginClient implements AsyncDisposable {
   readonly logs: LogLine[];
@@ -111,7 +111,7 @@ export class PluginClient implements AsyncDisposable {
     this.grpc = new services.ResourceProviderClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
   }
 
-  /** Starts the official plugin where there is one, else its stand-in, and waits for its port. */
+  /** Starts the official plugin if there is one, else its stand-in, and waits for its port. */
   static start(name: string, options: StartOptions = {}): Promise<PluginClient> {
     const standIn = options.standIn ?? path.resolve("sandbox/plugins", name, "main.ts");
     const original = originalPlugin(name);
@@ -120,7 +120,7 @@ export class PluginClient implements AsyncDisposable {
     });
   }
 
-  /** Starts whatever plugin the words start, and waits for its port; `notes`: show what it writes for itself. */
+  /** Starts a plugin with this command, and waits for its port; with `notes`, tests see `__meta` and `__defaults`. */
   static async run(
     name: string,
     words: string[],
@@ -152,7 +152,7 @@ export class PluginClient implements AsyncDisposable {
     }
   }
 
-  /** What it accepts; a plugin that does not know the question answers it with Configure. */
+  /** The features that it accepts; a plugin that does not know this call answers in Configure. */
   async #shakeHands(engineAddress: string): Promise<void> {
     const request = new messages.ProviderHandshakeRequest();
     request.setEngineAddress(engineAddress);
@@ -174,7 +174,7 @@ export class PluginClient implements AsyncDisposable {
     request.setType(`pulumi:providers:${this.#name}`);
     request.setId("provider");
     request.setArgs(marshal(inputs));
-    // The older form of the same, which halves of some plugins still read.
+    // The older form of the same settings, which parts of some plugins still read.
     for (const [key, value] of Object.entries(reveal(inputs) as PropertyBag)) {
       const text = typeof value === "string" ? value : JSON.stringify(value);
       request.getVariablesMap().set(`${this.#name}:config:${key}`, text);
@@ -198,7 +198,7 @@ export class PluginClient implements AsyncDisposable {
     return annotateSecrets(checked(response), settings);
   }
 
-  /** The checked inputs; rejects with the reasons, one a line, when there are failures. */
+  /** The checked inputs; rejects with the reasons of failures, one on each line. */
   async check(type: string, inputs: Inputs, options: CheckOptions = {}): Promise<PropertyBag> {
     const request = new messages.CheckRequest();
     this.#address(request, urnOf(type, options.name));
@@ -215,7 +215,7 @@ export class PluginClient implements AsyncDisposable {
     return this.#received(checked(response), inputs);
   }
 
-  /** What the engine would be told of a change from the resource to these inputs. */
+  /** The diff for a change from the resource to these inputs. */
   async diff(made: Made, inputs: Inputs, options: { ignoreChanges?: string[] } = {}): Promise<DiffResult> {
     const request = new messages.DiffRequest();
     this.#address(request, made.urn);
@@ -280,7 +280,7 @@ export class PluginClient implements AsyncDisposable {
     };
   }
 
-  /** The resource after a refresh; undefined when it is gone. */
+  /** The resource after a refresh; undefined if it is gone. */
   async read(made: Made): Promise<Made | undefined> {
     const request = new messages.ReadRequest();
     this.#address(request, made.urn);
@@ -313,12 +313,12 @@ export class PluginClient implements AsyncDisposable {
     return unmarshal(response.getReturn());
   }
 
-  /** What the engine sends when the user presses Ctrl-C. */
+  /** The engine's call when the user presses Ctrl-C. */
   async cancel(): Promise<void> {
     await this.#answer((done) => this.grpc.cancel(new emptyMessages.Empty(), done));
   }
 
-  /** Ends the engine, as if it had been killed: it waits for no answer and gives none any more. */
+  /** Ends the engine as a kill does: it no longer waits for answers or gives any. */
   killEngine(): void {
     for (const call of this.#waiting) call.cancel();
     this.#engine.stop();
@@ -351,19 +351,19 @@ export class PluginClient implements AsyncDisposable {
     this.#engine.stop();
   }
 
-  /** What the engine keeps of a resource whose operation failed after it existed; undefined for any other error. */
+  /** What the engine keeps if an operation failed after the resource existed; undefined for any other error. */
   initErrorOf(error: unknown): { id: string; state: PropertyBag; reasons: string[] } | undefined {
     const detail = initErrorOf(error);
     return detail && { ...detail, state: this.#received(detail.state, this.#lastInputs) };
   }
 
-  /** What goes to the plugin: with its notes, and without marks of secrets when it has no use for them. */
+  /** Values for the plugin: with its notes, and without secret marks if it does not accept them. */
   #sent(bag: PropertyBag): ReturnType<typeof marshal> {
     const whole = this.#housekeeping.restore(bag);
     return marshal(this.#acceptsSecrets ? whole : (reveal(whole) as PropertyBag));
   }
 
-  /** What comes from it: without its notes, and what was secret on the way there is so again. */
+  /** Values from the plugin: without its notes, and secret again if they were secret in the request. */
   #received(bag: PropertyBag, sent: Inputs): PropertyBag {
     return this.#housekeeping.remove(this.#acceptsSecrets ? bag : annotateSecrets(bag, sent));
   }
@@ -372,7 +372,7 @@ export class PluginClient implements AsyncDisposable {
     return `urn:pulumi:test::test::pulumi:providers:${this.#name}::default`;
   }
 
-  /** The engine says name and type once more besides the URN. */
+  /** The engine sends name and type in addition to the URN. */
   #address(
     request: { setUrn(v: string): void; setName(v: string): void; setType(v: string): void },
     urn: string,
@@ -382,13 +382,13 @@ export class PluginClient implements AsyncDisposable {
     request.setType(typeOf(urn));
   }
 
-  /** Old inputs are kept as defaults, as the engine does for a resource that exists. */
+  /** Keeps old inputs as defaults, as the engine does for an existing resource. */
   #recheck(made: Made, inputs: Inputs): Promise<PropertyBag> {
     return this.check(made.type, inputs, { name: made.urn.split("::").at(-1) ?? "", olds: made.inputs });
   }
 }
 
-/** The engine's way to keep secret what a plugin answers in the clear: a list with one secret item is secret as a whole. */
+/** Marks again what a plugin answers in clear text, like the engine: a list with one secret item is secret as a whole. */
 function annotateSecrets(bag: PropertyBag, like: Inputs): PropertyBag {
   return mapValues(bag, (value, key) => {
     const original = like[key] as Value | undefined;
@@ -411,7 +411,7 @@ function initErrorOf(error: unknown): { id: string; state: PropertyBag; reasons:
     : undefined;
 }
 
-/** The engine's side of the start contract: an address, and a place for log lines. */
+/** The engine for a plugin: an address, and a service for log lines. */
 class FakeEngine {
   readonly logs: LogLine[] = [];
   readonly #server = new grpc.Server();

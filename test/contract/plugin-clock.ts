@@ -5,8 +5,8 @@ import { systemClock } from "../../sandbox/plugins/framework/state-change.ts";
 const SPEED = 100;
 
 /**
- * A plugin's clock on which a hundred seconds take one. How long was slept is written to the file that `PLUGIN_SLEEPS`
- * names, for a test to look at with {@link sleepsIn}.
+ * A plugin's clock on which a hundred seconds take one. It writes each sleep to the file that `PLUGIN_SLEEPS` names, which
+ * tests read with {@link sleepsIn}.
  */
 export const fastClock: Clock = {
   now: () => systemClock.now() * SPEED,
@@ -17,7 +17,7 @@ export const fastClock: Clock = {
   },
 };
 
-/** Seconds of each sleep since the file was last looked at. */
+/** The sleeps since the file was last read, in seconds. */
 export function sleepsIn(file: string): number[] {
   const lines = readFileSync(file, { encoding: "utf8", flag: "a+" }).split("\n");
   writeFileSync(file, "");
@@ -25,8 +25,8 @@ export function sleepsIn(file: string): number[] {
 }
 
 /**
- * The waits of an operation, of either kind of plugin: a stand-in on the fast clock wrote them down, an original really
- * waited.
+ * The waits of an operation, for both kinds of plugin: a stand-in with the fast clock records them, an original really
+ * waits.
  */
 export class Waits {
   readonly #file: string;
@@ -43,7 +43,7 @@ export class Waits {
     this.#since = performance.now();
   }
 
-  /** Whether so many waits of so many seconds were among those since the last look. */
+  /** Whether there were this many waits of this many seconds since the last look. */
   had(count: number, seconds: number): boolean {
     const sleeps = sleepsIn(this.#file);
     const passed = (performance.now() - this.#since) / 1000;
@@ -53,8 +53,8 @@ export class Waits {
   }
 
   /**
-   * Whether these were the waits since the last look, in seconds; `rest` is one of any length at the end. What an original
-   * does besides may take some time.
+   * Whether these were the waits since the last look, in seconds; `rest` is a last one of any length. An original may take
+   * some more time for its work.
    */
   were(...waits: (number | "rest")[]): boolean {
     const sleeps = sleepsIn(this.#file);

@@ -38,7 +38,7 @@ function command(inputs: Inputs): Inputs {
 
 const unlessOriginal = standInOnly("command", "the official plugin has all of it");
 
-/** A command that never ran; a diff looks at nothing but inputs. */
+/** A command that never ran, because a diff only compares inputs. */
 function planned(inputs: Inputs): Promise<Made> {
   return plugin.create(COMMAND, command(inputs), { preview: true });
 }
@@ -50,7 +50,7 @@ describe("remote.Command", () => {
     expect(made.id).toMatch(/^thing[0-9a-f]{8}$/);
   });
 
-  test("uses one connection per operation", async () => {
+  test("uses one connection for each operation", async () => {
     const before = sshd.logins();
     const made = await plugin.create(COMMAND, command({ create: "echo one", delete: "true" }));
     expect(sshd.logins() - before).toBe(1);
@@ -116,7 +116,7 @@ describe("remote.Command", () => {
   test("is updated in place when the connection changes", async () => {
     const made = await planned(base);
     const diff = await plugin.diff(made, { ...base, connection: sshd.connection({ dialErrorLimit: -1 }) });
-    // Being secret, it is compared as a whole.
+    // It is secret, so it is compared as a whole.
     expect(diff.detailed).toEqual({ connection: "UPDATE" });
     expect(diff.replaces).toEqual([]);
   });
@@ -168,7 +168,7 @@ describe("remote.Command", () => {
     expect(silent.state["stdout"]).toBe("updated");
   });
 
-  test("hands on the last output to update and delete where the server accepts it, warns where not", async () => {
+  test("passes the last output to update and delete if the server accepts it, else warns", async () => {
     const made = await plugin.create(COMMAND, command({ create: "echo first; echo warned >&2" }));
     plugin.logs.length = 0;
     const print = 'echo "$PULUMI_COMMAND_STDOUT,$PULUMI_COMMAND_STDERR"';
@@ -191,7 +191,7 @@ describe("remote.Command", () => {
     );
   });
 
-  test("fails with the exit status, the whole command and all it printed", async () => {
+  test("fails with the exit status, the whole command and its output", async () => {
     const failing = command({ create: "echo out; echo 'err' >&2; exit 3", logging: "none" });
     await expect(plugin.create(COMMAND, failing)).rejects.toThrow(
       /Process exited with status 3: running "echo out; echo 'err' >&2; exit 3":\n(out\nerr|err\nout)\n$/,
@@ -222,7 +222,7 @@ describe("remote.Command", () => {
     await creating;
   });
 
-  test("is echoed by a refresh, for nothing can be read", async () => {
+  test("is unchanged by a refresh, because nothing can be read", async () => {
     const made = await plugin.create(COMMAND, command({ create: "echo one" }));
     expect(await plugin.read(made)).toEqual(made);
   });
@@ -237,19 +237,19 @@ describe("remote.Command", () => {
     expect(await readFile(file, "utf8")).toBe("in made\n");
   });
 
-  test("fails to be deleted when delete fails", async () => {
+  test("fails to be deleted if delete fails", async () => {
     const made = await plugin.create(COMMAND, command({ delete: "exit 1" }));
     await expect(plugin.delete(made)).rejects.toThrow("Process exited with status 1");
   });
 
-  test("whose update fails is in the state as it was", async () => {
+  test("stays in the state as it was if its update fails", async () => {
     const made = await plugin.create(COMMAND, command({ create: "true" }));
     const error: unknown = await plugin.update(made, command({ create: "exit 1" })).catch((caught: unknown) => caught);
     expect(String(error)).toContain("Process exited with status 1");
     expect(plugin.initErrorOf(error)).toBeUndefined();
   });
 
-  test("fails when its session is cut, with what it had printed", async () => {
+  test("fails if its session is cut, with its output until then", async () => {
     await expect(
       plugin.create(COMMAND, command({ create: "echo out; sleep 0.5; kill -9 $PPID; sleep 60" })),
     ).rejects.toThrow(/wait: remote command exited without exit status or exit signal: running "echo out.*":\nout\n$/);
@@ -289,7 +289,7 @@ describe("the connection", () => {
     expect(sshd.logins()).toBe(before);
   });
 
-  test("insists on the type of the pinned key", async () => {
+  test("requires the type of the pinned key", async () => {
     const file = path.join(sshd.folder, "ecdsa");
     await execa("ssh-keygen", ["-q", "-t", "ecdsa", "-N", "", "-f", file]);
     const hostKey = await readFile(`${file}.pub`, "utf8");
@@ -298,7 +298,7 @@ describe("the connection", () => {
     );
   });
 
-  test("without a pinned key takes any, as the official plugin does", async () => {
+  test("without a pinned key accepts any, like the official plugin", async () => {
     await expect(connecting({ hostKey: undefined })).resolves.toMatchObject({ type: COMMAND });
   });
 
@@ -310,12 +310,12 @@ describe("the connection", () => {
     );
   });
 
-  test("with a broken key fails at once, without the key in the message", async () => {
+  test("with a broken key fails immediately, without the key in the message", async () => {
     await expect(connecting({ privateKey: "-----BEGIN hush" })).rejects.toThrow(/^2 UNKNOWN: ssh: no key found$/);
     expect(plugin.logs).toEqual([]);
   });
 
-  test("is tried again until the server is there, without limit at -1", async () => {
+  test("is retried until the server is there, without limit at -1", async () => {
     await using late = await Sshd.start();
     await late.stop();
     const connection = late.connection({ dialErrorLimit: -1 });
@@ -326,7 +326,7 @@ describe("the connection", () => {
     expect((await creating).state["stdout"]).toBe("up");
   });
 
-  test("is given up between two attempts when the user cancels", async () => {
+  test("ends between two attempts if the user cancels", async () => {
     await using own = await PluginClient.start("command");
     await own.configure();
     const connection = sshd.connection({ port: await freePort(), dialErrorLimit: -1 });
@@ -339,7 +339,7 @@ describe("the connection", () => {
     await expect(creating).rejects.toThrow(/^1 CANCELLED: context canceled$/);
   });
 
-  test("with a command that runs is not ended, neither by the user nor by the resource's timeout", async () => {
+  test("does not end while a command runs, neither by the user nor by the resource's timeout", async () => {
     await using own = await PluginClient.start("command");
     await own.configure();
     const gate = path.join(sshd.folder, "gate-of-cancel");
@@ -352,7 +352,7 @@ describe("the connection", () => {
     expect((await creating).state["stdout"]).toBe("started\nended");
   });
 
-  test("outlives the engine, with the command", async () => {
+  test("outlives the engine, like the command", async () => {
     await using own = await PluginClient.start("command");
     await own.configure();
     const [gate, ended] = [path.join(sshd.folder, "gate-of-kill"), path.join(sshd.folder, "ended")];
@@ -366,7 +366,7 @@ describe("the connection", () => {
     await expect.poll(() => readFile(ended, "utf8").catch(() => "not yet")).toBe("\n");
   });
 
-  test("wants the agent that the environment or the resource names, also with a key", async () => {
+  test("needs the agent that the environment or the resource names, even with a key", async () => {
     const [none, other] = [path.join(sshd.folder, "no-agent"), path.join(sshd.folder, "nor-this")];
     await using own = await PluginClient.start("command", { env: { SSH_AUTH_SOCK: none } });
     await own.configure();
@@ -379,7 +379,7 @@ describe("the connection", () => {
     expect(made.state["create"]).toBe("true");
   });
 
-  test("is content with an agent that knows no key", async () => {
+  test("accepts an agent without keys", async () => {
     const agent = path.join(sshd.folder, "agent");
     const { pid } = execa("ssh-agent", ["-D", "-a", agent], { reject: false });
     try {
@@ -399,21 +399,21 @@ describe("the connection", () => {
     }
   });
 
-  test("to a closed port tells so", async () => {
+  test("to a closed port fails with the reason", async () => {
     const port = await freePort();
     await expect(connecting({ port, dialErrorLimit: 2 })).rejects.toThrow(
       `after 2 failed attempts: dial tcp 127.0.0.1:${port}: connect: connection refused`,
     );
   });
 
-  test("is given up when the resource's time is over", async () => {
+  test("fails after the resource's timeout", async () => {
     const port = await freePort();
     await expect(connecting({ port, dialErrorLimit: -1 }, { timeoutSeconds: 1 })).rejects.toThrow(
       /^4 DEADLINE_EXCEEDED: context deadline exceeded$/,
     );
   });
 
-  test("waits for ever for a server that never says a word", async () => {
+  test("waits without limit for a server that never answers", async () => {
     const mute = createServer((socket) => sockets.push(socket)).listen(0, "127.0.0.1");
     const sockets: Socket[] = [];
     try {
@@ -450,7 +450,7 @@ describe("remote.CopyToRemote", () => {
     return { connection: sshd.connection(), source: what, remotePath: target, ...options };
   }
 
-  test("copies a folder under its own name, with all that is in it", async () => {
+  test("copies a folder under its own name, with all its contents", async () => {
     const made = await plugin.create(COPY, copy(new Archive({ path: source, hash: "1" })));
     const landed = path.join(target, path.basename(source));
     expect(await readFile(path.join(landed, "script.sh"), "utf8")).toBe("echo hi\n");
@@ -462,7 +462,7 @@ describe("remote.CopyToRemote", () => {
     expect(made.state["connection"]).toBeInstanceOf(Secret);
   });
 
-  test("copies what is in a folder when its path ends in a slash", async () => {
+  test("copies a folder's contents if its path ends in a slash", async () => {
     await plugin.create(COPY, copy(new Archive({ path: `${source}/`, hash: "1" })));
     expect(await readFile(path.join(target, "script.sh"), "utf8")).toBe("echo hi\n");
   });
@@ -475,7 +475,7 @@ describe("remote.CopyToRemote", () => {
     expect(await readFile(path.join(target, "script.sh"), "utf8")).toBe("echo hi\n");
   });
 
-  test("writes a text to a path, over what was there", async () => {
+  test("writes a text to a path, and replaces a file there", async () => {
     const made = await plugin.create(COPY, copy(new Asset({ text: "a long text ünd more\n", hash: "1" })));
     await plugin.update(made, copy(new Asset({ text: "short\n", hash: "2" })));
     expect(await readFile(target, "utf8")).toBe("short\n");
@@ -484,7 +484,7 @@ describe("remote.CopyToRemote", () => {
     ).rejects.toThrow(`remote path ${source} is a directory; when using a text asset, remotePath must be a file path`);
   });
 
-  test("copies again only when the content or the path changed", async () => {
+  test("copies again only if the content or the path changed", async () => {
     const made = await plugin.create(COPY, copy(new Asset({ text: "one", hash: "1" })));
     await writeFile(target, "changed behind its back");
     const same = copy(new Asset({ text: "one", hash: "1" }), { connection: sshd.connection({ dialErrorLimit: 3 }) });
@@ -497,7 +497,7 @@ describe("remote.CopyToRemote", () => {
     expect(await readFile(`${target}-moved`, "utf8")).toBe("one");
   });
 
-  test("compares sources by their hashes, for the state keeps no contents", async () => {
+  test("compares sources by their hashes, because the state has no contents", async () => {
     const made = await plugin.create(COPY, copy(new Asset({ text: "one", hash: "1" })));
     const stored: Made = { ...made, inputs: { ...made.inputs, source: new Asset({ hash: "1" }) } };
     expect((await plugin.diff(stored, copy(new Asset({ text: "one", hash: "1" })))).detailed).toEqual({});
@@ -506,7 +506,7 @@ describe("remote.CopyToRemote", () => {
     });
   });
 
-  test("shows a trigger that changed, and leaves it to the SDK to replace", async () => {
+  test("shows a changed trigger, and lets the SDK replace the resource", async () => {
     const text = new Asset({ text: "one", hash: "1" });
     const made = await plugin.create(COPY, copy(text, { triggers: ["a"] }));
     const diff = await plugin.diff(made, copy(text, { triggers: ["b"] }));
@@ -514,7 +514,7 @@ describe("remote.CopyToRemote", () => {
     expect(diff.replaces).toEqual([]);
   });
 
-  test("never connects in a preview, is echoed by a refresh, and leaves the copy when deleted", async () => {
+  test("never connects in a preview, is unchanged by a refresh, and leaves the copy after a delete", async () => {
     const before = sshd.logins();
     const text = new Asset({ text: "one", hash: "1" });
     await plugin.create(COPY, copy(text), { preview: true });

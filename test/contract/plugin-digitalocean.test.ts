@@ -46,7 +46,7 @@ afterEach(async () => {
 
 const settings = () => ({ token: cloud.token, apiEndpoint: cloud.url });
 
-/** Whether as many fixed waits before a first look were slept through. */
+/** Whether there were this many fixed waits before a first look. */
 const delays = (count: number): boolean => waits.had(count, 10);
 
 function start(): Promise<PluginClient> {
@@ -78,11 +78,11 @@ describe("the provider", () => {
     await expect(client.configure({ token: "real" })).rejects.toThrow("`pulumi plugin install resource digitalocean`");
   });
 
-  test("keeps its settings as they were given, without defaults, and its token secret when it came so", async () => {
+  test("keeps its settings as given, without defaults, and its token secret if it was secret", async () => {
     expect(await plugin.checkConfig({ token: new Secret("abc") })).toEqual({ token: new Secret("abc") });
   });
 
-  test("takes token and endpoint from the environment, and does not write them down", async () => {
+  test("reads token and endpoint from the environment, and does not store them", async () => {
     const env = { DIGITALOCEAN_ACCESS_TOKEN: cloud.token, DIGITALOCEAN_API_URL: cloud.url, DIGITALOCEAN_TOKEN: "" };
     await using client = await PluginClient.start("digitalocean", { env });
     expect(await client.checkConfig({})).toEqual({});
@@ -90,7 +90,7 @@ describe("the provider", () => {
     expect((await client.create(SSH_KEY, { name: "k", publicKey: KEY })).state).toMatchObject({ name: "k" });
   });
 
-  test("tells of a refused token, and not which", async () => {
+  test("reports a refused token, but does not show it", async () => {
     await plugin.configure({ ...settings(), token: "wrong-token" });
     const error = await plugin.create(SSH_KEY, { name: "k", publicKey: KEY }).catch(String);
     expect(error).toMatch(
@@ -99,7 +99,7 @@ describe("the provider", () => {
     expect(error).not.toContain("wrong-token");
   });
 
-  test("retries 429 after the time that the API names, and 5xx with growing gaps, four times", async () => {
+  test("retries 429 after the API's time, and 5xx with growing pauses, four times", async () => {
     waits.restart();
     await fault({ kind: "request", path: "/v2/account/keys", status: 429, retry_after: 7 });
     await fault({ kind: "request", path: "/v2/account/keys", status: 500, count: 3 });
@@ -113,7 +113,7 @@ describe("the provider", () => {
     expect(waits.were(1, 2, 4, 8)).toBe(true);
   });
 
-  test("retries as often as it is told, and an API that is not there too", async () => {
+  test("retries as often as configured, also if the API is not there", async () => {
     waits.restart();
     await plugin.configure({
       ...settings(),
@@ -127,7 +127,7 @@ describe("the provider", () => {
     expect(waits.were(3)).toBe(true);
   });
 
-  test("goes on when the user cancels", async () => {
+  test("continues when the user cancels", async () => {
     await using client = await start();
     await client.configure({ ...settings(), httpRetryWaitMin: "2" });
     await fault({ kind: "request", path: "/v2/account/keys", status: 500 });
@@ -157,7 +157,7 @@ describe("the provider", () => {
 });
 
 describe("SshKey", () => {
-  test("is made, renamed in place, replaced for another key, and deleted", async () => {
+  test("is created, renamed in place, replaced for another key, and deleted", async () => {
     const made = await plugin.create(SSH_KEY, { publicKey: `${KEY}\n` }, { name: "deploy" });
     expect(made.id).toMatch(/^\d+$/);
     expect(made.state).toMatchObject({ name: expect.stringMatching(/^deploy-[0-9a-f]{7}$/) as string, publicKey: KEY });
@@ -184,7 +184,7 @@ describe("SshKey", () => {
 });
 
 describe("Droplet", () => {
-  test("is created with what is asked for and waited for, 10 seconds at least", async () => {
+  test("is created as requested, with a wait of 10 seconds at least", async () => {
     const key = await plugin.create(SSH_KEY, { name: "k", publicKey: KEY });
     const disk = await plugin.create(VOLUME, volume);
     waits.restart();
@@ -216,7 +216,7 @@ describe("Droplet", () => {
     expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
   });
 
-  test("promises nothing in a preview that the cloud decides", async () => {
+  test("shows in a preview no value that the cloud decides", async () => {
     const planned = await plugin.create(DROPLET, droplet, { preview: true });
     expect(planned.state).toMatchObject({ ...droplet, ipv4Address: UNKNOWN, dropletUrn: UNKNOWN, volumeIds: UNKNOWN });
     expect(cloud.hypervisor.machines.size).toBe(0);
@@ -230,7 +230,7 @@ describe("Droplet", () => {
     ["monitoring", { monitoring: true }],
     ["dropletAgent", { dropletAgent: true }],
     ["vpcUuid", { vpcUuid: "5a4981aa-9653-4bd1-bef5-d6bff52042e4" }],
-  ])("is replaced when %s changes; the old one goes first when it has a name of its own", async (property, change) => {
+  ])("is replaced if %s changes; the old one is deleted first if the program names it", async (property, change) => {
     const named = await plugin.create(DROPLET, droplet);
     expect(await plugin.diff(named, { ...droplet, ...change })).toMatchObject({
       replaces: [property],
@@ -263,7 +263,7 @@ describe("Droplet", () => {
 
   test("is replaced to lose IPv6", async () => {
     const made = await plugin.create(DROPLET, { ...droplet, ipv6: true });
-    // The original does not say for which property.
+    // The original does not name the property.
     expect((await plugin.diff(made, droplet)).replaces).toHaveLength(1);
   });
 
@@ -278,7 +278,7 @@ describe("Droplet", () => {
     expect(cloud.hypervisor.disks.get(two.id)?.dropletId).toBe(Number(made.id));
   });
 
-  test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
+  test("shows outside changes and an outside delete after a refresh", async () => {
     const made = await plugin.create(DROPLET, droplet);
     await cloud.call("POST", `/v2/droplets/${made.id}/actions`, { type: "rename", name: "other" });
     await expect.poll(async () => (await refreshed(made)).state["name"]).toBe("other");
@@ -290,7 +290,7 @@ describe("Droplet", () => {
     );
   });
 
-  test("is deleted after its volumes are detached, which keep their data", async () => {
+  test("detaches its volumes before its delete, and they keep their data", async () => {
     const disk = await plugin.create(VOLUME, volume);
     const made = await plugin.create(DROPLET, { ...droplet, volumeIds: [disk.id], gracefulShutdown: true });
     waits.restart();
@@ -302,7 +302,7 @@ describe("Droplet", () => {
     expect(cloud.hypervisor.calls).toContain(`stopDroplet ${made.id} graceful`);
   });
 
-  test("is shut down before its delete where it is off already", async () => {
+  test("is shut down before its delete even if it is off", async () => {
     const made = await plugin.create(DROPLET, { ...droplet, gracefulShutdown: true });
     await cloud.call("POST", `/v2/droplets/${made.id}/actions`, { type: "power_off" });
     await plugin.delete(made);
@@ -310,7 +310,7 @@ describe("Droplet", () => {
     expect(cloud.hypervisor.machines.size).toBe(0);
   });
 
-  test("that never boots stays in the state with an error, when its time is over", async () => {
+  test("stays in the state with an error if it does not boot in time", async () => {
     await fault({ kind: "boot", boot: "never" });
     const error: unknown = await plugin
       .create(DROPLET, droplet, { timeoutSeconds: 1 })
@@ -321,7 +321,7 @@ describe("Droplet", () => {
     expect(kept?.reasons[0]).toContain(`Error waiting for droplet (${String(kept?.id)}) to become ready: `);
   });
 
-  test("tells what the API says of a size or key that is none", async () => {
+  test("shows the API's message about an unknown size or key", async () => {
     await expect(plugin.create(DROPLET, { ...droplet, size: "s-1vcpu-1tb" })).rejects.toThrow(
       /Error creating droplet: POST .*: 422 .*size/,
     );
@@ -330,7 +330,7 @@ describe("Droplet", () => {
     );
   });
 
-  test("with a backup policy and backups off fails when it is made, not before", async () => {
+  test("fails in the create, not before, with a backup policy but backups off", async () => {
     const inputs = { ...droplet, backups: false, backupPolicy: { plan: "daily", weekday: "SUN", hour: 4 } };
     await plugin.create(DROPLET, inputs, { preview: true });
     await expect(plugin.create(DROPLET, inputs)).rejects.toThrow(
@@ -348,7 +348,7 @@ describe("Droplet", () => {
 });
 
 describe("Volume", () => {
-  test("is made at once, grows in place after 10 seconds, and never shrinks", async () => {
+  test("is created immediately, grows in place after 10 seconds, and never shrinks", async () => {
     waits.restart();
     const made = await plugin.create(VOLUME, {
       ...volume,
@@ -377,7 +377,7 @@ describe("Volume", () => {
     );
   });
 
-  test("whose growth fails is in the state as grown, and the next update leaves it as it is", async () => {
+  test("is in the state as grown if its growth fails, and the next update does not change it", async () => {
     const made = await plugin.create(VOLUME, volume);
     const wanted = { ...volume, size: 20 };
     await fault({ kind: "action", action: "resize" });
@@ -389,19 +389,19 @@ describe("Volume", () => {
     expect(kept?.state["size"]).toBe(20);
     const recorded = { ...made, state: kept?.state ?? {} };
     expect((await plugin.diff(recorded, wanted)).detailed).toEqual({});
-    // The engine updates what failed, and that does nothing but read.
+    // The engine updates the failed resource, which only reads it.
     const again = await plugin.update(recorded, wanted);
     expect(again.state["size"]).toBe(10);
     expect(cloud.hypervisor.disks.get(made.id)?.sizeGigabytes).toBe(10);
   });
 
-  test("that is gone already cannot be deleted", async () => {
+  test("cannot be deleted if it is already gone", async () => {
     const made = await plugin.create(VOLUME, volume);
     await plugin.delete(made);
     await expect(plugin.delete(made)).rejects.toThrow(/Error deleting volume: DELETE .*: 404 /);
   });
 
-  test("has a name that the cloud allows when it has none of its own", async () => {
+  test("gets a name that the cloud allows if the program sets none", async () => {
     const made = await plugin.create(VOLUME, { ...volume, name: undefined }, { name: "Convex-Data" });
     expect(made.state["name"]).toMatch(/^convex-data-[0-9a-f]{7}$/);
   });
@@ -426,7 +426,7 @@ describe("Volume", () => {
     expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
   });
 
-  test("shows after a refresh that it was grown or deleted behind its back", async () => {
+  test("shows after a refresh that it was grown or deleted from outside", async () => {
     const made = await plugin.create(VOLUME, volume);
     await cloud.call("POST", `/v2/volumes/${made.id}/actions`, { type: "resize", size_gigabytes: 30, region: "fra1" });
     await expect.poll(async () => (await refreshed(made)).inputs["size"]).toBe(30);
@@ -449,7 +449,7 @@ describe("Firewall", () => {
   const ping = { protocol: "icmp", sourceAddresses: ["0.0.0.0/0"] };
   const out = { protocol: "tcp", portRange: "all", destinationAddresses: ["0.0.0.0/0", "::/0"] };
 
-  test("is made and applied, changes everything in place, and is deleted", async () => {
+  test("is created and applied, changes everything in place, and is deleted", async () => {
     const host = await plugin.create(DROPLET, droplet);
     const inputs = { name: "fw", dropletIds: [Number(host.id)], inboundRules: [ssh, ping], outboundRules: [out] };
     const made = await plugin.create(FIREWALL, inputs);
@@ -473,7 +473,7 @@ describe("Firewall", () => {
     await expect(plugin.delete(updated)).rejects.toThrow(/Error deleting firewall: DELETE .*: 404 /);
   });
 
-  test("shows after a refresh a rule that was added behind its back in the state, not in the inputs", async () => {
+  test("shows after a refresh a rule that was added from outside in the state, not in the inputs", async () => {
     const inputs = { name: "fw", inboundRules: [ssh] };
     const made = await plugin.create(FIREWALL, inputs);
     const rule = { protocol: "tcp", ports: "5432", sources: { addresses: ["0.0.0.0/0"] } };
@@ -486,12 +486,12 @@ describe("Firewall", () => {
     const { detailed } = await plugin.diff(found, inputs);
     expect(Object.values(detailed)).toEqual(["DELETE"]);
     expect(Object.keys(detailed)[0]).toMatch(/^inboundRules\[[01]\]$/);
-    // Applied again, it is as the program wants it.
+    // After another update, it is as the program wants it.
     const updated = await plugin.update(found, inputs);
     expect((await plugin.diff(await refreshed(updated), inputs)).diffs).toEqual([]);
   });
 
-  test("shows after a refresh a rule that was changed or removed behind its back in both", async () => {
+  test("shows after a refresh a rule that was changed or removed from outside in both", async () => {
     const inputs = { name: "fw", inboundRules: [ssh, web] };
     const made = await plugin.create(FIREWALL, inputs);
     const changed = { protocol: "tcp", ports: "443", sources: { addresses: ["198.51.100.0/24"] } };
@@ -501,7 +501,7 @@ describe("Firewall", () => {
     expect((await plugin.diff(found, inputs)).diffs).toEqual(["inboundRules"]);
   });
 
-  test("names what differs by its place in the rules", async () => {
+  test("names a difference by its place in the rules", async () => {
     const made = await plugin.create(FIREWALL, { name: "fw", inboundRules: [ssh] });
     const more = { ...ssh, sourceAddresses: ["192.0.2.0/24", "198.51.100.0/24"] };
     expect((await plugin.diff(made, { name: "fw", inboundRules: [more] })).detailed).toEqual({
@@ -509,7 +509,7 @@ describe("Firewall", () => {
     });
   });
 
-  test("whose update fails is in the state as it was to become, and the next update applies it", async () => {
+  test("is in the state as planned if its update fails, and the next update applies it", async () => {
     const made = await plugin.create(FIREWALL, { name: "fw", inboundRules: [ssh] });
     const wanted = { name: "fw", inboundRules: [ssh, web] };
     await fault({ kind: "request", method: "PUT", path: "/v2/firewalls/", status: 422, message: "told to" });
@@ -521,7 +521,7 @@ describe("Firewall", () => {
     expect((await refreshed(again)).state["inboundRules"]).toHaveLength(2);
   });
 
-  test("needs a rule, and ports where there are any: its plan fails, not its check", async () => {
+  test("needs a rule, and ports for protocols with ports: its plan fails, not its check", async () => {
     for (const preview of [true, false]) {
       await expect(plugin.create(FIREWALL, { name: "fw" }, { preview })).rejects.toThrow(
         /diffing urn:.*: 1 error occurred:\n\t\* At least one rule must be specified\n/,
@@ -540,7 +540,7 @@ describe("Firewall", () => {
 });
 
 describe("Project", () => {
-  test("holds resources, gives back those it loses, and goes when it is empty", async () => {
+  test("has resources, returns removed ones to the default project, and is deleted when it is empty", async () => {
     const disk = await plugin.create(VOLUME, volume);
     const host = await plugin.create(DROPLET, droplet);
     const [diskUrn, hostUrn] = [disk.state["volumeUrn"], host.state["dropletUrn"]];
@@ -552,7 +552,7 @@ describe("Project", () => {
       isDefault: false,
       resources: [diskUrn],
     });
-    // The API writes it with a capital letter, and so does a refresh, which is no difference.
+    // The API returns it with a capital letter, and so does a refresh; this is not a difference.
     const found = await refreshed(made);
     expect(found.inputs["environment"]).toBe("Development");
     expectSame(found, { ...made, inputs: { ...made.inputs, environment: "Development" } });
@@ -578,7 +578,7 @@ describe("Project", () => {
     expect(await plugin.read(updated)).toBeUndefined();
   });
 
-  test("shows after a refresh that a resource was taken away behind its back", async () => {
+  test("shows after a refresh that a resource was removed from outside", async () => {
     const disk = await plugin.create(VOLUME, volume);
     const inputs = { name: "convex", resources: [disk.state["volumeUrn"]] };
     const made = await plugin.create(PROJECT, inputs);
@@ -586,7 +586,7 @@ describe("Project", () => {
     expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual(["resources"]);
   });
 
-  test("waits until what it gives back is counted as gone, and for nothing else", async () => {
+  test("waits only until removed resources are no longer listed", async () => {
     const made = await plugin.create(PROJECT, { name: "convex" });
     const refused = { kind: "request", method: "DELETE", path: "/v2/projects/", status: 412 };
     await fault({ ...refused, message: "cannot delete a project with resources", count: 2 });
@@ -598,13 +598,13 @@ describe("Project", () => {
     await expect(plugin.delete(other)).rejects.toThrow(`Error deleting project (${other.id}): DELETE `);
   });
 
-  test("that is gone already cannot be deleted", async () => {
+  test("cannot be deleted if it is already gone", async () => {
     const made = await plugin.create(PROJECT, { name: "convex" });
     await plugin.delete(made);
     await expect(plugin.delete(made)).rejects.toThrow(/Error deleting project \(.*\): DELETE .*: 404 /);
   });
 
-  test("whose update fails is in the state as it was, and the next update applies it", async () => {
+  test("stays in the state as it was if its update fails, and the next update applies it", async () => {
     const made = await plugin.create(PROJECT, { name: "convex" });
     const wanted = { name: "convex", description: "words" };
     await fault({ kind: "request", method: "PATCH", path: "/v2/projects/", status: 422, message: "told to" });

@@ -57,7 +57,7 @@ afterAll(async () => {
 
 const repository = (): string => `127.0.0.1:${sandbox.home.registryPort}/plugin-test`;
 
-/** Makes an image of nothing but busybox and pushes it; it is not with the engine afterwards. */
+/** Makes an image with only busybox, pushes it, and removes it from the engine. */
 async function publishImage(): Promise<string> {
   const root = path.join(folder, "root");
   await mkdir(path.join(root, "bin"), { recursive: true });
@@ -82,7 +82,7 @@ async function start(env: Record<string, string> = {}): Promise<PluginClient> {
 }
 
 let count = 0;
-/** A name of this test run's own. */
+/** A name that only this test run uses. */
 const name = (): string => `plugin-test-${sandbox.home.id}-${++count}`;
 
 const labels = () => [{ label: SANDBOX_LABEL, value: sandbox.home.id }];
@@ -109,7 +109,7 @@ describe("the provider", () => {
     }
   });
 
-  test("asks the engine whether it is there when it is configured, not before, and fails without a reason", async () => {
+  test("checks for the engine in its configuration, not before, and fails without a reason", async () => {
     await using client = await start();
     const host = "unix:///nowhere/docker.sock";
     expect(await client.checkConfig({ host })).toEqual({ host });
@@ -118,7 +118,7 @@ describe("the provider", () => {
     );
   });
 
-  test("takes no engine for one that answers with an error", async () => {
+  test("does not accept an engine that answers with an error", async () => {
     const socket = path.join(folder, "broken.sock");
     const asked: string[] = [];
     const server = createServer((question, answer) => {
@@ -136,7 +136,7 @@ describe("the provider", () => {
     server.close();
   });
 
-  test("waits for the engine's answer as long as that takes", async () => {
+  test("waits for the engine's answer without limit", async () => {
     await using watched = await watch();
     await using client = await start();
     let configured = false;
@@ -149,7 +149,7 @@ describe("the provider", () => {
     await configuring;
   });
 
-  test("asks it again at its first use, and then speaks the version of the API that it answered", async () => {
+  test("checks again at its first use, and then uses the engine's version of the API", async () => {
     await using watched = await watch();
     await using client = await start();
     await client.configure({ host: watched.host });
@@ -163,7 +163,7 @@ describe("the provider", () => {
     expect(watched.requests).not.toContain("HEAD /_ping");
   });
 
-  test("says what it did not reach when the engine is gone by its first use", async () => {
+  test("shows what it did not reach if the engine is gone at its first use", async () => {
     const watched = await watch();
     await using client = await start();
     await client.configure({ host: watched.host });
@@ -174,13 +174,13 @@ describe("the provider", () => {
     );
   });
 
-  test("takes its host from the environment, and does not write it down", async () => {
+  test("reads its host from the environment, and does not store it", async () => {
     await using client = await start({ DOCKER_HOST: "unix:///nowhere.sock" });
     expect(await client.checkConfig({})).toEqual({});
     await expect(client.configure({})).rejects.toThrow("failed to connect to any docker daemon");
   });
 
-  test("goes on when the user cancels", async () => {
+  test("continues when the user cancels", async () => {
     await using client = await start();
     await client.configure();
     await client.cancel();
@@ -193,7 +193,7 @@ describe("the provider", () => {
   });
 });
 
-/** A socket with the engine behind it, and what was asked there. */
+/** A socket that forwards to the engine, and records the requests. */
 async function watch() {
   const socket = path.join(folder, `watched-${++count}.sock`);
   const requests: string[] = [];
@@ -238,7 +238,7 @@ describe("Network", () => {
     ipamConfigs: [{ subnet: "198.51.100.0/28", gateway: "198.51.100.1" }],
   });
 
-  test("is made, looked at after 2 seconds each time, and removed", async () => {
+  test("is created, read after 2 seconds each time, and removed", async () => {
     const inputs = network();
     waits.restart();
     const made = await plugin.create(NETWORK, inputs);
@@ -259,7 +259,7 @@ describe("Network", () => {
     await plugin.delete(made);
   });
 
-  test("is replaced by every change, the old one deleted first for they have one name", async () => {
+  test("is replaced by every change, the old one deleted first because both have one name", async () => {
     const inputs = network();
     const made = await plugin.create(NETWORK, inputs);
     for (const [property, value] of Object.entries({
@@ -282,7 +282,7 @@ describe("Network", () => {
     await plugin.delete(made);
   });
 
-  test("waits for those in it to leave, for 30 seconds", async () => {
+  test("waits 30 seconds for its containers to leave", async () => {
     const made = await plugin.create(NETWORK, network());
     const inside = await plugin.create(CONTAINER, { ...container(), networksAdvanced: [{ name: made.state["name"] }] });
     waits.restart();
@@ -294,7 +294,7 @@ describe("Network", () => {
 });
 
 describe("RemoteImage", () => {
-  test("is pulled when it is absent, and only then", async () => {
+  test("is pulled only if it is absent", async () => {
     const made = await plugin.create(IMAGE, { name: image });
     expect(made.state["imageId"]).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(made.state["repoDigest"]).toBe(image);
@@ -302,7 +302,7 @@ describe("RemoteImage", () => {
     expectSame(await refreshed(made), made);
     expect((await plugin.diff(made, { name: image })).diffs).toEqual([]);
 
-    // What is there is taken without asking any registry.
+    // If the engine has the image, no registry is asked.
     await engine.getImage(image).tag({ repo: "registry.invalid/plugin-test", tag: sandbox.home.id });
     const local = await plugin.create(IMAGE, { name: `registry.invalid/plugin-test:${sandbox.home.id}` });
     await plugin.delete(local);
@@ -311,7 +311,7 @@ describe("RemoteImage", () => {
     await plugin.delete(made);
   });
 
-  test("stays with the engine when it is told to", async () => {
+  test("stays in the engine if it is configured so", async () => {
     const made = await plugin.create(IMAGE, { name: image });
     expect(await plugin.diff(made, { name: image, keepLocally: true })).toMatchObject({
       diffs: ["keepLocally"],
@@ -331,7 +331,7 @@ describe("RemoteImage", () => {
     }
   });
 
-  test("that is nowhere is told by name", async () => {
+  test("fails with its name if it does not exist", async () => {
     const missing = `${repository()}:missing`;
     await expect(plugin.create(IMAGE, { name: missing })).rejects.toThrow(
       new RegExp(`Unable to read Docker image into resource: unable to pull image ${missing}: .*not found`),
@@ -428,7 +428,7 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("needs nothing but an image, and reads back without a difference then too", async () => {
+  test("needs only an image, and is read back without a difference", async () => {
     const made = await plugin.create(CONTAINER, { image, labels: labels() }, { name: "thing" });
     expect(made.state["name"]).toMatch(/^thing-[0-9a-f]{7}$/);
     expect((await plugin.diff(await refreshed(made), { image, labels: labels() })).diffs).toEqual([]);
@@ -502,7 +502,7 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("changes in place what matters only later", async () => {
+  test("changes in place what only matters later", async () => {
     const inputs = container();
     const made = await plugin.create(CONTAINER, inputs);
     for (const change of [
@@ -556,12 +556,12 @@ describe("Container", () => {
         deleteBeforeReplace: true,
       });
     }
-    // One that the user forces is no difference, so nothing is said of the order.
+    // A replacement that the user forces is not a difference, so it does not decide the order.
     expect(await plugin.diff(made, inputs)).toMatchObject({ diffs: [], deleteBeforeReplace: false });
     await plugin.delete(made);
   });
 
-  test("keeps the traps of the official plugin: these read back otherwise than they were written", async () => {
+  test("has the problems of the official plugin: these are read back differently", async () => {
     const inputs = {
       ...container(),
       healthcheck: { ...healthcheck, interval: "60s" },
@@ -577,7 +577,7 @@ describe("Container", () => {
     await plugin.delete(found);
   });
 
-  test("is there once it is healthy when it waits for that", async () => {
+  test("is created when it is healthy, if it waits for that", async () => {
     const made = await plugin.create(CONTAINER, {
       ...container(),
       command: ["sh", "-c", "sleep 1; touch /ready; sleep 600"],
@@ -589,7 +589,7 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("that does not get healthy in time stays, in the state too, with an error", async () => {
+  test("stays, also in the state, with an error if it is not healthy in time", async () => {
     const inputs = {
       ...container(),
       healthcheck: { tests: ["CMD", "false"], interval: "50ms", retries: 1 },
@@ -610,7 +610,7 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("that ends at once is no failure, and in the state as one that does not run", async () => {
+  test("may end immediately without a failure, and then does not run in the state", async () => {
     const made = await plugin.create(CONTAINER, { ...container(), command: ["false"] });
     await engine.getContainer(made.id).wait();
     const found = await refreshed(made);
@@ -618,7 +618,7 @@ describe("Container", () => {
     await plugin.delete(found);
   });
 
-  test("whose name is taken leaves nothing in the state", async () => {
+  test("leaves nothing in the state if its name is taken", async () => {
     const inputs = container();
     const made = await plugin.create(CONTAINER, inputs);
     const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
@@ -640,7 +640,7 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("seems, when it was stopped, to have lost the ports it publishes, for which it is replaced", async () => {
+  test("is replaced if it was stopped, because its published ports seem to be missing", async () => {
     const inputs = { ...container(), ports: [{ internal: 80, external: 18081, ip: "127.0.0.1" }] };
     const made = await plugin.create(CONTAINER, inputs);
     await kill(made);
@@ -659,7 +659,7 @@ describe("Container", () => {
     await engine.getContainer(made.id).wait();
   }
 
-  test("whose update fails is in the state as it was to become", async () => {
+  test("is in the state as planned if its update fails", async () => {
     const inputs = container();
     const made = await plugin.create(CONTAINER, inputs);
     await engine.getContainer(made.id).remove({ force: true });
@@ -674,7 +674,7 @@ describe("Container", () => {
     expect((await plugin.diff({ ...made, state: kept?.state ?? {} }, wanted)).detailed).toEqual({});
   });
 
-  test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
+  test("shows outside changes and an outside delete after a refresh", async () => {
     const inputs = container();
     const made = await plugin.create(CONTAINER, inputs);
     await engine.getContainer(made.id).update({ RestartPolicy: { Name: "always" } });
@@ -684,7 +684,7 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("gets time to end when it is deleted only with a grace period", async () => {
+  test("gets time to end in a delete only with a grace period", async () => {
     const writing = { volumes: [{ hostPath: folder, containerPath: "/data" }], stopTimeout: 30 };
     const farewell = (word: string) => [
       "sh",
@@ -709,7 +709,7 @@ describe("Container", () => {
     await expect(readFile(path.join(folder, "rude"))).rejects.toThrow("ENOENT");
   });
 
-  test("takes its anonymous volumes with it unless told otherwise", async () => {
+  test("is deleted with its anonymous volumes by default", async () => {
     const volumeOf = async (made: Made) => (await inspect(made)).Mounts[0]?.Name ?? "none";
     const inputs = { volumes: [{ containerPath: "/anonymous" }] };
     const cleaned = await plugin.create(CONTAINER, { ...container(), ...inputs });
@@ -732,7 +732,7 @@ describe("Container", () => {
     ).rejects.toThrow("healthcheck.interval: 1 minute is not a duration, it should be like 30s, 1m30s or 500ms.");
   });
 
-  test("of an image that is nowhere says so", async () => {
+  test("fails with the image's name if the image does not exist", async () => {
     const inputs = container();
     await expect(plugin.create(CONTAINER, { ...inputs, image: `${repository()}:missing` })).rejects.toThrow(
       /Unable to create container with image .*:missing: unable to pull image/,

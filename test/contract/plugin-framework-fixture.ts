@@ -12,7 +12,7 @@ interface Thing {
   address: string;
 }
 
-/** A bridged plugin with one thing in memory, to see what the framework makes of a definition. */
+/** A bridged plugin with one resource type in memory, to test the framework. */
 interface World {
   settings: PropertyBag;
   things: Map<string, Thing>;
@@ -77,7 +77,7 @@ const thing = resource<World>()({
   },
 });
 
-/** Changes or removes a thing behind the engine's back. */
+/** Changes or removes a resource from outside. */
 const meddle = invokable<World>()({
   inputs: {
     name: { type: "string", required: true },

@@ -34,19 +34,19 @@ async function start(): Promise<PluginClient> {
 }
 
 describe("a plugin process", () => {
-  test("outlives an engine that was killed, sees what it does through, and ends once it looks for it", async () => {
+  test("outlives a killed engine, finishes its work, and ends at its next check for the engine", async () => {
     await using own = await start();
     const slow = own.create(THING, { name: "slow", size: 1, label: "slow" });
     slow.catch(() => undefined);
     await expect.poll(() => own.logs.length).toBe(1);
     own.killEngine();
-    // It has looked for the engine by then, and what it does takes a second.
+    // It has checked for the engine by then, and its work takes a second.
     await sleep(500);
     expect(own.isAlive()).toBe(true);
     await expect.poll(() => own.isAlive()).toBe(false);
   });
 
-  test("lives on while the engine does, and ends when it is interrupted", async () => {
+  test("runs as long as the engine, and ends when it is interrupted", async () => {
     await using own = await start();
     await sleep(500);
     expect(own.isAlive()).toBe(true);
@@ -54,7 +54,7 @@ describe("a plugin process", () => {
     await expect.poll(() => own.isAlive()).toBe(false);
   });
 
-  test("gives up a wait when its caller is gone", async () => {
+  test("ends a wait if its caller is gone", async () => {
     await using own = await start();
     const waiting = own.create(THING, { size: 1, label: "endless" });
     waiting.catch(() => undefined);
@@ -63,7 +63,7 @@ describe("a plugin process", () => {
     await expect.poll(() => own.isAlive()).toBe(false);
   });
 
-  test("shakes hands: secrets, outputs, resources and auto-naming as they are", async () => {
+  test("accepts secrets, outputs, resources and auto-naming in the handshake", async () => {
     const handshake = promisify(plugin.grpc.handshake.bind(plugin.grpc)) as unknown as (
       request: object,
     ) => Promise<ProviderHandshakeResponse>;
@@ -115,7 +115,7 @@ describe("provider settings", () => {
 });
 
 describe("names", () => {
-  test("are the logical name and seven digits that follow from the seed", async () => {
+  test("are the logical name and seven digits from the seed", async () => {
     const inputs = await plugin.check(THING, { size: 1 }, { name: "Thing", seed: "a" });
     expect(inputs["name"]).toMatch(/^thing-[0-9a-f]{7}$/);
     expect(inputs["__defaults"]).toEqual(["name"]);
@@ -124,24 +124,24 @@ describe("names", () => {
     expect(other["name"]).not.toBe(inputs["name"]);
   });
 
-  test("stay within the length the cloud allows", async () => {
+  test("have at most the length that the cloud allows", async () => {
     const { name } = await plugin.check(THING, { size: 1 }, { name: "a-thing-with-a-long-name" });
     expect(name).toMatch(/^a-thing--[0-9a-f]{7}$/);
   });
 
-  test("stay as they were once given", async () => {
+  test("never change", async () => {
     const olds = await plugin.check(THING, { size: 1 }, { seed: "a" });
     expect(await plugin.check(THING, { size: 1 }, { seed: "b", olds })).toEqual(olds);
   });
 
-  test("are the engine's where the user configured auto-naming", async () => {
+  test("are the engine's if the user configured auto-naming", async () => {
     const propose = { autonaming: { mode: "PROPOSE", proposed: "dev-thing" } } as const;
     expect(await plugin.check(THING, { size: 1 }, propose)).toMatchObject({ name: "dev-thing" });
     const disable = { autonaming: { mode: "DISABLE" } } as const;
     expect(await plugin.check(THING, { size: 1 }, disable)).not.toHaveProperty("name");
   });
 
-  test("that the program gave make every replacement delete first", async () => {
+  test("from the program make every replacement delete first", async () => {
     const auto = await plugin.create(THING, { size: 1 });
     expect(await plugin.diff(auto, { size: 2 })).toMatchObject({ replaces: ["size"], deleteBeforeReplace: false });
     const named = await plugin.create(THING, { size: 1, name: "mine" });
@@ -178,7 +178,7 @@ describe("a preview", () => {
     expect(planned.state).toMatchObject({ name: UNKNOWN, size: UNKNOWN, tags: ["a", UNKNOWN] });
   });
 
-  test("of an update keeps the outputs that an update leaves alone", async () => {
+  test("of an update keeps the outputs that an update does not change", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1, label: "x" });
     const planned = await plugin.update(made, { name: "a", size: 1 }, { preview: true });
     expect(planned.state).toMatchObject({ address: "10.0.0.1", region: "ams3", revision: UNKNOWN });
@@ -188,7 +188,7 @@ describe("a preview", () => {
 });
 
 describe("operations", () => {
-  test("keep secret what the table or the program says is secret", async () => {
+  test("keep secret what the table or the program marks", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1, token: "t", label: new Secret("l"), tags: ["x"] });
     expect(made.state).toMatchObject({
       token: new Secret("t"),
@@ -201,13 +201,13 @@ describe("operations", () => {
     expect(updated.state["tags"]).toEqual(new Secret(["x", "y"]));
   });
 
-  test("tell an update what changed", async () => {
+  test("pass the changes to an update", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1 });
     const updated = await plugin.update(made, { name: "a", size: 1, label: "x", tags: ["t"] });
     expect(updated.state["address"]).toBe("label,tags");
   });
 
-  test("keep the outputs that an update says nothing of", async () => {
+  test("keep the outputs that an update does not return", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1 });
     const { state } = await plugin.update(made, { name: "a", size: 1, label: "x" });
     expect(state).toMatchObject({ key: new Secret("hush"), region: "ams3", revision: 2, label: "x" });
@@ -219,7 +219,7 @@ describe("operations", () => {
     expect(plugin.initErrorOf(await failing.catch((error: unknown) => error))).toBeUndefined();
   });
 
-  test("that fail on a resource which exists leave it in the state, secrets marked", async () => {
+  test("keep an existing resource in the state if they fail, with secrets marked", async () => {
     const error: unknown = await plugin
       .create(THING, { name: "a", size: 1, label: "unhealthy", token: "t" })
       .catch((reason: unknown) => reason);
@@ -242,7 +242,7 @@ describe("operations", () => {
     });
   });
 
-  test("of which an update fails leave the planned state, so that the next run finds nothing to change", async () => {
+  test("keep the planned state if an update fails, so the next run finds no change", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1, label: "x" });
     const wanted = { name: "a", size: 1, label: "refused" };
     const error: unknown = await plugin.update(made, wanted).catch((reason: unknown) => reason);
@@ -255,14 +255,14 @@ describe("operations", () => {
     expect((await plugin.diff({ ...made, state: kept?.state ?? {} }, wanted)).detailed).toEqual({});
   });
 
-  test("fail to delete and to read with what was being done to what", async () => {
+  test("fail to delete and to read with the operation and the resource", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1, label: "unreadable" });
     await expect(plugin.read(made)).rejects.toThrow(/refreshing urn:.*: 1 error occurred:\n\t\* the cloud is closed/);
     await plugin.delete(made);
     await expect(plugin.delete(made)).rejects.toThrow(/deleting urn:.*: 1 error occurred:\n\t\* the cloud does not/);
   });
 
-  test("end when their time is up, where the type has a time to change", async () => {
+  test("end after their timeout, if the type has one", async () => {
     await expect(plugin.create(THING, { size: 1, label: "endless" }, { timeoutSeconds: 1 })).rejects.toThrow(
       "context deadline exceeded",
     );
@@ -274,7 +274,7 @@ describe("operations", () => {
     ]);
   });
 
-  test("go on when the user cancels, as with every bridged plugin", async () => {
+  test("continue when the user cancels, as in every bridged plugin", async () => {
     await using own = await start();
     const slow = own.create(THING, { name: "slow", size: 1, label: "slow" });
     await expect.poll(() => own.logs.length).toBe(1);
@@ -304,7 +304,7 @@ describe("operations", () => {
     await expect(plugin.check(THING, inputs)).rejects.not.toThrow("4711");
   });
 
-  test("refuse types and functions that the stand-in does not have, and name those it has", async () => {
+  test("refuse types and functions that the stand-in does not have, and name those that it has", async () => {
     await expect(plugin.check("test:index/other:Other", {})).rejects.toThrow(
       `test:index/other:Other: is not a resource type of the sandbox's stand-in plugin, which has: ${THING}.`,
     );
@@ -323,7 +323,7 @@ describe("a refresh", () => {
     expect(await plugin.read(made)).toEqual(made);
   });
 
-  test("takes live values into the state, and into the inputs that the program set", async () => {
+  test("puts live values into the state, and into the inputs that the program set", async () => {
     const made = await plugin.create(THING, inputs);
     await plugin.invoke(MEDDLE, { name: "a", label: "meddled" });
     const read = await plugin.read(made);
@@ -332,7 +332,7 @@ describe("a refresh", () => {
     expect((await plugin.diff(read ?? made, inputs)).detailed).toEqual({ label: "UPDATE" });
   });
 
-  test("finds what was added to a property that the program left alone", async () => {
+  test("finds additions to a property that the program does not set", async () => {
     const made = await plugin.create(THING, { name: "a", size: 1 });
     await plugin.invoke(MEDDLE, { name: "a", label: "meddled" });
     const read = await plugin.read(made);
@@ -340,7 +340,7 @@ describe("a refresh", () => {
     expect((await plugin.diff(read ?? made, { name: "a", size: 1 })).detailed).toEqual({ label: "DELETE" });
   });
 
-  test("leaves lists as long as they were, and defaults that changed are none any more", async () => {
+  test("keeps the length of lists, and no longer counts changed defaults as defaults", async () => {
     const ports = [{ internal: 1 }, { internal: 2 }];
     const made = await plugin.create(THING, { name: "a", size: 1, tags: ["one", "two"], ports });
     const live = [
@@ -376,7 +376,7 @@ describe("a refresh", () => {
     expect(await plugin.read(made)).toBeUndefined();
   });
 
-  test("without old inputs, an import, makes inputs of what is there", async () => {
+  test("without old inputs, an import, makes inputs from the live values", async () => {
     const made = await plugin.create(THING, inputs);
     const imported = await plugin.read({ ...made, inputs: {}, state: {} });
     expect(reveal(imported?.inputs ?? {})).toEqual({ __defaults: [], label: "x" });

@@ -1,12 +1,12 @@
 import { isObject, mapValues, Secret } from "../../sandbox/plugins/framework/values.ts";
 import type { PropertyBag, Value } from "../../sandbox/plugins/framework/values.ts";
 
-/** What plugins write among properties for nobody but themselves. */
+/** Properties that plugins write only for themselves. */
 const RESERVED = new Set(["__defaults", "__meta", "__pulumi_raw_state_delta"]);
 
 /**
- * Takes a plugin's own notes out of what it answers, so that a test sees properties and nothing else, and puts them back
- * into what the plugin is given again. A bag that a test has changed goes back without notes, which plugins put up with.
+ * Removes a plugin's notes from its answers, so that a test sees only real properties, and puts them back into later
+ * requests. Properties that a test has changed go back without notes, which plugins accept.
  */
 export class Housekeeping {
   readonly #whole = new Map<string, PropertyBag>();

@@ -5,7 +5,7 @@ import { execa } from "execa";
 import pg from "pg";
 import { freePort } from "../free-port.ts";
 
-/** A PostgreSQL server of Debian's package on this computer's loopback address, with all its data in a temporary folder. */
+/** A PostgreSQL server from Debian's package on this computer's loopback address, with its data in a temporary folder. */
 export class LocalPostgres implements AsyncDisposable {
   readonly host = "127.0.0.1";
   readonly port: number;

@@ -75,7 +75,7 @@ async function refreshed(client: PluginClient, made: Made): Promise<Made> {
 const unlessOriginal = standInOnly("postgresql", "the official plugin has all of it");
 
 describe("the provider", () => {
-  test("keeps its password secret, and writes down no defaults, not even those of the environment", async () => {
+  test("keeps its password secret, and stores no defaults, not even those of the environment", async () => {
     const env = { PGHOST: postgres.host, PGPORT: String(postgres.port), PGUSER: "admin", PGSSLMODE: "disable" };
     await using client = await PluginClient.start("postgresql", { env });
     const settings = await client.configure({ password: ADMIN_PASSWORD });
@@ -83,7 +83,7 @@ describe("the provider", () => {
     expect((await client.create(ROLE, { name: "test" })).id).toBe("test");
   });
 
-  test("connects at the first operation, not before, and tells which server did not answer", async () => {
+  test("connects at the first operation, not before, and names a server that does not answer", async () => {
     const client = await configured({ port: "1" });
     await expect(client.create(ROLE, { name: "test" })).rejects.toThrow(
       `2 UNKNOWN: 1 error occurred:\n\t* error connecting to PostgreSQL server ${postgres.host} (scheme: postgres): ` +
@@ -91,14 +91,14 @@ describe("the provider", () => {
     );
   });
 
-  test("does not tell a refused password", async () => {
+  test("does not show a refused password", async () => {
     const client = await configured({ password: "not-the-password" });
     const error = await client.create(ROLE, { name: "test" }).catch(String);
     expect(error).toContain('(scheme: postgres): pq: password authentication failed for user "admin" (28P01)\n');
     expect(error).not.toContain("not-the-password");
   });
 
-  test("wants TLS unless told otherwise", async () => {
+  test("uses TLS by default", async () => {
     const client = await configured({ sslmode: "require" });
     await expect(client.create(ROLE, { name: "test" })).rejects.toThrow("pq: SSL is not enabled on the server");
   });
@@ -134,7 +134,7 @@ describe("Role", () => {
     ).toEqual([]);
   });
 
-  test("is named after the program's name when it has none of its own", async () => {
+  test("has the resource's name if the program sets none", async () => {
     const made = await plugin.create(ROLE, {}, { name: "test" });
     expect(made.id).toMatch(/^test-[0-9a-f]{7}$/);
   });
@@ -157,7 +157,7 @@ describe("Role", () => {
     ["assumeRole", { assumeRole: "pg_monitor" }],
     ["password", { password: "another" }],
     ["name", { name: "test-renamed" }],
-  ])("changes %s in place, there and back", async (property, change) => {
+  ])("changes %s in place, in both directions", async (property, change) => {
     const made = await plugin.create(ROLE, base);
     const diff = await plugin.diff(made, { ...base, ...change });
     expect(diff).toMatchObject({ diffs: [property], replaces: [], deleteBeforeReplace: false });
@@ -170,7 +170,7 @@ describe("Role", () => {
     await logIn("test", PASSWORD);
   });
 
-  test("shows after a refresh what was changed behind its back", async () => {
+  test("shows outside changes after a refresh", async () => {
     const made = await plugin.create(ROLE, { name: "test", connectionLimit: 7 });
     await sql("ALTER ROLE test CONNECTION LIMIT 9 CREATEDB");
     const found = await refreshed(plugin, made);
@@ -181,13 +181,13 @@ describe("Role", () => {
     });
   });
 
-  test("does not see a password that was changed behind its back, which is stored as SCRAM", async () => {
+  test("does not notice an outside change of the password, which is stored as SCRAM", async () => {
     const made = await plugin.create(ROLE, base);
     await sql("ALTER ROLE test PASSWORD 'stolen'");
     expectSame(await refreshed(plugin, made), made);
   });
 
-  test("is gone when it was dropped behind its back", async () => {
+  test("is gone after an outside drop", async () => {
     const made = await plugin.create(ROLE, { name: "test" });
     await sql("DROP ROLE test");
     expect(await plugin.read(made)).toBeUndefined();
@@ -201,7 +201,7 @@ describe("Role", () => {
     await logIn("test", "a\\\\b");
   });
 
-  test("whose update fails is in the state as it was to become", async () => {
+  test("is in the state as planned if its update fails", async () => {
     const made = await plugin.create(ROLE, base);
     await plugin.create(ROLE, { name: "test-taken" });
     const wanted = { ...base, connectionLimit: 3, roles: ["nobody"] };
@@ -212,7 +212,7 @@ describe("Role", () => {
     expect(await sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'test'")).toEqual([{ rolconnlimit: -1 }]);
   });
 
-  test("leaves what it owned to the user when it is deleted", async () => {
+  test("gives its objects to the user in a delete", async () => {
     const made = await plugin.create(ROLE, { name: "test" });
     await sql("CREATE TABLE left_behind (id int)");
     await sql("ALTER TABLE left_behind OWNER TO test");
@@ -224,7 +224,7 @@ describe("Role", () => {
     await sql("DROP TABLE left_behind");
   });
 
-  test("stays, with what it owns, when it is told to", async () => {
+  test("stays with its objects if it is configured so", async () => {
     const owner = await plugin.create(ROLE, { name: "test-owner", skipReassignOwned: true });
     await sql(`CREATE TABLE owned (id int)`);
     await sql(`ALTER TABLE owned OWNER TO "test-owner"`);
@@ -236,7 +236,7 @@ describe("Role", () => {
     expect(await sql("SELECT FROM pg_roles WHERE rolname = 'test-kept'")).toHaveLength(1);
   });
 
-  test("never tells its password in an error", async () => {
+  test("never shows its password in an error", async () => {
     await plugin.create(ROLE, base);
     const error = await plugin.create(ROLE, base).catch((caught: unknown) => JSON.stringify(caught) + String(caught));
     expect(error).toContain('error creating role test: pq: role \\"test\\" already exists (42710)');
@@ -249,7 +249,7 @@ describe("Role", () => {
     await expect(plugin.check(ROLE, { passwort: "x" })).rejects.toThrow("passwort is unknown");
   });
 
-  test("cannot be read by a user who may not see password hashes, unless told so, but stays in the state", async () => {
+  test("cannot be read by a user who may not see password hashes, unless this is configured, but stays in the state", async () => {
     await sql(`CREATE ROLE "test-plain" LOGIN CREATEROLE PASSWORD 'plain'`);
     const user = { username: "test-plain", password: "plain" };
     const error: unknown = await (await configured(user)).create(ROLE, base).catch((caught: unknown) => caught);
@@ -306,7 +306,7 @@ describe("Database", () => {
     ["encoding", "LATIN1"],
     ["lcCollate", "POSIX"],
     ["lcCtype", "POSIX"],
-  ])("is replaced when %s changes, the old one deleted first for they have one name", async (property, value) => {
+  ])("is replaced if %s changes, the old one deleted first because both have one name", async (property, value) => {
     const base = { name: "test", template: "template0", encoding: "UTF8", lcCollate: "C", lcCtype: "C" };
     const made = await plugin.create(DATABASE, base);
     expect(await plugin.diff(made, { ...base, [property]: value })).toEqual({
@@ -317,7 +317,7 @@ describe("Database", () => {
     });
   });
 
-  test("hands over the objects in it with itself when asked to", async () => {
+  test("gives its objects to its new owner if it is configured so", async () => {
     await sql("CREATE ROLE test_old");
     await sql("CREATE ROLE test_new");
     const base = { name: "test", owner: "test_old", alterObjectOwnership: true };
@@ -329,7 +329,7 @@ describe("Database", () => {
     ]);
   });
 
-  test("shows after a refresh what was changed behind its back, and that it is gone", async () => {
+  test("shows outside changes and an outside delete after a refresh", async () => {
     const inputs = { name: "test", owner: "admin" };
     const made = await plugin.create(DATABASE, inputs);
     await sql("ALTER DATABASE test OWNER TO convex");
@@ -341,7 +341,7 @@ describe("Database", () => {
     );
   });
 
-  test("is deleted from under those who use it, a template too", async () => {
+  test("is deleted while it is used, also as a template", async () => {
     const made = await plugin.create(DATABASE, { name: "test", isTemplate: true });
     const user = new pg.Client({
       host: postgres.host,
@@ -358,7 +358,7 @@ describe("Database", () => {
     expect(await sql("SELECT FROM pg_database WHERE datname = 'test'")).toEqual([]);
   });
 
-  test("gets another owner than the user even where the user is no superuser, who keeps no membership", async () => {
+  test("gets another owner even if the user is not a superuser, who keeps no membership", async () => {
     await sql(`CREATE ROLE "test-plain" LOGIN CREATEDB CREATEROLE PASSWORD 'plain'`);
     await sql(`CREATE ROLE "test-owner"`);
     const client = await configured({ username: "test-plain", password: "plain", superuser: "false" });
@@ -382,7 +382,7 @@ describe("Grant", () => {
   };
   const closed = { role: "public", database: "test", objectType: "database", privileges: [] };
 
-  test("takes a database's privileges from everybody, gives one to a role, and takes it back", async () => {
+  test("revokes a database's privileges from all, grants one to a role, and revokes it again", async () => {
     await plugin.create(DATABASE, { name: "test" });
     await plugin.create(ROLE, { name: "test_reader" });
     expect(await can("test_reader", "CONNECT")).toBe(true);
@@ -420,7 +420,7 @@ describe("Grant", () => {
     }
   });
 
-  test("shows after a refresh what was changed behind its back, and that its role is gone", async () => {
+  test("shows outside changes after a refresh, and that its role is gone", async () => {
     await plugin.create(DATABASE, { name: "test" });
     await plugin.create(ROLE, { name: "test_reader" });
     const everybody = await plugin.create(GRANT, closed);

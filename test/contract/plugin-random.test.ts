@@ -15,7 +15,7 @@ describe("RandomPassword", () => {
   });
   afterAll(() => plugin[Symbol.asyncDispose]());
 
-  test("draws a secret of the length, from the kinds of characters asked for", async () => {
+  test("makes a secret of the requested length and kinds of characters", async () => {
     const hex = { length: 64, upper: false, lower: false, special: true, overrideSpecial: "abcdef" };
     expect(resultOf(await plugin.create(PASSWORD, hex))).toMatch(/^[0-9a-f]{64}$/);
     expect(resultOf(await plugin.create(PASSWORD, { length: 200, special: false }))).toMatch(/^[0-9a-zA-Z]{200}$/);
@@ -43,7 +43,7 @@ describe("RandomPassword", () => {
     });
   });
 
-  test("draws nothing in a preview", async () => {
+  test("makes nothing in a preview", async () => {
     const planned = await plugin.create(PASSWORD, { length: 8 }, { preview: true });
     expect(planned.state["result"]).toBe(UNKNOWN);
     expect(planned.id).toBe("");
@@ -72,7 +72,7 @@ describe("RandomPassword", () => {
     expect(await plugin.read(made)).toEqual(made);
   });
 
-  test("is deleted without a trace to remove", async () => {
+  test("is deleted without anything to remove", async () => {
     await expect(plugin.delete(await plugin.create(PASSWORD, { length: 8 }))).resolves.toBeUndefined();
   });
 
@@ -89,7 +89,7 @@ describe("RandomPassword", () => {
     await expect(plugin.check(PASSWORD, inputs)).rejects.toThrow(reason);
   });
 
-  standInOnly("random", "the official plugin takes these")("refuses what it does not know", async () => {
+  standInOnly("random", "the official plugin accepts these")("refuses unknown inputs", async () => {
     await expect(plugin.check(PASSWORD, { length: "8" })).rejects.toThrow("length is a string, it must be an integer");
     await expect(plugin.check(PASSWORD, { length: 8, colour: "red" })).rejects.toThrow("colour is unknown");
     await expect(plugin.check(PASSWORD, { length: 8, number: true })).rejects.toThrow("number is not implemented");

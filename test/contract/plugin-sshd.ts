@@ -9,10 +9,10 @@ import { execa } from "execa";
 import { waitFor } from "../../sandbox/wait-for.ts";
 import { freePort } from "../free-port.ts";
 
-/** An OpenSSH server on a loopback port, with keys and a configuration of its own: needs Debian's openssh-server. */
+/** An OpenSSH server on a loopback port, with its own keys and configuration. Needs Debian's openssh-server. */
 export class Sshd implements AsyncDisposable {
   readonly port: number;
-  /** For a user's files; removed at the end. */
+  /** The folder for a user's files; removed at the end. */
   readonly folder: string;
   readonly privateKey: string;
   /** The server's ED25519 public key, as a line of `authorized_keys`. */
@@ -58,7 +58,7 @@ export class Sshd implements AsyncDisposable {
     return sshd;
   }
 
-  /** Starts the server, again after `stop`, with the same port and keys. */
+  /** Starts the server; after `stop`, with the same port and keys. */
   async run(): Promise<void> {
     // Debian's service makes this directory; sshd does not start without it.
     await mkdir("/run/sshd", { recursive: true });
@@ -74,7 +74,7 @@ export class Sshd implements AsyncDisposable {
     }
   }
 
-  /** Stops listening; connections that are open stay. */
+  /** Stops listening; open connections stay. */
   async stop(): Promise<void> {
     if (!this.#process || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = once(this.#process, "exit");
@@ -82,7 +82,7 @@ export class Sshd implements AsyncDisposable {
     await ended;
   }
 
-  /** The input `connection` that reaches this server; options override. */
+  /** The input `connection` for this server; `options` override. */
   connection(options: Record<string, unknown> = {}): Record<string, unknown> {
     return {
       host: "127.0.0.1",
@@ -94,7 +94,7 @@ export class Sshd implements AsyncDisposable {
     };
   }
 
-  /** How many clients got as far as to log in. */
+  /** The number of successful logins. */
   logins(): number {
     return [...this.#log.matchAll(/^Accepted publickey/gm)].length;
   }

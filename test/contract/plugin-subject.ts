@@ -4,13 +4,13 @@ import { Asset, isObject, mapValues, Secret } from "../../sandbox/plugins/framew
 import type { Value } from "../../sandbox/plugins/framework/values.ts";
 import type { Made } from "./plugin-client.ts";
 
-/** Whether the tests of this plugin run on the official one: `CONVEX_DROPLET_ORIGINALS` has it. */
+/** Whether the tests of this plugin run on the official one, because `CONVEX_DROPLET_ORIGINALS` has it. */
 export function isOriginal(name: string): boolean {
   return originalPlugin(name) !== undefined;
 }
 
 /**
- * A `test` for what can be asked of a stand-in and not of the original. It is skipped on the original:
+ * A `test` that only makes sense for a stand-in, and is skipped on the original:
  * `standInOnly("docker", "the original has them all")("refuses what it does not have", …)`.
  */
 export function standInOnly(name: string, reason: string): typeof test {
@@ -21,8 +21,8 @@ export function standInOnly(name: string, reason: string): typeof test {
 }
 
 /**
- * That a resource is as it was. Nothing is the same as an empty text or list, zero or false: originals write now the one
- * and now the other. Numbers of items matter, their order does not, since most lists of theirs are sets.
+ * Asserts that a resource has not changed. An absent value equals an empty text or list, zero or false, because originals
+ * write either. The number of items matters, their order does not, because most of these lists are sets.
  */
 export function expectSame(found: Made, made: Made): void {
   expect({ ...found, inputs: full(found.inputs), state: full(found.state) }).toEqual({

@@ -61,7 +61,7 @@ describe("PrivateKey", () => {
     expect(md5.stdout.split(" ")[1]).toBe(`MD5:${state["publicKeyFingerprintMd5"] ?? ""}`);
   });
 
-  test("has nothing for OpenSSH on the curve P224, which is the default", async () => {
+  test("has no OpenSSH formats on the curve P224, the default", async () => {
     const { state } = await plugin.create(PRIVATE_KEY, { algorithm: "ECDSA" });
     expect(state).toMatchObject({
       ecdsaCurve: "P224",
@@ -72,7 +72,7 @@ describe("PrivateKey", () => {
     });
   });
 
-  test("keeps the private halves secret, and nothing else", async () => {
+  test("keeps only the private keys secret", async () => {
     const { state } = await plugin.create(PRIVATE_KEY, { algorithm: "ED25519" });
     const secret = Object.keys(state).filter((key) => state[key] instanceof Secret);
     expect(secret.sort()).toEqual([...SECRETS].sort());
@@ -100,11 +100,11 @@ describe("PrivateKey", () => {
     const made = await plugin.create(PRIVATE_KEY, { algorithm: "ED25519" });
     const diff = await plugin.diff(made, inputs);
     expect(diff).toMatchObject({ detailed: {}, replaces: [property], deleteBeforeReplace: false });
-    // The original names the outputs too that will be others.
+    // The original also names the outputs that will change.
     expect(diff.diffs).toContain(property);
   });
 
-  test("is unchanged by a second run and by a refresh, and deletes without a trace", async () => {
+  test("is unchanged by a second run and by a refresh, and deleted without anything to remove", async () => {
     const made = await plugin.create(PRIVATE_KEY, { algorithm: "ED25519" });
     expect((await plugin.diff(made, { algorithm: "ED25519" })).detailed).toEqual({});
     expect(await plugin.read(made)).toEqual(made);
@@ -125,7 +125,7 @@ describe("PrivateKey", () => {
     await expect(plugin.check(PRIVATE_KEY, inputs)).rejects.toThrow(reason);
   });
 
-  standInOnly("tls", "the official plugin takes these")("refuses what it does not know", async () => {
+  standInOnly("tls", "the official plugin accepts these")("refuses unknown inputs", async () => {
     await expect(plugin.check(PRIVATE_KEY, { algorithm: "RSA", bits: 4096 })).rejects.toThrow("bits is unknown");
     await expect(plugin.checkConfig({ proxy: '{"url":"http://127.0.0.1:1"}' })).rejects.toThrow(
       "proxy is not implemented by the sandbox's stand-in plugin",

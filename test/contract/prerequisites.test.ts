@@ -19,7 +19,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** `npm run sandbox` on a computer that lacks something, as a process of its own. */
+/** `npm run sandbox` on a computer that lacks something, in its own process. */
 async function sandbox(env: Record<string, string>, options: Options = {}) {
   const root = path.join(folder, "sandbox");
   const { exitCode, all } = await execa(process.execPath, ["sandbox/cli.ts"], {
@@ -32,7 +32,7 @@ async function sandbox(env: Record<string, string>, options: Options = {}) {
 }
 
 describe("a folder that is not a sandbox's", () => {
-  it("is neither taken nor removed, with all that is in it", async () => {
+  it("is neither used nor removed", async () => {
     const root = path.join(folder, "sandbox");
     const precious = path.join(root, "precious");
     await mkdir(root);
@@ -52,7 +52,7 @@ describe("a folder that is not a sandbox's", () => {
 });
 
 describe("a computer that lacks something", () => {
-  it("is told what, and how to get it, with nothing begun", async () => {
+  it("gets a message about what is missing and how to get it, before any change", async () => {
     const { exitCode, said, begun } = await sandbox({ PATH: folder }, { uid: 65534, gid: 65534 });
     expect(exitCode).toBe(1);
     expect(said).toContain("the sandbox cannot run on this computer; nothing was changed.");
@@ -61,7 +61,7 @@ describe("a computer that lacks something", () => {
     expect(begun).toBe(false);
   });
 
-  it("is told that Go is missing where the Pulumi CLI has to be built", async ({ skip }) => {
+  it("gets a message that Go is missing if the Pulumi CLI must be built", async ({ skip }) => {
     if (await officialDownloadReachable()) skip("the CLI can be downloaded here");
     const { exitCode, said, begun } = await sandbox({ PATH: "/usr/bin:/bin" });
     expect(exitCode).toBe(1);
@@ -70,7 +70,7 @@ describe("a computer that lacks something", () => {
     expect(begun).toBe(false);
   });
 
-  it("is shown why its Docker engine does not start", async () => {
+  it("gets a message about why its Docker engine does not start", async () => {
     const bin = path.join(folder, "bin");
     await mkdir(bin);
     await writeFile(path.join(bin, "dockerd"), "#!/bin/sh\necho 'failed to start daemon: no room'\nexit 1\n", {
@@ -85,13 +85,13 @@ describe("a computer that lacks something", () => {
 });
 
 describe("the checks of a fresh computer", () => {
-  it("pass with what the README asks for, and bring the rest", { timeout: 300_000 }, async () => {
+  it("pass with what the README requires, and install the rest", { timeout: 300_000 }, async () => {
     const bin = path.join(folder, "bin");
     await mkdir(bin);
     for (const command of [...(await essentialCommands()), ...["node", "npm", "go", "git"].map(which)]) {
       await symlink(command, path.join(bin, path.basename(command))).catch(() => undefined);
     }
-    // In place of apt-get: "installs" by a link to what this computer has.
+    // Replaces apt-get: "installs" a command with a link to this computer's.
     const installer = `#!/bin/sh
 echo "$@" >> ${folder}/installed
 for package; do [ "$package" != shellcheck ] || ln -sf ${which("shellcheck")} ${bin}/; done
@@ -110,7 +110,7 @@ for package; do [ "$package" != shellcheck ] || ln -sf ${which("shellcheck")} ${
     expect(installed).toContain("install -y --no-install-recommends shellcheck");
   });
 
-  it("name what is missing to whoever may not install it", async () => {
+  it("name what is missing if the user may not install it", async () => {
     const check = await execa(process.execPath, ["test/check.ts"], {
       env: { PATH: folder },
       extendEnv: false,
@@ -133,7 +133,7 @@ function which(command: string): string {
   return found;
 }
 
-/** The commands that every Debian has. */
+/** Commands that every Debian has. */
 async function essentialCommands(): Promise<string[]> {
   const script = "dpkg-query -L $(dpkg-query -W -f '${Essential} ${Package}\\n' | sed -n 's/^yes //p')";
   const { stdout } = await execa("sh", ["-c", script]);

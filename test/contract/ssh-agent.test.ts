@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 
 import { openEmptyAgent } from "../../ssh/agent.ts";
 
-it("is an agent without keys to OpenSSH, for two runs on one machine alike", async () => {
+it("is an agent without keys for OpenSSH, also for two runs on one machine", async () => {
   const open = () =>
     new Promise<string>((resolve) => openEmptyAgent(pulumi.output(`ssh-ed25519 test${process.pid}`)).apply(resolve));
   const socket = await open();

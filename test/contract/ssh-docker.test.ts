@@ -16,7 +16,7 @@ const ENGINE = "/var/run/docker.sock";
 let sshd: Sshd;
 let folder: string;
 let socket: string;
-/** Keeps its connection, as the provider's client does. */
+/** A client that keeps its connection, like the provider's. */
 let client: http.Agent;
 const told: string[] = [];
 
@@ -55,7 +55,7 @@ async function ask(route: string, method = "GET"): Promise<Answer> {
   return { status: answer.statusCode, headers: answer.headers, body: await text(answer) };
 }
 
-/** What a client shows of a refusal. */
+/** An error as a client shows it. */
 function messageOf(body: string): string {
   return (JSON.parse(body) as { message: string }).message;
 }
@@ -70,9 +70,9 @@ describe("the near end of a Docker engine", () => {
     expect(told).toEqual([]);
   });
 
-  it("passes on what comes after a ping on the same connection, all of it over one login", async () => {
+  it("forwards everything after a ping on the same connection, with one login", async () => {
     const before = sshd.logins();
-    // Of more listeners on a channel than there should ever be, for one.
+    // For example about too many listeners on a channel.
     const warned = vi.fn();
     process.on("warning", warned);
     await open();
@@ -84,7 +84,7 @@ describe("the near end of a Docker engine", () => {
     expect(sshd.logins()).toBe(before + 1);
   });
 
-  it("passes on what is sent, and what streams back", async () => {
+  it("forwards a request's body and a streamed answer", async () => {
     await open();
     const far = new Docker({ socketPath: socket });
     const image = "convex-droplet-tunnel-test:latest";
@@ -100,14 +100,14 @@ describe("the near end of a Docker engine", () => {
     }
   });
 
-  it("gives the engine's own refusals", async () => {
+  it("forwards the engine's errors", async () => {
     await open();
     const { status, body } = await ask("/containers/convex-droplet-nobody/json");
     expect(status).toBe(404);
     expect(body).toContain("No such container");
   });
 
-  it("says why, as the engine would, where the machine cannot be reached, and once to the run", async () => {
+  it("answers like the engine with the reason if the machine cannot be reached, and tells the run once", async () => {
     await open(ENGINE, 1);
     const { status, body } = await ask("/version");
     expect(status).toBe(502);
@@ -117,7 +117,7 @@ describe("the near end of a Docker engine", () => {
     expect(told).toHaveLength(1);
   });
 
-  it("says so where the machine has no engine", async () => {
+  it("shows that the machine has no engine", async () => {
     await open("/nowhere.sock");
     const { status, body } = await ask("/version");
     expect(status).toBe(502);

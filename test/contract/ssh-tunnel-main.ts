@@ -1,5 +1,5 @@
-// A run with a tunnel: SSH port, socket, port and far end in the arguments, the keys on stdin. Says when it listens and why
-// the machine cannot be reached; then there is nothing left to do for it until stdin ends.
+// A run with a tunnel: SSH port, socket, port and far end in the arguments, the keys on stdin. Prints when it listens, and
+// why the machine cannot be reached; then waits until stdin ends.
 import { json } from "node:stream/consumers";
 
 import { openTunnel } from "../../ssh/tunnel.ts";

@@ -19,7 +19,7 @@ let sshd: Sshd;
 let folder: string;
 let socket: string;
 let port: number;
-/** The service on the machine: answers what it was sent once the client has said all. */
+/** The service on the machine: sends everything back when the client has ended. */
 let far: string;
 let service: net.Server;
 const told: string[] = [];
@@ -66,7 +66,7 @@ const open = (to: Promise<Target> = target(), boot?: Boot) =>
     boot,
   );
 
-/** Says something, ends, and resolves to the whole answer. */
+/** Sends a text, ends, and resolves to the whole answer. */
 async function ask(near: string | number, question: string): Promise<string> {
   const client = typeof near === "string" ? net.connect(near) : net.connect(near, "127.0.0.1");
   client.end(question);
@@ -92,7 +92,7 @@ describe("an open tunnel", () => {
     const client = net.connect(socket);
     client.end(question);
     await once(client, "readable");
-    // Until the other side has closed: what is left is in buffers here.
+    // Until the other side has closed; the rest is in buffers here.
     await vi.waitFor(() => {
       expect(client.readableLength).toBeGreaterThanOrEqual(client.readableHighWaterMark);
     });
@@ -115,7 +115,7 @@ describe("an open tunnel", () => {
     expect(told).toEqual([]);
   });
 
-  it("lets a client go at once, and tells why, where another machine answers; and sends that machine nothing", async () => {
+  it("disconnects a client immediately, with the reason, if another machine answers, and sends that machine nothing", async () => {
     const before = sshd.logins();
     await open(target({ hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA" }));
     expect(await ask(socket, "secret")).toBe("");
@@ -123,7 +123,7 @@ describe("an open tunnel", () => {
     expect(sshd.logins()).toBe(before);
   });
 
-  it("tells that nobody answers, and serves once somebody does", async () => {
+  it("shows that nothing answers, and serves as soon as something does", async () => {
     const nobody = await freePort();
     let to = nobody;
     await open(
@@ -142,7 +142,7 @@ describe("an open tunnel", () => {
     expect(await ask(port, "now?")).toBe("now?");
   });
 
-  it("waits for a machine whose SSH comes up later, and not longer than a boot may take", async () => {
+  it("waits for a machine whose SSH starts later, but not longer than a boot may take", async () => {
     let to = await freePort();
     const machine = {
       ...(await target()),
@@ -162,7 +162,7 @@ describe("an open tunnel", () => {
     expect(told).toHaveLength(1);
   });
 
-  it("does not wait for a machine that is another one, however it boots", async () => {
+  it("does not wait for another machine, even if it boots", async () => {
     const boot = new Boot(60);
     boot.begin();
     const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA";
@@ -172,20 +172,20 @@ describe("an open tunnel", () => {
     expect(Date.now() - began).toBeLessThan(10_000);
   });
 
-  it("lets a client go at once, and tells why, where the machine will not be known", async () => {
+  it("disconnects a client immediately, with the reason, if the host key will never be known", async () => {
     await open(Promise.reject(new Error("the droplet is still to be made")));
     expect(await ask(socket, "hello?")).toBe("");
     expect(told).toEqual(["the droplet is still to be made"]);
   });
 
-  it("lets a client go at once where the machine does not have the service", async () => {
+  it("disconnects a client immediately if the machine does not have the service", async () => {
     await openTunnel(target(), [{ from: { socket }, to: "/nowhere.sock" }], (reason) => told.push(reason));
     expect(await ask(socket, "hello?")).toBe("");
   });
 });
 
 describe("the near end", () => {
-  it("is in a folder that nobody else may enter, which is made", async () => {
+  it("is in a new folder that only its owner may enter", async () => {
     await open();
     expect((lstatSync(path.dirname(socket)).mode & 0o777).toString(8)).toBe("700");
   });
@@ -193,7 +193,7 @@ describe("the near end", () => {
   it.each([
     ["that others may enter", (near: string) => chmod(near, 0o750)],
     ["of somebody else", (near: string) => chown(near, 65534, 65534)],
-  ])("is refused in a folder %s, even where a socket is served there", async (_, spoil) => {
+  ])("is refused in a folder %s, even if a socket is served there", async (_, spoil) => {
     await mkdir(path.dirname(socket), { mode: 0o700 });
     const trap = net.createServer().listen(socket);
     await once(trap, "listening");
@@ -204,7 +204,7 @@ describe("the near end", () => {
     trap.close();
   });
 
-  it("is refused where its port is taken, with the setting to change", async () => {
+  it("is refused if its port is taken, with the setting to change", async () => {
     const other = net.createServer().listen(port, "127.0.0.1");
     await once(other, "listening");
     await expect(open()).rejects.toThrow(
@@ -239,7 +239,7 @@ describe("a run", () => {
     expect(existsSync(path.dirname(socket))).toBe(false);
   });
 
-  it("that was killed leaves a dead socket, which the next one replaces", async () => {
+  it("leaves a dead socket if it is killed, which the next one replaces", async () => {
     const killed = run("stays");
     await opened();
     expect(await ask(socket, "alive?")).toBe("alive?");

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 
 import { RateLimiter } from "../../sandbox/cloud/rate-limit.ts";
 
-it("admits as many in a minute as allowed, and again once the minute is over", () => {
+it("admits the allowed number of requests in a minute, and more after it", () => {
   const limiter = new RateLimiter({ perHour: 100, perMinute: 2 });
   expect(limiter.take(1000).admitted).toBe(true);
   expect(limiter.take(1010).admitted).toBe(true);
@@ -13,7 +13,7 @@ it("admits as many in a minute as allowed, and again once the minute is over", (
   expect(limiter.take(1061).headers["retry-after"]).toBe("9");
 });
 
-it("counts down an hour, and a refused request not at all", () => {
+it("counts the requests of an hour, without refused ones", () => {
   const limiter = new RateLimiter({ perHour: 2, perMinute: 100 });
   expect(limiter.take(1000).headers).toEqual({
     "ratelimit-limit": "2",
@@ -29,7 +29,7 @@ it("counts down an hour, and a refused request not at all", () => {
   expect(limiter.take(4600)).toMatchObject({ admitted: true, headers: { "ratelimit-reset": "5600" } });
 });
 
-it("tells where the hour stands without counting", () => {
+it("shows the hour's count without counting", () => {
   const limiter = new RateLimiter({ perHour: 2, perMinute: 1 });
   limiter.take(1000);
   for (const now of [1001, 1002]) {

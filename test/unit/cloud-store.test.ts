@@ -13,7 +13,7 @@ async function temporaryHome() {
   return sandboxHome(root);
 }
 
-it("has a change on the disk before it shows it", async () => {
+it("writes a change to the disk before it shows it", async () => {
   const home = await temporaryHome();
   const store = await Store.open(home);
   const change = store.change((draft) => draft.tags.push("web"));
@@ -23,7 +23,7 @@ it("has a change on the disk before it shows it", async () => {
   expect((await Store.open(home)).state).toEqual(store.state);
 });
 
-it("changes nothing when the edit throws half way, and goes on", async () => {
+it("changes nothing if the edit throws half way, and continues with the next", async () => {
   const store = await Store.open(await temporaryHome());
   const failing = store.change((draft) => {
     draft.tags.push("half");
@@ -41,7 +41,7 @@ it("applies changes one after the other", async () => {
   expect(new Set(numbers).size).toBe(20);
 });
 
-it("ignores what a crash left half written", async () => {
+it("ignores a file that a crash left half written", async () => {
   const home = await temporaryHome();
   const store = await Store.open(home);
   await store.change((draft) => draft.tags.push("web"));

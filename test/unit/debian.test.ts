@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { foldSources } from "../../sandbox/debian.ts";
 
-test("Debian's own archives are taken over for the other release, those of others are not", () => {
+test("Debian's archives are used for the other release, those of others are not", () => {
   const targets = [
     "Debian|http://mirror.example/debian/|bookworm|main",
     "Debian|http://mirror.example/debian/|bookworm|contrib",
@@ -22,7 +22,7 @@ test("Debian's own archives are taken over for the other release, those of other
   );
 });
 
-test("a computer that never fetched its package lists is told to", () => {
+test("a computer without package lists gets a message to fetch them", () => {
   expect(() => foldSources("$(ORIGIN)|http://mirror.example/debian/|$(CODENAME)|main\n", "trixie")).toThrow(
     "Run: apt-get update",
   );

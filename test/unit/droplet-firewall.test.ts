@@ -24,7 +24,7 @@ function chain(rules: string, name: string): string[] {
     .filter(Boolean);
 }
 
-test("the table is replaced in one transaction, be it there or not", () => {
+test("the table is replaced in one transaction, whether it exists or not", () => {
   expect(render([]).split("\n").slice(0, 3)).toEqual([
     "table ip sandbox_0123abcd",
     "delete table ip sandbox_0123abcd",
@@ -32,7 +32,7 @@ test("the table is replaced in one transaction, be it there or not", () => {
   ]);
 });
 
-test("public addresses lead to the droplets' own", () => {
+test("public addresses are redirected to the droplets' addresses", () => {
   expect(chain(render([]), "to_private_addresses")).toEqual([
     "type nat hook output priority -100;",
     "ip daddr 127.99.7.1 dnat to 198.18.5.1",
@@ -40,7 +40,7 @@ test("public addresses lead to the droplets' own", () => {
   ]);
 });
 
-test("a droplet that no firewall names is open", () => {
+test("a droplet without a firewall is open", () => {
   const rules = render([{ id: "f", dropletIds: [2], inbound: [], outbound: [] }]);
   expect(chain(rules, "inbound_1")).toEqual([]);
   expect(chain(rules, "outbound_1")).toEqual([]);
@@ -48,7 +48,7 @@ test("a droplet that no firewall names is open", () => {
   expect(chain(rules, "outbound_2")).toEqual(["drop"]);
 });
 
-test("each protocol, port and address of each firewall is a rule, IPv6 aside", () => {
+test("each protocol, port and address of each firewall is a rule, except for IPv6", () => {
   const rules = render([
     {
       id: "a",

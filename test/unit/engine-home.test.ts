@@ -10,7 +10,7 @@ import { nodeWrapper, pulumiEnvironment } from "../../sandbox/engine/pulumi-home
 import { folderOf, sandboxHome } from "../../sandbox/home.ts";
 
 describe("the sandbox's folder", () => {
-  it("is the checkout's own, unless another is named", () => {
+  it("is the checkout's, unless another one is named", () => {
     for (const unnamed of [{}, { CONVEX_DROPLET_SANDBOX: "" }]) {
       expect(folderOf(unnamed)).toBe(path.resolve(".sandbox"));
     }
@@ -19,13 +19,13 @@ describe("the sandbox's folder", () => {
 });
 
 describe("the engine's files", () => {
-  it("are scripts that become Node, whatever the folders are called", () => {
+  it("are scripts that run Node, whatever the folders' names", () => {
     expect(nodeWrapper("/it's/main.ts", "/c d")).toBe(
       `#!/bin/sh\nNODE_COMPILE_CACHE='/c d' exec '${process.execPath}' '/it'\\''s/main.ts' "$@"\n`,
     );
   });
 
-  it("are found through an environment that leaves the user's own Pulumi alone", () => {
+  it("are found with an environment that does not touch the user's Pulumi", () => {
     const bin = `/sandbox/pulumi/versions/${npmVersion("@pulumi/pulumi")}/bin`;
     expect(pulumiEnvironment(sandboxHome("/sandbox"))).toEqual({
       PULUMI_HOME: "/sandbox/pulumi",
@@ -60,11 +60,11 @@ describe("the official download", () => {
     }
   }
 
-  it("is reachable when it answers with the file", async () => {
+  it("is reachable if it answers with the file", async () => {
     await expect(probe(200)).resolves.toBe(true);
   });
 
-  it("is not when something else answers, nothing does, or it takes longer than three seconds", async () => {
+  it("is not reachable if something else answers, nothing does, or it takes longer than three seconds", async () => {
     await expect(probe(403)).resolves.toBe(false);
     await expect(officialDownloadReachable("http://127.0.0.1:1/install.sh")).resolves.toBe(false);
     await expect(probe(undefined)).resolves.toBe(false);

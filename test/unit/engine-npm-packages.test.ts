@@ -26,7 +26,7 @@ describe("installed packages", () => {
 
   const install = (folder: string, manifest: object) => write(path.join(folder, "package.json"), manifest);
 
-  it("name the plugins they are the SDKs of, wherever they are installed, each once", async () => {
+  it("name the plugins of which they are the SDKs, wherever they are installed, each once", async () => {
     await install("node_modules/@pulumi/cloud", {
       name: "@pulumi/cloud",
       version: "1.2.3",
@@ -59,7 +59,7 @@ describe("installed packages", () => {
     await expect(requiredPlugins(project)).resolves.toEqual(expected.sort((a, b) => (a.name < b.name ? -1 : 1)));
   });
 
-  it("are listed from the lock file, all or only those asked for", async () => {
+  it("are listed from the lock file, all or only the requested ones", async () => {
     await install(".", { name: "shop", dependencies: { a: "1" }, devDependencies: { "@me/b": "2" } });
     await write("package-lock.json", {
       packages: {

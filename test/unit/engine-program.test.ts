@@ -22,7 +22,7 @@ function runRequest(options: Record<string, string | boolean> = {}): RunRequest 
 }
 
 describe("the command line of a program", () => {
-  it("carries what the engine said, in the SDK's words", () => {
+  it("contains the engine's values under the SDK's names", () => {
     const request = runRequest().setDryrun(true).setArgsList(["one", "two words"]);
     expect(programArguments(request, { engineAddress: "127.0.0.1:7000", tracing: "file:/tmp/trace" })).toEqual([
       ...["--monitor", "127.0.0.1:7001", "--engine", "127.0.0.1:7000", "--organization", "organization"],
@@ -31,7 +31,7 @@ describe("the command line of a program", () => {
     ]);
   });
 
-  it("leaves out what is empty", () => {
+  it("does not contain empty values", () => {
     const request = runRequest().setOrganization("");
     expect(programArguments(request, { engineAddress: "" })).toEqual([
       ...["--monitor", "127.0.0.1:7001", "--project", "shop", "--root-directory", "/project", "--stack", "dev"],
@@ -49,7 +49,7 @@ describe("the command line of a program", () => {
 });
 
 describe("the environment of a program", () => {
-  it("carries the configuration under the keys the SDK looks up, and which of them are secret", () => {
+  it("contains the configuration under the SDK's keys, and the list of secret ones", () => {
     const request = runRequest().setConfigsecretkeysList(["shop:password"]);
     request.getConfigMap().set("shop:size", "big").set("shop:password", "hush").set("docker:host", "ssh://a:b");
     expect(programEnvironment(request)).toEqual({
@@ -63,7 +63,7 @@ describe("the environment of a program", () => {
     });
   });
 
-  it("leaves TypeScript to Node where the project says so", () => {
+  it("leaves TypeScript to Node if the project says so", () => {
     const environment = programEnvironment(runRequest({ typescript: false, tsconfig: "tsconfig.infra.json" }));
     expect(environment).toEqual({
       PULUMI_CONFIG: "{}",

@@ -37,7 +37,7 @@ describe("key derivation", () => {
   });
 });
 
-describe("minting", () => {
+describe("making a key", () => {
   it.each([
     ["member", counting, member, "c1ecb8d93e1b2750e14eaa848ffe18dbe073d580ccf04391"],
     ["read-only member", counting, readOnly, "07e843e501473d55268c9cf3911e988e12ac15ae0cab262070f3"],
@@ -49,7 +49,7 @@ describe("minting", () => {
     expect(readAdminKey(key, "convex-self-hosted", secret)).toEqual(claims);
   });
 
-  it("gives another key each time, 74 digits long", () => {
+  it("makes another key each time, with 74 digits", () => {
     const keys = [1, 2].map(() => mintAdminKey("a", counting, member));
     expect(keys[0]).not.toBe(keys[1]);
     expect(keys[0]).toMatch(/^a\|01[0-9a-f]{72}$/);
@@ -62,7 +62,7 @@ describe("legacy keys", () => {
   const legacySystem =
     "01ec1dc4339bc4a2c653e70016b1e1dea952bcfd707a0cd49c1bddcdfcd4d4a79bb2d6bdfa2f1493a1937cdb71e984c4a7";
 
-  it("reads one that carries its instance name, with and without the prefix", () => {
+  it("reads a key that contains its instance name, with and without the prefix", () => {
     const claims = {
       instanceName: "carnitas",
       issuedSeconds: 1_638_826_753,
@@ -86,7 +86,7 @@ describe("legacy keys", () => {
 describe("refusals", () => {
   const key = mintAdminKey("mine", counting, member);
 
-  it("drops what stands before the first colon of the name", () => {
+  it("ignores the part before the first colon of the name", () => {
     expect(readAdminKey(`prod:${key}`, "mine", counting)).toEqual(member);
   });
 
@@ -101,7 +101,7 @@ describe("refusals", () => {
     expect(() => readAdminKey(given, instanceName, secret)).toThrow(message);
   });
 
-  it("names what is wrong with an instance secret", () => {
+  it("shows what is wrong with an instance secret", () => {
     expect(() => instanceSecret("not hexadecimal")).toThrow("Couldn't hexdecode key");
     expect(() => instanceSecret("00ff")).toThrow("Hex-decoded key was 2 bytes, not 32");
     expect(instanceSecret(toHex(counting))).toEqual(Buffer.from(counting));

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { databaseName, parseDatabaseUrl } from "../../sandbox/images/backend/database-url.ts";
 
 describe("POSTGRES_URL", () => {
-  it("is decoded, and gets the database from the instance's name", () => {
+  it("is decoded, with the database from the instance's name", () => {
     expect(
       parseDatabaseUrl("postgres://us%40er:p%3Aw@host:5433/?options=-c%20search_path%3Da", "My-App-1", false),
     ).toEqual({

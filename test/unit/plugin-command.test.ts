@@ -29,7 +29,7 @@ describe("a host key", () => {
     ["nothing", ""],
     ["a fingerprint", "SHA256:2XVlmyJm6436Ary+BtTAjNolPRac8tvZ9Qq/Brbl+z4"],
     ["a private key", PRIVATE_KEY],
-  ])("is refused when it is %s, without a word of it in the message", (_what, line) => {
+  ])("is refused if it is %s, and the message does not quote it", (_what, line) => {
     expect(() => parseHostKey(line)).toThrow(/^connection\.hostKey: is not a public key, it must be a line like/);
   });
 });

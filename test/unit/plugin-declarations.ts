@@ -5,8 +5,8 @@ import { expect } from "vitest";
 import type { Properties, Resource } from "../../sandbox/plugins/framework/definition.ts";
 
 /**
- * Asserts that a stand-in resource has exactly the properties that the npm SDK declares, nested ones too, and requires
- * the same ones: `expectSdkProperties(volume, "digitalocean", "volume", "Volume")`.
+ * Asserts that a stand-in resource has exactly the properties that the npm SDK declares, including nested ones, and
+ * requires the same ones: `expectSdkProperties(volume, "digitalocean", "volume", "Volume")`.
  */
 export function expectSdkProperties(resource: Resource<never>, sdk: string, module: string, className: string): void {
   const file = parse(sdk, `${module}.d.ts`);
@@ -19,14 +19,14 @@ export function expectSdkProperties(resource: Resource<never>, sdk: string, modu
   for (const member of args.members) expectNested(resource.inputs, member, sdk);
 }
 
-/** Asserts that a function takes exactly the arguments that the npm SDK declares. */
+/** Asserts that a function has exactly the arguments that the npm SDK declares. */
 export function expectSdkArguments(inputs: Properties, sdk: string, module: string, interfaceName: string): void {
   const args = interfaceNamed(parse(sdk, `${module}.d.ts`), interfaceName);
   expect(namesOf(inputs), interfaceName).toEqual(membersOf(args));
   expect(requiredOf(inputs), `required members of ${interfaceName}`).toEqual(requiredMembersOf(args));
 }
 
-/** Follows `inputs.remote.ConnectionArgs` in the type of a member to its declaration and compares that one too. */
+/** Follows `inputs.remote.ConnectionArgs` in the type of a member to its declaration, and compares that too. */
 function expectNested(table: Properties, member: ts.TypeElement, sdk: string): void {
   const name = member.name?.getText();
   const typeName = /\binputs\.([\w.]+)/.exec(member.getText())?.[1]?.split(".").at(-1);

@@ -24,7 +24,7 @@ const table = {
   any: { type: "any" },
 } as const satisfies Properties;
 
-/** `+path`, `-path`, `~path`, with `!` when it replaces. */
+/** `+path`, `-path`, `~path`, with `!` if it replaces. */
 function diff(olds: PropertyBag, news: PropertyBag, bridged = true): string[] {
   const marks = { add: "+", delete: "-", update: "~" };
   return diffProperties(table, olds, news, { bridged }).map(
@@ -80,7 +80,7 @@ describe("an absent value", () => {
     expect(diff({}, { [key]: zero }, false)).toEqual([`+${key}`]);
   });
 
-  test("of a computed input leaves what the cloud filled in to a bridged plugin", () => {
+  test("of a computed input is no difference for a bridged plugin", () => {
     expect(diff({ region: "ams3" }, {})).toEqual([]);
     expect(diff({ region: "ams3" }, { region: "fra1" })).toEqual(["~region"]);
     expect(diff({ region: "ams3" }, {}, false)).toEqual(["-region"]);

@@ -19,7 +19,7 @@ test.each([
   expectSdkProperties(resource, "digitalocean", module, className);
 });
 
-test("the provider and its function take the arguments of the npm SDK", () => {
+test("the provider and its function have the arguments of the npm SDK", () => {
   expectSdkArguments(digitalocean().config, "digitalocean", "provider", "ProviderArgs");
   expectSdkArguments(getSizes.inputs, "digitalocean", "getSizes", "GetSizesArgs");
 });

@@ -15,7 +15,7 @@ test.each([
   expectSdkProperties(resource, "docker", module, className);
 });
 
-test("the provider takes the arguments of the npm SDK", () => {
+test("the provider has the arguments of the npm SDK", () => {
   expectSdkArguments(docker().config, "docker", "provider", "ProviderArgs");
 });
 
@@ -30,16 +30,16 @@ test.each([
   ["500ms", 5e8, "500ms"],
   ["1500us", 1.5e6, "1.5ms"],
   ["10ns", 10, "10ns"],
-])("the duration %s is %d ns, which Go prints as %s", (text, nanoseconds, printed) => {
+])("the duration %s is %d ns, in Go's form %s", (text, nanoseconds, printed) => {
   expect(parseDuration(text)).toBe(nanoseconds);
   expect(formatDuration(nanoseconds)).toBe(printed);
 });
 
-test.each(["", "5", "s", "1 s", "-1s", "1d", "1s x"])("%j is no duration", (text) => {
+test.each(["", "5", "s", "1 s", "-1s", "1d", "1s x"])("%j is not a duration", (text) => {
   expect(parseDuration(text)).toBeUndefined();
 });
 
-test("the digest of an image is that of the repository it is named by", () => {
+test("the digest of an image is the one in the repository of its name", () => {
   const image = { RepoDigests: ["other/name@sha256:aa", "localhost:5000/name@sha256:bb"] } as never;
   expect(repoDigest(image, "localhost:5000/name:1.2")).toBe("localhost:5000/name@sha256:bb");
   expect(repoDigest(image, "localhost:5000/name@sha256:bb")).toBe("localhost:5000/name@sha256:bb");

@@ -14,11 +14,11 @@ test.each([
   expectSdkProperties(resource, "postgresql", module, className);
 });
 
-test("the provider takes the arguments of the npm SDK", () => {
+test("the provider has the arguments of the npm SDK", () => {
   expectSdkArguments(postgresql.config, "postgresql", "provider", "ProviderArgs");
 });
 
-test("a grant's id names what it is on", () => {
+test("a grant's id names its object", () => {
   const properties = { role: "reader", database: "shop", privileges: [], withGrantOption: false };
   expect(grantId({ ...properties, objectType: "database" })).toBe("reader_shop_database");
   expect(grantId({ ...properties, objectType: "schema", schema: "public" })).toBe("reader_shop_public_schema");

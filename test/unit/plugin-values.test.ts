@@ -3,7 +3,7 @@ import type { JavaScriptValue } from "google-protobuf/google/protobuf/struct_pb.
 import { describe, expect, test } from "vitest";
 import { Archive, Asset, marshal, Secret, UNKNOWN, unmarshal } from "../../sandbox/plugins/framework/values.ts";
 
-// The engine's marks, written out: what the framework must understand is what the engine sends.
+// The engine's marks as text, because the framework must understand what the engine sends.
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
 const UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 const SECRET = { [SIGNATURE]: "1b47061264138c4ac30d75fd1eb44270" };
@@ -50,7 +50,7 @@ describe("values on the wire", () => {
     expect(() => unmarshal(wire({ value: { [SIGNATURE]: "new" } }))).toThrow("a value has the signature new");
   });
 
-  test("members that are undefined are left out at any depth", () => {
+  test("undefined members are omitted at any depth", () => {
     expect(marshal({ a: undefined, b: { c: undefined, d: [{ e: undefined }] } }).toJavaScript()).toEqual({
       b: { d: [{}] },
     });
