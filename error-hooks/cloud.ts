@@ -58,7 +58,10 @@ async function findFirewall({ name, dropletIds }: Inputs): Promise<Lost | undefi
   return lost && { what: `firewall ${lost.name}`, remove: () => account().ask("DELETE", `/v2/firewalls/${lost.id}`) };
 }
 
-/** A project that contains only this stack's resources. They are moved to the default project, because only an empty one can be deleted. */
+/**
+ * A project that contains only this stack's resources. They move to the default project first, because only an empty project can
+ * be deleted.
+ */
 async function findProject({ name, resources }: Inputs): Promise<Lost | undefined> {
   const projects = await account().list<{ id: string; name: string; is_default: boolean }>("/v2/projects", "projects");
   const lost = projects.find((project) => project.name === name && !project.is_default);
