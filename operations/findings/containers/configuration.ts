@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 
-import type { Container, Image } from "./containers.ts";
+import type { Container, Image } from "./docker.ts";
 
 /** One property of a container. */
 export interface Property {

@@ -3,7 +3,7 @@ import type { State } from "../../state.ts";
 import { pulumiCommand } from "../../typed.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Repair } from "../repair.ts";
-import type { Container, Declared } from "./containers.ts";
+import type { Container, Declared } from "./docker.ts";
 
 const SOURCE = "docker.containers";
 

@@ -1,5 +1,5 @@
 import type { State } from "../../state.ts";
-import type { Container } from "../containers/containers.ts";
+import type { Container } from "../containers/docker.ts";
 import { json, lines } from "../facts.ts";
 import { type Finding, findingsBy, missing as absent, undeclared } from "../finding.ts";
 import type { Repair } from "../repair.ts";
