@@ -97,10 +97,10 @@ export async function inspect(state: State): Promise<Inside> {
   const inside = await lookInside(dropletTarget(state), expected(state));
   for (const script of ["host", "postgres", "scripts"]) {
     const { exitCode, text } = inside.facts.get(`check.${script}`) ?? { exitCode: 0, text: "" };
-    if (exitCode !== 0)
-      throw new Error(
-        `the machine's script (${script}) could not check: ${exitCode === 124 ? "it took longer than 30 s. Is another run in progress there?" : text.trim()}`,
-      );
+    if (exitCode === 0) continue;
+    const isRunning = inside.facts.get("run")?.text.trim() === "at work";
+    const slow = `it took longer than 30 s${isRunning ? ", while a run is in progress there" : ""}. Try again.`;
+    throw new Error(`the machine's script (${script}) could not check: ${exitCode === 124 ? slow : text.trim()}`);
   }
   return inside;
 }

@@ -111,7 +111,8 @@ describe("a stack with parts that somebody deleted", () => {
     const destroy = () => cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]);
     const failed = await destroy();
     expect(failed.exitCode).not.toBe(0);
-    const [, target] = /convex-firewall: is already gone .*: npx pulumi refresh --target '([^']+)'/.exec(failed.all) ?? [];
+    const [, target] =
+      /convex-firewall: is already gone .*: npx pulumi refresh --target '([^']+)'/.exec(failed.all) ?? [];
     expect(target, failed.all).toBeDefined();
     const refresh = await cloud.pulumi([
       ...["refresh", "--yes", "--skip-preview", "--stack", STACK],

@@ -184,11 +184,11 @@ describe("an inspection", () => {
   it.each<[fact: Fact, reason: string]>([
     [
       { exitCode: 124, text: "" },
-      "the machine's script (postgres) could not check: it took longer than 30 s. Is another run in progress there?",
+      "the machine's script (postgres) could not check: it took longer than 30 s, while a run is in progress there. Try again.",
     ],
     [failed("no volume\n"), "the machine's script (postgres) could not check: no volume"],
   ])("fails if a script does: %j", async (fact, reason) => {
-    lookInside.mockResolvedValueOnce(insideOf({ "check.postgres": fact }));
+    lookInside.mockResolvedValueOnce(insideOf({ "check.postgres": fact, run: "at work\n" }));
     await expect(inspect(stateOf(...RESOURCES_OF_A_STACK))).rejects.toThrow(new Error(reason));
   });
 });
