@@ -87,7 +87,7 @@ export const siteUrl = convex.siteUrl;
 export const dashboardUrl = convex.dashboardUrl;
 /** secret; `CONVEX_SELF_HOSTED_ADMIN_KEY`, accepted by the running backend before it is output */
 export const adminKey = convex.adminKey;
-/** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend accepts only keys of its own tool */
+/** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend refused the key that this program made */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;

@@ -59,7 +59,7 @@ export class FunctionEnvironment extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        // Earlier states contain a deletion, which must not remove what a replacement has just set.
+        // A state of an earlier release has a `delete` command. If it ran after the replacement, it would remove the new variables.
         deleteBeforeReplace: true,
         customTimeouts: { create: "10m", update: "10m" },
       },

@@ -42,7 +42,7 @@ export interface HostArgs {
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
 
-/** The resources with which a resource is replaced, and the one with which it disappears, so that no run must delete it. */
+/** The resources with which a resource is replaced, and the one with which it disappears, so that no run needs to delete it. */
 export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">> &
   Pick<pulumi.CustomResourceOptions, "dependsOn">;
 
@@ -211,8 +211,8 @@ export class Host extends pulumi.ComponentResource {
       { ...child, replaceWith: [droplet], dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
     );
 
-    // The setup and not the droplet: when the engine replaces a droplet, it first deletes what is replaced with it. It skips a
-    // deletion only if the resource named here is among the deleted ones.
+    // `deletedWith` names the setup and not the droplet. When the engine replaces a droplet, it first deletes the resources that
+    // are replaced with it, and skips a deletion only if the resource in `deletedWith` is among them.
     this.onMachine = { deletedWith: setup, replaceWith: [droplet], dependsOn: [setup] };
     this.onVolume = { deletedWith: setup, replaceWith: [volume] };
 

@@ -32,11 +32,11 @@ source "$SCRIPTS/functions/facts.sh"
 facts=() strays=()
 
 main() {
-  local script mountpoint=/ expected=$SCRIPTS/expected
+  local values mountpoint=/ expected=$SCRIPTS/expected
   mkdir "$RESULTS"
   : > "$CONVEX_DROPLET_DECLARED"
-  for script in host postgres; do
-    if [[ -e $expected/$script ]]; then fact "check.$script" check "$script"; fi
+  for values in "$expected"/*; do
+    if [[ -e $SCRIPTS/${values##*/}/${values##*/}.sh ]]; then fact "check.${values##*/}" check "${values##*/}"; fi
   done
   fact check.scripts in_area host check_scripts
   if [[ -e $expected/host ]]; then mountpoint=$(value_in "$expected/host" mountpoint); fi

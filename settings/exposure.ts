@@ -5,7 +5,10 @@ import { readOrigins } from "./kinds/origins.ts";
 import { readPorts } from "./kinds/ports.ts";
 import type { Reader } from "./reader.ts";
 
-/** The access to an instance from outside: its ports, its URLs, and who may reach them. Only settings decide it, and only here. */
+/**
+ * The access to an instance from outside: its ports, its URLs, and who may reach them. Only settings decide it, and only
+ * here. Who may reach SSH is a setting of the host.
+ */
 export interface Exposure {
   /** Ports on the droplet. The dashboard's is always bound to loopback. */
   ports: { api: number; site: number; dashboard: number };

@@ -28,10 +28,10 @@ main() {
   await_backend "$container" "http://127.0.0.1:$port"
   served=$(curl -fsS --max-time 10 "http://127.0.0.1:$port/instance_name")
   [[ $served == "$name" ]] || fail "backend: says it is '$served', it should be '$name'. Another backend answers on port $port. See: docker ps"
-  if ! accepts "$port" "$key"; then
+  if ! accepts "$container" "$port" "$key"; then
     say "the backend refuses the key made from its secret; asking its own tool for one"
     made=$(docker exec "$container" ./generate_admin_key.sh 2> /dev/null | grep '|' | tail -n 1) || true
-    accepts "$port" "$made" \
+    accepts "$container" "$port" "$made" \
       || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. See: docker logs $container"
     key=$made
   fi
@@ -111,7 +111,7 @@ restarts() { docker inspect --format '{{.RestartCount}}' "$1" 2> /dev/null || ec
 
 # The key goes to curl on stdin, because an argument could be read in the process list.
 accepts() {
-  local port=$1 key=$2 status
+  local container=$1 port=$2 key=$3 status
   [[ $key == *'|'* ]] || return 1
   status=$(printf 'header = "Authorization: Convex %s"\n' "$key" \
     | curl --config - -sS --max-time 10 --retry 3 --retry-connrefused -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/api/check_admin_key") \
@@ -119,7 +119,7 @@ accepts() {
   case $status in
     200) return 0 ;;
     401 | 403) return 1 ;;
-    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. See its log: docker logs convex-backend" ;;
+    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. See its log: docker logs $container" ;;
   esac
 }
 

@@ -26,10 +26,10 @@ CLI, and the URLs of API and HTTP actions under the names that the app's framewo
                     default: the one in the app's package.json
   --prefix PREFIX   the prefix of variables that browsers may see, such as PUBLIC_, if the framework is none of these or
                     uses another prefix
-  --ci github       sets them for the later steps of a GitHub Actions job instead, and masks the key in its logs
+  --ci github       writes no file: sets the variables for later steps of the job, and masks the key in its logs
   --tunnel          with --ci: the job opens the stack's tunnel, so URLs that lead to the runner itself work
 
-Exit code: 0 they are set; 1 they are not, or the Convex CLI reads them from another place, which the error names.
+Exit code: 0 the variables are set; 1 not set, or the Convex CLI reads others: the error says from where.
 `;
 
 /**

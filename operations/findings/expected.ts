@@ -5,6 +5,9 @@ import { variables } from "./facts.ts";
 import { pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
 
+/** The scripts that machine/inspect.sh runs in check mode, by their areas, and the resources that run them. */
+export const CHECKED: Record<string, string> = { host: RESOURCES.setup, postgres: RESOURCES.server };
+
 /**
  * The values for machine/inspect.sh: those that the machine's scripts were last run with, from the state, and those for
  * queries to the backend and a log-in as its role.
@@ -12,7 +15,12 @@ import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
  * @throws Error if the stack was deployed with other scripts than this checkout has
  */
 export function expected(state: State): Record<string, string> {
-  const scripts = { ...values(state, RESOURCES.setup, "host"), ...values(state, RESOURCES.server, "postgres") };
+  const scripts = Object.fromEntries(
+    Object.entries(CHECKED).flatMap(([area, resource]) => {
+      const values = valuesOf(state, resource);
+      return values === undefined ? [] : [[area, values]];
+    }),
+  );
   const backend = declaredBackend(state);
   if (backend === undefined) return scripts;
   const { variables, port } = backend;
@@ -53,10 +61,10 @@ export function declaredBackend(state: State): DeclaredBackend | undefined {
   };
 }
 
-/** The values that a script was last run with, by the script's name. */
-function values(state: State, resource: string, script: string): Record<string, string> {
+/** The values that a resource last ran its script with; undefined if it was not deployed yet. */
+function valuesOf(state: State, resource: string): string | undefined {
   const inputs = state.find(TYPES.command, resource)?.inputs;
-  if (inputs === undefined) return {};
+  if (inputs === undefined) return undefined;
   const command = String(inputs["create"]);
   const deployed = command.slice(command.lastIndexOf("# ") + 2);
   if (deployed !== fingerprint()) {
@@ -65,5 +73,5 @@ function values(state: State, resource: string, script: string): Record<string, 
         `Check out the deployed version, or update the droplet: ${pulumiCommand(state.stack, "up")}`,
     );
   }
-  return { [script]: String(inputs["stdin"]) };
+  return String(inputs["stdin"]);
 }

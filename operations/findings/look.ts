@@ -61,7 +61,7 @@ export async function look(stack: string): Promise<Report> {
   };
 }
 
-/** The run that takes over a volume's new size also grows its file system. */
+/** Drops the finding about the file system of a volume that somebody grew: the run that adopts the volume grows it too. */
 function withoutConsequence(findings: Finding[]): Finding[] {
   const grown = findings.some(({ path }) => path === `cloud.${RESOURCES.volume}.size`);
   return findings.filter(({ path }) => !(grown && path === "volume.file-system"));
@@ -95,12 +95,12 @@ async function switchedOff(state: State): Promise<Finding[]> {
  */
 export async function inspect(state: State): Promise<Inside> {
   const inside = await lookInside(dropletTarget(state), expected(state));
-  for (const script of ["host", "postgres", "scripts"]) {
-    const { exitCode, text } = inside.facts.get(`check.${script}`) ?? { exitCode: 0, text: "" };
-    if (exitCode === 0) continue;
+  for (const [fact, { exitCode, text }] of inside.facts) {
+    if (!fact.startsWith("check.") || exitCode === 0) continue;
     const isRunning = inside.facts.get("run")?.text.trim() === "at work";
     const slow = `it took longer than 30 s${isRunning ? ", while a run is in progress there" : ""}. Try again.`;
-    throw new Error(`the machine's script (${script}) could not check: ${exitCode === 124 ? slow : text.trim()}`);
+    const reason = exitCode === 124 ? slow : text.trim();
+    throw new Error(`the machine's script (${fact.slice("check.".length)}) could not check: ${reason}`);
   }
   return inside;
 }

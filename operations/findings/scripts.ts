@@ -2,9 +2,10 @@ import { diffArrays } from "diff";
 
 import { MOUNTPOINT, RESOURCES } from "../../contract/names.ts";
 import { SCRIPTS } from "../../contract/scripts.ts";
+import { CHECKED } from "./expected.ts";
 import { type Finding, findingsBy } from "./finding.ts";
 import type { Difference } from "./inside.ts";
-import { type Repair, RUN_BOTH, RUN_HOST, RUN_POSTGRES } from "./repair.ts";
+import { type Repair, RUN_BOTH } from "./repair.ts";
 import { shell } from "./shell.ts";
 
 /** The start of the subjects of data that is not on the volume. */
@@ -43,7 +44,9 @@ export function repairOf({ script, area, subject, property, expected, found }: D
   if (subject === "sshd") return unlessOverridden(property);
   // PostgreSQL depends on the volume, and on nothing else of the host.
   if (area === "volume" || `${subject}.${property}` === "postgres.volume") return RUN_BOTH;
-  return script === "postgres.sh" ? RUN_POSTGRES : RUN_HOST;
+  const resource = CHECKED[script.replace(/\.sh$/, "")];
+  if (resource === undefined) throw new Error(`${script}: no resource runs it again, it should be in CHECKED.`);
+  return { up: [resource] };
 }
 
 /** Data that is elsewhere. Its users have to be stopped first, and then started on the volume's own folder. */

@@ -69,8 +69,8 @@ describe("an up that repairs", () => {
 
 describe("the repair of a difference", () => {
   it("runs the script that found it, and PostgreSQL's too if PostgreSQL depends on it", () => {
-    expect(repair({ subject: "files[/etc/docker/daemon.json]", property: "content" })).toBe(RUN_HOST);
-    expect(repair({ script: "postgres.sh", area: "postgres", subject: "sysctl" })).toBe(RUN_POSTGRES);
+    expect(repair({ subject: "files[/etc/docker/daemon.json]", property: "content" })).toEqual(RUN_HOST);
+    expect(repair({ script: "postgres.sh", area: "postgres", subject: "sysctl" })).toEqual(RUN_POSTGRES);
     expect(repair({ script: "volume.sh", area: "volume", subject: "volume", property: "device" })).toBe(RUN_BOTH);
     expect(repair({ area: "volume", subject: "links[/opt/convex]", found: "nothing" })).toBe(RUN_BOTH);
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "postgres", property: "volume" })).toBe(RUN_BOTH);
