@@ -68,7 +68,7 @@ cloud_init_result() {
 guard_metadata() {
   put_file 0644 /etc/convex-droplet/metadata-guard.nft metadata-guard < "$here/metadata-guard.nft"
   put_unit convex-metadata-guard.service
-  if pending metadata-guard || differs "nft[inet convex_metadata]" "$(guard_as_declared)" "$(guard_in_force)"; then
+  if pending metadata-guard || in_area network differs "nft[inet convex_metadata]" "$(guard_as_declared)" "$(guard_in_force)"; then
     systemctl restart convex-metadata-guard.service
     settled metadata-guard
     changed "closed the metadata service"
@@ -136,7 +136,7 @@ MOUNTPOINT=$mountpoint"
 size_gb=$size_gb
 mountpoint=$mountpoint"
   put_unit convex-volume.service
-  link_convex "$mountpoint"
+  in_area host link_convex "$mountpoint"
   # Without the volume, do not create folders below the mount point.
   mountpoint -q "$mountpoint" || return 0
   put_folder 0755 root:root "$mountpoint/data"

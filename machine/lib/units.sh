@@ -77,14 +77,14 @@ load_unit() {
   fi
 }
 
-# forget_scripts NAMES: removes scripts of an earlier release that this release does not have. Call it after the last unit that
-# may name one of them was written.
+# forget_scripts NAMES: removes scripts of an earlier release that this one does not have. Call it after the last unit that may
+# name one of them was written. Removes nothing unless all of NAMES are there: a run that copied no scripts has the old ones.
 forget_scripts() {
   if checking; then return; fi
   local folder=/usr/local/lib/convex-droplet file
-  while read -r file; do
-    rm "$folder/$file"
-    changed "removed $file, which is no longer one of the scripts"
-  done < <(find "$folder" -type f -printf '%P\n' | grep -Fxv --file <(printf '%s\n' "$1"))
+  while read -r file; do [[ -f $folder/$file ]] || return 0; done <<< "$1"
+  while IFS= read -rd '' file; do
+    if rm -f -- "$folder/$file"; then changed "removed $file, which is not one of the scripts any more"; fi
+  done < <(find "$folder" -type f -printf '%P\0' | grep -zFxv --file <(printf '%s\n' "$1"))
   find "$folder" -mindepth 1 -type d -empty -delete
 }

@@ -70,8 +70,11 @@ function checkInside(state: State, inside: Inside, findings: Finding[], answers:
   // A warning can be the cause only if the backend does not serve, or its answers do not reach this computer.
   const isSuspect = ({ source, area }: Finding) =>
     !serves || source === "disk" || (answers.status === "ill" && area === "network");
+  // What is on the disk has an effect only when a service reads it again.
+  const isOnDisk = ({ subject }: Finding) => /^(files|links|packages)\b/.test(subject);
   const severe = inOrder(findings).filter(
-    (finding) => finding.severity === "error" || (finding.severity === "warning" && isSuspect(finding)),
+    (finding) =>
+      finding.severity !== "notice" && ((finding.severity === "error" && !isOnDisk(finding)) || isSuspect(finding)),
   );
   return INSIDE.map(({ name, healthy: said, areas }): Check => {
     const own = severe.filter(({ area }) => areas.includes(area));

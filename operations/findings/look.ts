@@ -1,5 +1,4 @@
 import { RESOURCES, TYPES } from "../../contract/names.ts";
-import { SCRIPTS } from "../../contract/scripts.ts";
 import { dropletStatus, dropletTarget } from "../droplet.ts";
 import { State } from "../state.ts";
 import { compareFirewalls } from "./cloud/firewalls.ts";
@@ -22,7 +21,7 @@ import { comparePackets } from "./network/packets.ts";
 import { compareRoutes } from "./network/routes.ts";
 import { comparePostgres } from "./postgres/postgres.ts";
 import { RUN_POSTGRES } from "./repair.ts";
-import { fromScript } from "./scripts.ts";
+import { fromScript, isScript } from "./scripts.ts";
 
 /** The result of comparing a stack. */
 export interface Report {
@@ -149,7 +148,7 @@ function notRepaired(state: State, finding: Finding): Finding {
 
 /** Whether the machine's scripts are those of this checkout. */
 function trusted({ differences }: Inside): boolean {
-  return !differences.some(({ subject }) => subject.startsWith(`files[${SCRIPTS}/`));
+  return !differences.some(({ subject }) => isScript(subject));
 }
 
 /** Changed scripts are copied again before a repair runs them as root. */

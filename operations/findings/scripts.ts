@@ -38,15 +38,18 @@ export function fromScript(difference: Difference): Finding[] {
 /** The scripts repair most of what they find themselves. What they refuse to change, a person has to repair. */
 export function repairOf({ script, area, subject, property, expected, found }: Difference): Repair {
   if (subject.startsWith(OFF_VOLUME)) return bringBack(subject.slice(OFF_VOLUME.length, -1), found);
-  if (subject.startsWith(`files[${SCRIPTS}/`))
-    return copyScripts(subject.slice("files[".length, -1), property, expected);
+  if (isScript(subject)) return copyScripts(subject.slice("files[".length, -1), property, expected);
   if (subject === "links[/opt/convex]" && found !== "nothing") return { why: LINK, command: MOVE_LINK };
   if (subject === "sshd") return unlessOverridden(property);
   // PostgreSQL depends on the volume, and on nothing else of the host.
   if (area === "volume" || `${subject}.${property}` === "postgres.volume") return RUN_BOTH;
   const resource = CHECKED[script.replace(/\.sh$/, "")];
-  if (resource === undefined) throw new Error(`${script}: no resource runs it again, it should be in CHECKED.`);
-  return { up: [resource] };
+  return resource === undefined ? RUN_BOTH : { up: [resource] };
+}
+
+/** Whether a subject is one of the scripts on the droplet, or their folder. */
+export function isScript(subject: string): boolean {
+  return subject === `files[${SCRIPTS}]` || subject.startsWith(`files[${SCRIPTS}/`);
 }
 
 /** Data that is elsewhere. Its users have to be stopped first, and then started on the volume's own folder. */

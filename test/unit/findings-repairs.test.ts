@@ -72,7 +72,7 @@ describe("the repair of a difference", () => {
     expect(repair({ subject: "files[/etc/docker/daemon.json]", property: "content" })).toEqual(RUN_HOST);
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "sysctl" })).toEqual(RUN_POSTGRES);
     expect(repair({ script: "volume.sh", area: "volume", subject: "volume", property: "device" })).toBe(RUN_BOTH);
-    expect(repair({ area: "volume", subject: "links[/opt/convex]", found: "nothing" })).toBe(RUN_BOTH);
+    expect(repair({ subject: "links[/opt/convex]", found: "nothing" })).toEqual(RUN_HOST);
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "postgres", property: "volume" })).toBe(RUN_BOTH);
   });
 
@@ -94,6 +94,7 @@ describe("the repair of a difference", () => {
       "",
       `chown root:root ${SCRIPTS}/host/host.sh && chmod go-w ${SCRIPTS}/host/host.sh`,
     ],
+    [`files[${SCRIPTS}]`, "mode", "777 root:root", "", `chown root:root ${SCRIPTS} && chmod go-w ${SCRIPTS}`],
     [
       "links[/opt/convex]",
       "",
