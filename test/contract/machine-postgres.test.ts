@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { hostValues, Machine, postgresValues } from "./machine-harness.ts";
+import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
 
 const PASSWORD = "first-password";
 const NEXT_PASSWORD = "second-password";
@@ -53,6 +53,17 @@ describe("the set-up of the server", () => {
       output: "postgres.sh: unchanged",
     });
     expect(await machine.snapshot(services)).toBe(before);
+  });
+
+  it("removes the scripts of an earlier release, but only if all of this release are there", async () => {
+    const former = [`${SCRIPTS}/lib.sh`, `${SCRIPTS}/files/a b `];
+    const all = former.map((file) => `'${file}'`).join(" ");
+    await machine.sh(`install -D /dev/null '${SCRIPTS}/files/a b '; touch ${all}; mv ${SCRIPTS}/host/sshd.conf /root/`);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
+    await machine.sh(`mv /root/sshd.conf ${SCRIPTS}/host/`);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 2 changed$/);
+    expect(await machine.sh(`ls ${all} ${SCRIPTS}/files 2>&1 | grep -c "No such file"`)).toBe("3");
+    expect(await machine.sh(`ls ${SCRIPTS}`)).toBe("convex\nfunctions\nhost\ninspect.sh\nlib\npostgres");
   });
 
   it("creates one cluster on the volume, with checksums, and none on the root disk", async () => {
