@@ -41,12 +41,12 @@ export async function startCloud(home: SandboxHome, main = MAIN): Promise<void> 
 }
 
 /** Stops the cloud of a sandbox, if it runs; its droplets keep running. */
-export async function stopCloud(home: SandboxHome, main = MAIN): Promise<void> {
+export async function stopCloud(home: SandboxHome): Promise<void> {
   const folder = await cloudFolder(home);
   const pid = (await health(home))?.pid ?? (await recordedPid(folder));
-  if (pid !== undefined && (await isDaemon(pid, home, main))) {
+  if (pid !== undefined && (await isDaemon(pid, home))) {
     // To kill it loses nothing: its work in progress is in the state, and the next one continues with it.
-    await endProcess(pid, STOP_SECONDS, () => isDaemon(pid, home, main));
+    await endProcess(pid, STOP_SECONDS, () => isDaemon(pid, home));
   }
   await rm(pidFile(folder), { force: true });
 }
@@ -56,11 +56,14 @@ async function recordedPid(folder: string): Promise<number | undefined> {
   return /^\d+$/.test(text.trim()) ? Number(text) : undefined;
 }
 
-/** Another process may have the recorded id by now; only a process with this command line is the daemon. */
-async function isDaemon(pid: number, home: SandboxHome, main: string): Promise<boolean> {
+/**
+ * Another process may have the recorded id by now; only the daemon has the sandbox's folder on its command line. Its program may
+ * be that of another checkout.
+ */
+async function isDaemon(pid: number, home: SandboxHome): Promise<boolean> {
   const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
   const [, ...args] = commandLine.split("\0");
-  return args.includes(main) && args.includes(home.root);
+  return args.includes(home.root);
 }
 
 /** The health of this sandbox's cloud; undefined if none answers, or another sandbox's. */

@@ -15,7 +15,7 @@ const FAKE_MAIN = path.join(import.meta.dirname, "cloud-fake-main.ts");
 async function startedHome() {
   const home = await temporaryHome();
   onTestFinished(async () => {
-    await stopCloud(home, FAKE_MAIN);
+    await stopCloud(home);
     await home[Symbol.asyncDispose]();
   });
   await startCloud(home, FAKE_MAIN);
@@ -52,23 +52,23 @@ describe("the daemon", () => {
     );
     expect(await readFile(log, "utf8")).not.toContain(await cloudToken(home));
     expect((await stat(log)).mode & 0o777).toBe(0o600);
-    await stopCloud(home, FAKE_MAIN);
+    await stopCloud(home);
     await waitFor("the process to be gone", 10, () => !isAlive(pid));
-    await stopCloud(home, FAKE_MAIN);
+    await stopCloud(home);
   });
 
   it("shows why it cannot start", async () => {
     const { home } = await startedHome();
-    await stopCloud(home, FAKE_MAIN);
+    await stopCloud(home);
     await writeFile(path.join(home.root, "cloud", "state.json"), '{"format": 9}');
     await expect(startCloud(home, FAKE_MAIN)).rejects.toThrow(/state\.json: has format 9, must have 1/);
   });
 
   it("does not kill another process whose id is in its pid file", async () => {
     const { home } = await startedHome();
-    await stopCloud(home, FAKE_MAIN);
+    await stopCloud(home);
     await writeFile(path.join(home.root, "cloud", "pid"), `${process.pid}\n`);
-    await stopCloud(home, FAKE_MAIN);
+    await stopCloud(home);
     expect(isAlive(process.pid)).toBe(true);
     await startCloud(home, FAKE_MAIN);
     expect(await pidOf(home)).not.toBe(process.pid);
