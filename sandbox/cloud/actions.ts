@@ -14,7 +14,7 @@ const REMEMBERED = 1000;
 /**
  * Records a new action.
  *
- * @throws ApiError 422 if the droplet or volume already has one in progress
+ * @throws ApiError 422 if the droplet, volume or reserved address already has one in progress
  */
 export function beginAction(draft: CloudState, region: string, work: Work): ActionRecord {
   if (work.droplet_id !== null && isLocked(draft, work.droplet_id)) {
@@ -23,6 +23,7 @@ export function beginAction(draft: CloudState, region: string, work: Work): Acti
   if ("volume_id" in work && volumeIsBusy(draft, work.volume_id)) {
     throw unprocessable("Volume already has a pending event.");
   }
+  if ("reserved_ip" in work && reservedIpIsBusy(draft, work.reserved_ip)) throw reservedIpPending();
   const action: ActionRecord = {
     id: draft.next.action++,
     status: "in-progress",
@@ -44,7 +45,7 @@ export function endAction(draft: CloudState, id: number, status: "completed" | "
   action.completed_at = timestamp();
 }
 
-/** A droplet is locked while an action on it, or on a volume for it, is in progress. */
+/** A droplet is locked while an action on it, or on a volume or reserved address for it, is in progress. */
 export function isLocked(state: CloudState, dropletId: number): boolean {
   return state.actions.some((action) => action.status === "in-progress" && action.work.droplet_id === dropletId);
 }
@@ -55,20 +56,41 @@ export function volumeIsBusy(state: CloudState, volumeId: string): boolean {
   );
 }
 
+export function reservedIpIsBusy(state: CloudState, ip: string): boolean {
+  return state.actions.some(
+    ({ status, work }) => status === "in-progress" && "reserved_ip" in work && work.reserved_ip === ip,
+  );
+}
+
+export const reservedIpPending = () => unprocessable("The reserved IP already has a pending event.");
+
+/** Whether an action is one on a droplet itself. */
+export function isOnDroplet(work: Work, dropletId: number): boolean {
+  return !("volume_id" in work) && !("reserved_ip" in work) && work.droplet_id === dropletId;
+}
+
 export function actionView(action: ActionRecord) {
-  const onVolume = "volume_id" in action.work;
   return {
     id: action.id,
     status: action.status,
     type: actionType(action.work),
     started_at: action.started_at,
     completed_at: action.completed_at,
-    // Volumes have no numeric id, so the API shows none, and calls their part of the cloud the backend.
-    resource_id: onVolume ? null : action.work.droplet_id,
-    resource_type: onVolume ? "backend" : "droplet",
+    ...subject(action.work),
     region: regionOf(action.region),
     region_slug: action.region,
   };
+}
+
+function subject(work: Work) {
+  // Volumes have no numeric id, so the API shows none, and calls their part of the cloud the backend.
+  if ("volume_id" in work) return { resource_id: null, resource_type: "backend" };
+  // An address's numeric id is its 32 bits.
+  if ("reserved_ip" in work) {
+    const id = work.reserved_ip.split(".").reduce((bits, part) => bits * 256 + Number(part), 0);
+    return { resource_id: id, resource_type: "reserved_ip" };
+  }
+  return { resource_id: work.droplet_id, resource_type: "droplet" };
 }
 
 /** The actions that `concerns` selects, newest first, as the API lists them. */

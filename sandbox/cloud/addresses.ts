@@ -1,10 +1,13 @@
 import { unprocessable } from "./errors.ts";
 
 /**
- * Droplets have hosts 1 to 253 of the sandbox's network; 254 is the gateway that clients are shown. Only the public IPv4
- * address answers. The private and the IPv6 address only have the right form.
+ * Droplets have hosts 1 to 250 of the sandbox's network, reserved addresses 251 to 253; 254 is the gateway that clients
+ * are shown. Only the public IPv4 addresses answer. The private and the IPv6 address only have the right form.
  */
-const MAX_HOST = 253;
+const MAX_HOST = 250;
+
+/** How many reserved addresses an account may have. */
+export const MAX_RESERVED_IPS = 3;
 
 /** The lowest host that is not in `taken`. */
 export function lowestFreeHost(taken: number[]): number {
@@ -12,6 +15,13 @@ export function lowestFreeHost(taken: number[]): number {
     if (!taken.includes(host)) return host;
   }
   throw unprocessable(`The sandbox has room for ${MAX_HOST} droplets. Delete one first.`);
+}
+
+/** The lowest reserved address that is not in `taken`; undefined if the account has as many as it may. */
+export function freeReservedAddress(prefix: string, taken: string[]): string | undefined {
+  return Array.from({ length: MAX_RESERVED_IPS }, (_, index) => `${prefix}.${MAX_HOST + 1 + index}`).find(
+    (address) => !taken.includes(address),
+  );
 }
 
 /** Host 0 is the gateway. */

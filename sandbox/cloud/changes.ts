@@ -10,6 +10,9 @@ export function removeDroplet(draft: CloudState, id: number): void {
   for (const firewall of draft.firewalls) {
     firewall.droplet_ids = firewall.droplet_ids.filter((dropletId) => dropletId !== id);
   }
+  for (const reserved of draft.reserved_ips) {
+    if (reserved.droplet_id === id) reserved.droplet_id = null;
+  }
   unassign(draft, `do:droplet:${id}`);
 }
 

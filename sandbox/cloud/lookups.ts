@@ -1,5 +1,15 @@
 import { notFound, unprocessable } from "./errors.ts";
-import type { CloudState, DropletRecord, FirewallRecord, KeyRecord, ProjectRecord, VolumeRecord } from "./records.ts";
+import type {
+  CloudState,
+  DnsRecord,
+  DomainRecord,
+  DropletRecord,
+  FirewallRecord,
+  KeyRecord,
+  ProjectRecord,
+  ReservedIpRecord,
+  VolumeRecord,
+} from "./records.ts";
 
 /**
  * @param id a number, or the part of a path that should be one
@@ -62,6 +72,26 @@ export function findKey(state: CloudState, identifier: string): KeyRecord | unde
  */
 export function recordedProject(state: CloudState, id: string): ProjectRecord {
   return found(state.projects.find((project) => (id === "default" ? project.is_default : project.id === id)));
+}
+
+/** @throws ApiError 404 if there is none */
+export function recordedDomain(state: CloudState, name: string): DomainRecord {
+  return found(state.domains.find((domain) => domain.name === name.toLowerCase()));
+}
+
+/** @throws ApiError 404 if there is none */
+export function recordedDnsRecord(domain: DomainRecord, id: string): DnsRecord {
+  return found(domain.records.find((record) => String(record.id) === id));
+}
+
+/** @throws ApiError 404 if there is none */
+export function recordedReservedIp(state: CloudState, ip: string): ReservedIpRecord {
+  return found(state.reserved_ips.find((reserved) => reserved.ip === ip));
+}
+
+/** The reserved address that leads to a droplet, if one does. */
+export function reservedIpOf(state: CloudState, dropletId: number): string | undefined {
+  return state.reserved_ips.find((reserved) => reserved.droplet_id === dropletId)?.ip;
 }
 
 /**

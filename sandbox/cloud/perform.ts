@@ -1,6 +1,7 @@
 import { removeDroplet } from "./changes.ts";
 import type { CloudCore } from "./core.ts";
-import { recordedDroplet, recordedVolume } from "./lookups.ts";
+import { recordedDroplet, recordedReservedIp, recordedVolume } from "./lookups.ts";
+import { joinProjectOf } from "./project-resources.ts";
 import type { CloudState, DropletRecord, Work } from "./records.ts";
 import { sizeOf } from "./sizes.ts";
 import { dropletSpec } from "./specs.ts";
@@ -79,6 +80,17 @@ export async function perform(cloud: CloudCore, work: Work, signal: AbortSignal)
       await hypervisor.growVolume(work.volume_id, work.size_gigabytes);
       return (draft) => {
         recordedVolume(draft, work.volume_id).size_gigabytes = work.size_gigabytes;
+      };
+    case "assign_ip":
+      await hypervisor.assignAddress(work.reserved_ip, work.droplet_id);
+      return (draft) => {
+        recordedReservedIp(draft, work.reserved_ip).droplet_id = work.droplet_id;
+        joinProjectOf(draft, work.droplet_id, work.reserved_ip);
+      };
+    case "unassign_ip":
+      await hypervisor.releaseAddress(work.reserved_ip);
+      return (draft) => {
+        recordedReservedIp(draft, work.reserved_ip).droplet_id = null;
       };
   }
 }

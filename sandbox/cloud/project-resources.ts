@@ -34,6 +34,22 @@ export function newDefaultProject(ownerUuid: string): ProjectRecord {
   };
 }
 
+/** A reserved address's URN; projects show it by its former name only. */
+export function reservedIpUrn(ip: string): string {
+  return `do:floatingip:${ip}`;
+}
+
+/** The project that a resource belongs to. */
+export function projectOf(state: CloudState, urn: string): ProjectRecord | undefined {
+  return state.projects.find(({ resources }) => resources.some((resource) => resource.urn === urn));
+}
+
+/** Assigns a reserved address to its droplet's project. */
+export function joinProjectOf(draft: CloudState, dropletId: number, ip: string): void {
+  const project = projectOf(draft, `do:droplet:${dropletId}`);
+  if (project) assign(draft, project, reservedIpUrn(ip));
+}
+
 export function assignToDefault(draft: CloudState, urn: string): void {
   assign(draft, recordedProject(draft, "default"), urn);
 }

@@ -2,14 +2,16 @@
 export interface CloudState {
   format: 1;
   account: { uuid: string; vpc_uuid: string };
-  /** The number that the next droplet, action or key gets. */
-  next: { droplet: number; action: number; key: number };
+  /** The number that the next droplet, action, key or DNS record gets. */
+  next: { droplet: number; action: number; key: number; dns_record: number };
   droplets: DropletRecord[];
   volumes: VolumeRecord[];
   keys: KeyRecord[];
   firewalls: FirewallRecord[];
   tags: string[];
   projects: ProjectRecord[];
+  domains: DomainRecord[];
+  reserved_ips: ReservedIpRecord[];
   actions: ActionRecord[];
 }
 
@@ -120,6 +122,38 @@ export interface ProjectRecord {
   resources: { urn: string; assigned_at: string }[];
 }
 
+export interface DomainRecord {
+  name: string;
+  /** The number of the zone's version, larger after each change. */
+  serial: number;
+  records: DnsRecord[];
+}
+
+/** A record of a domain, as the API shows it. Fields that its type does not have are null. */
+export interface DnsRecord {
+  id: number;
+  type: DnsRecordType;
+  /** Relative to the domain; `@` is the domain itself. */
+  name: string;
+  /** A host name has no final dot; `@` is the domain itself. */
+  data: string;
+  priority: number | null;
+  port: number | null;
+  /** Seconds. */
+  ttl: number;
+  weight: number | null;
+  flags: number | null;
+  tag: string | null;
+}
+
+export type DnsRecordType = "A" | "AAAA" | "CAA" | "CNAME" | "MX" | "NS" | "SOA" | "SRV" | "TXT";
+
+export interface ReservedIpRecord {
+  ip: string;
+  region: string;
+  droplet_id: number | null;
+}
+
 export interface ActionRecord {
   id: number;
   status: "in-progress" | "completed" | "errored";
@@ -140,4 +174,5 @@ export type Work =
   | { kind: "enable_backups" | "change_backup_policy"; droplet_id: number; policy: BackupPolicy }
   | { kind: "disable_backups" | "enable_ipv6"; droplet_id: number }
   | { kind: "attach_volume" | "detach_volume"; droplet_id: number; volume_id: string }
-  | { kind: "resize_volume"; droplet_id: number | null; volume_id: string; size_gigabytes: number };
+  | { kind: "resize_volume"; droplet_id: number | null; volume_id: string; size_gigabytes: number }
+  | { kind: "assign_ip" | "unassign_ip"; droplet_id: number; reserved_ip: string };

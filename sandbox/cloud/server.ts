@@ -19,12 +19,16 @@ import { RATE_LIMITS, RateLimiter } from "./rate-limit.ts";
 import { accountRoutes } from "./routes/account.ts";
 import { actionRoutes } from "./routes/actions.ts";
 import { catalogueRoutes } from "./routes/catalogue.ts";
+import { domainRoutes } from "./routes/domains.ts";
+import { dnsRecordRoutes } from "./routes/dns-records.ts";
 import { dropletActionRoutes } from "./routes/droplet-actions.ts";
 import { dropletRoutes } from "./routes/droplets.ts";
 import { faultRoutes } from "./routes/faults.ts";
 import { firewallRoutes } from "./routes/firewalls.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { projectRoutes } from "./routes/projects.ts";
+import { reservedIpActionRoutes } from "./routes/reserved-ip-actions.ts";
+import { reservedIpRoutes } from "./routes/reserved-ips.ts";
 import { tagRoutes } from "./routes/tags.ts";
 import { volumeActionRoutes } from "./routes/volume-actions.ts";
 import { volumeRoutes } from "./routes/volumes.ts";
@@ -117,6 +121,10 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   firewallRoutes(api, cloud);
   tagRoutes(api, cloud);
   projectRoutes(api, cloud);
+  domainRoutes(api, cloud);
+  dnsRecordRoutes(api, cloud);
+  reservedIpRoutes(api, cloud);
+  reservedIpActionRoutes(api, cloud);
   return api;
 }
 

@@ -1,11 +1,12 @@
 import type { DropletSpec, FirewallRule, FirewallSpec, VolumeSpec } from "../droplet/hypervisor.ts";
-import { volumesOf } from "./lookups.ts";
+import { reservedIpOf, volumesOf } from "./lookups.ts";
 import type { CloudState, DropletRecord, Peers, Rule, VolumeRecord } from "./records.ts";
 import { sizeOf } from "./sizes.ts";
 
 /** A droplet as the machine room needs it. */
 export function dropletSpec(state: CloudState, droplet: DropletRecord): DropletSpec {
   const size = sizeOf(droplet.size);
+  const reservedAddress = reservedIpOf(state, droplet.id);
   return {
     id: droplet.id,
     name: droplet.name,
@@ -13,6 +14,7 @@ export function dropletSpec(state: CloudState, droplet: DropletRecord): DropletS
     memoryMegabytes: size.memory,
     vcpus: size.vcpus,
     publicAddress: droplet.public_address,
+    ...(reservedAddress !== undefined && { reservedAddress }),
     ...(droplet.user_data !== undefined && { userData: droplet.user_data }),
     sshKeys: droplet.ssh_keys,
     volumeIds: volumesOf(state, droplet.id),

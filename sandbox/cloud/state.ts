@@ -73,7 +73,9 @@ function parseState(file: string, content: string): CloudState {
   if (state.format !== 1) {
     throw new Error(`${file}: has format ${String(state.format)}, must have 1. Use the version that wrote it.`);
   }
-  return state as CloudState;
+  // Earlier versions had no domains and no reserved addresses.
+  const empty = emptyState();
+  return { ...empty, ...(state as CloudState), next: { ...empty.next, ...state.next } };
 }
 
 function emptyState(): CloudState {
@@ -86,6 +88,7 @@ function emptyState(): CloudState {
       droplet: 500_000_000 + randomInt(10_000_000),
       action: 2_500_000_000 + randomInt(10_000_000),
       key: 45_000_000 + randomInt(1_000_000),
+      dns_record: 1_700_000_000 + randomInt(10_000_000),
     },
     droplets: [],
     volumes: [],
@@ -93,6 +96,8 @@ function emptyState(): CloudState {
     firewalls: [],
     tags: [],
     projects: [newDefaultProject(account.uuid)],
+    domains: [],
+    reserved_ips: [],
     actions: [],
   };
 }

@@ -10,7 +10,7 @@ export interface PacketRules {
   network: SandboxNetwork;
   /** The metadata service's port on the network's gateway. */
   metadataPort: number;
-  droplets: { id: number; publicAddress: string }[];
+  droplets: { id: number; publicAddress: string; reservedAddress?: string }[];
   firewalls: FirewallSpec[];
 }
 
@@ -25,20 +25,24 @@ export async function removePacketRules(home: SandboxHome): Promise<void> {
 }
 
 /**
- * The rules as an nftables script. A droplet's public address is a loopback address of this computer. The rules redirect
- * its packets to the droplet's address in the network, filter them by original destination and source, and drop without
- * an answer what the cloud's firewall drops.
+ * The rules as an nftables script. A droplet's public address is a loopback address of this computer, and so is its
+ * reserved address. The rules redirect their packets to the droplet's address in the network, filter them by original
+ * destination and source, and drop without an answer what the cloud's firewall drops.
  */
 export function renderPacketRules({ home, network, metadataPort, droplets, firewalls }: PacketRules): string {
   const { bridge, gateway } = network;
   const publicNetwork = `${home.addressPrefix}.0/24`;
+  const entrances = droplets.flatMap(({ id, publicAddress, reservedAddress }) => {
+    const target = privateAddress(network, publicAddress);
+    return [publicAddress, reservedAddress]
+      .filter((address) => address !== undefined)
+      .map((address) => ({ id, address, target }));
+  });
   const chains = [
     chain(
       "to_private_addresses",
       "type nat hook output priority -100;",
-      droplets.map(
-        ({ publicAddress }) => `ip daddr ${publicAddress} dnat to ${privateAddress(network, publicAddress)}`,
-      ),
+      entrances.map(({ address, target }) => `ip daddr ${address} dnat to ${target}`),
     ),
     chain("to_metadata", "type nat hook prerouting priority dstnat;", [
       `iifname "${bridge}" ip daddr ${METADATA_ADDRESS} tcp dport 80 dnat to ${gateway}:${metadataPort}`,
@@ -53,7 +57,7 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
       `ip daddr ${publicNetwork} drop`,
       `oifname != "${bridge}" accept`,
       "ct state established,related accept",
-      ...droplets.map(({ id, publicAddress }) => `ct original ip daddr ${publicAddress} goto inbound_${id}`),
+      ...entrances.map(({ id, address }) => `ct original ip daddr ${address} goto inbound_${id}`),
       "drop",
     ]),
     chain("droplets_to_computer", "type filter hook input priority filter;", [

@@ -30,6 +30,11 @@ export interface Hypervisor {
   /** Detaches the volume as the cloud does: without asking the droplet, even if it is mounted. */
   detachVolume(volumeId: string): Promise<void>;
 
+  /** Makes a reserved address lead to the droplet, and no longer to another; lasts over reboots. */
+  assignAddress(address: string, dropletId: number): Promise<void>;
+  /** Makes a reserved address lead nowhere. */
+  releaseAddress(address: string): Promise<void>;
+
   /** Replaces all cloud firewalls. A droplet without firewall is open; with one, only what a rule allows can pass. */
   applyFirewalls(firewalls: FirewallSpec[]): Promise<void>;
 }
@@ -45,6 +50,8 @@ export interface DropletSpec extends MachineSize {
   region: string;
   /** The cloud chooses it; the droplet answers there from this computer. */
   publicAddress: string;
+  /** A second address at which the droplet answers from this computer. */
+  reservedAddress?: string;
   /** For cloud-init, unchanged. Only root can read it on the droplet; the metadata service serves it too. */
   userData?: string;
   /** OpenSSH public keys for root. */

@@ -196,6 +196,24 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     });
   }
 
+  assignAddress(address: string, dropletId: number): Promise<void> {
+    return this.#exclusively(async () => {
+      const { spec } = this.#droplet(dropletId);
+      this.#forgetAddress(address);
+      spec.reservedAddress = address;
+      await this.#save();
+      await this.#applyRules();
+    });
+  }
+
+  releaseAddress(address: string): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#forgetAddress(address);
+      await this.#save();
+      await this.#applyRules();
+    });
+  }
+
   applyFirewalls(firewalls: FirewallSpec[]): Promise<void> {
     return this.#exclusively(async () => {
       this.#state.firewalls = firewalls;
@@ -273,6 +291,12 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     if (device === undefined)
       throw new Error(`droplet ${dropletId}: it has ${DEVICES.length} volumes, the maximum. Detach one first.`);
     volume.attachment = { dropletId, device };
+  }
+
+  #forgetAddress(address: string): void {
+    for (const { spec } of this.#state.droplets.values()) {
+      if (spec.reservedAddress === address) delete spec.reservedAddress;
+    }
   }
 
   #volumesOf(dropletId: number): VolumeRecord[] {

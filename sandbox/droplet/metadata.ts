@@ -66,6 +66,12 @@ function metadataTree(droplet: DropletSpec): MetadataFolder {
     "public-keys": droplet.sshKeys.join("\n"),
     region: droplet.region,
     interfaces: { public: { 0: { ipv4: { address: droplet.publicAddress }, type: "public" } } },
+    reserved_ip: {
+      ipv4: {
+        active: String(droplet.reservedAddress !== undefined),
+        ...(droplet.reservedAddress === undefined ? {} : { ip_address: droplet.reservedAddress }),
+      },
+    },
   };
 }
 
@@ -77,5 +83,6 @@ function metadataDocument(droplet: DropletSpec) {
     public_keys: droplet.sshKeys,
     region: droplet.region,
     interfaces: { public: [{ ipv4: { ip_address: droplet.publicAddress }, type: "public" }] },
+    reserved_ip: { ipv4: { active: droplet.reservedAddress !== undefined, ip_address: droplet.reservedAddress } },
   };
 }

@@ -977,6 +977,334 @@ describe("projects", () => {
   });
 });
 
+describe("domains", () => {
+  const NO_HOST =
+    "Name Only valid hostname characters are allowed. (a-z, A-Z, 0-9, ., _ and -) Or a single record of '@'.";
+  const records = "/v2/domains/example.com/records";
+  const list = async (query = "") =>
+    ((await get(`${records}${query}`)).body.domain_records as unknown as Json[]).map(({ type, name, data }) =>
+      [type, name, data].map(textOf).join(" "),
+    );
+  const addRecord = async (record: object) => {
+    const { status, body } = await post(records, record);
+    expect(status).toBe(201);
+    return { path: `${records}/${textOf(body.domain_record?.id)}`, record: body.domain_record };
+  };
+
+  beforeEach(async () => {
+    await post("/v2/domains", { name: "Example.com" });
+  });
+
+  it("have a zone with their name servers, and an address if they are created with one", async () => {
+    expect(await list()).toEqual([
+      "SOA @ 1800",
+      "NS @ ns1.digitalocean.com",
+      "NS @ ns2.digitalocean.com",
+      "NS @ ns3.digitalocean.com",
+    ]);
+    const created = await post("/v2/domains", { name: "example.org", ip_address: "192.0.2.1" });
+    expect(created.body.domain).toEqual({ name: "example.org", ttl: 1800, zone_file: null });
+    expect((await get("/v2/domains/example.org")).body.domain?.zone_file).toMatch(
+      /^\$ORIGIN example\.org\.\n\$TTL 1800\nexample\.org\. IN SOA ns1\.digitalocean\.com\. .*\n(.* NS .*\n){3}example\.org\. 1800 IN A 192\.0\.2\.1\n$/,
+    );
+    expect((await get("/v2/domains")).body.domains).toHaveLength(2);
+    expect((await get("/v2/projects/default/resources")).body.resources).toMatchObject([
+      { urn: "do:domain:example.com" },
+      { urn: "do:domain:example.org" },
+    ]);
+    expect((await remove("/v2/domains/example.org")).status).toBe(204);
+    expect((await get("/v2/domains/example.org/records")).status).toBe(404);
+    expect((await get("/v2/projects/default/resources")).body.resources).toHaveLength(1);
+  });
+
+  it.each([
+    ["a name that exists", { name: "EXAMPLE.com" }, "Name already exists"],
+    ["a name without a dot", { name: "localhost" }, "Name is invalid"],
+    ["no host name", { name: "-a.example.com" }, "Name is invalid"],
+    ["a wrong address", { name: "example.org", ip_address: "192.0.2" }, "IP address is invalid"],
+  ])("refuse %s", async (_what, body, message) => {
+    expect(refusal(await post("/v2/domains", body))).toEqual(unprocessable(message));
+    expect((await get("/v2/domains")).body.domains).toHaveLength(1);
+  });
+
+  it("have records with the fields of their type, half an hour to live by default", async () => {
+    const none = { priority: null, port: null, ttl: 1800, weight: null, flags: null, tag: null };
+    // The Go client sends zeros for numbers that a type does not have.
+    const a = await addRecord({ type: "A", name: "www", data: "192.0.2.1", priority: 0, port: 0, weight: 0, flags: 0 });
+    expect(a.record).toEqual({ id: expect.any(Number) as number, type: "A", name: "www", data: "192.0.2.1", ...none });
+    const caa = await addRecord({ type: "CAA", name: "@", data: "letsencrypt.org.", flags: 0, tag: "issue", ttl: 60 });
+    expect(caa.record).toMatchObject({ ...none, data: "letsencrypt.org", flags: 0, tag: "issue", ttl: 60 });
+    expect((await get(a.path)).body.domain_record).toEqual(a.record);
+    expect((await remove(a.path)).status).toBe(204);
+    expect((await get(a.path)).status).toBe(404);
+  });
+
+  it.each([
+    ["www.example.com.", "www"],
+    ["example.com.", "@"],
+    ["@", "@"],
+    ["*", "*"],
+    ["_acme-challenge.WWW", "_acme-challenge.www"],
+  ])("are named relative to the domain: %s", async (name, shown) => {
+    expect((await addRecord({ type: "TXT", name, data: "x" })).record).toMatchObject({ name: shown });
+  });
+
+  it.each([
+    ["host.example.org.", "host.example.org"],
+    ["www.example.com.", "www.example.com"],
+    ["www", "www.example.com"],
+    ["example.com.", "@"],
+    ["@", "@"],
+  ])("lead to a host that is complete, in the domain, or the domain itself: %s", async (data, shown) => {
+    expect((await addRecord({ type: "CNAME", name: "alias", data })).record).toMatchObject({ data: shown });
+  });
+
+  it("keep the form of a CAA record that reports", async () => {
+    const iodef = { type: "CAA", name: "@", data: "mailto:ca@example.com", flags: 0, tag: "iodef" };
+    expect((await addRecord(iodef)).record).toMatchObject({ data: "mailto:ca@example.com" });
+  });
+
+  it("are found by type and full name", async () => {
+    await addRecord({ type: "A", name: "www", data: "192.0.2.1" });
+    await addRecord({ type: "TXT", name: "www", data: "x" });
+    expect(await list("?type=A")).toEqual(["A www 192.0.2.1"]);
+    expect(await list("?name=www.example.com")).toEqual(["A www 192.0.2.1", "TXT www x"]);
+    expect(await list("?name=www.example.com&type=TXT")).toEqual(["TXT www x"]);
+    expect(await list("?name=example.com&type=SOA")).toEqual(["SOA @ 1800"]);
+    expect(await list("?name=www")).toEqual([]);
+  });
+
+  it("change in the fields that are sent, with PUT and PATCH", async () => {
+    const { path, record } = await addRecord({ type: "A", name: "www", data: "192.0.2.1" });
+    expect((await put(path, { type: "A", ttl: 60 })).body.domain_record).toEqual({ ...record, ttl: 60 });
+    const patched = await cloud.call("PATCH", path, { type: "A", name: "app", data: "192.0.2.2" });
+    expect(patched.body.domain_record).toEqual({ ...record, ttl: 60, name: "app", data: "192.0.2.2" });
+    const serial = async () =>
+      Number(/SOA \S+ \S+ (\d+)/.exec(textOf((await get("/v2/domains/example.com")).body.domain?.zone_file))?.[1]);
+    const before = await serial();
+    await put(path, { type: "A", data: "192.0.2.3" });
+    expect(await serial()).toBeGreaterThan(before);
+  });
+
+  it("need their host again in each change, as in the API", async () => {
+    const { path } = await addRecord({ type: "CNAME", name: "alias", data: "www.example.com." });
+    expect(refusal(await put(path, { type: "CNAME", ttl: 60 }))).toEqual(
+      unprocessable("Data needs to end with a dot (.)"),
+    );
+    expect((await put(path, { type: "CNAME", ttl: 60, data: "www.example.com." })).status).toBe(200);
+  });
+
+  it.each([
+    ["an unknown type", { type: "cname" }, "Record type is not included in the list"],
+    ["a second SOA", { type: "SOA" }, "Record type is not included in the list"],
+    ["no name", { name: undefined }, "Name can't be blank"],
+    ["an invalid name", { name: "w w" }, NO_HOST],
+    ["a name of another domain", { name: "www.example.org." }, NO_HOST],
+    ["no data", { data: undefined }, "Data can't be blank"],
+    ["a wrong IPv4", { data: "::1" }, "Data IP address did not match IPv4 format (e.g. 255.255.255.255)."],
+    ["a wrong IPv6", { type: "AAAA" }, "Data IP address did not match IPv6 format (e.g. 2001:db8::ff00:42:8329)."],
+    ["a host without final dot", { type: "CNAME", data: "www.example.org" }, "Data needs to end with a dot (.)"],
+    [
+      "an authority without final dot",
+      { type: "CAA", flags: 0, tag: "issue", data: "ca.org" },
+      "Data needs to end with a dot (.)",
+    ],
+    [
+      "an alias beside others",
+      { type: "CNAME", name: "@", data: "a." },
+      "CNAME records cannot share a name with other records",
+    ],
+    ["an MX without priority", { type: "MX", data: "mail" }, "Priority can't be blank"],
+    ["a CAA without flags", { type: "CAA", tag: "issue" }, "Flags can't be blank"],
+    ["a CAA without tag", { type: "CAA", flags: 0 }, "Tag can't be blank"],
+    ["a CAA with an unknown tag", { type: "CAA", flags: 0, tag: "x" }, "Tag is not included in the list"],
+    ["a number that is too large", { type: "CAA", flags: 256, tag: "issue" }, "Flags must be between 0 and 255"],
+    ["a short life", { ttl: 29 }, "Ttl must be greater than or equal to 30"],
+  ])("refuse %s", async (_what, change, message) => {
+    const answer = await post(records, { type: "A", name: "www", data: "192.0.2.1", ...change });
+    expect(refusal(answer)).toEqual(unprocessable(message));
+    expect(await list()).toHaveLength(4);
+  });
+
+  it("refuse records beside an alias, and the removal of their SOA", async () => {
+    const { path } = await addRecord({ type: "CNAME", name: "alias", data: "@" });
+    const shared = unprocessable("CNAME records cannot share a name with other records");
+    expect(refusal(await post(records, { type: "A", name: "alias", data: "192.0.2.1" }))).toEqual(shared);
+    expect((await put(path, { type: "CNAME", name: "other", data: "@" })).status).toBe(200);
+    const soa = (await get(`${records}?type=SOA`)).body.domain_records?.[0];
+    expect(refusal(await remove(`${records}/${textOf(soa?.id)}`))).toEqual(
+      unprocessable("SOA records cannot be deleted"),
+    );
+  });
+});
+
+describe("reserved addresses", () => {
+  const reserve = async (body: object = { region: "fra1" }) => {
+    const answer = await post("/v2/reserved_ips", body);
+    expect(answer.status).toBe(202);
+    return `/v2/reserved_ips/${textOf(answer.body.reserved_ip?.ip)}`;
+  };
+  const act = async (path: string, body: object) => {
+    const { status, body: answer } = await post(`${path}/actions`, body);
+    expect(status).toBe(201);
+    const action = textOf(answer.action?.id);
+    const ended = async () => textOf((await get(`/v2/actions/${action}`)).body.action?.status);
+    await waitFor(`action ${action}`, 10, async () => (await ended()) !== "in-progress");
+    return { ...answer.action, ended: await ended() };
+  };
+  const dropletOf = async (path: string) => (await get(path)).body.reserved_ip?.droplet?.id;
+
+  it("are reserved in a region, then assigned, moved and unassigned by actions", async () => {
+    const [one, two] = [await createDroplet(), await createDroplet()];
+    const path = await reserve();
+    const ip = path.split("/").at(-1) ?? "";
+    expect((await get(path)).body.reserved_ip).toMatchObject({
+      ip: `${home.addressPrefix}.251`,
+      region: { slug: "fra1" },
+      droplet: null,
+      locked: false,
+      project_id: expect.stringMatching(UUID) as string,
+    });
+    const assigned = await act(path, { type: "assign", droplet_id: one });
+    expect(assigned).toMatchObject({
+      ...{ status: "in-progress", ended: "completed", type: "assign_ip", completed_at: null },
+      ...{ resource_type: "reserved_ip", region_slug: "fra1" },
+    });
+    expect(await dropletOf(path)).toBe(one);
+    expect(cloud.hypervisor.addresses).toEqual(new Map([[ip, one]]));
+    // Clients find it after the droplet's own public address.
+    const { v4 } = (await get(`/v2/droplets/${one}`)).body.droplet?.networks ?? {};
+    expect((v4 as unknown as Json[]).filter(({ type }) => textOf(type) === "public")).toMatchObject([
+      { ip_address: `${home.addressPrefix}.1` },
+      { ip_address: ip },
+    ]);
+
+    await act(path, { type: "assign", droplet_id: two });
+    expect(await dropletOf(path)).toBe(two);
+    expect(cloud.hypervisor.addresses).toEqual(new Map([[ip, two]]));
+    expect(await act(path, { type: "unassign" })).toMatchObject({ type: "unassign_ip", ended: "completed" });
+    expect((await get(path)).body.reserved_ip?.droplet).toBeNull();
+    expect(cloud.hypervisor.addresses.size).toBe(0);
+    expect(((await get(`${path}/actions`)).body.actions as unknown as Json[]).map(({ type }) => type)).toEqual([
+      ...["unassign_ip", "assign_ip", "assign_ip"],
+    ]);
+    // They are no actions on the droplet.
+    expect((await get(`/v2/droplets/${one}/actions`)).body.actions).toMatchObject([{ type: "create" }]);
+    expect((await remove(path)).status).toBe(204);
+    expect((await get(path)).status).toBe(404);
+  });
+
+  it("are reserved for a droplet, and lead nowhere when it or they are deleted", async () => {
+    const droplet = await createDroplet();
+    const { body } = await post("/v2/reserved_ips", { droplet_id: droplet });
+    expect(body).toMatchObject({
+      reserved_ip: { droplet: null, locked: true, region: { slug: "fra1" } },
+      links: { droplets: [{ id: droplet, rel: "droplet" }], actions: [{ rel: "assign_ip" }] },
+    });
+    const path = `/v2/reserved_ips/${textOf(body.reserved_ip?.ip)}`;
+    await waitFor("the assignment", 10, async () => (await dropletOf(path)) !== undefined);
+    await remove(`/v2/droplets/${droplet}`);
+    await waitFor("the droplet's end", 10, async () => (await get(`/v2/droplets/${droplet}`)).status === 404);
+    expect((await get(path)).body.reserved_ip?.droplet).toBeNull();
+
+    const other = await createDroplet();
+    await act(path, { type: "assign", droplet_id: other });
+    expect((await remove(path)).status).toBe(204);
+    expect(cloud.hypervisor.addresses.size).toBe(0);
+    expect((await get("/v2/projects/default/resources")).body.resources).toMatchObject([
+      { urn: `do:droplet:${other}` },
+    ]);
+  });
+
+  it("are locked, and lock their droplet, while an action is in progress", async () => {
+    const droplet = await createDroplet();
+    const path = await reserve();
+    const other = await reserve();
+    const gate = Promise.withResolvers<undefined>();
+    cloud.hypervisor.gate = gate.promise;
+    expect((await post(`${path}/actions`, { type: "assign", droplet_id: droplet })).status).toBe(201);
+    expect((await get(path)).body.reserved_ip?.locked).toBe(true);
+    expect((await get(`/v2/droplets/${droplet}`)).body.droplet?.locked).toBe(true);
+    const pending = (what: string) => unprocessable(`${what} already has a pending event.`);
+    expect(refusal(await remove(path))).toEqual(pending("The reserved IP"));
+    expect(refusal(await post(`${other}/actions`, { type: "assign", droplet_id: droplet }))).toEqual(
+      pending("Droplet"),
+    );
+    gate.resolve(undefined);
+    await unlocked(droplet);
+    expect(await dropletOf(path)).toBe(droplet);
+  });
+
+  it("end an action in error, and stay as they were, if the machine room refuses", async () => {
+    const droplet = await createDroplet();
+    const path = await reserve();
+    cloud.hypervisor.failing.add("assignAddress");
+    expect(await act(path, { type: "assign", droplet_id: droplet })).toMatchObject({ ended: "errored" });
+    expect((await get(path)).body.reserved_ip?.droplet).toBeNull();
+    expect(await act(path, { type: "assign", droplet_id: droplet })).toMatchObject({ ended: "completed" });
+  });
+
+  it("are three at most, in an available region", async () => {
+    const paths = [await reserve(), await reserve(), await reserve()];
+    expect(new Set(paths).size).toBe(3);
+    expect(refusal(await post("/v2/reserved_ips", { region: "fra1" }))).toEqual(
+      unprocessable("You have reached the limit of 3 reserved IPs."),
+    );
+    await remove(paths[1] ?? "");
+    expect(await reserve()).toBe(paths[1]);
+    expect((await get("/v2/reserved_ips")).body.reserved_ips).toHaveLength(3);
+  });
+
+  it.each([
+    ["an unknown region", { region: "x" }, "You specified an invalid region for reserved IP creation."],
+    ["an unknown droplet", { droplet_id: 1 }, "Droplet not found"],
+  ])("are not reserved for %s", async (_what, body, message) => {
+    expect(refusal(await post("/v2/reserved_ips", body))).toEqual(unprocessable(message));
+    expect((await get("/v2/reserved_ips")).body.reserved_ips).toEqual([]);
+  });
+
+  it("are assigned to an existing droplet in their region without another, and unassigned once", async () => {
+    const path = await reserve();
+    const far = await createDroplet({ region: "nyc3" });
+    const near = await createDroplet();
+    const refused = async (body: object) => refusal(await post(`${path}/actions`, body));
+    expect(await refused({ type: "assign", droplet_id: 1 })).toEqual(unprocessable("Droplet not found"));
+    expect(await refused({ type: "assign", droplet_id: far })).toEqual(
+      unprocessable("Droplet and reserved IP must be in the same region"),
+    );
+    expect(await refused({ type: "unassign" })).toEqual(unprocessable("The reserved IP is not assigned to a Droplet."));
+    expect(await refused({ type: "attach" })).toEqual(unprocessable("Unsupported action type"));
+    await act(await reserve(), { type: "assign", droplet_id: near });
+    expect(await refused({ type: "assign", droplet_id: near })).toEqual(
+      unprocessable("Droplet already has a reserved IP"),
+    );
+  });
+
+  it("belong to the project of their droplet, which shows them by their former name", async () => {
+    const droplet = await createDroplet();
+    const path = await reserve();
+    const ip = path.split("/").at(-1) ?? "";
+    const { body } = await post("/v2/projects", { name: "convex", purpose: "IoT" });
+    const project = textOf(body.project?.id);
+    const resources = `/v2/projects/${project}/resources`;
+    const urns = async () => ((await get(resources)).body.resources as unknown as Json[]).map(({ urn }) => urn);
+    // A client may name it by its present name.
+    await post(resources, { resources: [`do:reservedip:${ip}`] });
+    expect(await urns()).toEqual([`do:floatingip:${ip}`]);
+    expect((await get(path)).body.reserved_ip).toMatchObject({ project_id: project });
+
+    await act(path, { type: "assign", droplet_id: droplet });
+    expect(await urns()).toEqual([]);
+    expect(refusal(await post(resources, { resources: [`do:floatingip:${ip}`] }))).toEqual([
+      412,
+      "precondition_failed",
+      "Cannot move a Reserved IP with an associated Droplet. Move the Droplet instead",
+    ]);
+    await post(resources, { resources: [`do:droplet:${droplet}`] });
+    expect(await urns()).toEqual([`do:droplet:${droplet}`, `do:floatingip:${ip}`]);
+  });
+});
+
 describe("faults", () => {
   const fault = async (body: object) => {
     const answer = await post("/_control/faults", body);

@@ -22,6 +22,8 @@ import { checkExchange } from "./openapi.ts";
 export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   readonly machines = new Map<number, { spec: DropletSpec; running: boolean; size: MachineSize }>();
   readonly disks = new Map<string, { spec: VolumeSpec; sizeGigabytes: number; dropletId: number | undefined }>();
+  /** The reserved addresses that lead to a droplet. */
+  readonly addresses = new Map<string, number>();
   firewalls: FirewallSpec[] = [];
   readonly calls: string[] = [];
   /** The next call of these methods fails. */
@@ -71,6 +73,9 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
     for (const disk of this.disks.values()) {
       if (disk.dropletId === id) disk.dropletId = undefined;
     }
+    for (const [address, dropletId] of this.addresses) {
+      if (dropletId === id) this.addresses.delete(address);
+    }
     this.machines.delete(id);
   }
 
@@ -103,6 +108,17 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   async detachVolume(id: string) {
     await this.#enter("detachVolume", id);
     this.#disk(id).dropletId = undefined;
+  }
+
+  async assignAddress(address: string, dropletId: number) {
+    await this.#enter("assignAddress", address);
+    this.#machine(dropletId);
+    this.addresses.set(address, dropletId);
+  }
+
+  async releaseAddress(address: string) {
+    await this.#enter("releaseAddress", address);
+    this.addresses.delete(address);
   }
 
   async applyFirewalls(firewalls: FirewallSpec[]) {

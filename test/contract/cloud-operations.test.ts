@@ -44,6 +44,51 @@ const idle = () =>
     return (body.actions as unknown as Json[]).every((action) => (action.status as unknown) !== "in-progress");
   });
 
+async function publicNames() {
+  const domain = "/v2/domains/example.com";
+  await expectStatus(201, "POST", "/v2/domains", { name: "example.com", ip_address: "192.0.2.1" });
+  await expectStatus(200, "GET", "/v2/domains");
+  await expectStatus(200, "GET", domain);
+  const records = [
+    { type: "A", name: "www", data: "192.0.2.1" },
+    { type: "AAAA", name: "www", data: "2001:db8::1" },
+    { type: "CAA", name: "@", data: "letsencrypt.org.", flags: 0, tag: "issue" },
+    { type: "CNAME", name: "alias", data: "www.example.com." },
+    { type: "MX", name: "@", data: "mail.example.com.", priority: 10 },
+    { type: "NS", name: "sub", data: "ns.example.org.", flags: null, tag: null },
+    { type: "SRV", name: "_sip._tcp", data: "@", priority: 1, port: 5060, weight: 1, flags: null, tag: null },
+    { type: "TXT", name: "@", data: "v=spf1 -all", flags: null, tag: null },
+  ];
+  for (const record of records) await expectStatus(201, "POST", `${domain}/records`, record);
+  const { body } = await expectStatus(200, "GET", `${domain}/records?type=A&name=www.example.com`);
+  const record = `${domain}/records/${textOf(body.domain_records?.[0]?.id)}`;
+  await expectStatus(200, "GET", record);
+  await expectStatus(200, "PUT", record, { type: "A", name: "app", data: "192.0.2.2", ttl: 60 });
+  await expectStatus(200, "PATCH", record, { type: "A", data: "192.0.2.3" });
+  return { domain, record };
+}
+
+async function reservedIps(droplet: string) {
+  const created = await expectStatus(202, "POST", "/v2/reserved_ips", { region: "fra1" });
+  const path = `/v2/reserved_ips/${textOf(created.body.reserved_ip?.ip)}`;
+  const assigned = await expectStatus(202, "POST", "/v2/reserved_ips", { droplet_id: Number(droplet) });
+  await idle();
+  const other = `/v2/reserved_ips/${textOf(assigned.body.reserved_ip?.ip)}`;
+  await expectStatus(200, "GET", other);
+  await expectStatus(201, "POST", `${other}/actions`, { type: "unassign" });
+  await idle();
+  await expectStatus(204, "DELETE", other);
+  const action = await expectStatus(201, "POST", `${path}/actions`, { type: "assign", droplet_id: Number(droplet) });
+  await idle();
+  await expectStatus(200, "GET", "/v2/reserved_ips");
+  await expectStatus(200, "GET", path);
+  await expectStatus(200, "GET", `/v2/droplets/${droplet}`);
+  await expectStatus(200, "GET", `${path}/actions`);
+  await expectStatus(200, "GET", `${path}/actions/${textOf(action.body.action?.id)}`);
+  await expectStatus(200, "GET", `/v2/actions/${textOf(action.body.action?.id)}`);
+  return path;
+}
+
 it("answers each operation with the documented status", async () => {
   const key = textOf(
     (await expectStatus(201, "POST", "/v2/account/keys", { name: "k", public_key: KEY })).body.ssh_key?.id,
@@ -65,6 +110,9 @@ it("answers each operation with the documented status", async () => {
       .firewall?.id,
   );
   const project = textOf((await expectStatus(201, "POST", "/v2/projects", PROJECT)).body.project?.id);
+
+  const { domain, record } = await publicNames();
+  const reserved = await reservedIps(droplet);
 
   for (const path of ["account", "regions", "sizes", "images", "images/debian-13-x64"]) {
     await expectStatus(200, "GET", `/v2/${path}`);
@@ -136,11 +184,15 @@ it("answers each operation with the documented status", async () => {
   await expectStatus(204, "DELETE", `/v2/volumes?name=${VOLUME.name}&region=${VOLUME.region}`);
   await expectStatus(204, "DELETE", "/v2/tags/web");
   await expectStatus(204, "DELETE", `/v2/account/keys/${key}`);
+  await expectStatus(204, "DELETE", record);
+  await expectStatus(204, "DELETE", domain);
+  await expectStatus(204, "DELETE", reserved);
   // A second delete finds nothing.
   const gone = [`projects/${project}`, `firewalls/${firewall}`, `droplets/${droplet}`, `volumes/${volume}`, "tags/web"];
   for (const path of [...gone, "droplets?tag_name=web", "volumes?name=data&region=fra1", `account/keys/${key}`]) {
     await expectStatus(404, "DELETE", `/v2/${path}`);
   }
+  for (const path of [record, domain, reserved]) await expectStatus(404, "DELETE", path);
 });
 
 it.each([
@@ -148,6 +200,8 @@ it.each([
   ...["droplets/1/backups/policy", "droplets/1/firewalls", "droplets/1/kernels", "droplets/1/neighbors"],
   ...["droplets/1/snapshots", "images/none", "tags/none"],
   ...["", "/actions", "/actions/1", "/snapshots"].map((path) => `volumes/${NOWHERE}${path}`),
+  ...["domains/example.org", "domains/example.org/records", "domains/example.org/records/1"],
+  ...["", "/actions", "/actions/1"].map((path) => `reserved_ips/192.0.2.1${path}`),
   ...[`firewalls/${NOWHERE}`, `projects/${NOWHERE}`, `projects/${NOWHERE}/resources`],
 ])("answers 404 for what does not exist: %s", async (path) => {
   await expectStatus(404, "GET", `/v2/${path}`);
@@ -159,6 +213,12 @@ describe.each([
   ["POST", "/v2/droplets"],
   ["POST", "/v2/droplets/DROPLET/actions"],
   ["POST", "/v2/droplets/actions?tag_name=web"],
+  ["POST", "/v2/domains"],
+  ["POST", "/v2/domains/example.net/records"],
+  ["PUT", "/v2/domains/example.net/records/RECORD"],
+  ["PATCH", "/v2/domains/example.net/records/RECORD"],
+  ["POST", "/v2/reserved_ips"],
+  ["POST", "/v2/reserved_ips/RESERVED/actions"],
   ["POST", "/v2/firewalls"],
   ["PUT", "/v2/firewalls/FIREWALL"],
   ...["droplets", "tags", "rules"].flatMap((part) => [
@@ -185,14 +245,18 @@ describe.each([
       await cloud.call("POST", "/v2/volumes", { ...VOLUME, name: "other" });
       await cloud.call("POST", "/v2/firewalls", { name: "front", ...RULES });
       await cloud.call("POST", "/v2/droplets", { ...DROPLET, tags: ["front"] });
+      await cloud.call("POST", "/v2/domains", { name: "example.net" });
+      await cloud.call("POST", "/v2/reserved_ips", { region: "fra1" });
       await idle();
     }
-    const { keys, volumes, firewalls, droplets } = store.state;
+    const { keys, volumes, firewalls, droplets, domains, reserved_ips: reserved } = store.state;
     path = template
       .replace("KEY", String(keys[0]?.id))
       .replace("VOLUME", String(volumes[0]?.id))
       .replace("FIREWALL", String(firewalls[0]?.id))
-      .replace("DROPLET", String(droplets[0]?.id));
+      .replace("DROPLET", String(droplets[0]?.id))
+      .replace("RECORD", String(domains[0]?.records[0]?.id))
+      .replace("RESERVED", String(reserved[0]?.ip));
   });
 
   it("refuses a body without a required field, and a request without a body", async () => {

@@ -28,6 +28,11 @@ interface Operation {
   responses: Record<string, Reference | Response>;
 }
 
+/** The part of a property's schema that this file reads. */
+interface Described {
+  writeOnly?: boolean;
+}
+
 interface Reference {
   $ref: string;
 }
@@ -70,10 +75,14 @@ const MAY_LACK = new Set([
   ),
 ]);
 
-/** What the official Go client sends and the API accepts, although it is not described: no ports for ICMP, ids in objects. */
+/**
+ * What the official Go client sends and the API accepts, although it is not described: no ports for ICMP, ids in objects,
+ * a reserved address by its present name.
+ */
 const MAY_OMIT = new Set(["firewall_rule_firewall_rule_base.ports"]);
 const ALSO_SENT: Record<string, object> = {
   "droplet_create.volumes": { type: "array", items: { type: "object", required: ["id"] } },
+  "project_assignment.resources": { type: "array", items: { type: "string", pattern: "^do:reservedip:" } },
 };
 
 /** Described headers that are not checked: an answer without a body has no type. */
@@ -206,7 +215,8 @@ function jsonSchema(node: unknown, complete: boolean, place: readonly string[] =
   const component = place[2] ?? "";
   const properties = (schema["properties"] ?? {}) as Record<string, unknown>;
   const required = Array.isArray(schema["required"]) ? (schema["required"] as string[]) : [];
-  const wanted = complete ? [...new Set([...required, ...Object.keys(properties)])] : required;
+  const answered = Object.keys(properties).filter((name) => (properties[name] as Described).writeOnly !== true);
+  const wanted = complete ? [...new Set([...required, ...answered])] : required;
   schema["required"] = wanted.filter((name) => !(complete ? MAY_LACK : MAY_OMIT).has(`${component}.${name}`));
   for (const [name, described] of Object.entries(properties)) {
     const also = complete ? undefined : ALSO_SENT[`${component}.${name}`];

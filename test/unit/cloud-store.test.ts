@@ -52,3 +52,19 @@ it("ignores a file that a crash left half written", async () => {
   await again.change((draft) => draft.tags.push("db"));
   expect((await Store.open(home)).state.tags).toEqual(["web", "db"]);
 });
+
+it("adds what an earlier version did not know", async () => {
+  const home = await temporaryHome();
+  const store = await Store.open(home);
+  await store.change((draft) => draft.tags.push("web"));
+  const file = path.join(home.root, "cloud", "state.json");
+  const {
+    domains: _domains,
+    reserved_ips: _reserved,
+    next: { dns_record: _record, ...next },
+    ...earlier
+  } = store.state;
+  await writeFile(file, JSON.stringify({ ...earlier, next }));
+  const again = await Store.open(home);
+  expect(again.state).toEqual({ ...store.state, next: { ...next, dns_record: expect.any(Number) as number } });
+});

@@ -40,6 +40,16 @@ test("public addresses are redirected to the droplets' addresses", () => {
   ]);
 });
 
+test("a reserved address leads to its droplet, through the droplet's firewall", () => {
+  const assigned = [{ id: 1, publicAddress: "127.99.7.1", reservedAddress: "127.99.7.251" }];
+  const rules = renderPacketRules({ home, network, metadataPort: 4000, droplets: assigned, firewalls: [] });
+  expect(chain(rules, "to_private_addresses").slice(1)).toEqual([
+    "ip daddr 127.99.7.1 dnat to 198.18.5.1",
+    "ip daddr 127.99.7.251 dnat to 198.18.5.1",
+  ]);
+  expect(chain(rules, "computer_to_droplets")).toContain("ct original ip daddr 127.99.7.251 goto inbound_1");
+});
+
 test("a droplet without a firewall is open", () => {
   const rules = render([{ id: "f", dropletIds: [2], inbound: [], outbound: [] }]);
   expect(chain(rules, "inbound_1")).toEqual([]);

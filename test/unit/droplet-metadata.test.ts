@@ -21,7 +21,9 @@ test.each([
   ["user-data", "#cloud-config\n"],
   ["public-keys", "ssh-ed25519 AAAA one\nssh-ed25519 BBBB two"],
   ["interfaces/public/0/ipv4/address", "127.99.7.1"],
-  ["", "id\nhostname\nuser-data\npublic-keys\nregion\ninterfaces/"],
+  ["", "id\nhostname\nuser-data\npublic-keys\nregion\ninterfaces/\nreserved_ip/"],
+  ["reserved_ip/ipv4/active", "false"],
+  ["reserved_ip/ipv4/ip_address", undefined],
   ["interfaces/public/0/", "ipv4/\ntype"],
   ["nothing", undefined],
   ["id/deeper", undefined],
@@ -38,6 +40,16 @@ test("everything in one document", () => {
     public_keys: droplet.sshKeys,
     region: "fra1",
     interfaces: { public: [{ ipv4: { ip_address: "127.99.7.1" }, type: "public" }] },
+    reserved_ip: { ipv4: { active: false } },
+  });
+});
+
+test("a droplet with a reserved address knows it", () => {
+  const assigned = { ...droplet, reservedAddress: "127.99.7.251" };
+  expect(metadataAnswer(assigned, "/metadata/v1/reserved_ip/ipv4/active")).toBe("true");
+  expect(metadataAnswer(assigned, "/metadata/v1/reserved_ip/ipv4/ip_address")).toBe("127.99.7.251");
+  expect(JSON.parse(metadataAnswer(assigned, "/metadata/v1.json") ?? "")).toMatchObject({
+    reserved_ip: { ipv4: { active: true, ip_address: "127.99.7.251" } },
   });
 });
 

@@ -2,8 +2,8 @@ import { isLocked } from "../actions.ts";
 import { privateAddress, publicAddress, v6Address } from "../addresses.ts";
 import type { Cloud } from "../cloud.ts";
 import { imageOf } from "../images.ts";
-import { volumesOf } from "../lookups.ts";
-import type { DropletRecord } from "../records.ts";
+import { reservedIpOf, volumesOf } from "../lookups.ts";
+import type { CloudState, DropletRecord } from "../records.ts";
 import { regionOf } from "../regions.ts";
 import { sizeOf } from "../sizes.ts";
 
@@ -35,7 +35,7 @@ export async function dropletView(cloud: Cloud, droplet: DropletRecord) {
     volume_ids: volumesOf(state, droplet.id),
     size,
     size_slug: size.slug,
-    networks: networksOf(droplet, cloud.home.addressPrefix),
+    networks: networksOf(state, droplet, cloud.home.addressPrefix),
     region: regionOf(droplet.region),
     tags: droplet.tags,
     vpc_uuid: droplet.vpc_uuid,
@@ -43,8 +43,10 @@ export async function dropletView(cloud: Cloud, droplet: DropletRecord) {
 }
 
 /** The addresses as clients see them: none until the droplet is active, because the official provider waits for that. */
-function networksOf(droplet: DropletRecord, prefix: string) {
+function networksOf(state: CloudState, droplet: DropletRecord, prefix: string) {
   if (droplet.status === "new") return { v4: [], v6: [] };
+  const reserved = reservedIpOf(state, droplet.id);
+  const ofPublicNetwork = { netmask: "255.255.255.0", gateway: publicAddress(prefix, 0), type: "public" };
   return {
     v4: [
       {
@@ -53,12 +55,8 @@ function networksOf(droplet: DropletRecord, prefix: string) {
         gateway: privateAddress(0),
         type: "private",
       },
-      {
-        ip_address: droplet.public_address,
-        netmask: "255.255.255.0",
-        gateway: publicAddress(prefix, 0),
-        type: "public",
-      },
+      { ip_address: droplet.public_address, ...ofPublicNetwork },
+      ...(reserved === undefined ? [] : [{ ip_address: reserved, ...ofPublicNetwork }]),
     ],
     v6: droplet.features.includes("ipv6")
       ? [{ ip_address: v6Address(droplet.host), netmask: 64, gateway: v6Address(0), type: "public" }]

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 
-import { actionList, beginAction, findAction } from "../actions.ts";
+import { actionList, beginAction, findAction, isOnDroplet } from "../actions.ts";
 import type { Cloud } from "../cloud.ts";
 import { unprocessable } from "../errors.ts";
 import { recordedDroplet, recordedTag, taggedDroplets } from "../lookups.ts";
@@ -79,7 +79,7 @@ export function dropletRoutes(api: FastifyInstance, cloud: Cloud): void {
     return paginate(
       request,
       "actions",
-      actionList(store.state, (work) => !("volume_id" in work) && work.droplet_id === id),
+      actionList(store.state, (work) => isOnDroplet(work, id)),
     );
   });
 

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Cloud } from "../cloud.ts";
 import { badRequest, preconditionFailed, unprocessable } from "../errors.ts";
 import { recordedProject } from "../lookups.ts";
-import { assign, newProject } from "../project-resources.ts";
+import { assign, newProject, projectOf, reservedIpUrn } from "../project-resources.ts";
 import type { CloudState, ProjectRecord } from "../records.ts";
 import { timestamp } from "../time.ts";
 import { Fields } from "./fields.ts";
@@ -31,8 +31,8 @@ const OTHER = "Other: ";
 /** A PUT must send all of these, a PATCH at least one. */
 const FIELDS = ["name", "description", "purpose", "environment", "is_default"];
 
-/** The types in the API reference's pattern for URNs, and `app` from its table. */
-const URN = /^do:(app|dbaas|domain|droplet|floatingip|kubernetes|loadbalancer|space|volume|vpc):.+$/;
+/** The types in the API reference's pattern for URNs, `app` from its table, and `reservedip`, which clients send. */
+const URN = /^do:(app|dbaas|domain|droplet|floatingip|kubernetes|loadbalancer|reservedip|space|volume|vpc):.+$/;
 /** The assignment time of a resource that belongs to no project: the zero time of the API. */
 const NEVER = "0001-01-01T00:00:00Z";
 
@@ -103,14 +103,17 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
   });
 
   api.post<Id>("/v2/projects/:id/resources", async (request) => {
-    const urns = new Fields(request.body).needing("resources").texts("resources");
+    const urns = new Fields(request.body)
+      .needing("resources")
+      .texts("resources")
+      .map((urn) => urn.replace(/^do:reservedip:/, "do:floatingip:"));
     if (!urns.every((urn) => URN.test(urn))) {
       throw badRequest("resource objects must have an urn in the following format: do:resource_type:resource_id");
     }
     return store.change((draft) => {
       const project = recordedProject(draft, request.params.id);
       const statuses = new Map(urns.map((urn) => [urn, statusOf(draft, project, urn)]));
-      for (const [urn, status] of statuses) if (status === "assigned") assign(draft, project, urn);
+      for (const [urn, status] of statuses) if (status === "assigned") move(draft, project, urn);
       const missing = urns.filter((urn) => statuses.get(urn) === "not_found");
       const resources = [...project.resources, ...missing.map((urn) => ({ urn, assigned_at: NEVER }))];
       const url = apiUrl(request);
@@ -124,9 +127,21 @@ export function projectRoutes(api: FastifyInstance, { store }: Cloud): void {
 
 /** The effect of an assignment, as one of the API reference's "Resource Status Codes". */
 function statusOf(state: CloudState, project: ProjectRecord, urn: string) {
-  const owner = state.projects.find(({ resources }) => resources.some((resource) => resource.urn === urn));
+  const owner = projectOf(state, urn);
   if (!owner) return "not_found";
   return owner === project ? "already_assigned" : "assigned";
+}
+
+/** Assigns a resource to a project. A droplet takes its reserved address along, which cannot move without it. */
+function move(draft: CloudState, project: ProjectRecord, urn: string): void {
+  const assigned = draft.reserved_ips.filter(({ droplet_id }) => droplet_id !== null);
+  if (assigned.some(({ ip }) => reservedIpUrn(ip) === urn)) {
+    throw preconditionFailed("Cannot move a Reserved IP with an associated Droplet. Move the Droplet instead");
+  }
+  assign(draft, project, urn);
+  for (const { ip, droplet_id } of assigned) {
+    if (urn === `do:droplet:${droplet_id}`) assign(draft, project, reservedIpUrn(ip));
+  }
 }
 
 function resourceView(url: string, resource: ProjectRecord["resources"][number], status: string) {
