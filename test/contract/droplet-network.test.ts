@@ -143,6 +143,65 @@ describe("a firewall", () => {
   });
 });
 
+describe("a reserved address", () => {
+  const reserved = () => `${lab.home.addressPrefix}.251`;
+  /** As its metadata shows it to a droplet. */
+  const known = (droplet: DropletSpec) =>
+    lab.ssh(droplet, "curl -s 169.254.169.254/metadata/v1/reserved_ip/ipv4/{active,ip_address}");
+  /** The droplet that answers there. */
+  const answering = () => lab.ssh({ ...one, publicAddress: reserved() }, "hostname");
+
+  afterEach(() => lab.room.releaseAddress(reserved()));
+
+  test("leads to its droplet only, which knows it, and moves to another one", async () => {
+    expect(await knock(reserved(), 22)).toBe("silent");
+    expect(await known(one)).toBe("falsenot found");
+    await lab.room.assignAddress(reserved(), one.id);
+    expect(await answering()).toBe("machine-1");
+    expect(await known(one)).toBe(`true${reserved()}`);
+    expect(await lab.ssh(one, "hostname")).toBe("machine-1");
+
+    await lab.room.assignAddress(reserved(), two.id);
+    expect(await answering()).toBe("machine-2");
+    expect(await known(one)).toBe("falsenot found");
+    expect(await known(two)).toBe(`true${reserved()}`);
+    await lab.room.releaseAddress(reserved());
+    expect(await knock(reserved(), 22)).toBe("silent");
+    await opens(two, 22);
+  });
+
+  test("lets through what the droplet's firewall allows, by its true source", async () => {
+    await lab.room.assignAddress(reserved(), one.id);
+    await protect(one, [SSH, { protocol: "tcp", ports: "8000", addresses: ["127.0.0.9/32"] }]);
+    expect(await knock(reserved(), 22)).toBe("open");
+    expect(await knock(reserved(), 8000, "127.0.0.9")).toBe("open");
+    expect(await knock(reserved(), 8000)).toBe("silent");
+    expect(await knock(reserved(), 9000)).toBe("silent");
+  });
+
+  test("leads to its droplet after a power cycle and in the next machine room, and to the droplet's replacement", async () => {
+    const three = lab.spec(3);
+    await lab.room.createDroplet(three);
+    await lab.booted(three);
+    await lab.room.assignAddress(reserved(), three.id);
+    await lab.room.stopDroplet(three.id, "power-cut");
+    await lab.room.startDroplet(three.id);
+    await lab.booted(three);
+    expect(await answering()).toBe("machine-3");
+    await lab.reopen(() => Promise.resolve());
+    expect(await answering()).toBe("machine-3");
+
+    const four = lab.spec(4);
+    await lab.room.createDroplet(four);
+    await lab.booted(four);
+    await lab.room.destroyDroplet(three.id);
+    expect(await knock(reserved(), 22)).toBe("silent");
+    await lab.room.assignAddress(reserved(), four.id);
+    expect(await answering()).toBe("machine-4");
+    await lab.room.destroyDroplet(four.id);
+  });
+});
+
 test("an address without a droplet is silent, whatever listens on this computer", async () => {
   const server = createServer().listen(0, "0.0.0.0");
   await once(server, "listening");

@@ -58,13 +58,12 @@ it("adds what an earlier version did not know", async () => {
   const store = await Store.open(home);
   await store.change((draft) => draft.tags.push("web"));
   const file = path.join(home.root, "cloud", "state.json");
-  const {
-    domains: _domains,
-    reserved_ips: _reserved,
-    next: { dns_record: _record, ...next },
-    ...earlier
-  } = store.state;
-  await writeFile(file, JSON.stringify({ ...earlier, next }));
+  const added = new Set(["domains", "reserved_ips", "dns_record"]);
+  const earlier = JSON.stringify(store.state, (key, value: unknown) => (added.has(key) ? undefined : value));
+  await writeFile(file, earlier);
   const again = await Store.open(home);
-  expect(again.state).toEqual({ ...store.state, next: { ...next, dns_record: expect.any(Number) as number } });
+  expect(again.state).toEqual({
+    ...store.state,
+    next: { ...store.state.next, dns_record: expect.any(Number) as number },
+  });
 });
