@@ -10,9 +10,13 @@ import { PluginClient } from "./plugin-client.ts";
 import type { Inputs, Made } from "./plugin-client.ts";
 import { expectSame, isOriginal, standInOnly } from "./plugin-subject.ts";
 
+const DNS_RECORD = "digitalocean:index/dnsRecord:DnsRecord";
+const DOMAIN = "digitalocean:index/domain:Domain";
 const DROPLET = "digitalocean:index/droplet:Droplet";
 const FIREWALL = "digitalocean:index/firewall:Firewall";
 const PROJECT = "digitalocean:index/project:Project";
+const RESERVED_IP = "digitalocean:index/reservedIp:ReservedIp";
+const RESERVED_IP_ASSIGNMENT = "digitalocean:index/reservedIpAssignment:ReservedIpAssignment";
 const SSH_KEY = "digitalocean:index/sshKey:SshKey";
 const VOLUME = "digitalocean:index/volume:Volume";
 
@@ -618,6 +622,328 @@ describe("Project", () => {
   test("refuses an environment that the cloud does not have", async () => {
     await expect(plugin.check(PROJECT, { environment: "test" })).rejects.toThrow(
       'expected environment to be one of ["development" "staging" "production"], got test',
+    );
+  });
+});
+
+describe("Domain", () => {
+  test("has name servers, and an address if the program sets one, and is deleted with its records", async () => {
+    const inputs = { name: "example.com", ipAddress: "192.0.2.1" };
+    const made = await plugin.create(DOMAIN, inputs);
+    expect(made).toMatchObject({
+      id: "example.com",
+      state: { ...inputs, ttl: 1800, domainUrn: "do:domain:example.com" },
+    });
+    const { body } = await cloud.call("GET", "/v2/domains/example.com/records?type=A");
+    expect(body.domain_records).toMatchObject([{ name: "@", data: "192.0.2.1" }]);
+    expectSame(await refreshed(made), made);
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+    await plugin.delete(made);
+    expect(await plugin.read(made)).toBeUndefined();
+    await expect(plugin.delete(made)).rejects.toThrow(/Error deleting Domain: DELETE .*: 404 /);
+  });
+
+  test.each<[string, Inputs]>([
+    ["name", { name: "example.org" }],
+    ["ipAddress", { ipAddress: "192.0.2.1" }],
+  ])("is replaced if %s changes", async (property, change) => {
+    const made = await plugin.create(DOMAIN, { name: "example.com" });
+    expect(await plugin.diff(made, { name: "example.com", ...change })).toMatchObject({
+      replaces: [property],
+      deleteBeforeReplace: false,
+    });
+  });
+
+  test("is not created if the account has it", async () => {
+    await plugin.create(DOMAIN, { name: "example.com" });
+    await expect(plugin.create(DOMAIN, { name: "example.com" })).rejects.toThrow(
+      /Error creating Domain: POST .*: 422 .*Name already exists/,
+    );
+  });
+
+  test("needs a name", async () => {
+    await expect(plugin.check(DOMAIN, { name: "" })).rejects.toThrow("name");
+  });
+});
+
+describe("DnsRecord", () => {
+  const web = { domain: "example.com", type: "A", name: "www", value: "192.0.2.1" };
+
+  beforeEach(() => plugin.create(DOMAIN, { name: "example.com" }));
+
+  test("is created with a default time to live, changes in place, and is deleted", async () => {
+    const made = await plugin.create(DNS_RECORD, web);
+    expect(made.id).toMatch(/^\d+$/);
+    expect(made.state).toMatchObject({ ...web, ttl: 1800, fqdn: "www.example.com" });
+    expectSame(await refreshed(made), made);
+    expect((await plugin.diff(made, web)).diffs).toEqual([]);
+
+    const wanted = { ...web, name: "app", value: "192.0.2.2", ttl: 60 };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: ["name", "ttl", "value"], replaces: [] });
+    const updated = await plugin.update(made, wanted);
+    expect(updated.state).toMatchObject(wanted);
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+    // A time to live that the program no longer sets stays.
+    expect((await plugin.diff(updated, { ...wanted, ttl: undefined })).diffs).toEqual([]);
+    await plugin.delete(updated);
+    expect(await plugin.read(updated)).toBeUndefined();
+    await plugin.delete(updated);
+  });
+
+  test.each<[Inputs, Inputs]>([
+    [{ type: "AAAA", value: "2001:db8::1" }, {}],
+    [{ type: "TXT", name: "@", value: "v=spf1 -all" }, { fqdn: "example.com" }],
+    [{ name: "*" }, { fqdn: "*.example.com" }],
+    [{ type: "CNAME", value: "host.example.org." }, {}],
+    [{ type: "CNAME", value: "app" }, { value: "app.example.com." }],
+    [{ type: "CNAME", value: "@" }, {}],
+    [{ type: "CNAME", value: "example.com." }, { value: "@" }],
+    [{ type: "NS", name: "sub", value: "ns1.example.org." }, {}],
+    [{ type: "CAA", name: "@", value: "letsencrypt.org.", flags: 0, tag: "issue" }, {}],
+    [{ type: "CAA", name: "@", value: "mailto:ca@example.com", flags: 128, tag: "iodef" }, {}],
+    [{ type: "MX", name: "@", value: "mail.example.com.", priority: 10 }, {}],
+    [{ type: "SRV", name: "_sip._tcp", value: "@", priority: 1, port: 5060, weight: 2 }, {}],
+    [{ name: "www.example.com." }, { name: "www", fqdn: "www.example.com" }],
+    [{ name: "example.com." }, { name: "@", fqdn: "example.com" }],
+  ])("is as the program says after a refresh: %j", async (change, state) => {
+    const inputs = { ...web, ...change };
+    const made = await plugin.create(DNS_RECORD, inputs);
+    expect(made.state).toMatchObject({ ...inputs, ...state });
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+    const found = await refreshed(made);
+    expect((await plugin.diff(found, inputs)).diffs).toEqual([]);
+    // The inputs are then in the API's form.
+    expect(found.inputs).toMatchObject(Object.fromEntries(Object.keys(inputs).map((key) => [key, made.state[key]])));
+  });
+
+  test.each<[string, Inputs]>([
+    ["domain", { domain: "example.org" }],
+    ["type", { type: "TXT" }],
+  ])("is replaced if %s changes", async (property, change) => {
+    const made = await plugin.create(DNS_RECORD, web);
+    const diff = await plugin.diff(made, { ...web, ...change });
+    expect(diff).toMatchObject({ replaces: [property], deleteBeforeReplace: true });
+  });
+
+  test("is named after the resource if the program sets no name", async () => {
+    const made = await plugin.create(DNS_RECORD, { ...web, name: undefined }, { name: "app" });
+    expect(made.state["name"]).toMatch(/^app-[0-9a-f]{7}$/);
+    expect((await plugin.diff(made, { ...web, name: undefined, type: "TXT" })).deleteBeforeReplace).toBe(false);
+  });
+
+  test("shows outside changes after a refresh", async () => {
+    const made = await plugin.create(DNS_RECORD, web);
+    await cloud.call("PUT", `/v2/domains/example.com/records/${made.id}`, { type: "A", data: "192.0.2.9", ttl: 90 });
+    const found = await refreshed(made);
+    expect(found.state).toMatchObject({ value: "192.0.2.9", ttl: 90 });
+    expect((await plugin.diff(found, web)).diffs).toEqual(["value"]);
+    // The update does not change what the program does not set.
+    expect((await plugin.update(found, web)).state).toMatchObject({ value: "192.0.2.1", ttl: 90 });
+    await cloud.call("DELETE", "/v2/domains/example.com");
+    expect(await plugin.read(made)).toBeUndefined();
+  });
+
+  test.each<[Inputs, string]>([
+    [{ name: "" }, "name must not be empty"],
+    [{ domain: "" }, "domain must not be empty"],
+    [{ ttl: 0 }, "expected ttl to be at least (1), got 0"],
+    [{ port: 70_000 }, "expected port to be in the range (0 - 65535), got 70000"],
+    [{ flags: 256 }, "expected flags to be in the range (0 - 255), got 256"],
+    [{ type: "a" }, "type"],
+    [{ type: "CAA", flags: 0, tag: "x" }, "tag"],
+  ])("refuses %j", async (change, message) => {
+    await expect(plugin.check(DNS_RECORD, { ...web, ...change })).rejects.toThrow(message);
+  });
+
+  test.each<[Inputs, string]>([
+    [{ type: "MX" }, "priority"],
+    [{ type: "SRV", weight: 1 }, "priority"],
+    [{ type: "SRV", priority: 1 }, "weight"],
+    [{ type: "CAA", tag: "issue" }, "flags"],
+    [{ type: "CAA", flags: 0 }, "tag"],
+  ])("needs the fields of its type: %j", async (change, missing) => {
+    const message = `\`${missing}\` is required for when type is \`${String(change["type"])}\``;
+    await expect(plugin.create(DNS_RECORD, { ...web, ...change }, { preview: true })).rejects.toThrow(message);
+  });
+
+  test("fails in the create, not before, if an SRV has no port", async () => {
+    const inputs = { ...web, type: "SRV", priority: 1, weight: 1 };
+    await plugin.create(DNS_RECORD, inputs, { preview: true });
+    await expect(plugin.create(DNS_RECORD, inputs)).rejects.toThrow("`port` is required for when type is `SRV`");
+  });
+
+  test("shows the API's message about a host without final dot", async () => {
+    await expect(plugin.create(DNS_RECORD, { ...web, type: "CNAME", value: "a.example.org" })).rejects.toThrow(
+      /Failed to create record: POST .*: 422 .*Data needs to end with a dot \(\.\)/,
+    );
+  });
+});
+
+describe("ReservedIp", () => {
+  const address = { region: "fra1" };
+
+  test("is reserved in a region immediately, and is deleted", async () => {
+    waits.restart();
+    const made = await plugin.create(RESERVED_IP, { region: "FRA1" });
+    expect(waits.were()).toBe(true);
+    expect(made).toMatchObject({
+      id: `${home.addressPrefix}.251`,
+      state: { region: "fra1", ipAddress: made.id, reservedIpUrn: `do:reservedip:${made.id}` },
+    });
+    expectSame(await refreshed(made), made);
+    expect((await plugin.diff(made, { region: "FRA1" })).diffs).toEqual([]);
+    expect(await plugin.diff(made, { region: "nyc3" })).toMatchObject({
+      replaces: ["region"],
+      deleteBeforeReplace: false,
+    });
+    await plugin.delete(made);
+    expect(await plugin.read(made)).toBeUndefined();
+    await expect(plugin.delete(made)).rejects.toThrow(/Error deleting reserved IP: DELETE .*: 404 /);
+  });
+
+  test("is assigned, moved and unassigned in place, and unassigned before its delete", async () => {
+    const [one, two] = [await plugin.create(DROPLET, droplet), await plugin.create(DROPLET, { ...droplet, name: "b" })];
+    const [first, second] = [Number(one.id), Number(two.id)];
+    waits.restart();
+    const made = await plugin.create(RESERVED_IP, { ...address, dropletId: first });
+    // Until the droplet has no action, and until the assignment is done.
+    expect(waits.were(3, 10)).toBe(true);
+    expect(made.state).toMatchObject({ ...address, dropletId: first });
+    expect(cloud.hypervisor.addresses.get(made.id)).toBe(first);
+    expectSame(await refreshed(made), made);
+
+    const wanted = { ...address, dropletId: second };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: ["dropletId"], replaces: [] });
+    waits.restart();
+    const moved = await plugin.update(made, wanted);
+    expect(waits.were(3, 10)).toBe(true);
+    expect(cloud.hypervisor.addresses.get(made.id)).toBe(second);
+    const free = await plugin.update(moved, address);
+    expect(waits.were(10)).toBe(true);
+    expect(cloud.hypervisor.addresses.size).toBe(0);
+    expect((await plugin.diff(await refreshed(free), address)).diffs).toEqual([]);
+
+    const again = await plugin.update(free, wanted);
+    waits.restart();
+    await plugin.delete(again);
+    expect(waits.were(10)).toBe(true);
+    expect(cloud.cloud.store.state.reserved_ips).toEqual([]);
+  });
+
+  test("does not notice that it was unassigned from outside, and can be deleted then", async () => {
+    const host = await plugin.create(DROPLET, droplet);
+    const inputs = { ...address, dropletId: Number(host.id) };
+    const made = await plugin.create(RESERVED_IP, inputs);
+    await cloud.call("POST", `/v2/reserved_ips/${made.id}/actions`, { type: "unassign" });
+    await expect.poll(() => cloud.hypervisor.addresses.size).toBe(0);
+    expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual([]);
+    await plugin.delete(made);
+    expect(cloud.cloud.store.state.reserved_ips).toEqual([]);
+  });
+
+  test("stays in the state with an error if it cannot be assigned", async () => {
+    const error: unknown = await plugin
+      .create(RESERVED_IP, { ...address, dropletId: 1 })
+      .catch((caught: unknown) => caught);
+    const kept = plugin.initErrorOf(error);
+    expect(kept?.id).toBe(`${home.addressPrefix}.251`);
+    expect(kept?.reasons[0]).toMatch(
+      /Error waiting for droplet \(1\) to be ready for reserved IP assign: Error retrieving droplet \(1\) actions: GET .*: 404 /,
+    );
+  });
+});
+
+describe("ReservedIpAssignment", () => {
+  async function parts() {
+    const address = await plugin.create(RESERVED_IP, { region: "fra1" });
+    const host = await plugin.create(DROPLET, droplet);
+    return { host, address, inputs: { ipAddress: address.id, dropletId: Number(host.id) } };
+  }
+
+  test("assigns an address, which does not show it, and unassigns it when it is deleted", async () => {
+    const { address, inputs } = await parts();
+    waits.restart();
+    const made = await plugin.create(RESERVED_IP_ASSIGNMENT, inputs);
+    expect(waits.were(3, 10)).toBe(true);
+    expect(made.id).toMatch(new RegExp(`^${inputs.dropletId}-${address.id}-\\d{18}[0-9a-f]{8}$`));
+    expect(made.state).toMatchObject(inputs);
+    expect(cloud.hypervisor.addresses.get(address.id)).toBe(inputs.dropletId);
+    expectSame(await refreshed(made), made);
+    expect((await plugin.diff(made, inputs)).diffs).toEqual([]);
+    const found = await refreshed(address);
+    expect((await plugin.diff(found, { region: "fra1" })).diffs).toEqual([]);
+
+    waits.restart();
+    await plugin.delete(made);
+    expect(waits.were(10)).toBe(true);
+    expect(cloud.hypervisor.addresses.size).toBe(0);
+    expect(await plugin.read(made)).toBeUndefined();
+  });
+
+  test.each<[string, Inputs]>([
+    ["dropletId", { dropletId: 2 }],
+    ["ipAddress", { ipAddress: "192.0.2.1" }],
+  ])("is replaced if %s changes", async (property, change) => {
+    const { inputs } = await parts();
+    const made = await plugin.create(RESERVED_IP_ASSIGNMENT, inputs);
+    expect(await plugin.diff(made, { ...inputs, ...change })).toMatchObject({
+      replaces: [property],
+      deleteBeforeReplace: false,
+    });
+  });
+
+  test("takes the address away from a replacement if it is deleted after the replacement's create", async () => {
+    const { address, inputs } = await parts();
+    const made = await plugin.create(RESERVED_IP_ASSIGNMENT, inputs);
+    const next = await plugin.create(DROPLET, { ...droplet, name: "next" });
+    await plugin.create(RESERVED_IP_ASSIGNMENT, { ...inputs, dropletId: Number(next.id) });
+    // It is another droplet's now, so the delete leaves it.
+    await plugin.delete(made);
+    expect(cloud.hypervisor.addresses.get(address.id)).toBe(Number(next.id));
+  });
+
+  test("is gone after a refresh if its droplet is, but cannot be read without its address", async () => {
+    const { host, address, inputs } = await parts();
+    const made = await plugin.create(RESERVED_IP_ASSIGNMENT, inputs);
+    await cloud.call("DELETE", `/v2/droplets/${host.id}`);
+    await expect.poll(() => plugin.read(made)).toBeUndefined();
+    await plugin.delete(address);
+    await expect(plugin.read(made)).rejects.toThrow(/Error retrieving reserved IP: GET .*: 404 /);
+  });
+
+  test("waits for an action on its droplet, but fails during one on the droplet's volume", async () => {
+    const { host, inputs } = await parts();
+    const disk = await plugin.create(VOLUME, volume);
+    const gate = Promise.withResolvers<undefined>();
+    cloud.hypervisor.gate = gate.promise;
+    await cloud.call("POST", `/v2/volumes/${disk.id}/actions`, { type: "attach", droplet_id: Number(host.id) });
+    await expect(plugin.create(RESERVED_IP_ASSIGNMENT, inputs)).rejects.toThrow(
+      /Error Assigning reserved IP \(.*\) to the droplet: POST .*: 422 .*Droplet already has a pending event\./,
+    );
+    gate.resolve(undefined);
+    await expect.poll(() => cloud.hypervisor.disks.get(disk.id)?.dropletId).toBe(Number(host.id));
+
+    const reboot = Promise.withResolvers<undefined>();
+    cloud.hypervisor.gate = reboot.promise;
+    await cloud.call("POST", `/v2/droplets/${host.id}/actions`, { type: "reboot" });
+    const creating = plugin.create(RESERVED_IP_ASSIGNMENT, inputs);
+    await expect.poll(() => cloud.log.filter((line) => line.includes("/actions 200")).length).toBeGreaterThan(1);
+    reboot.resolve(undefined);
+    expect((await creating).state).toMatchObject(inputs);
+  });
+
+  test("fails if the assignment does", async () => {
+    const { inputs } = await parts();
+    await fault({ kind: "action", action: "assign_ip" });
+    await expect(plugin.create(RESERVED_IP_ASSIGNMENT, inputs)).rejects.toThrow(
+      /Error waiting for reserved IP \(.*\) to be Assigned: unexpected state 'errored', wanted target 'completed'\./i,
+    );
+  });
+
+  test("needs a valid address and a droplet", async () => {
+    await expect(plugin.check(RESERVED_IP_ASSIGNMENT, { ipAddress: "x", dropletId: 1 })).rejects.toThrow("IPv4");
+    await expect(plugin.check(RESERVED_IP_ASSIGNMENT, { ipAddress: "192.0.2.1", dropletId: 0 })).rejects.toThrow(
+      /droplet/,
     );
   });
 });

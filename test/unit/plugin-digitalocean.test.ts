@@ -1,18 +1,26 @@
 import { expect, test } from "vitest";
 import { checkEndpoint } from "../../sandbox/plugins/digitalocean/api.ts";
 import { getSizes } from "../../sandbox/plugins/digitalocean/sizes.ts";
+import { dnsRecord } from "../../sandbox/plugins/digitalocean/dns-record.ts";
+import { domain } from "../../sandbox/plugins/digitalocean/domain.ts";
 import { droplet } from "../../sandbox/plugins/digitalocean/droplet.ts";
 import { firewall } from "../../sandbox/plugins/digitalocean/firewall.ts";
 import { digitalocean } from "../../sandbox/plugins/digitalocean/plugin.ts";
 import { project } from "../../sandbox/plugins/digitalocean/project.ts";
+import { reservedIp } from "../../sandbox/plugins/digitalocean/reserved-ip.ts";
+import { reservedIpAssignment } from "../../sandbox/plugins/digitalocean/reserved-ip-assignment.ts";
 import { sshKey } from "../../sandbox/plugins/digitalocean/ssh-key.ts";
 import { volume } from "../../sandbox/plugins/digitalocean/volume.ts";
 import { expectSdkArguments, expectSdkProperties } from "./plugin-declarations.ts";
 
 test.each([
+  ["dnsRecord", "DnsRecord", dnsRecord],
+  ["domain", "Domain", domain],
   ["droplet", "Droplet", droplet],
   ["firewall", "Firewall", firewall],
   ["project", "Project", project],
+  ["reservedIp", "ReservedIp", reservedIp],
+  ["reservedIpAssignment", "ReservedIpAssignment", reservedIpAssignment],
   ["sshKey", "SshKey", sshKey],
   ["volume", "Volume", volume],
 ])("%s has the properties of the npm SDK", (module, className, resource) => {

@@ -3,9 +3,13 @@ import { type Clock, systemClock } from "../framework/state-change.ts";
 import { Api, type ApiSettings } from "./api.ts";
 import { getSizes } from "./sizes.ts";
 import type { Client } from "./client.ts";
+import { dnsRecord } from "./dns-record.ts";
+import { domain } from "./domain.ts";
 import { droplet } from "./droplet.ts";
 import { firewall } from "./firewall.ts";
 import { project } from "./project.ts";
+import { reservedIp } from "./reserved-ip.ts";
+import { reservedIpAssignment } from "./reserved-ip-assignment.ts";
 import { sshKey } from "./ssh-key.ts";
 import { volume } from "./volume.ts";
 
@@ -29,9 +33,13 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
     },
     configure: (settings) => ({ api: new Api(settings as unknown as ApiSettings, clock), clock }),
     resources: {
+      "digitalocean:index/dnsRecord:DnsRecord": dnsRecord,
+      "digitalocean:index/domain:Domain": domain,
       "digitalocean:index/droplet:Droplet": droplet,
       "digitalocean:index/firewall:Firewall": firewall,
       "digitalocean:index/project:Project": project,
+      "digitalocean:index/reservedIp:ReservedIp": reservedIp,
+      "digitalocean:index/reservedIpAssignment:ReservedIpAssignment": reservedIpAssignment,
       "digitalocean:index/sshKey:SshKey": sshKey,
       "digitalocean:index/volume:Volume": volume,
     },
