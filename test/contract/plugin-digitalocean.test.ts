@@ -784,7 +784,7 @@ describe("ReservedIp", () => {
 
   test("is reserved in a region immediately, and is deleted", async () => {
     waits.restart();
-    const made = await plugin.create(RESERVED_IP, { region: "FRA1" });
+    const made = await plugin.create(RESERVED_IP, address);
     expect(waits.were()).toBe(true);
     expect(made).toMatchObject({
       id: `${home.addressPrefix}.251`,
@@ -796,6 +796,10 @@ describe("ReservedIp", () => {
       replaces: ["region"],
       deleteBeforeReplace: false,
     });
+    // It is sent as the program writes it.
+    await expect(plugin.create(RESERVED_IP, { region: "FRA1" })).rejects.toThrow(
+      /Error creating reserved IP: .*: 422 /,
+    );
     await plugin.delete(made);
     expect(await plugin.read(made)).toBeUndefined();
     await expect(plugin.delete(made)).rejects.toThrow(/Error deleting reserved IP: DELETE .*: 404 /);

@@ -31,7 +31,7 @@ export const reservedIp = resource<Client>()({
   create: async (context, { region, dropletId }) => {
     const { client } = context;
     const { reserved_ip: created } = await client.api
-      .request<{ reserved_ip: ReservedIp }>("POST", "/v2/reserved_ips", { region: region.toLowerCase() })
+      .request<{ reserved_ip: ReservedIp }>("POST", "/v2/reserved_ips", { region })
       .catch(failed("Error creating reserved IP"));
     const id = created.ip;
     return {
