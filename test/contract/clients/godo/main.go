@@ -133,6 +133,32 @@ func main() {
 	seen["duplicate_firewall"] = refusal(err)
 	done(client.Firewalls.Delete(ctx, firewall.ID))
 
+	domain := must(client.Domains.Create(ctx, &godo.DomainCreateRequest{Name: "godo.example", IPAddress: address}))
+	record := must(client.Domains.CreateRecord(ctx, domain.Name, &godo.DomainRecordEditRequest{
+		Type: "CNAME", Name: "www", Data: "@",
+	}))
+	must(client.Domains.EditRecord(ctx, domain.Name, record.ID, &godo.DomainRecordEditRequest{
+		Name: "app", Data: "host.example.org.", TTL: 60,
+	}))
+	records := must(client.Domains.RecordsByTypeAndName(ctx, domain.Name, "CNAME", "app."+domain.Name, nil))
+	seen["records"] = []any{len(records), records[0].Data, records[0].TTL}
+	_, _, err = client.Domains.EditRecord(ctx, domain.Name, record.ID, &godo.DomainRecordEditRequest{TTL: 90})
+	seen["host_left_out"] = refusal(err)
+	done(client.Domains.Delete(ctx, domain.Name))
+
+	reserved := must(client.ReservedIPs.Create(ctx, &godo.ReservedIPCreateRequest{Region: "fra1"}))
+	action = must(client.ReservedIPActions.Assign(ctx, reserved.IP, droplet.ID))
+	seen["assigned"] = finish(client, action.ID)
+	assigned := must(client.ReservedIPs.Get(ctx, reserved.IP))
+	own, err := must(client.Droplets.Get(ctx, droplet.ID)).PublicIPv4()
+	check(err)
+	seen["reserved"] = []any{assigned.Droplet.ID == droplet.ID, assigned.Locked, own == address}
+	action = must(client.ReservedIPActions.Unassign(ctx, reserved.IP))
+	seen["unassigned"] = finish(client, action.ID)
+	_, _, err = client.ReservedIPActions.Unassign(ctx, reserved.IP)
+	seen["unassign_again"] = refusal(err)
+	done(client.ReservedIPs.Delete(ctx, reserved.IP))
+
 	tagged := []godo.Resource{{ID: volume.ID, Type: godo.VolumeResourceType}}
 	done(client.Tags.TagResources(ctx, "godo", &godo.TagResourcesRequest{Resources: tagged}))
 	tag := must(client.Tags.Get(ctx, "godo"))

@@ -121,6 +121,22 @@ client.firewalls.add_rules(
 seen["firewall_ports"] = [rule["ports"] for rule in client.firewalls.get(firewall["id"])["firewall"]["inbound_rules"]]
 client.firewalls.delete(firewall["id"])
 
+domain = client.domains.create({"name": "pydo.example", "ip_address": "192.0.2.1"})["domain"]["name"]
+record = client.domains.create_record(domain, {"type": "CNAME", "name": "www", "data": "@"})["domain_record"]
+client.domains.update_record(domain, record["id"], {"type": "CNAME", "data": "host.example.org.", "ttl": 60})
+records = client.domains.list_records(domain, name=f"www.{domain}", type="CNAME")["domain_records"]
+seen["records"] = [[record["data"], record["ttl"]] for record in records]
+client.domains.delete_record(domain, record["id"])
+client.domains.delete(domain)
+
+reserved = client.reserved_ips.create({"region": "fra1"})["reserved_ip"]["ip"]
+assign = {"type": "assign", "droplet_id": droplet_id}
+seen["reserved"] = {
+    "action": finish(client.reserved_ips_actions.post(reserved, assign))["type"],
+    "droplet": client.reserved_ips.get(reserved)["reserved_ip"]["droplet"]["id"] == droplet_id,
+}
+client.reserved_ips.delete(reserved)
+
 project = client.projects.create({"name": "pydo", "purpose": "Web Application"})["project"]
 assigned = client.projects.assign_resources(project["id"], {"resources": [f"do:droplet:{droplet_id}"]})
 seen["assigned"] = assigned["resources"][0]["status"]
