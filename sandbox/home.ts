@@ -15,6 +15,8 @@ export interface SandboxHome {
   apiPort: number;
   /** The image registry's port, on this computer and for droplets. */
   registryPort: number;
+  /** The port of the name server for the cloud's domains, on 127.0.0.1. */
+  dnsPort: number;
   /** `127.a.b`: droplets get `127.a.b.1` to `127.a.b.254`. */
   addressPrefix: string;
 }
@@ -39,6 +41,7 @@ export function sandboxHome(root: string): SandboxHome {
     id: digest.toString("hex").slice(0, 8),
     apiPort: port,
     registryPort: port + 1,
+    dnsPort: port - 10_000,
     addressPrefix,
   };
 }

@@ -124,6 +124,11 @@ export async function releaseEngine(): Promise<void> {
   rmSync(ENGINE_FOLDER, { recursive: true, force: true });
 }
 
+/** Installs one more Debian package, if this computer lacks the command that it contains. */
+export function ensurePackage(command: string, name: string): Promise<void> {
+  return installPackages({ [command]: name }, () => undefined);
+}
+
 async function installPackages(packages: Record<string, string>, progress: Progress): Promise<void> {
   const missing = missingPackages(packages);
   if (missing.length === 0) return;

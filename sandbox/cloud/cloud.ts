@@ -6,6 +6,7 @@ import { FirewallSync } from "./firewall-sync.ts";
 import type { Hypervisor } from "../droplet/hypervisor.ts";
 import { reconcile } from "./reconcile.ts";
 import { Store } from "./state.ts";
+import { ZoneSync } from "./zone-sync.ts";
 
 export interface Cloud extends CloudCore {
   actions: ActionRunner;
@@ -22,16 +23,18 @@ export async function openCloud(
 ): Promise<Cloud & AsyncDisposable> {
   const store = await Store.open(home);
   const firewalls = new FirewallSync(store, hypervisor, log);
+  const zones = new ZoneSync(store, hypervisor, log);
   const core: CloudCore = { home, store, hypervisor, faults: new Faults(), firewalls, log };
   await reconcile(core);
   const actions = new ActionRunner(core);
   actions.resume();
+  void zones.sync();
   return {
     ...core,
     actions,
     [Symbol.asyncDispose]: async () => {
       await actions[Symbol.asyncDispose]();
-      await firewalls.sync();
+      await Promise.all([firewalls.sync(), zones.sync()]);
     },
   };
 }

@@ -1,7 +1,8 @@
-import type { DropletSpec, FirewallRule, FirewallSpec, VolumeSpec } from "../droplet/hypervisor.ts";
+import type { DropletSpec, FirewallRule, FirewallSpec, VolumeSpec, ZoneSpec } from "../droplet/hypervisor.ts";
 import { reservedIpOf, volumesOf } from "./lookups.ts";
 import type { CloudState, DropletRecord, Peers, Rule, VolumeRecord } from "./records.ts";
 import { sizeOf } from "./sizes.ts";
+import { zoneFile } from "./zone.ts";
 
 /** A droplet as the machine room needs it. */
 export function dropletSpec(state: CloudState, droplet: DropletRecord): DropletSpec {
@@ -47,6 +48,11 @@ export function firewallSpecs(state: CloudState): FirewallSpec[] {
     inbound: firewall.inbound_rules.map((rule) => ruleSpec(state, rule, rule.sources)),
     outbound: firewall.outbound_rules.map((rule) => ruleSpec(state, rule, rule.destinations)),
   }));
+}
+
+/** All domains as the machine room's name server needs them. */
+export function zoneSpecs(state: CloudState): ZoneSpec[] {
+  return state.domains.map((domain) => ({ name: domain.name, serial: domain.serial, file: zoneFile(domain) }));
 }
 
 function ruleSpec(state: CloudState, { protocol, ports }: Rule, peers: Peers): FirewallRule {

@@ -61,7 +61,8 @@ function zoneData(domain: DomainRecord, record: DnsRecord): string {
     case "CAA":
       return `${flags} ${tag} ${JSON.stringify(data)}`;
     case "TXT":
-      return JSON.stringify(data);
+      // A text of the zone has 255 bytes at most.
+      return (data.match(/.{1,60}/gsu) ?? []).map((part) => JSON.stringify(part)).join(" ");
     default:
       return data;
   }

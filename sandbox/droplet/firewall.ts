@@ -10,6 +10,8 @@ export interface PacketRules {
   network: SandboxNetwork;
   /** The metadata service's port on the network's gateway. */
   metadataPort: number;
+  /** The name server's port on the network's gateway, if one runs. It then answers whatever name server a droplet asks. */
+  dnsPort?: number;
   droplets: { id: number; publicAddress: string; reservedAddress?: string }[];
   firewalls: FirewallSpec[];
 }
@@ -29,7 +31,8 @@ export async function removePacketRules(home: SandboxHome): Promise<void> {
  * reserved address. The rules redirect their packets to the droplet's address in the network, filter them by original
  * destination and source, and drop without an answer what the cloud's firewall drops.
  */
-export function renderPacketRules({ home, network, metadataPort, droplets, firewalls }: PacketRules): string {
+export function renderPacketRules(rules: PacketRules): string {
+  const { home, network, metadataPort, dnsPort, droplets, firewalls } = rules;
   const { bridge, gateway } = network;
   const publicNetwork = `${home.addressPrefix}.0/24`;
   const entrances = droplets.flatMap(({ id, publicAddress, reservedAddress }) => {
@@ -44,8 +47,9 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
       "type nat hook output priority -100;",
       entrances.map(({ address, target }) => `ip daddr ${address} dnat to ${target}`),
     ),
-    chain("to_metadata", "type nat hook prerouting priority dstnat;", [
+    chain("to_services", "type nat hook prerouting priority dstnat;", [
       `iifname "${bridge}" ip daddr ${METADATA_ADDRESS} tcp dport 80 dnat to ${gateway}:${metadataPort}`,
+      ...services(dnsPort, (protocol, port) => `iifname "${bridge}" ${protocol} dport 53 dnat to ${gateway}:${port}`),
     ]),
     // Gives the packet a source that the droplet can answer to.
     chain("to_gateway_address", "type nat hook postrouting priority srcnat;", [
@@ -64,6 +68,7 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
       `iifname != "${bridge}" accept`,
       "ct state established,related accept",
       `ip daddr ${gateway} tcp dport { ${home.registryPort}, ${metadataPort} } accept`,
+      ...services(dnsPort, (protocol, port) => `ip daddr ${gateway} ${protocol} dport ${port} accept`),
       "drop",
     ]),
     chain("droplets_to_others", "type filter hook forward priority filter;", [
@@ -89,6 +94,11 @@ export function renderPacketRules({ home, network, metadataPort, droplets, firew
     }),
   ];
   return `${emptyTable(home)}table ip ${tableName(home)} {\n${chains.join("")}}\n`;
+}
+
+/** One line for each protocol of the name server, if it runs. */
+function services(dnsPort: number | undefined, rule: (protocol: string, port: number) => string): string[] {
+  return dnsPort === undefined ? [] : ["udp", "tcp"].map((protocol) => rule(protocol, dnsPort));
 }
 
 /** One line for each address. Droplets have no IPv6 here, so IPv6 addresses are ignored. */

@@ -37,6 +37,9 @@ export interface Hypervisor {
 
   /** Replaces all cloud firewalls. A droplet without firewall is open; with one, only what a rule allows can pass. */
   applyFirewalls(firewalls: FirewallSpec[]): Promise<void>;
+
+  /** Replaces all zones that the name server of droplets and of this computer's tests serves. Without one, none runs. */
+  serveZones(zones: ZoneSpec[]): Promise<void>;
 }
 
 export interface MachineSize {
@@ -83,4 +86,13 @@ export interface FirewallSpec {
   dropletIds: number[];
   inbound: FirewallRule[];
   outbound: FirewallRule[];
+}
+
+export interface ZoneSpec {
+  /** The domain, without final dot. */
+  name: string;
+  /** The number of this version, as in its SOA record. */
+  serial: number;
+  /** Its zone file (RFC 1035). */
+  file: string;
 }

@@ -18,10 +18,12 @@ import {
   type Hypervisor,
   type MachineSize,
   type VolumeSpec,
+  type ZoneSpec,
 } from "./hypervisor.ts";
 import { ensureDropletImage } from "./image.ts";
 import { runInside } from "./inside.ts";
 import { type MetadataService, serveMetadata } from "./metadata.ts";
+import { NameServer } from "./name-server.ts";
 import { ensureNetwork, privateAddress, type SandboxNetwork } from "./network.ts";
 import { watchContainers } from "./container-watch.ts";
 import { type DropletRecord, loadState, type MachineRoomState, saveState, type VolumeRecord } from "./state.ts";
@@ -56,6 +58,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
   readonly #network: SandboxNetwork;
   readonly #metadata: MetadataService;
   readonly #state: MachineRoomState;
+  readonly #names: NameServer;
   #watch: AsyncDisposable | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -64,6 +67,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     this.#network = network;
     this.#metadata = metadata;
     this.#state = state;
+    this.#names = new NameServer(home, network);
   }
 
   async open(): Promise<void> {
@@ -75,6 +79,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     await this.#watch?.[Symbol.asyncDispose]();
     await this.#last;
     await this.#metadata[Symbol.asyncDispose]();
+    await this.#names[Symbol.asyncDispose]();
   }
 
   createDroplet(droplet: DropletSpec): Promise<void> {
@@ -222,6 +227,14 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     });
   }
 
+  serveZones(zones: ZoneSpec[]): Promise<void> {
+    return this.#exclusively(async () => {
+      const ran = this.#names.isRunning;
+      await this.#names.serve(zones);
+      if (ran !== this.#names.isRunning) await this.#applyRules();
+    });
+  }
+
   /** Changes happen one after the other; a failure ends only its own call. */
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#last.then(work);
@@ -238,6 +251,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
       home: this.#home,
       network: this.#network,
       metadataPort: this.#metadata.port,
+      ...(this.#names.isRunning && { dnsPort: this.#home.dnsPort }),
       droplets: [...this.#state.droplets.values()].map(({ spec }) => spec),
       firewalls: this.#state.firewalls,
     });

@@ -5,11 +5,12 @@ import { removeDisks } from "./disk.ts";
 import { tolerate } from "../docker.ts";
 import { removePacketRules } from "./firewall.ts";
 import { guestsFolder } from "./guest.ts";
+import { endNameServer } from "./name-server.ts";
 import { stateFile } from "./state.ts";
 
 /**
  * Removes everything that a sandbox's droplets and volumes left on this computer: containers, Docker volumes, network,
- * packet rules, loop devices, disks with their data, state. It finds them by labels and names, so it works without state
+ * name server, packet rules, loop devices, disks with their data, state. It finds them by labels and names, so it works without state
  * and after any crash; idempotent. The image stays, because all sandboxes share it. No process may have the machine room
  * open.
  */
@@ -25,6 +26,7 @@ export async function removeEverything(home: SandboxHome): Promise<void> {
   for (const { Id } of await docker.listNetworks({ filters })) {
     await docker.getNetwork(Id).remove().catch(tolerate(404));
   }
+  await endNameServer(home);
   await removePacketRules(home);
   await removeDisks(home);
   await rm(guestsFolder(home), { recursive: true, force: true });

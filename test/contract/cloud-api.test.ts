@@ -1109,6 +1109,7 @@ describe("domains", () => {
       { type: "CAA", flags: 0, tag: "issue", data: "ca.org" },
       "Data needs to end with a dot (.)",
     ],
+    ["a host that is none", { type: "NS", data: "a b." }, "Data is invalid"],
     [
       "an alias beside others",
       { type: "CNAME", name: "@", data: "a." },
@@ -1135,6 +1136,27 @@ describe("domains", () => {
     expect(refusal(await remove(`${records}/${textOf(soa?.id)}`))).toEqual(
       unprocessable("SOA records cannot be deleted"),
     );
+  });
+});
+
+describe("the name server", () => {
+  const served = () => cloud.hypervisor.zones.map(({ name }) => name);
+
+  it("gets every change of a domain, also after a failure and in the next process, and nothing without one", async () => {
+    await createDroplet();
+    expect(cloud.hypervisor.calls.filter((call) => call.startsWith("serveZones"))).toEqual([]);
+    cloud.hypervisor.failing.add("serveZones");
+    await post("/v2/domains", { name: "example.com" });
+    await expect.poll(() => cloud.log.join()).toContain("domains: Error: serveZones fails");
+    await post("/v2/domains/example.com/records", { type: "A", name: "www", data: "192.0.2.1" });
+    await expect.poll(() => cloud.hypervisor.zones[0]?.file).toContain("www.example.com. 1800 IN A 192.0.2.1\n");
+    expect(cloud.hypervisor.zones[0]?.file).toContain(` ${textOf(cloud.hypervisor.zones[0]?.serial)} 10800 `);
+
+    await cloud[Symbol.asyncDispose]();
+    cloud = await serveTestCloud(home);
+    await expect.poll(served).toEqual(["example.com"]);
+    await remove("/v2/domains/example.com");
+    await expect.poll(served).toEqual([]);
   });
 });
 

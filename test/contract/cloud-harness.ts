@@ -10,6 +10,7 @@ import type {
   Hypervisor,
   MachineSize,
   VolumeSpec,
+  ZoneSpec,
 } from "../../sandbox/droplet/hypervisor.ts";
 import type { RateLimits } from "../../sandbox/cloud/rate-limit.ts";
 import { buildServer } from "../../sandbox/cloud/server.ts";
@@ -25,6 +26,7 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   /** The reserved addresses that lead to a droplet. */
   readonly addresses = new Map<string, number>();
   firewalls: FirewallSpec[] = [];
+  zones: ZoneSpec[] = [];
   readonly calls: string[] = [];
   /** The next call of these methods fails. */
   readonly failing = new Set<keyof Hypervisor>();
@@ -125,6 +127,11 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
     await this.#enter("applyFirewalls", firewalls.length);
     for (const id of firewalls.flatMap((firewall) => firewall.dropletIds)) this.#machine(id);
     this.firewalls = firewalls;
+  }
+
+  async serveZones(zones: ZoneSpec[]) {
+    await this.#enter("serveZones", zones.length);
+    this.zones = zones;
   }
 
   async [Symbol.asyncDispose]() {

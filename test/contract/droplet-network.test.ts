@@ -1,8 +1,12 @@
 import { createSocket } from "node:dgram";
+import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import type { DnsRecord, DnsRecordType } from "../../sandbox/cloud/records.ts";
+import { initialRecords, zoneFile } from "../../sandbox/cloud/zone.ts";
 import type { DropletSpec, FirewallRule } from "../../sandbox/droplet/hypervisor.ts";
+import { NameServer } from "../../sandbox/droplet/name-server.ts";
 import { ensureNetwork, privateAddress } from "../../sandbox/droplet/network.ts";
 import { waitFor } from "../../sandbox/wait-for.ts";
 import { knock, type Lab, openLab } from "./droplet-harness.ts";
@@ -199,6 +203,115 @@ describe("a reserved address", () => {
     await lab.room.assignAddress(reserved(), four.id);
     expect(await answering()).toBe("machine-4");
     await lab.room.destroyDroplet(four.id);
+  });
+});
+
+describe("the name server", () => {
+  const resolver = new Resolver({ timeout: 2000, tries: 1 });
+  const zone = (name: string, serial: number, ...lines: string[]) => ({
+    name,
+    serial,
+    file: [
+      `$ORIGIN ${name}.\n$TTL 60`,
+      `@ IN SOA ns1.${name}. hostmaster.${name}. ${serial} 10800 3600 604800 1800`,
+      `@ IN NS ns1.digitalocean.com.`,
+      ...lines,
+      "",
+    ].join("\n"),
+  });
+  const asks = (droplet: DropletSpec, name: string) =>
+    lab.ssh(droplet, `getent ahostsv4 ${name} | awk '$2 == "STREAM" { print $1 }'`);
+
+  beforeAll(() => {
+    resolver.setServers([`127.0.0.1:${lab.home.dnsPort}`]);
+  });
+  afterEach(() => lab.room.serveZones([]));
+
+  test("answers this computer and droplets from the zones, and forwards the rest", { timeout: 120_000 }, async () => {
+    expect(await asks(one, "www.example.test")).toBe("");
+    await lab.room.serveZones([
+      zone(
+        "example.test",
+        1,
+        "www 60 IN A 127.99.7.251",
+        "* 60 IN A 192.0.2.9",
+        "alias IN CNAME www",
+        "away IN CNAME www.example.org.",
+        '@ IN CAA 0 issue "letsencrypt.org"',
+        '@ IN TXT "one" "two"',
+      ),
+      zone("example.org", 1, "www IN A 192.0.2.1"),
+    ]);
+    expect(await resolver.resolve4("www.example.test", { ttl: true })).toEqual([{ address: "127.99.7.251", ttl: 60 }]);
+    expect(await resolver.resolve4("any.example.test")).toEqual(["192.0.2.9"]);
+    expect(await resolver.resolve4("alias.example.test")).toEqual(["127.99.7.251"]);
+    expect(await resolver.resolve4("away.example.test")).toEqual(["192.0.2.1"]);
+    expect(await resolver.resolveCaa("example.test")).toMatchObject([{ critical: 0, issue: "letsencrypt.org" }]);
+    expect(await resolver.resolveTxt("example.test")).toEqual([["one", "two"]]);
+    expect(await asks(one, "alias.example.test")).toBe("127.99.7.251");
+    // The mirror's name is not one of the zones.
+    const mirror =
+      "$(apt-get indextargets --no-release-info --format '$(REPO_URI)' | head -1 | cut -d/ -f3 | cut -d: -f1)";
+    expect(await asks(one, mirror)).not.toBe("");
+  });
+
+  test("answers from the changed zone immediately, and no longer for one that is gone", async () => {
+    await lab.room.serveZones([
+      zone("example.test", 1, "www IN A 192.0.2.1"),
+      zone("example.org", 1, "@ IN A 192.0.2.2"),
+    ]);
+    expect(await asks(one, "www.example.test")).toBe("192.0.2.1");
+    await lab.room.serveZones([zone("example.test", 2, "www IN A 192.0.2.3")]);
+    expect(await asks(one, "www.example.test")).toBe("192.0.2.3");
+    expect(await resolver.resolve4("example.org").catch(() => [])).not.toContain("192.0.2.2");
+    await lab.room.serveZones([]);
+    await expect(resolver.resolve4("www.example.test")).rejects.toThrow();
+    expect(await asks(one, "www.example.test")).toBe("");
+  });
+
+  test("reads the cloud's zones, with records of all types", async () => {
+    const none = { ttl: 60, priority: null, port: null, weight: null, flags: null, tag: null };
+    const record = (type: DnsRecordType, data: string, more: Partial<DnsRecord> = {}): DnsRecord => ({
+      ...{ id: 1, type, name: "@", data, ...none, ...more },
+    });
+    const name = "example.test";
+    const long = 'v=DKIM1; p="'.padEnd(700, "é");
+    const records = [
+      ...initialRecords(() => 1),
+      record("A", "192.0.2.1"),
+      record("AAAA", "2001:db8::1"),
+      record("CAA", "mailto:ca@example.test", { flags: 128, tag: "iodef" }),
+      record("CNAME", "@", { name: "alias" }),
+      record("MX", "mail.example.org", { priority: 10 }),
+      record("SRV", "@", { name: "_sip._tcp", priority: 1, weight: 2, port: 5060 }),
+      record("TXT", long),
+    ];
+    await lab.room.serveZones([{ name, serial: 7, file: zoneFile({ name, serial: 7, records }) }]);
+    const [caa, mx, srv, txt] = await Promise.all([
+      resolver.resolveCaa(name),
+      resolver.resolveMx(name),
+      resolver.resolveSrv(`_sip._tcp.${name}`),
+      resolver.resolveTxt(name),
+    ]);
+    expect(await resolver.resolve4(`alias.${name}`)).toEqual(["192.0.2.1"]);
+    expect(await resolver.resolve6(name)).toEqual(["2001:db8::1"]);
+    expect(await resolver.resolveNs(name)).toHaveLength(3);
+    expect(caa).toMatchObject([{ critical: 128, iodef: "mailto:ca@example.test" }]);
+    expect(mx).toMatchObject([{ exchange: "mail.example.org", priority: 10 }]);
+    expect(srv).toMatchObject([{ name, port: 5060, priority: 1, weight: 2 }]);
+    expect(Buffer.from(txt.flat().join(""), "latin1").toString()).toBe(long);
+  });
+
+  test("ends with its machine room, and replaces one whose machine room was killed", async () => {
+    await lab.room.serveZones([zone("example.test", 1, "www IN A 192.0.2.1")]);
+    await lab.reopen(async () => {
+      await expect(resolver.resolve4("www.example.test")).rejects.toThrow();
+    });
+    await lab.room.serveZones([zone("example.test", 1, "www IN A 192.0.2.4")]);
+    expect(await asks(one, "www.example.test")).toBe("192.0.2.4");
+    await using next = new NameServer(lab.home, await ensureNetwork(lab.home));
+    await next.serve([zone("example.test", 1, "www IN A 192.0.2.5")]);
+    expect(await resolver.resolve4("www.example.test")).toEqual(["192.0.2.5"]);
   });
 });
 

@@ -50,6 +50,16 @@ test("a reserved address leads to its droplet, through the droplet's firewall", 
   expect(chain(rules, "computer_to_droplets")).toContain("ct original ip daddr 127.99.7.251 goto inbound_1");
 });
 
+test("a name server that runs answers whatever server a droplet asks", () => {
+  const rules = renderPacketRules({ home, network, metadataPort: 4000, dnsPort: 11_001, droplets, firewalls: [] });
+  expect(chain(rules, "to_services").slice(2)).toEqual([
+    'iifname "sb-0123abcd" udp dport 53 dnat to 198.18.4.1:11001',
+    'iifname "sb-0123abcd" tcp dport 53 dnat to 198.18.4.1:11001',
+  ]);
+  expect(chain(rules, "droplets_to_computer")).toContain("ip daddr 198.18.4.1 udp dport 11001 accept");
+  expect(render([])).not.toContain("dport 53");
+});
+
 test("a droplet without a firewall is open", () => {
   const rules = render([{ id: "f", dropletIds: [2], inbound: [], outbound: [] }]);
   expect(chain(rules, "inbound_1")).toEqual([]);

@@ -68,6 +68,7 @@ function readData(domain: DomainRecord, { type, tag }: DnsRecord, data: string):
 /** A host name: complete and with a final dot, a label of the domain, or `@`. */
 function readHost(domain: DomainRecord, data: string): string {
   if (data === "@" || data.toLowerCase() === `${domain.name}.`) return "@";
+  if (!/^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?$/i.test(data)) throw unprocessable("Data is invalid");
   if (data.endsWith(".")) return data.slice(0, -1);
   if (data.includes(".")) throw unprocessable("Data needs to end with a dot (.)");
   return `${data}.${domain.name}`;
