@@ -1,6 +1,6 @@
 import { resource, type ValuesOf } from "../framework/definition.ts";
 import { failed, initializing } from "../framework/errors.ts";
-import type { PropertyBag } from "../framework/values.ts";
+import type { PropertyBag, Value } from "../framework/values.ts";
 import { type Client, orGone } from "./client.ts";
 import { atLeast, checks, notEmpty, within } from "./validation.ts";
 
@@ -43,9 +43,22 @@ const NEEDS: Record<string, string[]> = {
 };
 
 function requireFields(news: PropertyBag): void {
-  const type = String(news["type"]);
+  const { type } = news;
+  if (typeof type !== "string") return;
   const missing = NEEDS[type]?.find((name) => news[name] === undefined);
   if (missing !== undefined) throw new Error(`\`${missing}\` is required for when type is \`${type}\``);
+}
+
+/** Whether a name or value of the state, where names are relative to the domain and hosts complete, means the input. */
+function isSame(
+  property: string,
+  old: Value | undefined,
+  input: Value | undefined,
+  domain: Value | undefined,
+): boolean {
+  if (typeof domain !== "string" || typeof old !== "string" || typeof input !== "string") return false;
+  if (property === "name") return (old === "@" && input === `${domain}.`) || `${old}.${domain}.` === input;
+  return property === "value" && ((old === "@" && input === `${domain}.`) || old === `${input}.${domain}.`);
 }
 
 /** As the official client sends it: zeros for absent numbers, except for the time to live. */
@@ -100,19 +113,8 @@ export const dnsRecord = resource<Client>()({
   ),
   plan: requireFields,
 
-  // The API returns names relative to the domain, and hosts complete.
-  diff: (changes, olds, news) => {
-    const domain = `${String(news["domain"])}.`;
-    const same = {
-      name: (old: string, name: string) => (old === "@" && name === domain) || `${old}.${domain}` === name,
-      value: (old: string, value: string) => (old === "@" && value === domain) || old === `${value}.${domain}`,
-    };
-    return changes.filter(
-      ({ path: property }) =>
-        (property !== "name" && property !== "value") ||
-        !same[property](String(olds[property]), String(news[property])),
-    );
-  },
+  diff: (changes, olds, news) =>
+    changes.filter(({ path: property }) => !isSame(property, olds[property], news[property], news["domain"])),
 
   create: async ({ client }, properties) => {
     const { domain, type, port } = properties;
