@@ -1228,6 +1228,9 @@ describe("reserved addresses", () => {
     await remove(`/v2/droplets/${droplet}`);
     await waitFor("the droplet's end", 10, async () => (await get(`/v2/droplets/${droplet}`)).status === 404);
     expect((await get(path)).body.reserved_ip?.droplet).toBeNull();
+    expect(refusal(await post(`${path}/actions`, { type: "unassign" }))).toEqual(
+      unprocessable("The reserved IP is not assigned to a Droplet."),
+    );
 
     const other = await createDroplet();
     await act(path, { type: "assign", droplet_id: other });
@@ -1239,7 +1242,7 @@ describe("reserved addresses", () => {
   });
 
   it("are locked, and lock their droplet, while an action is in progress", async () => {
-    const droplet = await createDroplet();
+    const [droplet, next] = [await createDroplet(), await createDroplet()];
     const path = await reserve();
     const other = await reserve();
     const gate = Promise.withResolvers<undefined>();
@@ -1249,6 +1252,9 @@ describe("reserved addresses", () => {
     expect((await get(`/v2/droplets/${droplet}`)).body.droplet?.locked).toBe(true);
     const pending = (what: string) => unprocessable(`${what} already has a pending event.`);
     expect(refusal(await remove(path))).toEqual(pending("The reserved IP"));
+    expect(refusal(await post(`${path}/actions`, { type: "assign", droplet_id: next }))).toEqual(
+      pending("The reserved IP"),
+    );
     expect(refusal(await post(`${other}/actions`, { type: "assign", droplet_id: droplet }))).toEqual(
       pending("Droplet"),
     );
