@@ -24,10 +24,15 @@ export async function secretsOf(cloud: TestCloud, stack: string): Promise<Needle
   return found;
 }
 
-/** For a key in PEM, a line from its middle, because the first lines are the same for all keys. */
+/**
+ * For a key in PEM, a line that has a private part: the public key is in it too, and is no secret. In OpenSSH's format, the
+ * private number is at the end, in that of elliptic curves at the beginning.
+ */
 function needle(secret: string): string {
   const lines = secret.trim().split("\n");
-  return lines.length < 4 ? secret.trim() : (lines.at(-3) ?? secret);
+  if (lines.length < 4) return secret.trim();
+  if (/OPENSSH/.test(secret)) return lines.at(-2) ?? "";
+  return (/BEGIN (EC )?PRIVATE/.test(secret) ? lines[1] : lines.at(-3)) ?? "";
 }
 
 /** The secrets in a text, as `name in place`. */
