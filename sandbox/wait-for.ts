@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-const PAUSE_MILLISECONDS = 20;
+/** The first pause between two probes, and the longest: the cloud counts requests, and refuses too many. */
+const PAUSE_MILLISECONDS = { first: 20, longest: 250 };
 
 /**
  * Polls until a state is reached, and returns what `probe` then returns.
@@ -15,7 +16,7 @@ export async function waitFor<T>(
   probe: () => T | Promise<T>,
 ): Promise<Exclude<T, false>> {
   const deadline = Date.now() + seconds * 1000;
-  for (;;) {
+  for (let pause = PAUSE_MILLISECONDS.first; ; pause = Math.min(2 * pause, PAUSE_MILLISECONDS.longest)) {
     let cause: unknown;
     try {
       const seen = await probe();
@@ -27,7 +28,7 @@ export async function waitFor<T>(
       const last = cause instanceof Error ? `; last: ${String(cause)}` : "";
       throw new Error(`waited ${seconds} s for ${what}${last}`, { cause });
     }
-    await sleep(PAUSE_MILLISECONDS);
+    await sleep(pause);
   }
 }
 
