@@ -136,13 +136,18 @@ describe("an up that is killed after the cloud's answer and before the state is 
     Promise.all(Object.entries(routes).map(([kind, route]) => count(route, kind)));
   const oneMore = (numbers: number[]) => numbers.map((number) => number + 1);
 
-  /** The cloud answers after the CLI is dead, but creates the resources. */
-  async function killWhile(routes: Record<string, string>): Promise<void> {
+  /**
+   * The cloud answers after the CLI is dead, but creates the resources.
+   *
+   * @param printed  what the CLI must have printed before, because it creates other resources at the same time
+   */
+  async function killWhile(routes: Record<string, string>, printed = ""): Promise<void> {
     const before = await counts(routes);
     for (const route of Object.values(routes)) {
       await cloud.fault({ kind: "request", method: "POST", path: `^${route}$`, delay_ms: 3000 });
     }
-    const areAskedFor = async () => (await cloud.faultsLeft()).every((left) => left === 0);
+    const areAskedFor = async (text: string) =>
+      text.includes(printed) && (await cloud.faultsLeft()).every((left) => left === 0);
     await endedUp("kill", `${Object.keys(routes).join(" and ")} to be asked for`, areAskedFor, LOST);
     await eventually("them to be created", 30, async () => {
       expect(await counts(routes)).toEqual(oneMore(before));
@@ -156,7 +161,7 @@ describe("an up that is killed after the cloud's answer and before the state is 
     const keys = { ssh_keys: "/v2/account/keys" };
     const others = { firewalls: "/v2/firewalls", projects: "/v2/projects" };
     const before = await counts({ ...keys, ...others });
-    await killWhile(keys);
+    await killWhile(keys, "convex-volume created");
     await killWhile(others);
 
     const up = await cloud.up(LOST);
