@@ -2,11 +2,11 @@ import type { SandboxHome } from "../home.ts";
 import { ActionRunner } from "./action-runner.ts";
 import type { CloudCore } from "./core.ts";
 import { Faults } from "./faults.ts";
-import { FirewallSync } from "./firewall-sync.ts";
+import { followDomains } from "./follow-domains.ts";
+import { followFirewalls } from "./follow-firewalls.ts";
 import type { Hypervisor } from "../droplet/hypervisor.ts";
 import { reconcile } from "./reconcile.ts";
 import { Store } from "./state.ts";
-import { ZoneSync } from "./zone-sync.ts";
 
 export interface Cloud extends CloudCore {
   actions: ActionRunner;
@@ -22,19 +22,19 @@ export async function openCloud(
   log: (line: string) => void,
 ): Promise<Cloud & AsyncDisposable> {
   const store = await Store.open(home);
-  const firewalls = new FirewallSync(store, hypervisor, log);
-  const zones = new ZoneSync(store, hypervisor, log);
-  const core: CloudCore = { home, store, hypervisor, faults: new Faults(), firewalls, log };
+  const applyFirewalls = followFirewalls(store, hypervisor, log);
+  const serveDomains = followDomains(store, hypervisor, log);
+  const core: CloudCore = { home, store, hypervisor, faults: new Faults(), applyFirewalls, log };
   await reconcile(core);
   const actions = new ActionRunner(core);
   actions.resume();
-  void zones.sync();
+  void serveDomains();
   return {
     ...core,
     actions,
     [Symbol.asyncDispose]: async () => {
       await actions[Symbol.asyncDispose]();
-      await Promise.all([firewalls.sync(), zones.sync()]);
+      await Promise.all([applyFirewalls(), serveDomains()]);
     },
   };
 }

@@ -1,7 +1,6 @@
 import type { Hypervisor } from "../droplet/hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import type { Faults } from "./faults.ts";
-import type { FirewallSync } from "./firewall-sync.ts";
 import type { Store } from "./state.ts";
 
 /** What the parts of the cloud share. */
@@ -10,7 +9,8 @@ export interface CloudCore {
   store: Store;
   hypervisor: Hypervisor;
   faults: Faults;
-  firewalls: FirewallSync;
+  /** Resolves when the firewalls of the current state are in force. A failure is in their status. */
+  applyFirewalls: () => Promise<void>;
   /** Writes one line to the daemon's log; never a secret. */
   log: (line: string) => void;
 }

@@ -96,7 +96,7 @@ export async function perform(cloud: CloudCore, work: Work, signal: AbortSignal)
 }
 
 async function create(cloud: CloudCore, id: number, signal: AbortSignal) {
-  const { faults, firewalls, hypervisor, store } = cloud;
+  const { faults, applyFirewalls, hypervisor, store } = cloud;
   const fault = faults.takeBoot();
   if (fault?.boot === "never") await faults.lifted(fault, signal);
   await hypervisor.createDroplet(dropletSpec(store.state, recordedDroplet(store.state, id)));
@@ -105,7 +105,7 @@ async function create(cloud: CloudCore, id: number, signal: AbortSignal) {
   await store.change((draft) => {
     recordedDroplet(draft, id).built = true;
   });
-  await firewalls.sync();
+  await applyFirewalls();
   return (draft: CloudState) => {
     const droplet = recordedDroplet(draft, id);
     droplet.status = "active";

@@ -10,7 +10,7 @@ import { dropletSpec, volumeSpec } from "./specs.ts";
 export async function reconcile(cloud: CloudCore): Promise<void> {
   await reconcileVolumes(cloud);
   await reconcileDroplets(cloud);
-  await cloud.firewalls.sync();
+  await cloud.applyFirewalls();
 }
 
 async function reconcileVolumes({ hypervisor, store }: CloudCore): Promise<void> {
