@@ -398,6 +398,7 @@ describe("Container", () => {
       StopSignal: "SIGINT",
       StopTimeout: 7,
       Labels: { [SANDBOX_LABEL]: sandbox.home.id },
+      Volumes: { "/data": {}, "/anonymous": {} },
       Healthcheck: { Test: ["CMD", "true"], Interval: 60e9, Timeout: 5e9, StartPeriod: 10e9, Retries: 3 },
     });
     expect(Config.Env).toEqual(expect.arrayContaining(["A=1", "B=two words"]));

@@ -26,7 +26,7 @@ export function createOptions(container: ContainerProperties): Docker.ContainerC
     ...defined("Labels", container.labels && Object.fromEntries(container.labels.map((l) => [l.label, l.value]))),
     ...defined("Healthcheck", container.healthcheck && healthcheckOptions(container.healthcheck)),
     ExposedPorts: Object.fromEntries((container.ports ?? []).map((port) => [portKey(port), {}])),
-    Volumes: Object.fromEntries(volumes.anonymous.map((path) => [path, {}])),
+    Volumes: Object.fromEntries(volumes.paths.map((path) => [path, {}])),
     HostConfig: {
       ...resourceOptions(container),
       PortBindings: portBindings(container.ports ?? []),
@@ -95,9 +95,12 @@ function portBindings(ports: Port[]): Record<string, { HostIp: string; HostPort:
 
 const portKey = (port: Port): string => `${port.internal}/${port.protocol}`;
 
-/** Paths with a source are bind mounts, paths without one get an anonymous volume. */
-function volumeOptions(volumes: Volume[]): { anonymous: string[]; binds: string[]; from: string[] } {
-  const anonymous: string[] = [];
+/**
+ * Paths with a source are bind mounts, paths without one get an anonymous volume. The original declares all of them as the
+ * container's volumes.
+ */
+function volumeOptions(volumes: Volume[]): { paths: string[]; binds: string[]; from: string[] } {
+  const paths: string[] = [];
   const binds: string[] = [];
   const from: string[] = [];
   for (const { hostPath, volumeName, fromContainer, containerPath, readOnly } of volumes) {
@@ -108,13 +111,12 @@ function volumeOptions(volumes: Volume[]): { anonymous: string[]; binds: string[
       from.push(fromContainer);
     } else if (containerPath === undefined) {
       throw new Error("volume entry without container path or source container");
-    } else if (source === undefined) {
-      anonymous.push(containerPath);
     } else {
-      binds.push(`${source}:${containerPath}:${readOnly === true ? "ro" : "rw"}`);
+      paths.push(containerPath);
+      if (source !== undefined) binds.push(`${source}:${containerPath}:${readOnly === true ? "ro" : "rw"}`);
     }
   }
-  return { anonymous, binds, from };
+  return { paths, binds, from };
 }
 
 function defined<Key extends string, Value>(key: Key, value: Value | undefined): Partial<Record<Key, Value>> {
