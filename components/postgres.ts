@@ -43,7 +43,7 @@ const RESERVED_CONNECTIONS = 20;
  * *Replacing it means* that packages and configuration are installed again, and the cluster is adopted.
  */
 export class Postgres extends pulumi.ComponentResource {
-  /** Ready: the certificate that clients must trust, PEM, which the droplet has in `AUTHORITY_FILE`. */
+  /** The certificate that clients must trust, PEM. The droplet has it in `AUTHORITY_FILE`. */
   readonly authority: pulumi.Output<string>;
   /** Ready: options for the server's roles and databases. */
   readonly inCluster: Lifetime & Required<Pick<pulumi.CustomResourceOptions, "provider">>;
@@ -100,9 +100,8 @@ export class Postgres extends pulumi.ComponentResource {
 
     // The provider works only if the server answers.
     this.inCluster = { ...args.onVolume, provider, dependsOn: [server] };
-    // With the file on the droplet, which a container mounts.
-    this.authority = pulumi.all([authority, server.id]).apply(([pem]) => pem);
-    this.registerOutputs({ authority: this.authority });
+    this.authority = authority;
+    this.registerOutputs({ authority });
   }
 }
 

@@ -82,6 +82,7 @@ export const TYPES = {
   firewall: "digitalocean:index/firewall:Firewall",
   volume: "digitalocean:index/volume:Volume",
   key: "tls:index/privateKey:PrivateKey",
+  certificate: "tls:index/locallySignedCert:LocallySignedCert",
   command: "command:remote:Command",
   container: "docker:index/container:Container",
   network: "docker:index/network:Network",

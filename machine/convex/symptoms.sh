@@ -15,13 +15,10 @@ explain_symptoms() {
   symptom "$log" "server does not support TLS" \
     "the backend requires TLS, and PostgreSQL does not offer it" \
     "run npx pulumi up --replace '**convex-server', which switches it on again"
-  symptom "$log" "invalid peer certificate: (Expired|certificate expired)" \
+  symptom "$log" "invalid peer certificate: Expired" \
     "PostgreSQL's certificate has expired" \
-    "run npx pulumi up --replace '**convex-server', which renews it and writes it again"
-  symptom "$log" "invalid peer certificate: (NotValidYet|certificate not valid yet)" \
-    "PostgreSQL's certificate is not valid yet: the clock of the computer that ran up is ahead of the droplet's" \
-    "set the clocks, see timedatectl; then run npx pulumi up again"
-  symptom "$log" "invalid peer certificate: (certificate not valid for name|Bad|CaUsed|Invalid|NotValidForName|Other|Unhandled|Unknown|Unsupported)|Failed to (read|parse) CA file" \
+    "run npx pulumi up, which renews it"
+  symptom "$log" "invalid peer certificate: [^E]|Failed to (read|parse) CA file" \
     "the backend does not trust PostgreSQL's certificate" \
     "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
   symptom "$log" 'database "[^"]*" does not exist' \

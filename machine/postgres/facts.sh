@@ -31,14 +31,10 @@ inspect_server() {
 
 # log_in CONTAINER URL GATEWAY DATABASE: from the backend's network, because the machine itself has another address there.
 log_in() {
-  local user rest host mode=verify-full pid passfile=$TMPDIR/passfile
+  local user rest pid passfile=$TMPDIR/passfile
   pid=$(pid_of "$1") || return 0
   IFS=: read -r user rest <<< "${2#postgresql://}"
-  host=${rest#*@}
-  host=${host%%:*}
-  # A container of an earlier release.
-  if [[ $rest == *sslmode=disable* ]]; then mode=disable; fi
   (umask 077 && printf '*:*:*:%s:%s\n' "$user" "${rest%%@*}" > "$passfile")
-  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 PGSSLMODE=$mode PGSSLROOTCERT=/etc/convex-droplet/postgres-authority.pem PGHOSTADDR=$3 timeout 10 nsenter --target "$pid" --net \
-    psql -qAtX -F ' ' --no-password -h "$host" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
+  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 PGSSLMODE=verify-full PGSSLROOTCERT=/etc/convex-droplet/postgres-authority.pem timeout 10 nsenter --target "$pid" --net \
+    psql -qAtX -F ' ' --no-password -h "$3" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
 }

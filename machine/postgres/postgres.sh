@@ -95,19 +95,17 @@ create_cluster() {
 
 # certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
 certify() {
-  local etc=/etc/postgresql/$1/$CLUSTER trusted=/etc/convex-droplet/postgres-authority.pem
+  local etc=/etc/postgresql/$1/$CLUSTER
   put_folder 0755 postgres:postgres "$etc"
   put_secret root:postgres "$etc/server.key" <<< "$2"
   put_file 0644 "$etc/server.crt" <<< "$3"
-  # Docker makes a folder if it does not find the file that it has to mount.
-  if ! checking && [[ $(kind_of "$trusted") == folder ]]; then rmdir "$trusted" || fail "$trusted: is a folder with files, it should be a file. Move it away"; fi
-  put_file 0644 "$trusted" <<< "$4"
+  put_file 0644 /etc/convex-droplet/postgres-authority.pem <<< "$4"
 }
 
 configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
   local etc=/etc/postgresql/$version/$CLUSTER folder
-  for folder in "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
+  for folder in "$etc" "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
   # Makes Debian's tools start it at boot.
   put_file 0644 "$etc/start.conf" <<< auto
   put_file 0644 "$etc/postgresql.conf" << EOF
@@ -237,9 +235,6 @@ verify() {
   local version=$1 gateway=$2 max_connections=$3 problems name declared effective problem
   problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
   if differs "postgres.hba errors" "" "$problems"; then fail "pg_hba: $problems"; fi
-  if differs "postgres certificate" "that of server.crt" "$(either "that of server.crt" another serves_certificate "$version")"; then
-    fail "PostgreSQL: serves another certificate than that of server.crt, so it could not read that or its key. See: journalctl -u postgresql@$version-$CLUSTER"
-  fi
   while IFS=$'\t' read -r name declared effective; do
     if differs "postgres.settings $name" "$declared" "$effective"; then
       case $name in
@@ -251,14 +246,6 @@ verify() {
       fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf. Find it with: SELECT name, sourcefile FROM pg_settings"
     fi
   done < <(settings "$version" "$gateway" "$max_connections" | overridden_settings)
-}
-
-# serves_certificate VERSION: whether new connections get the certificate that is on the disk. A server that cannot read it
-# keeps the one that it has.
-serves_certificate() {
-  local served
-  served=$(timeout 5 openssl s_client -starttls postgres -connect localhost:5432 < /dev/null 2> /dev/null | openssl x509)
-  [[ $served == "$(openssl x509 < "/etc/postgresql/$1/$CLUSTER/server.crt")" ]]
 }
 
 # overridden_settings <CONFIGURATION: the settings with another active value, on each line: name, declared, active.

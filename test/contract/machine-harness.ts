@@ -43,14 +43,14 @@ function certify(): Record<"key" | "certificate" | "authority", string[]> {
   }
 }
 
-export const CERTIFIED = certify();
+const CERTIFIED = certify();
 
 /** The values that postgres.sh reads on stdin. */
-export function postgresValues(password: string, maxConnections = 84, certified = CERTIFIED): string {
+export function postgresValues(password: string, maxConnections = 84): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
     ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
-    ...certified,
+    ...CERTIFIED,
     scripts: scriptFiles(),
   });
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { CERTIFIED, hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
+import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
 
 const PASSWORD = "first-password";
 const NEXT_PASSWORD = "second-password";
@@ -53,19 +53,6 @@ describe("the set-up of the server", () => {
       output: "postgres.sh: unchanged",
     });
     expect(await machine.snapshot(services)).toBe(before);
-  });
-
-  it("writes the authority's file in place of a folder that Docker made for it", async () => {
-    await machine.sh("cd /etc/convex-droplet && rm postgres-authority.pem && mkdir postgres-authority.pem");
-    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 1 changed$/);
-  });
-
-  it("fails if the key does not fit the certificate, and keeps serving with the one before", async () => {
-    const unfit = postgresValues(PASSWORD, 84, { ...CERTIFIED, certificate: CERTIFIED.authority });
-    const { exitCode, output } = await machine.run("postgres/postgres.sh", unfit);
-    expect(output).toContain("error: PostgreSQL: serves another certificate than that of server.crt");
-    expect(exitCode).toBe(1);
-    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 1 changed$/);
   });
 
   it("removes the scripts of an earlier release, but only if all of this release are there", async () => {

@@ -1,21 +1,16 @@
-import { X509Certificate } from "node:crypto";
-
 import { RESOURCES, TYPES } from "../../../contract/names.ts";
-import { itemsIn } from "../../../contract/scripts.ts";
 import type { State } from "../../state.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** How early it is found that nobody has renewed the certificate, in days. The first `up` in its last year does. */
+/** How early it is found that nobody has renewed the certificate, in days. Each `up` of the last year before its end does. */
 const WARN_DAYS = 60;
 
-/** The end of the certificate that the server was last given. After it, the backend refuses the server. */
+/** The end of the server's certificate, after which the backend refuses the server. */
 export function compareCertificate(state: State, now = Date.now()): Finding[] {
-  const stdin = (state.find(TYPES.command, RESOURCES.server)?.inputs["stdin"] ?? "") as string;
-  const pem = itemsIn(stdin, "certificate").join("\n");
-  if (pem === "") return [];
-  const end = new X509Certificate(pem).validTo;
+  const end = state.find(TYPES.certificate, RESOURCES.certificate)?.outputs["validityEndTime"] as string | undefined;
+  if (end === undefined) return [];
   const days = Math.floor((Date.parse(end) - now) / DAY);
   if (days > WARN_DAYS) return [];
   const { error, warning } = findingsBy("the stack's state", "postgres");
