@@ -31,7 +31,7 @@ describe("the stacks that come with the program", () => {
     const dev = await plan(clone, "dev");
     const prod = await plan(clone, "prod");
 
-    expect(dev.size).toBe(36);
+    expect(dev.size).toBe(31);
     expect([...dev.keys()].sort()).toEqual([...prod.keys()].map((name) => name.replace("-prod", "-dev")).sort());
 
     expect(whatDiffers(dev)).toEqual({
@@ -94,7 +94,7 @@ describe("two stacks side by side", () => {
       STACKS.map((stack) => cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", stack])),
     );
     for (const { all, exitCode } of looks) {
-      expect(all).toContain("36 unchanged");
+      expect(all).toContain("31 unchanged");
       expect(exitCode).toBe(0);
     }
   });
@@ -115,7 +115,7 @@ describe("two stacks side by side", () => {
       expect(await readRow(two["backendUrl"] ?? "", "stack")).toBe("two");
     });
     const look = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", "two"]);
-    expect(look.all).toContain("36 unchanged");
+    expect(look.all).toContain("31 unchanged");
     expect(look.exitCode).toBe(0);
   });
 });
