@@ -15,7 +15,7 @@ it.each([
 ])("PostgreSQL's certificate, seen at %s", (now, [severity, message]) => {
   const expected = [
     `${severity} postgres the stack's state postgres.certificate.end: ${message}`,
-    "replace convex-postgres-certificate; refresh ",
+    "the next up renews it, and the server reads it without a restart: npx pulumi up --stack dev",
   ];
   expect(told(compareCertificate(state, Date.parse(now)))).toEqual(severity === undefined ? [] : [expected]);
 });
