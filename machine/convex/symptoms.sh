@@ -20,7 +20,7 @@ explain_symptoms() {
     "run npx pulumi up, which renews it"
   symptom "$log" "invalid peer certificate: [^E]|Failed to (read|parse) CA file" \
     "the backend does not trust PostgreSQL's certificate" \
-    "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
+    "recreate the container, with the certificate that it has to trust: $MAKE_BACKEND"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
     "if it contained data, restore its backup; to create an empty one: $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"

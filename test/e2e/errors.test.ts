@@ -235,16 +235,6 @@ describe("an unhealthy backend", () => {
       told: "cause: the backend requires TLS, and PostgreSQL does not offer it",
     },
     {
-      trouble: "it has a certificate of somebody else's",
-      cause: () =>
-        onDroplet(
-          "cd /etc/postgresql/17/main && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=host.docker.internal " +
-            "-addext subjectAltName=DNS:host.docker.internal -keyout server.key -out server.crt && systemctl reload postgresql@17-main",
-        ),
-      log: "error performing TLS handshake: invalid peer certificate: UnknownIssuer",
-      told: "cause: the backend does not trust PostgreSQL's certificate",
-    },
-    {
       trouble: "its password was changed",
       cause: () => sql("ALTER ROLE convex PASSWORD 'another'"),
       log: 'FATAL: password authentication failed for user "convex"',

@@ -13,12 +13,12 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   [
     "Error: error performing TLS handshake: invalid peer certificate: UnknownIssuer",
     "the backend does not trust PostgreSQL's certificate",
-    "--replace '**convex-server' --replace '**convex-backend'",
+    "--replace '**convex-backend'",
   ],
   [
     "Error: Failed to read CA file: /convex/postgres-authority-384fb9a4.pem",
     "the backend does not trust PostgreSQL's certificate",
-    "--replace '**convex-server' --replace '**convex-backend'",
+    "--replace '**convex-backend'",
   ],
   [
     "Error: error performing TLS handshake: invalid peer certificate: Expired",
