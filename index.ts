@@ -64,7 +64,6 @@ const convex = new Convex(ID, {
   dataDirectory: host.dataDirectory,
   network: NETWORK,
   postgresUrl: database.url,
-  postgresAuthority: postgres.authority,
   postgresPoolSize,
   memoryMb,
   protectData,

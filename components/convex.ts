@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
@@ -8,7 +6,7 @@ import * as random from "@pulumi/random";
 import { removeLostFromEngine } from "../error-hooks/docker.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
-import { AUTHORITY_FILE, type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
+import { type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -24,8 +22,6 @@ export interface ConvexArgs {
   dataDirectory: pulumi.Input<string>;
   /** PostgreSQL's URL, without a database; secret. */
   postgresUrl: pulumi.Output<string>;
-  /** The certificate that the backend trusts PostgreSQL by, PEM, which the machine has in `AUTHORITY_FILE`. */
-  postgresAuthority: pulumi.Output<string>;
   /** Connections that the backend may open. Changing it restarts the backend. */
   postgresPoolSize: number;
   /** The machine's memory in MiB. Each container is limited to a share of it. */
@@ -117,13 +113,11 @@ export class Convex extends pulumi.ComponentResource {
     const backendImage = pull("backend", args.backendImage);
     const dashboardImage = pull("dashboard", args.dashboardImage);
 
-    // Its name changes with its content, because a container that runs keeps the file that it was started with.
-    const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${fingerprintOf(pem)}.pem`);
     const backend = new docker.Container(
       `${name}-backend`,
       {
         ...containerDefaults(containers.backend, args.backendImage),
-        envs: pulumi.secret(environment(args, origins, authorityFile, instanceSecret.result)),
+        envs: pulumi.secret(environment(args, origins, instanceSecret.result)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // An address, because Docker's "host-gateway" is the default bridge, where PostgreSQL does not listen.
         hosts: [{ host: HOST_IN_CONTAINERS, ip: args.network.gateway }],
@@ -131,10 +125,7 @@ export class Convex extends pulumi.ComponentResource {
           { internal: PORTS.api, external: ports.api, ip: bindAddress },
           { internal: PORTS.site, external: ports.site, ip: bindAddress },
         ],
-        volumes: [
-          { hostPath: args.dataDirectory, containerPath: "/convex/data" },
-          { hostPath: AUTHORITY_FILE, containerPath: authorityFile, readOnly: true },
-        ],
+        volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
         healthcheck: {
           tests: ["CMD", "bash", "-c", HEALTH],
           interval: "10s",
@@ -213,10 +204,6 @@ const HEALTH =
   `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
   String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
 
-function fingerprintOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 8);
-}
-
 /** The arguments that both containers share. The backend stops gracefully only on SIGINT. */
 function containerDefaults(name: string, image: string) {
   return {
@@ -245,18 +232,19 @@ function memoryShare(memoryMb: number, share: number) {
 function environment(
   args: ConvexArgs,
   origins: ReturnType<Exposure["originsAt"]>,
-  authorityFile: pulumi.Output<string>,
   instanceSecret: pulumi.Output<string>,
 ): pulumi.Output<string[]> {
   const flags = {
     DISABLE_BEACON: !args.telemetry,
     REDACT_LOGS_TO_CLIENT: args.redactClientLogs,
+    // Works only together with sslmode=disable in the URL.
+    DO_NOT_REQUIRE_SSL: true,
     // Otherwise both ports show metrics to everybody.
     DISABLE_METRICS_ENDPOINT: true,
   };
   return pulumi
-    .all([origins.cloud, origins.site, args.postgresUrl, authorityFile, instanceSecret])
-    .apply(([cloudOrigin, siteOrigin, postgresUrl, caFile, secret]) =>
+    .all([origins.cloud, origins.site, args.postgresUrl, instanceSecret])
+    .apply(([cloudOrigin, siteOrigin, postgresUrl, secret]) =>
       Object.entries({
         ...args.backendEnvironment,
         CONVEX_CLOUD_ORIGIN: cloudOrigin,
@@ -264,8 +252,6 @@ function environment(
         DOCUMENT_RETENTION_DELAY: String(args.documentRetentionSeconds),
         INSTANCE_NAME: args.instanceName,
         INSTANCE_SECRET: secret,
-        // Without DO_NOT_REQUIRE_SSL, the backend requires TLS, and a certificate that this file or the system's roots vouch for.
-        PG_CA_FILE: caFile,
         POSTGRES_MAX_CONNECTIONS: String(args.postgresPoolSize),
         POSTGRES_URL: postgresUrl,
         RUST_LOG: args.logLevel,

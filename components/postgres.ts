@@ -2,12 +2,11 @@ import * as command from "@pulumi/command";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 
-import { type ContainerNetwork, HOST_IN_CONTAINERS, rolesOf } from "../contract/names.ts";
+import { type ContainerNetwork, rolesOf } from "../contract/names.ts";
 import { scriptFiles } from "../contract/scripts.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import { databasePassword } from "./password.ts";
-import { serverCertificate } from "./server-certificate.ts";
 
 export interface PostgresArgs {
   /** Connection to the machine that the server is installed on. */
@@ -38,13 +37,11 @@ const RESERVED_CONNECTIONS = 20;
 /**
  * The PostgreSQL server of a machine.
  *
- * *Owns* the packages, the cluster's configuration, the administrator and the server's certificate.
+ * *Owns* the packages, the cluster's configuration and the administrator.
  * *Survives* a replaced droplet: the cluster on the volume.
  * *Replacing it means* that packages and configuration are installed again, and the cluster is adopted.
  */
 export class Postgres extends pulumi.ComponentResource {
-  /** The certificate that clients must trust, PEM. The droplet has it in `AUTHORITY_FILE`. */
-  readonly authority: pulumi.Output<string>;
   /** Ready: options for the server's roles and databases. */
   readonly inCluster: Lifetime & Required<Pick<pulumi.CustomResourceOptions, "provider">>;
 
@@ -54,12 +51,6 @@ export class Postgres extends pulumi.ComponentResource {
     const { administrator } = rolesOf(name);
 
     const password = databasePassword(`${name}-admin-password`, child);
-    // Clients are in the containers' network, and the check of a log-in on the droplet itself.
-    const { key, certificate, authority } = serverCertificate(
-      `${name}-postgres`,
-      { dnsNames: [HOST_IN_CONTAINERS], ipAddresses: [args.network.gateway] },
-      child,
-    );
     const server = new command.remote.Command(
       `${name}-server`,
       {
@@ -73,9 +64,6 @@ export class Postgres extends pulumi.ComponentResource {
           administrator,
           max_connections: args.postgresPoolSize + RESERVED_CONNECTIONS,
           password: password.result,
-          key: lines(key),
-          certificate: lines(certificate),
-          authority: lines(authority),
           scripts: scriptFiles(),
         }),
         triggers: [args.machineId],
@@ -100,12 +88,6 @@ export class Postgres extends pulumi.ComponentResource {
 
     // The provider works only if the server answers.
     this.inCluster = { ...args.onVolume, provider, dependsOn: [server] };
-    this.authority = authority;
-    this.registerOutputs({ authority });
+    this.registerOutputs({});
   }
-}
-
-/** A text as a script takes it. */
-function lines(text: pulumi.Output<string>): pulumi.Output<string[]> {
-  return text.apply((known) => known.trim().split("\n"));
 }

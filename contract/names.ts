@@ -15,7 +15,6 @@ export const RESOURCES = {
   project: `${ID}-project`,
   scripts: `${ID}-scripts`,
   setup: `${ID}-setup`,
-  certificate: `${ID}-postgres-certificate`,
   server: `${ID}-server`,
   role: `${ID}-role`,
   password: `${ID}-password`,
@@ -66,9 +65,6 @@ export function label(stack: string): string {
   return name.slice(0, 50).replace(/-+$/, "");
 }
 
-/** On the droplet: the certificate that PostgreSQL's clients trust. */
-export const AUTHORITY_FILE = "/etc/convex-droplet/postgres-authority.pem";
-
 /** On the droplet: the volume's mount point, and the folder for the backend's files. */
 export const MOUNTPOINT = `/mnt/${ID}`;
 export const DATA = `${MOUNTPOINT}/data`;
@@ -82,7 +78,6 @@ export const TYPES = {
   firewall: "digitalocean:index/firewall:Firewall",
   volume: "digitalocean:index/volume:Volume",
   key: "tls:index/privateKey:PrivateKey",
-  certificate: "tls:index/locallySignedCert:LocallySignedCert",
   command: "command:remote:Command",
   container: "docker:index/container:Container",
   network: "docker:index/network:Network",

@@ -12,15 +12,9 @@ explain_symptoms() {
   symptom "$log" "cluster url already contains db name" \
     "POSTGRES_URL names a database; the backend derives it from the instance name" \
     "recreate the container, with the right URL: $MAKE_BACKEND"
-  symptom "$log" "server does not support TLS" \
-    "the backend requires TLS, and PostgreSQL does not offer it" \
-    "run npx pulumi up --replace '**convex-server', which switches it on again"
-  symptom "$log" "invalid peer certificate: Expired" \
-    "PostgreSQL's certificate has expired" \
-    "run npx pulumi up, which renews it"
-  symptom "$log" "invalid peer certificate: [^E]|Failed to (read|parse) CA file" \
-    "the backend does not trust PostgreSQL's certificate" \
-    "recreate the container, with the certificate that it has to trust: $MAKE_BACKEND"
+  symptom "$log" "invalid peer certificate|server does not support TLS" \
+    "the backend wants TLS that the server does not offer, or does not trust its certificate" \
+    "recreate the container, with sslmode and DO_NOT_REQUIRE_SSL set together: $MAKE_BACKEND"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
     "if it contained data, restore its backup; to create an empty one: $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"

@@ -35,6 +35,6 @@ log_in() {
   pid=$(pid_of "$1") || return 0
   IFS=: read -r user rest <<< "${2#postgresql://}"
   (umask 077 && printf '*:*:*:%s:%s\n' "$user" "${rest%%@*}" > "$passfile")
-  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 PGSSLMODE=verify-full PGSSLROOTCERT=/etc/convex-droplet/postgres-authority.pem timeout 10 nsenter --target "$pid" --net \
+  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 timeout 10 nsenter --target "$pid" --net \
     psql -qAtX -F ' ' --no-password -h "$3" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
 }

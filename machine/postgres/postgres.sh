@@ -4,8 +4,7 @@
 # contains a cluster, it is used unchanged. The second run changes nothing and says so.
 #
 #   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the
-#     administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
-#     of all files that were copied here)
+#     administrator's), scripts (the names of all files that were copied here)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -18,8 +17,8 @@ source "$here/../lib/on-volume.sh"
 readonly CLUSTER=main
 
 main() {
-  local mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts version
-  take mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts
+  local mountpoint gateway subnet database role max_connections administrator password scripts version
+  take mountpoint gateway subnet database role max_connections administrator password scripts
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -34,12 +33,11 @@ main() {
   version=${version%%+*}
   allow_early_binding
   create_cluster "$version" "$mountpoint/postgresql"
-  certify "$version" "$key" "$certificate" "$authority"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
   serve "$version" "$mountpoint"
   forget_scripts "$scripts"
   grant_administrator "$administrator" "$password"
-  verify "$version" "$gateway" "$max_connections"
+  verify "$gateway" "$max_connections"
   finish
 }
 
@@ -93,15 +91,6 @@ create_cluster() {
   put_folder 0700 postgres:postgres "$data"
 }
 
-# certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
-certify() {
-  local etc=/etc/postgresql/$1/$CLUSTER
-  put_folder 0755 postgres:postgres "$etc"
-  put_secret root:postgres "$etc/server.key" <<< "$2"
-  put_file 0644 "$etc/server.crt" <<< "$3"
-  put_file 0644 /etc/convex-droplet/postgres-authority.pem <<< "$4"
-}
-
 configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
   local etc=/etc/postgresql/$version/$CLUSTER folder
@@ -118,7 +107,7 @@ unix_socket_directories = '/var/run/postgresql'
 include_dir 'conf.d'
 EOF
   put_file 0644 "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
-  put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$version" "$gateway" "$max_connections")
+  put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$gateway" "$max_connections")
   put_file 0644 "$etc/pg_hba.conf" << 'EOF'
 # The files in pg_hba.d list who may connect; everybody else is refused.
 include_dir pg_hba.d
@@ -127,20 +116,19 @@ EOF
 # TYPE  DATABASE  USER  ADDRESS  METHOD
 local   all       postgres                 peer
 local   all       $administrator           scram-sha-256
-hostssl "$database"  "$role"  $subnet      scram-sha-256
+host    "$database"  "$role"  $subnet      scram-sha-256
 EOF
 }
 
 settings() {
-  local etc=/etc/postgresql/$1/$CLUSTER gateway=$2 max_connections=$3
+  local gateway=$1 max_connections=$2
   cat << EOF
 listen_addresses = 'localhost, $gateway'
 port = 5432
 max_connections = $max_connections
 password_encryption = 'scram-sha-256'
-ssl = on
-ssl_cert_file = '$etc/server.crt'
-ssl_key_file = '$etc/server.key'
+# Only the containers' network connects over TCP; the stack's tools use a socket.
+ssl = off
 # A quarter of the memory, as the manual recommends.
 shared_buffers = '$(quarter_of_memory)MB'
 EOF
@@ -232,7 +220,7 @@ state_of_administrator() {
 
 # Checks the values that the server uses, not only the files.
 verify() {
-  local version=$1 gateway=$2 max_connections=$3 problems name declared effective problem
+  local gateway=$1 max_connections=$2 problems name declared effective problem
   problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
   if differs "postgres.hba errors" "" "$problems"; then fail "pg_hba: $problems"; fi
   while IFS=$'\t' read -r name declared effective; do
@@ -245,7 +233,7 @@ verify() {
       esac
       fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf. Find it with: SELECT name, sourcefile FROM pg_settings"
     fi
-  done < <(settings "$version" "$gateway" "$max_connections" | overridden_settings)
+  done < <(settings "$gateway" "$max_connections" | overridden_settings)
 }
 
 # overridden_settings <CONFIGURATION: the settings with another active value, on each line: name, declared, active.

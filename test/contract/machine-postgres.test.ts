@@ -81,7 +81,7 @@ describe("the set-up of the server", () => {
       [
         "local|{all}|{postgres}|||peer||",
         "local|{all}|{convex_admin}|||scram-sha-256||",
-        "hostssl|{convex_self_hosted}|{convex}|172.30.0.0|255.255.255.0|scram-sha-256||",
+        "host|{convex_self_hosted}|{convex}|172.30.0.0|255.255.255.0|scram-sha-256||",
       ].join("\n"),
     );
   });
@@ -116,13 +116,11 @@ describe("connections", () => {
 
   const container = "ip netns exec net30";
   it("of the backend's role to its database, from its network, are accepted", async () => {
-    const trusted = "sslmode=verify-full sslrootcert=/etc/convex-droplet/postgres-authority.pem";
-    expect(await connect(container, `${OWN} ${trusted}`)).toEqual({ exitCode: 0, output: "convex" });
+    expect(await connect(container, OWN)).toEqual({ exitCode: 0, output: "convex" });
   });
 
   it.each([
     ["with a wrong password", container, OWN, "172.30.0.1", "wrong", "password authentication failed"],
-    ["without TLS", container, `${OWN} sslmode=disable`, "172.30.0.1", "secret", "no encryption"],
     ["to another database", container, "user=convex dbname=other", "172.30.0.1", "secret", "no pg_hba.conf entry"],
     ["to the maintenance database", container, "user=convex dbname=postgres", "172.30.0.1", "secret", "no pg_hba.conf"],
     ["of another role", container, "user=stranger dbname=convex_self_hosted", "172.30.0.1", "secret", "no pg_hba.conf"],

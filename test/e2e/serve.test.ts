@@ -61,7 +61,7 @@ describe("a stack in an empty account", () => {
 
   it("serves after the first up", async () => {
     const up = await cloud.up(STACK);
-    expect(up.all).toContain("36 created");
+    expect(up.all).toContain("31 created");
     expect(up.exitCode).toBe(0);
     await probe(cloud, STACK, "first");
   });

@@ -12,23 +12,13 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   ],
   [
     "Error: error performing TLS handshake: invalid peer certificate: UnknownIssuer",
-    "the backend does not trust PostgreSQL's certificate",
+    "the backend wants TLS that the server does not offer, or does not trust its certificate",
     "--replace '**convex-backend'",
-  ],
-  [
-    "Error: Failed to read CA file: /convex/postgres-authority-384fb9a4.pem",
-    "the backend does not trust PostgreSQL's certificate",
-    "--replace '**convex-backend'",
-  ],
-  [
-    "Error: error performing TLS handshake: invalid peer certificate: Expired",
-    "PostgreSQL's certificate has expired",
-    "run npx pulumi up, which renews it",
   ],
   [
     "Error: error performing TLS handshake: server does not support TLS",
-    "the backend requires TLS, and PostgreSQL does not offer it",
-    "run npx pulumi up --replace '**convex-server'",
+    "the backend wants TLS that the server does not offer",
+    "--replace '**convex-backend'",
   ],
   [
     'Error: db error: FATAL: database "convex_self_hosted" does not exist',

@@ -97,7 +97,7 @@ function properties(
     {
       name: "volumes",
       expected: (declared.volumes ?? [])
-        .map(({ hostPath, containerPath, readOnly }) => `${hostPath}:${containerPath}${readOnly === true ? ":ro" : ""}`)
+        .map(({ hostPath, containerPath }) => `${hostPath}:${containerPath}`)
         .toSorted(),
       found: Mounts.filter((mount) => !isImages(mount, image))
         .map(place)
