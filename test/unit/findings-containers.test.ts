@@ -62,7 +62,7 @@ const CONTAINER = {
     User: "",
     Hostname: "0123456789ab",
     ExposedPorts: { "3210/tcp": {}, "3211/tcp": {} },
-    Volumes: { "/cache": {} },
+    Volumes: { "/cache": {}, "/convex/data": {} },
     Healthcheck: {
       ...{ Test: ["CMD", "true"], Interval: 10 * SECONDS, Timeout: 5 * SECONDS },
       ...{ Retries: 5, StartPeriod: 30 * SECONDS },

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 
-import type { Container, Image } from "./docker.ts";
+import type { Container, Declared, Image } from "./docker.ts";
 
 /** One property of a container. */
 export interface Property {
@@ -44,9 +44,10 @@ export function beside(
   container: Container,
   image: Image | undefined,
   engine: Engine,
-  declared: { ports: { internal: number }[]; healthcheck?: object },
+  declared: Pick<Declared, "ports" | "volumes" | "healthcheck">,
 ): Property[] {
   const ports = Object.fromEntries(declared.ports.map(({ internal }) => [`${internal}/tcp`, {}]));
+  const volumes = Object.fromEntries((declared.volumes ?? []).map(({ containerPath }) => [containerPath, {}]));
   const hostConfig: Record<string, unknown> = {
     ...{ Privileged: false, CapAdd: [], PidMode: "" },
     IpcMode: "private",
@@ -57,9 +58,10 @@ export function beside(
   };
   const { Labels, WorkingDir, User, Cmd, Entrypoint, Volumes, ExposedPorts, Healthcheck, Shell } = image?.Config ?? {};
   const config: Record<string, unknown> = {
-    ...{ Labels, WorkingDir, User, Cmd, Entrypoint, Volumes, Shell },
+    ...{ Labels, WorkingDir, User, Cmd, Entrypoint, Shell },
     Hostname: container.Id.slice(0, 12),
     ExposedPorts: { ...(ExposedPorts as object | undefined), ...ports },
+    Volumes: { ...Volumes, ...volumes },
     Healthcheck: declared.healthcheck === undefined ? Healthcheck : container.Config.Healthcheck,
   };
   return [

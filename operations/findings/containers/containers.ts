@@ -97,7 +97,7 @@ function properties(
     {
       name: "volumes",
       expected: (declared.volumes ?? [])
-        .map(({ hostPath, containerPath }) => `${hostPath}:${containerPath}`)
+        .map(({ hostPath, containerPath, readOnly }) => `${hostPath}:${containerPath}${readOnly === true ? ":ro" : ""}`)
         .toSorted(),
       found: Mounts.filter((mount) => !isImages(mount, image))
         .map(place)

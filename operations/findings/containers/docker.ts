@@ -55,7 +55,7 @@ export interface Declared {
   memorySwap: number;
   ports: { internal: number; external: number; ip: string }[];
   hosts?: { host: string; ip: string }[];
-  volumes?: { hostPath: string; containerPath: string }[];
+  volumes?: { hostPath: string; containerPath: string; readOnly?: boolean }[];
   networksAdvanced: { name: string; aliases?: string[] }[];
   healthcheck?: { tests: string[]; interval: string; timeout: string; retries: number; startPeriod: string };
 }
