@@ -40,10 +40,7 @@ export async function examine(stack: string, app?: string): Promise<Examination>
     answers,
     ...(app === undefined ? [] : [await examineApp(app, state, seen)]),
   ];
-  const elsewhere = findings.filter(
-    ({ area, severity }) => severity !== "notice" && !INSIDE.some(({ areas }) => areas.includes(area)),
-  );
-  return { stack, stations, elsewhere: elsewhere.length };
+  return { stack, stations, elsewhere: findings.filter((finding) => isElsewhere(finding, serves(seen))).length };
 }
 
 /** The checks inside the droplet, each with the areas whose findings it shows. */
@@ -64,14 +61,26 @@ function notChecked(error: Error): Check[] {
   return INSIDE.map(({ name }) => unknown(name, why));
 }
 
+/** A file, a link or a package has an effect only when a service reads it again. */
+function isOnDisk({ subject }: Finding): boolean {
+  return /^(files|links|packages)\b/.test(subject);
+}
+
+function serves(inside: Inside | undefined): boolean {
+  return inside?.facts.get("backend.version")?.exitCode === 0;
+}
+
+/** Whether no check shows a finding, so that only drift reports it. */
+export function isElsewhere(finding: Finding, isServing: boolean): boolean {
+  if (finding.severity === "notice") return false;
+  return (isServing && isOnDisk(finding)) || !INSIDE.some(({ areas }) => areas.includes(finding.area));
+}
+
 /** Drift's findings that can stop the backend from serving; drift reports the rest. */
 function checkInside(state: State, inside: Inside, findings: Finding[], answers: Check): Check[] {
-  const serves = inside.facts.get("backend.version")?.exitCode === 0;
   // A warning can be the cause only if the backend does not serve, or its answers do not reach this computer.
   const isSuspect = ({ source, area }: Finding) =>
-    !serves || source === "disk" || (answers.status === "ill" && area === "network");
-  // What is on the disk has an effect only when a service reads it again.
-  const isOnDisk = ({ subject }: Finding) => /^(files|links|packages)\b/.test(subject);
+    !serves(inside) || source === "disk" || (answers.status === "ill" && area === "network");
   const severe = inOrder(findings).filter(
     (finding) =>
       finding.severity !== "notice" && ((finding.severity === "error" && !isOnDisk(finding)) || isSuspect(finding)),

@@ -36,7 +36,8 @@ const NAMES: Record<string, string> = {
 
 /**
  * All properties that Docker reports of a container and that `containers.ts` does not compare, with the values that follow
- * from the image and Docker's own defaults. A property that a later Docker adds and nobody sets is empty, so this needs no list of all properties.
+ * from the image and Docker's own defaults. A property that a later Docker adds and nobody sets is empty, so this needs no
+ * list of all properties.
  *
  * @param declared  what a declaration adds to the image's values; a health check is compared by its own properties
  */
