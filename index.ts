@@ -4,6 +4,7 @@ import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
+import { Edge } from "./components/edge.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
@@ -54,10 +55,21 @@ const postgres = new Postgres(ID, {
 });
 const database = new Database(ID, { ...owned, protectData, inCluster: postgres.inCluster });
 
+const edge = new Edge(ID, {
+  ...settings.edge,
+  exposure,
+  label: label(stack),
+  connection,
+  machineId: host.machineId,
+  mountpoint,
+  publicIp: host.publicIp,
+  onMachine,
+});
+
 const convex = new Convex(ID, {
   ...settings.convex,
   exposure,
-  publicIp: host.publicIp,
+  origins: edge.origins,
   connection,
   mountpoint,
   dockerHost: tunnel.dockerHost,
@@ -83,15 +95,19 @@ new FunctionEnvironment(ID, {
 export const backendUrl = convex.backendUrl;
 /** URL of the HTTP actions */
 export const siteUrl = convex.siteUrl;
-/** URL of the dashboard while `npm run tunnel` runs */
-export const dashboardUrl = convex.dashboardUrl;
+/** URL of the dashboard: at its name, or while `npm run tunnel` runs */
+export const dashboardUrl = edge.dashboardUrl;
+/** secret; with dashboardAccess password: the password of user convex at dashboardUrl */
+export const dashboardPassword = edge.dashboardPassword;
 /** secret; `CONVEX_SELF_HOSTED_ADMIN_KEY`, accepted by the running backend before it is output */
 export const adminKey = convex.adminKey;
 /** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend refused the key that this program made */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;
-/** address of the droplet */
+/** with a domain: its DNS records, as lines of a zone file */
+export const dnsRecords = edge.dnsRecords;
+/** address of the droplet: the reserved one, if there is one */
 export const publicIp = host.publicIp;
 /** command that opens a shell on the droplet */
 export const sshCommand = `npm run ssh -- --stack ${stack}`;

@@ -34,10 +34,10 @@ export interface ConvexArgs {
   backendImage: string;
   /** Dashboard image by digest, of the same revision as the backend. */
   dashboardImage: string;
-  /** Ports and URLs of API, HTTP actions and dashboard. */
-  exposure: Exposure;
-  /** The machine's public address. */
-  publicIp: pulumi.Output<string>;
+  /** Ports and names of API, HTTP actions and dashboard. */
+  exposure: Pick<Exposure, "ports" | "bindAddress" | "hosts" | "authorityFile">;
+  /** URLs at which clients reach API and HTTP actions. Changing them restarts the backend. */
+  origins: { cloud: pulumi.Input<string>; site: pulumi.Input<string> };
   /** RUST_LOG of the backend. */
   logLevel: string;
   /** How long overwritten documents are kept, in seconds. */
@@ -73,15 +73,13 @@ export class Convex extends pulumi.ComponentResource {
   readonly backendUrl: pulumi.Output<string>;
   /** Ready: the HTTP actions' URL, once the backend is healthy. */
   readonly siteUrl: pulumi.Output<string>;
-  /** The dashboard's URL at the local end of the tunnel. */
-  readonly dashboardUrl: pulumi.Output<string>;
 
   constructor(name: string, args: ConvexArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Convex", name, {}, opts);
     const child = { parent: this };
     const containers = containersOf(name);
-    const { ports, bindAddress } = args.exposure;
-    const origins = args.exposure.originsAt(args.publicIp);
+    const { ports, bindAddress, hosts, authorityFile } = args.exposure;
+    const { origins } = args;
 
     // 64 hexadecimal digits. The id of a RandomBytes would be the secret in plain text.
     const instanceSecret = new random.RandomPassword(
@@ -120,12 +118,23 @@ export class Convex extends pulumi.ComponentResource {
         envs: pulumi.secret(environment(args, origins, instanceSecret.result)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // An address, because Docker's "host-gateway" is the default bridge, where PostgreSQL does not listen.
-        hosts: [{ host: HOST_IN_CONTAINERS, ip: args.network.gateway }],
+        // The backend's own names, too: not every network lets a machine reach its public address from inside.
+        hosts: [HOST_IN_CONTAINERS, ...(hosts === undefined ? [] : [hosts.api, hosts.site])].map((host) => ({
+          host,
+          ip: args.network.gateway,
+        })),
         ports: [
           { internal: PORTS.api, external: ports.api, ip: bindAddress },
           { internal: PORTS.site, external: ports.site, ip: bindAddress },
         ],
-        volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }],
+        volumes: [
+          { hostPath: args.dataDirectory, containerPath: "/convex/data" },
+          ...(authorityFile === undefined ? [] : [AUTHORITIES, authorityFile]).map((file) => ({
+            hostPath: file,
+            containerPath: file,
+            readOnly: true,
+          })),
+        ],
         healthcheck: {
           tests: ["CMD", "bash", "-c", HEALTH],
           interval: "10s",
@@ -148,6 +157,8 @@ export class Convex extends pulumi.ComponentResource {
           container: containers.backend,
           name: args.instanceName,
           port: ports.api,
+          cloud_origin: hosts === undefined ? "" : origins.cloud,
+          site_origin: hosts === undefined ? "" : origins.site,
           mountpoint: args.mountpoint,
           key: minted,
         }),
@@ -185,13 +196,11 @@ export class Convex extends pulumi.ComponentResource {
     );
     this.backendUrl = pulumi.all([origins.cloud, acceptance.id]).apply(([url]) => url);
     this.siteUrl = pulumi.all([origins.site, acceptance.id]).apply(([url]) => url);
-    this.dashboardUrl = pulumi.output(`http://127.0.0.1:${ports.dashboard}`);
     this.registerOutputs({
       adminKey: this.adminKey,
       readOnlyAdminKey: this.readOnlyAdminKey,
       backendUrl: this.backendUrl,
       siteUrl: this.siteUrl,
-      dashboardUrl: this.dashboardUrl,
     });
   }
 }
@@ -203,6 +212,9 @@ export class Convex extends pulumi.ComponentResource {
 const HEALTH =
   `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
   String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
+
+/** On the droplet and in the image: the authorities that curl and the backend trust. */
+const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";
 
 /** The arguments that both containers share. The backend stops gracefully only on SIGINT. */
 function containerDefaults(name: string, image: string) {
@@ -231,7 +243,7 @@ function memoryShare(memoryMb: number, share: number) {
  */
 function environment(
   args: ConvexArgs,
-  origins: ReturnType<Exposure["originsAt"]>,
+  origins: ConvexArgs["origins"],
   instanceSecret: pulumi.Output<string>,
 ): pulumi.Output<string[]> {
   const flags = {
@@ -247,6 +259,8 @@ function environment(
     .apply(([cloudOrigin, siteOrigin, postgresUrl, secret]) =>
       Object.entries({
         ...args.backendEnvironment,
+        // Node trusts only its own authorities, and these.
+        ...(args.exposure.authorityFile === undefined ? {} : { NODE_EXTRA_CA_CERTS: args.exposure.authorityFile }),
         CONVEX_CLOUD_ORIGIN: cloudOrigin,
         CONVEX_SITE_ORIGIN: siteOrigin,
         DOCUMENT_RETENTION_DELAY: String(args.documentRetentionSeconds),

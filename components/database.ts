@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { HOST_IN_CONTAINERS } from "../contract/names.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import type { Postgres } from "./postgres.ts";
-import { databasePassword } from "./password.ts";
+import { generatedPassword } from "./password.ts";
 
 export interface DatabaseArgs {
   /** Name of the database. With another name, it is another, empty database. */
@@ -36,7 +36,7 @@ export class Database extends pulumi.ComponentResource {
     // These resources once belonged to the server's component.
     const child = { parent: this, aliases: [{ parent: pulumi.createUrn(name, "convex-droplet:index:Postgres") }] };
 
-    const password = databasePassword(`${name}-password`, child);
+    const password = generatedPassword(`${name}-password`, child);
     const inCluster = { ...child, ...args.inCluster, hooks: { onError: [reportHalfDone(`${name}-postgres`)] } };
     const role = new postgresql.Role(
       `${name}-role`,

@@ -10,7 +10,9 @@ import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../error-hooks/droplet.ts";
 import { reportGone } from "../error-hooks/gone.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
+import { reportLostAddress } from "../error-hooks/reserved-ip.ts";
 import type { Exposure } from "../settings/exposure.ts";
+import { EVERYWHERE } from "../settings/kinds/networks.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 
 export interface HostArgs {
@@ -32,8 +34,10 @@ export interface HostArgs {
   operatorKeys: string[];
   /** Networks that may reach SSH. Changed in place. */
   adminCidrs: string[];
-  /** The ports that the firewall opens besides SSH. Changed in place. */
-  exposure: Pick<Exposure, "openings">;
+  /** With names, everybody may reach port 80, where the ACME server proves them. Changed in place. */
+  exposure: Pick<Exposure, "hosts">;
+  /** Whether the machine has a reserved address. Changing it changes `publicIp`. */
+  reservedIp: boolean;
   /** How long to wait for a new droplet to answer SSH, in seconds. */
   bootTimeoutSeconds: number;
   /** Called after each change of the droplet, which may have booted it. */
@@ -49,12 +53,13 @@ export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith"
 /**
  * A droplet that is ready for Convex: its SSH host key is known, its data volume is mounted, Docker is running.
  *
- * *Owns* droplet, volume, firewall, project, deploy key and host key.
- * *Survives* a replaced droplet: the volume with all data, and both keys.
- * *Replacing it means* a new droplet with the same name and keys but another address, which adopts the volume.
+ * *Owns* droplet, volume, reserved address, firewall, project, deploy key and host key.
+ * *Survives* a replaced droplet: the volume with all data, the reserved address, and both keys.
+ * *Replacing it means* a new droplet with the same name and keys, which adopts the volume. Without a reserved address, it has
+ * another address.
  */
 export class Host extends pulumi.ComponentResource {
-  /** Known as soon as the droplet exists. */
+  /** The reserved address if there is one, as soon as it leads to the droplet; otherwise the droplet's own. */
   readonly publicIp: pulumi.Output<string>;
   /** Ready: resolves once the machine is set up, so commands that use it run after that. */
   readonly connection: Connection;
@@ -140,6 +145,14 @@ export class Host extends pulumi.ComponentResource {
         },
       },
     );
+    // Not as an assignment of its own: the provider fails to delete one whose droplet somebody has deleted.
+    const reservedIp = args.reservedIp
+      ? new digitalocean.ReservedIp(
+          `${name}-reserved-ip`,
+          { region: args.region, dropletId: droplet.id.apply(Number) },
+          { ...child, hooks: { onError: [reportLostAddress(name), ...reports] } },
+        )
+      : undefined;
     const firewall = new digitalocean.Firewall(
       `${name}-firewall`,
       {
@@ -217,7 +230,7 @@ export class Host extends pulumi.ComponentResource {
     this.onVolume = { deletedWith: setup, replaceWith: [volume] };
 
     const ready = setup.id;
-    this.publicIp = droplet.ipv4Address;
+    this.publicIp = reservedIp?.ipAddress ?? droplet.ipv4Address;
     this.machineId = droplet.id;
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
@@ -250,8 +263,6 @@ function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<num
   });
 }
 
-const EVERYWHERE = ["0.0.0.0/0", "::/0"];
-
 /** Contains only the host key, so that it never changes. Everything else is set up over SSH. */
 function userData(privateKey: string, publicKey: string): string {
   const indented = privateKey.trim().replaceAll("\n", "\n    ");
@@ -268,11 +279,7 @@ ssh_keys:
 function inboundRules(args: HostArgs): digitalocean.types.input.FirewallInboundRule[] {
   return [
     { protocol: "tcp", portRange: "22", sourceAddresses: args.adminCidrs },
-    ...args.exposure.openings.map(({ port, networks }) => ({
-      protocol: "tcp",
-      portRange: String(port),
-      sourceAddresses: networks,
-    })),
+    ...(args.exposure.hosts === undefined ? [] : [{ protocol: "tcp", portRange: "80", sourceAddresses: EVERYWHERE }]),
   ];
 }
 

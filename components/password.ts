@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-/** A role's password: 40 letters and digits, so that nothing on its way to the server must quote it. */
-export function databasePassword(name: string, opts: pulumi.CustomResourceOptions): random.RandomPassword {
+/** A password of 40 letters and digits, so that nothing on its way to a server must quote it. */
+export function generatedPassword(name: string, opts: pulumi.CustomResourceOptions): random.RandomPassword {
   return new random.RandomPassword(name, { length: 40, special: false }, opts);
 }

@@ -6,7 +6,7 @@ import { type ContainerNetwork, rolesOf } from "../contract/names.ts";
 import { scriptFiles } from "../contract/scripts.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
-import { databasePassword } from "./password.ts";
+import { generatedPassword } from "./password.ts";
 
 export interface PostgresArgs {
   /** Connection to the machine that the server is installed on. */
@@ -50,7 +50,7 @@ export class Postgres extends pulumi.ComponentResource {
     const child = { parent: this };
     const { administrator } = rolesOf(name);
 
-    const password = databasePassword(`${name}-admin-password`, child);
+    const password = generatedPassword(`${name}-admin-password`, child);
     const server = new command.remote.Command(
       `${name}-server`,
       {

@@ -14,6 +14,7 @@ export function readHost(read: Reader) {
     ),
     volumeSizeGb: read.integer("volumeSizeGb", 100, 16384),
     protectData: read.flag("protectData"),
+    reservedIp: read.flag("reservedIp"),
     operatorKeys: readOperatorKeys(read, "operatorKeys"),
     adminCidrs: readNetworks(
       read,

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { readConvex } from "./convex.ts";
+import { readEdge } from "./edge.ts";
 import { readExposure } from "./exposure.ts";
 import { readFunctions } from "./functions.ts";
 import { readHost } from "./host.ts";
@@ -17,10 +18,12 @@ import { tokenMistakes } from "./token.ts";
  */
 export function loadSettings() {
   const read = new Reader();
+  const [functions, host, exposure] = [readFunctions(read), readHost(read), readExposure(read)];
   const settings = {
-    functions: readFunctions(read),
-    host: readHost(read),
-    exposure: readExposure(read),
+    functions,
+    host,
+    exposure,
+    edge: readEdge(read, exposure.hosts),
     convex: readConvex(read),
     postgres: readPostgres(read),
   };

@@ -63,6 +63,19 @@ export class Reader {
     return text === "true";
   }
 
+  /** One of some words; the first one if the text is another, so that no other check reports it again. */
+  choice<Word extends string>(key: string, words: [Word, ...Word[]]): Word {
+    const text = this.raw(key);
+    const chosen = words.find((word) => word === text);
+    if (chosen === undefined) {
+      this.refuse(key, {
+        sentence: `"${text}" is not valid, it should be one of ${words.join(", ")}.`,
+        value: words[0],
+      });
+    }
+    return chosen ?? words[0];
+  }
+
   /** A list of texts; undefined if the value is not a list, so that no other check reports it again. */
   list(key: string, check: Check, should: string, fix: string): string[] | undefined {
     const value = this.json(key);
@@ -149,9 +162,13 @@ function unknownKey(name: string, known: string[]): Fault {
   };
 }
 
-/** The number of letters to change, add or remove to turn one word into another (Levenshtein), ignoring case. */
+/**
+ * The number of letters to change, add or remove to turn one word into another (Levenshtein), ignoring case. A word is nearest to
+ * one that it is the start of.
+ */
 function distance(one: string, other: string): number {
   const [from, to] = [one.toLowerCase(), other.toLowerCase()];
+  if (to.startsWith(from)) return 0;
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (let line = 1; line <= from.length; line++) {
     const next = [line];

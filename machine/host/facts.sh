@@ -58,7 +58,7 @@ host_facts() {
   stray files unowned_elsewhere
   fact packages.held held
   fact packages.sources package_sources
-  fact packages.changed changed_files
+  stray packages.changed changed_files
   fact packages.broken dpkg --audit
   fact run at_work
 }

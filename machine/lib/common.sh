@@ -118,6 +118,12 @@ lock() {
   flock --timeout 900 "$run_lock" || fail "another run is active on this machine and has not ended for 15 minutes. See: lslocks"
 }
 
+# unlock: lets other scripts run.
+unlock() {
+  if checking; then return; fi
+  exec {run_lock}>&-
+}
+
 # kind_of PATH: prints what it is.
 kind_of() {
   if [[ -L $1 ]]; then

@@ -6,6 +6,9 @@ import ipaddr from "ipaddr.js";
 import { setWith } from "../reader.ts";
 import type { Fault, Reader } from "../reader.ts";
 
+/** All addresses. */
+export const EVERYWHERE = ["0.0.0.0/0", "::/0"];
+
 const EXAMPLE = "203.0.113.0/24";
 
 /**

@@ -1,4 +1,5 @@
 import type { Reader } from "../reader.ts";
+import type { Origins } from "./hosts.ts";
 
 /**
  * The two URLs at which clients reach the backend: only scheme, host and port, because Convex appends paths to them. The URLs
@@ -6,7 +7,7 @@ import type { Reader } from "../reader.ts";
  *
  * @returns undefined for a URL that is not set
  */
-export function readOrigins(read: Reader): { cloudOrigin: string | undefined; siteOrigin: string | undefined } {
+export function readOrigins(read: Reader): Origins {
   const cloud = read.raw("cloudOrigin");
   const site = read.raw("siteOrigin");
 

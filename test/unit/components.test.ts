@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 
 import { mintAdminKey } from "../../contract/admin-key.ts";
 import { Database, type DatabaseArgs } from "../../components/database.ts";
+import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { ID, RESOURCES } from "../../contract/names.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
@@ -33,10 +34,13 @@ beforeEach(async () => {
     if (type === "random:index/randomPassword:RandomPassword")
       return { result: { [SIGNATURE]: SECRET, value: "0".repeat(64) } };
     if (type === "digitalocean:index/droplet:Droplet") return { ipv4Address: "192.0.2.1", dropletUrn: "do:droplet:1" };
+    if (type === "digitalocean:index/reservedIp:ReservedIp") return { ipAddress: "198.51.100.9" };
     if (type === "command:remote:Command") return { stdout: accepted };
     return {};
   });
 });
+
+const HOSTS = { api: "api.example.com", site: "site.example.com", dashboard: "dash.example.com" };
 
 const HOST: HostArgs = {
   label: "convex-test",
@@ -48,7 +52,8 @@ const HOST: HostArgs = {
   protectData: true,
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
-  exposure: { openings: [3210, 3211].map((port) => ({ port, networks: ["198.51.100.0/24"] })) },
+  exposure: { hosts: undefined },
+  reservedIp: false,
   bootTimeoutSeconds: 300,
   onChange: () => undefined,
   sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
@@ -108,12 +113,38 @@ const DATABASE = (): DatabaseArgs => ({
 const EXPOSURE: Exposure = {
   ports: { api: 4210, site: 4211, dashboard: 7791 },
   bindAddress: "127.0.0.1",
+  hosts: undefined,
+  authorityFile: undefined,
   openings: [],
+  dashboardAccess: "tunnel",
+  dashboardCidrs: [],
   originsAt: (publicIp) => ({
     cloud: pulumi.interpolate`https://api.example.com/${publicIp}`,
     site: pulumi.output("https://site.example.com"),
   }),
 };
+
+const EDGE = (): EdgeArgs => ({
+  label: "convex-test",
+  connection: pulumi.secret({ host: "192.0.2.1" }),
+  machineId: "7",
+  mountpoint: "/mnt/convex",
+  publicIp: pulumi.output("192.0.2.1"),
+  exposure: {
+    ...EXPOSURE,
+    hosts: HOSTS,
+    openings: [{ port: 443, networks: ["198.51.100.0/24"] }],
+    dashboardAccess: "password",
+  },
+  dns: "digitalocean",
+  dnsZone: "example.com",
+  createDnsZone: true,
+  acmeDirectory: "https://acme.example/directory",
+  acmeEmail: "me@example.com",
+  acmeAuthority: "",
+  trustedProxyCidrs: [],
+  onMachine: lifetime(),
+});
 
 const CONVEX = (): ConvexArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
@@ -128,7 +159,7 @@ const CONVEX = (): ConvexArgs => ({
   backendImage: "backend@sha256:1",
   dashboardImage: "dashboard@sha256:2",
   exposure: EXPOSURE,
-  publicIp: pulumi.output("192.0.2.1"),
+  origins: { cloud: "https://api.example.com", site: "https://site.example.com" },
   logLevel: "info",
   documentRetentionSeconds: 172800,
   telemetry: false,
@@ -160,20 +191,27 @@ describe("Host", () => {
     expect((await settled())("convex")).toEqual({});
   });
 
-  it("opens SSH to the administrators and the public ports to the allowed, and nothing else", async () => {
-    new Host("convex", HOST);
+  it("opens port 80 to everybody if there are names, for the ACME server", async () => {
+    new Host("convex", { ...HOST, exposure: { hosts: HOSTS } });
     expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
-      { protocol: "tcp", portRange: "3210", sourceAddresses: ["198.51.100.0/24"] },
-      { protocol: "tcp", portRange: "3211", sourceAddresses: ["198.51.100.0/24"] },
+      { protocol: "tcp", portRange: "80", sourceAddresses: ["0.0.0.0/0", "::/0"] },
     ]);
   });
 
-  it("opens only SSH if nobody is allowed", async () => {
-    new Host("convex", { ...HOST, exposure: { openings: [] } });
+  it("opens only SSH if there are none", async () => {
+    new Host("convex", HOST);
     expect((await settled())("convex-firewall")["inboundRules"]).toEqual([
       { protocol: "tcp", portRange: "22", sourceAddresses: ["203.0.113.7/32"] },
     ]);
+  });
+
+  it("has its reserved address as its own, but is still reached at the droplet's", async () => {
+    const { publicIp } = new Host("convex", { ...HOST, reservedIp: true });
+    expect(await valueOf(publicIp)).toBe("198.51.100.9");
+    const resources = await settled();
+    expect(secretValue(resources("convex-setup")["connection"])).toMatchObject({ host: "192.0.2.1" });
+    expect(resources("convex-project")["resources"]).toEqual(["do:droplet:1", null]);
   });
 
   it("gives the droplet only the host key, as a secret", async () => {
@@ -304,7 +342,7 @@ describe("Convex", () => {
   it("sets the backend's environment, sorted, with no flag that is off, as a secret", async () => {
     new Convex("convex", CONVEX());
     expect(secretValue((await settled())("convex-backend")["envs"])).toEqual([
-      "CONVEX_CLOUD_ORIGIN=https://api.example.com/192.0.2.1",
+      "CONVEX_CLOUD_ORIGIN=https://api.example.com",
       "CONVEX_SITE_ORIGIN=https://site.example.com",
       "DISABLE_BEACON=true",
       "DISABLE_METRICS_ENDPOINT=true",
@@ -334,6 +372,25 @@ describe("Convex", () => {
       { internal: 3211, external: 4211, ip: "0.0.0.0" },
     ]);
     expect(resources("convex-dashboard")["ports"]).toEqual([{ internal: 6791, external: 7791, ip: "127.0.0.1" }]);
+  });
+
+  it("reaches its own names at the machine itself, with the authority that signed their certificate", async () => {
+    const authorityFile = "/usr/local/share/ca-certificates/convex-acme-1.crt";
+    new Convex("convex", { ...CONVEX(), exposure: { ...EXPOSURE, hosts: HOSTS, authorityFile } });
+    const resources = await settled();
+    const { hosts, volumes, envs } = resources("convex-backend");
+    expect(hosts).toEqual(
+      ["host.docker.internal", "api.example.com", "site.example.com"].map((host) => ({ host, ip: "172.30.0.1" })),
+    );
+    expect((volumes as Inputs[]).slice(1)).toEqual(
+      ["/etc/ssl/certs/ca-certificates.crt", authorityFile].map((file) => ({
+        ...{ hostPath: file, containerPath: file, readOnly: true },
+      })),
+    );
+    expect(secretValue(envs)).toContain(`NODE_EXTRA_CA_CERTS=${authorityFile}`);
+    expect(secretValue(resources("convex-acceptance")["stdin"])).toContain(
+      "\ncloud_origin=https://api.example.com\nsite_origin=https://site.example.com\n",
+    );
   });
 
   it("derives the containers' names from its own", async () => {
@@ -376,6 +433,76 @@ describe("Convex", () => {
   });
 });
 
+describe("Edge", () => {
+  const plain: Partial<Exposure> = { hosts: undefined, openings: [], dashboardAccess: "tunnel" };
+
+  it("registers exactly its children", async () => {
+    new Edge("convex", EDGE());
+    expect(await names()).toEqual([
+      "convex",
+      "convex-api-record",
+      "convex-dashboard-password",
+      "convex-dashboard-record",
+      "convex-edge",
+      "convex-public-firewall",
+      "convex-site-record",
+      "convex-zone",
+    ]);
+  });
+
+  it("has no names, records or ports if there is no domain and nobody is allowed", async () => {
+    const edge = new Edge("convex", { ...EDGE(), exposure: { ...EXPOSURE, ...plain } });
+    expect(await names()).toEqual(["convex", "convex-edge"]);
+    expect([edge.dnsRecords, edge.dashboardPassword]).toEqual([undefined, undefined]);
+    expect(await valueOf(edge.dashboardUrl)).toBe("http://127.0.0.1:7791");
+    expect((await settled())("convex-edge")["stdin"]).toMatch(/\naddress=\napi_host=\nsite_host=\ndashboard_host=\n/);
+  });
+
+  it("leads each name to the public address, in a domain that contains it", async () => {
+    const zone = { dnsZone: "com", createDnsZone: false };
+    const hosts = { ...HOSTS, api: "com", dashboard: undefined };
+    new Edge("convex", { ...EDGE(), ...zone, exposure: { ...EDGE().exposure, hosts } });
+    const resources = await settled();
+    expect(resources("convex-api-record")).toMatchObject({
+      domain: "com",
+      type: "A",
+      name: "@",
+      value: "192.0.2.1",
+      ttl: 60,
+    });
+    expect(resources("convex-site-record")).toMatchObject({ domain: "com", name: "site.example" });
+  });
+
+  it("makes no record if you make them, and says which they are", async () => {
+    const { dnsRecords } = new Edge("convex", { ...EDGE(), dns: "manual", createDnsZone: false });
+    expect((await names()).filter((name) => /record|zone/.test(name))).toEqual([]);
+    expect(await valueOf(dnsRecords ?? pulumi.output([""]))).toEqual([
+      "api.example.com. 60 IN A 192.0.2.1",
+      "site.example.com. 60 IN A 192.0.2.1",
+      "dash.example.com. 60 IN A 192.0.2.1",
+    ]);
+  });
+
+  it("passes the dashboard's password on stdin, as a secret", async () => {
+    const { dashboardPassword } = new Edge("convex", EDGE());
+    expect(await pulumi.isSecret(dashboardPassword ?? pulumi.output(""))).toBe(true);
+    const { create, stdin } = (await settled())("convex-edge");
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/edge\/edge\.sh # [0-9a-f]{12}$/);
+    expect(secretValue(stdin)).toContain(
+      `\ndashboard_access=password\ndashboard_networks=\ndashboard_password=${"0".repeat(64)}\n`,
+    );
+  });
+
+  it("opens its own ports, besides the host's", async () => {
+    new Edge("convex", EDGE());
+    expect((await settled())("convex-public-firewall")).toMatchObject({
+      name: "convex-test-public",
+      dropletIds: [7],
+      inboundRules: [{ protocol: "tcp", portRange: "443", sourceAddresses: ["198.51.100.0/24"] }],
+    });
+  });
+});
+
 describe("a word of a command line", () => {
   it.each([
     ["plain-1.2_x/y", "plain-1.2_x/y"],
@@ -390,9 +517,10 @@ describe("a word of a command line", () => {
 
 it("the components register the resources that others look up by name", async () => {
   const connection = pulumi.secret({ host: "192.0.2.1" });
-  new Host(ID, HOST);
+  new Host(ID, { ...HOST, reservedIp: true });
   new Postgres(ID, POSTGRES());
   new Database(ID, DATABASE());
+  new Edge(ID, EDGE());
   new Convex(ID, CONVEX());
   new FunctionEnvironment(ID, {
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
@@ -403,13 +531,15 @@ it("the components register the resources that others look up by name", async ()
 
 describe("every registered resource", () => {
   const deploy = async () => {
-    new Host(ID, { ...HOST, protectData: true });
+    new Host(ID, { ...HOST, protectData: true, reservedIp: true });
     const { inCluster } = new Postgres(ID, POSTGRES());
     new Database(ID, { ...DATABASE(), inCluster, protectData: true });
+    new Edge(ID, EDGE());
     new Convex(ID, { ...CONVEX(), protectData: true });
     await settled();
   };
   const [host, postgres, convex] = [{ parent: "Host" }, { parent: "Postgres" }, { parent: "Convex" }];
+  const edge = { parent: "Edge" };
   const database = { parent: "Database", aliases: [expect.anything()] };
   const unique = { deleteBeforeReplace: true };
   const onMachine = { deletedWith: "setup", replaceWith: ["droplet"] };
@@ -427,6 +557,7 @@ describe("every registered resource", () => {
         ...{ ...host, ...unique, replaceWith: ["convex-volume"] },
         ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
       },
+      "convex-reserved-ip ReservedIp": host,
       "convex-firewall Firewall": { ...host, ...unique },
       "convex-project Project": { ...host, ...unique, ignoreChanges: ["isDefault"] },
       "convex-scripts CopyToRemote": { ...host, ...run, replaceWith: ["convex-droplet"] },
@@ -438,6 +569,13 @@ describe("every registered resource", () => {
       "convex-role Role": { ...database, ...onVolume },
       "convex-database Database": { ...database, ...onVolume, protect: true, retainOnDelete: true },
       "convex-privacy Grant": { ...database, ...onVolume },
+      "convex-zone Domain": { ...edge, retainOnDelete: true },
+      "convex-api-record DnsRecord": edge,
+      "convex-site-record DnsRecord": edge,
+      "convex-dashboard-record DnsRecord": edge,
+      "convex-dashboard-password RandomPassword": edge,
+      "convex-edge Command": { ...edge, ...run, ...onMachine },
+      "convex-public-firewall Firewall": { ...edge, ...unique },
       "convex-instance-secret RandomPassword": { ...convex, protect: true },
       "convex-docker docker": convex,
       "convex-network Network": { ...convex, ...unique, ...onMachine },
@@ -455,7 +593,8 @@ describe("every registered resource", () => {
       Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],
       Postgres: [],
       Database: ["url"],
-      Convex: ["adminKey", "backendUrl", "dashboardUrl", "readOnlyAdminKey", "siteUrl"],
+      Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
+      Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],
     });
   });
 });

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Serves the instance's names over HTTPS: nginx as a reverse proxy, and one certificate for all names, which certbot gets from an
+# ACME server, keeps on the volume and renews by its timer. What is served is replaced only once everything new is there, so a
+# certificate that cannot be issued takes nothing down. Without names, nothing is served. The second run changes nothing and
+# says so.
+#
+#   edge.sh <mountpoint, address (to which the names lead), api_host, site_host, dashboard_host (each may be empty), api_port,
+#     site_port, dashboard_port, dashboard_access (tunnel, allowlist or password), dashboard_networks, dashboard_password,
+#     trusted_proxies (networks), acme_directory (URL), acme_email, acme_authority (PEM, by lines), acme_authority_file
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/units.sh
+source "$here/../lib/units.sh"
+# shellcheck source=machine/edge/certificate.sh
+source "$here/certificate.sh"
+# shellcheck source=machine/edge/sites.sh
+source "$here/sites.sh"
+
+main() {
+  local mountpoint address api_host site_host dashboard_host api_port site_port dashboard_port dashboard_access dashboard_networks
+  local dashboard_password trusted_proxies acme_directory acme_email acme_authority acme_authority_file names
+  take mountpoint address api_host site_host dashboard_host api_port site_port dashboard_port dashboard_access dashboard_networks \
+    dashboard_password trusted_proxies acme_directory acme_email acme_authority acme_authority_file
+  names=$(printf '%s\n' "$api_host" "$site_host" "$dashboard_host" | grep . | sort) || true
+  if [[ -z $names ]]; then
+    stop_serving
+    finish
+    return
+  fi
+  lock
+  rests_on "edge volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
+  # dig comes with the last one.
+  install_packages nginx certbot openssl logrotate bind9-dnsutils
+  # Check mode does not install packages. Without nginx, there is nothing more to check.
+  command -v nginx > /dev/null || return 0
+  trust_authority "$acme_authority_file" "$acme_authority"
+  configure_certbot "$mountpoint/certificates"
+  configure_nginx "$mountpoint"
+  serve_nginx
+  # Names that do not lead here yet take time. Other scripts can run meanwhile.
+  unlock
+  ensure_certificate "$mountpoint/certificates" "$acme_directory" "$acme_email" "$address" "$names"
+  lock
+  configure_sites "$mountpoint/certificates"
+  serve_nginx
+  verify_served "$mountpoint/certificates" "$api_host"
+  start_unit certbot.timer
+  finish
+}
+
+# stop_serving: for a machine without names. The certificate stays on the volume, for the next name.
+stop_serving() {
+  if ! differs "folders[$SITES]" nothing "$(kind_of "$SITES")"; then return 0; fi
+  lock
+  systemctl disable --quiet --now certbot.timer nginx.service 2> /dev/null || true
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge nginx nginx-common certbot > /dev/null < /dev/null \
+    || fail "nginx: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge nginx"
+  rm -rf /etc/systemd/system/nginx.service.d /etc/nginx "$CHALLENGES"
+  rm -f /usr/local/share/ca-certificates/convex-acme-*.crt
+  update-ca-certificates > /dev/null 2>&1
+  systemctl daemon-reload
+  changed "removed nginx and certbot, because the instance has no names any more"
+}
+
+# trust_authority FILE PEM: makes the machine trust a private authority, or none if FILE is empty.
+trust_authority() {
+  local file=$1 pem=$2 other
+  if [[ -n $file ]]; then put_file 0644 "$file" authorities <<< "$pem"; fi
+  for other in /usr/local/share/ca-certificates/convex-acme-*.crt; do
+    if [[ -e $other && $other != "$file" ]] && differs "files[$other]" nothing file; then
+      rm "$other"
+      install -D /dev/null "$PENDING/authorities"
+      changed "removed $other"
+    fi
+  done
+  if pending authorities; then
+    update-ca-certificates > /dev/null 2>&1 || fail "acmeAuthority: cannot be added to the machine's authorities. See: update-ca-certificates --verbose"
+    settled authorities
+  fi
+}
+
+# serve_nginx: starts nginx, or makes it read what has changed. If it refuses its configuration, the running one stays.
+serve_nginx() {
+  local refusal
+  start_unit nginx.service
+  pending nginx || return 0
+  refusal=$(nginx -t -q 2>&1) || fail "nginx: refuses its configuration, so it keeps the earlier one: $refusal"
+  systemctl reload nginx.service || fail "nginx: does not read its configuration again. See: journalctl -u nginx"
+  settled nginx
+}
+
+# verify_served FOLDER HOST: compares the certificate that nginx serves with the one on the volume, because a run can be killed
+# between a renewal and the reload.
+verify_served() {
+  local folder=$1 host=$2
+  differs "edge.certificate served" "$(fingerprint_of "$(certificate_in "$folder")")" "$(wait_for_served "$folder" "$host")" || return 0
+  systemctl reload nginx.service
+  wait_until 10 "nginx to serve the new certificate" serves_current "$folder" "$host" \
+    || fail "nginx: does not serve the certificate in $folder. See: journalctl -u nginx"
+  changed "made nginx read the certificate again"
+}
+
+# A reload starts new workers, and the old ones may still accept a connection.
+wait_for_served() {
+  if ! checking; then wait_until 5 "nginx to serve the certificate" serves_current "$@" 2> /dev/null || true; fi
+  fingerprint_served "$2"
+}
+
+serves_current() { [[ $(fingerprint_served "$2") == "$(fingerprint_of "$(certificate_in "$1")")" ]]; }
+
+main "$@"

@@ -1,0 +1,122 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the values that edge.sh has taken
+# nginx's configuration for the instance's names. Sourced by edge.sh, whose values these functions read.
+
+# Only root and nginx's workers read this folder: it contains the hash of the dashboard's password.
+readonly SITES=/etc/nginx/convex-droplet
+
+# configure_nginx MOUNTPOINT: everything but the names, so that nginx answers the ACME server.
+configure_nginx() {
+  put_folder 0750 root:www-data "$SITES"
+  guard_unit nginx.service "$1"
+  restart_unit nginx.service
+  put_file 0644 /etc/nginx/convex-challenges.conf nginx < "$here/challenges.conf"
+  put_file 0644 /etc/nginx/nginx.conf nginx < "$here/nginx.conf"
+  put_file 0644 /etc/logrotate.d/nginx < "$here/logrotate.conf"
+}
+
+# configure_sites FOLDER: the names, with the certificate in certbot's folder.
+configure_sites() {
+  put_file 0644 "$SITES/proxy.conf" nginx < "$here/proxy.conf"
+  put_file 0644 "$SITES/sites.conf" nginx < <(sites "$1")
+  put_password
+}
+
+sites() {
+  local network
+  cat << EOF
+ssl_certificate $(certificate_in "$1");
+ssl_certificate_key $(key_in "$1");
+EOF
+  if [[ -n $trusted_proxies ]]; then
+    while read -r network; do echo "set_real_ip_from $network;"; done <<< "$trusted_proxies"
+    echo "real_ip_header X-Forwarded-For;"
+    echo "real_ip_recursive on;"
+  fi
+  redirect "$names"
+  site "$api_host" "$api_port" << 'EOF'
+  # Shows the backend's internals to everybody, or sends back whatever it gets.
+  location = /metrics { return 404; }
+  location = /echo { return 404; }
+EOF
+  site "$site_host" "$site_port" << 'EOF'
+  location = /metrics { return 404; }
+EOF
+  if [[ -n $dashboard_host ]]; then site "$dashboard_host" "$dashboard_port" < <(dashboard_guard); fi
+}
+
+# redirect NAMES: from HTTP to HTTPS. 308 keeps the method.
+redirect() {
+  cat << EOF
+
+server {
+  listen 80;
+  server_name ${1//$'\n'/ };
+  include convex-challenges.conf;
+  location / { return 308 https://\$host\$request_uri; }
+}
+EOF
+}
+
+# site HOST PORT <DIRECTIVES
+site() {
+  cat << EOF
+
+upstream $1 {
+  server 127.0.0.1:$2;
+  keepalive 64;
+}
+
+server {
+  listen 443 ssl;
+  http2 on;
+  server_name $1;
+$(cat)
+  location / {
+    proxy_pass http://$1;
+    include convex-droplet/proxy.conf;
+  }
+  location @unavailable {
+    default_type text/plain;
+    add_header Retry-After 2 always;
+    return 503 "The backend does not answer. It may be restarting.\n";
+  }
+}
+EOF
+}
+
+dashboard_guard() {
+  local network
+  case $dashboard_access in
+    allowlist)
+      while read -r network; do echo "  allow $network;"; done <<< "$dashboard_networks"
+      echo "  deny all;"
+      ;;
+    password)
+      cat << EOF
+  auth_basic "Convex dashboard";
+  auth_basic_user_file $SITES/dashboard.htpasswd;
+  # Whoever guesses has to wait for each answer, and has few connections to guess with.
+  auth_delay 2s;
+  limit_conn connections 40;
+EOF
+      ;;
+    *) fail "dashboard_access: is '$dashboard_access', it should be allowlist or password" ;;
+  esac
+}
+
+# The hash contains a salt. It stays as long as the password does.
+put_password() {
+  local file=$SITES/dashboard.htpasswd salt
+  if [[ $dashboard_access != password ]]; then
+    if differs "files[$file]" nothing "$(kind_of "$file")"; then
+      rm "$file"
+      changed "removed $file"
+    fi
+    return
+  fi
+  # shellcheck disable=SC2016 # of the hash's format
+  salt=$(sed -n 's/^convex:\$6\$\([^$]*\)\$.*/\1/p' "$file" 2> /dev/null) || true
+  [[ -n $salt ]] || salt=$(openssl rand -hex 8)
+  put_file 0644 "$file" < <(printf 'convex:%s\n' "$(openssl passwd -6 -salt "$salt" -stdin <<< "$dashboard_password")")
+}
