@@ -1,19 +1,18 @@
 import { spawn } from "node:child_process";
-import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import https from "node:https";
 import path from "node:path";
-import { execa } from "execa";
 import { ensureNetwork, REGISTRY_HOST } from "../droplet/network.ts";
+import { findProcess } from "../find-process.ts";
 import type { SandboxHome } from "../home.ts";
+import { hasCertificateFor, makeCertificates } from "../server-certificate.ts";
 import { endProcess, waitFor } from "../wait-for.ts";
 
 const START_SECONDS = 15;
 const STOP_SECONDS = 10;
 const LOCALHOST = "127.0.0.1";
-const CERTIFICATE_DAYS = "3650";
 
 /** The file with the certificate of the registry's authority, PEM; droplets trust it for the registry's name. */
 export function registryCertificate(home: SandboxHome): string {
@@ -32,7 +31,7 @@ export async function startRegistry(home: SandboxHome): Promise<void> {
   const addresses = [LOCALHOST, gateway];
   if (!(await hasCertificateFor(folder, gateway))) {
     await stopRegistry(home);
-    await makeCertificates(folder, gateway);
+    await makeCertificates(folder, "registry", [`DNS:${REGISTRY_HOST}`, `IP:${gateway}`, `IP:${LOCALHOST}`]);
   }
   for (const address of addresses) await startProcess(home, address);
   for (const address of addresses) await untilAnswers(home, address);
@@ -80,24 +79,9 @@ async function stopProcess(configuration: string): Promise<void> {
   await rm(configuration);
 }
 
-/**
- * The process that serves a configuration, found by its command line. A file with its id would outlive it, and would be
- * missing if the caller was killed right after the start.
- */
+/** The process that serves a configuration. */
 function pidOf(configuration: string): number | undefined {
-  return readdirSync("/proc")
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .find((pid) => commandOf(pid) === `docker-registry\0serve\0${configuration}\0`);
-}
-
-function commandOf(pid: number): string | undefined {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    // It has ended.
-    return undefined;
-  }
+  return findProcess("docker-registry", "serve", configuration);
 }
 
 function render(home: SandboxHome, address: string): string {
@@ -157,46 +141,4 @@ async function head(home: SandboxHome, address: string, route: string): Promise<
       .on("error", reject)
       .end();
   });
-}
-
-async function hasCertificateFor(folder: string, gateway: string): Promise<boolean> {
-  try {
-    const authority = new X509Certificate(await readFile(path.join(folder, "ca.crt")));
-    const server = new X509Certificate(await readFile(path.join(folder, "server.crt")));
-    return server.checkIssued(authority) && server.checkIP(gateway) !== undefined;
-  } catch {
-    return false;
-  }
-}
-
-/** Makes an authority for this sandbox, and with it the registry's certificate. Keeps only the registry's private key. */
-async function makeCertificates(folder: string, gateway: string): Promise<void> {
-  const inFolder = (file: string) => path.join(folder, file);
-  const newKey = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-x509"];
-  const days = ["-days", CERTIFICATE_DAYS];
-  const authority = [
-    "-keyout",
-    inFolder("ca.key"),
-    "-out",
-    inFolder("ca.crt"),
-    "-subj",
-    "/CN=Sandbox registry authority",
-  ];
-  await execa("openssl", [...newKey, ...days, ...authority]);
-  const names = `subjectAltName=DNS:${REGISTRY_HOST},IP:${gateway},IP:${LOCALHOST}`;
-  const issuer = ["-CA", inFolder("ca.crt"), "-CAkey", inFolder("ca.key")];
-  const server = [
-    "-keyout",
-    inFolder("server.key"),
-    "-out",
-    inFolder("server.crt.new"),
-    "-subj",
-    `/CN=${REGISTRY_HOST}`,
-  ];
-  const extensions = ["-addext", names, "-addext", "basicConstraints=critical,CA:FALSE"];
-  await execa("openssl", [...newKey, ...days, ...issuer, ...server, ...extensions]);
-  // Last, because this file means that everything exists.
-  await rename(inFolder("server.crt.new"), inFolder("server.crt"));
-  // It must not sign anything else.
-  await rm(inFolder("ca.key"));
 }
