@@ -845,6 +845,34 @@ describe("ReservedIp", () => {
     expect(cloud.cloud.store.state.reserved_ips).toEqual([]);
   });
 
+  test("keeps its droplet in the state when that is destroyed, then moves to another one, or is deleted", async () => {
+    const host = await plugin.create(DROPLET, droplet);
+    const made = await plugin.create(RESERVED_IP, { ...address, dropletId: Number(host.id) });
+    await plugin.delete(host);
+    expectSame(await refreshed(made), made);
+    // It is not assigned any more, so it cannot be unassigned by an update.
+    await expect(plugin.update(made, address)).rejects.toThrow(/Error unassigning reserved IP \(.*\): POST .*: 422 /);
+
+    const next = await plugin.create(DROPLET, droplet);
+    const wanted = { ...address, dropletId: Number(next.id) };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: ["dropletId"], replaces: [] });
+    const moved = await plugin.update(made, wanted);
+    expect(moved.id).toBe(made.id);
+    expect(cloud.hypervisor.addresses.get(made.id)).toBe(Number(next.id));
+
+    await plugin.delete(next);
+    await plugin.delete(moved);
+    expect(cloud.cloud.store.state.reserved_ips).toEqual([]);
+  });
+
+  test("is imported with its droplet", async () => {
+    const host = await plugin.create(DROPLET, droplet);
+    const made = await plugin.create(RESERVED_IP, { ...address, dropletId: Number(host.id) });
+    const imported = await plugin.read({ ...made, inputs: {}, state: {} });
+    expect(imported?.state).toMatchObject({ ...address, ipAddress: made.id, dropletId: Number(host.id) });
+    expect(await plugin.read({ ...made, id: "192.0.2.1", inputs: {}, state: {} })).toBeUndefined();
+  });
+
   test("stays in the state with an error if it cannot be assigned", async () => {
     const error: unknown = await plugin
       .create(RESERVED_IP, { ...address, dropletId: 1 })

@@ -5,10 +5,10 @@ import { type Client, ignoringCase, orGone } from "./client.ts";
 import { assignIp, getReservedIp, type ReservedIp, unassignIp } from "./reserved-ip-actions.ts";
 import { ipv4 } from "./validation.ts";
 
-/** @param dropletId the droplet in the state; without one, an assignment by another resource is not shown */
-async function read(client: Client, ip: string, dropletId: number | undefined) {
+/** @param showsDroplet whether the state has a droplet; without one, an assignment by another resource is not shown */
+async function read(client: Client, ip: string, showsDroplet: boolean) {
   const found = await getReservedIp(client, ip);
-  const droplet = dropletId ? found.droplet : null;
+  const droplet = showsDroplet ? found.droplet : null;
   return {
     ipAddress: found.ip,
     reservedIpUrn: `do:reservedip:${found.ip}`,
@@ -38,19 +38,21 @@ export const reservedIp = resource<Client>()({
       id,
       outputs: await initializing(id, {}, async () => {
         if (dropletId) await assignIp(context, id, dropletId, `Error Assigning reserved IP (${id}) to the Droplet`);
-        return read(client, id, dropletId);
+        return read(client, id, Boolean(dropletId));
       }),
     };
   },
 
-  read: ({ client }, { id, state }) => orGone(read(client, id, state.dropletId)),
+  // An import has no state yet, and shows the droplet.
+  read: ({ client }, { id, state }) =>
+    orGone(read(client, id, Boolean(state.dropletId) || state.ipAddress === undefined)),
 
   update: async (context, { id }, { dropletId }, changed) => {
     if (changed.has("dropletId")) {
       if (dropletId) await assignIp(context, id, dropletId, `Error assigning reserved IP (${id}) to the Droplet`);
       else await unassignIp(context, id, `Error unassigning reserved IP (${id})`);
     }
-    return read(context.client, id, dropletId);
+    return read(context.client, id, Boolean(dropletId));
   },
 
   delete: async (context, { id, state }) => {
