@@ -17,6 +17,8 @@ export interface SandboxHome {
   registryPort: number;
   /** The port of the name server for the cloud's domains, on 127.0.0.1. */
   dnsPort: number;
+  /** The port of the ACME server: for clients on the droplets' gateway, for the sandbox itself on 127.0.0.1. */
+  acmePort: number;
   /** `127.a.b`: droplets get `127.a.b.1` to `127.a.b.254`. */
   addressPrefix: string;
 }
@@ -42,6 +44,7 @@ export function sandboxHome(root: string): SandboxHome {
     apiPort: port,
     registryPort: port + 1,
     dnsPort: port - 10_000,
+    acmePort: port - 9_999,
     addressPrefix,
   };
 }

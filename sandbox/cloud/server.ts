@@ -17,6 +17,7 @@ import {
 import type { RateLimits } from "./rate-limit.ts";
 import { RATE_LIMITS, RateLimiter } from "./rate-limit.ts";
 import { accountRoutes } from "./routes/account.ts";
+import { acmeRoutes } from "./routes/acme.ts";
 import { actionRoutes } from "./routes/actions.ts";
 import { catalogueRoutes } from "./routes/catalogue.ts";
 import { domainRoutes } from "./routes/domains.ts";
@@ -110,6 +111,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
 
   api.get(HEALTH_PATH, (): Health => ({ sandbox: cloud.home.id, pid: process.pid }));
   faultRoutes(api, cloud.faults);
+  acmeRoutes(api, cloud.hypervisor);
   accountRoutes(api, cloud);
   catalogueRoutes(api);
   keyRoutes(api, cloud);

@@ -67,7 +67,7 @@ export function renderPacketRules(rules: PacketRules): string {
     chain("droplets_to_computer", "type filter hook input priority filter;", [
       `iifname != "${bridge}" accept`,
       "ct state established,related accept",
-      `ip daddr ${gateway} tcp dport { ${home.registryPort}, ${metadataPort} } accept`,
+      `ip daddr ${gateway} tcp dport { ${home.registryPort}, ${home.acmePort}, ${metadataPort} } accept`,
       ...services(dnsPort, (protocol, port) => `ip daddr ${gateway} ${protocol} dport ${port} accept`),
       "drop",
     ]),

@@ -40,6 +40,9 @@ export interface Hypervisor {
 
   /** Replaces all zones that the name server of droplets and of this computer's tests serves. Without one, none runs. */
   serveZones(zones: ZoneSpec[]): Promise<void>;
+
+  /** Starts an ACME server, which resolves names with the name server. It also runs in the next machine rooms. */
+  serveAcme(): Promise<AcmeAccess>;
 }
 
 export interface MachineSize {
@@ -95,4 +98,12 @@ export interface ZoneSpec {
   serial: number;
   /** Its zone file (RFC 1035). */
   file: string;
+}
+
+/** What a client of the ACME server needs. */
+export interface AcmeAccess {
+  /** The URL of its directory, for droplets and for this computer. */
+  directory: string;
+  /** The authorities of the directory's certificate and of the certificates that it issues, PEM. */
+  authority: string;
 }

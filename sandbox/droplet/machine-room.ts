@@ -1,5 +1,6 @@
 import Docker from "dockerode";
 import type { SandboxHome } from "../home.ts";
+import { AcmeServer } from "./acme-server.ts";
 import {
   containerLimits,
   containerName,
@@ -13,6 +14,7 @@ import { applyPacketRules } from "./firewall.ts";
 import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
 import {
   MAX_VOLUMES_PER_DROPLET,
+  type AcmeAccess,
   type DropletSpec,
   type FirewallSpec,
   type Hypervisor,
@@ -59,6 +61,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
   readonly #metadata: MetadataService;
   readonly #state: MachineRoomState;
   readonly #names: NameServer;
+  readonly #acme: AcmeServer;
   #watch: AsyncDisposable | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -68,10 +71,12 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     this.#metadata = metadata;
     this.#state = state;
     this.#names = new NameServer(home, network);
+    this.#acme = new AcmeServer(home, network);
   }
 
   async open(): Promise<void> {
     await this.#applyRules();
+    await this.#acme.resume();
     this.#watch = watchContainers(this.#docker, this.#home, () => this.#exclusively(() => this.#finishReboots()));
   }
 
@@ -80,6 +85,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     await this.#last;
     await this.#metadata[Symbol.asyncDispose]();
     await this.#names[Symbol.asyncDispose]();
+    await this.#acme[Symbol.asyncDispose]();
   }
 
   createDroplet(droplet: DropletSpec): Promise<void> {
@@ -233,6 +239,10 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
       await this.#names.serve(zones);
       if (ran !== this.#names.isRunning) await this.#applyRules();
     });
+  }
+
+  serveAcme(): Promise<AcmeAccess> {
+    return this.#exclusively(() => this.#acme.serve());
   }
 
   /** Changes happen one after the other; a failure ends only its own call. */

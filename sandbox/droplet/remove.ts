@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import Docker from "dockerode";
+import { endAcmeServer } from "./acme-server.ts";
 import { SANDBOX_LABEL, type SandboxHome } from "../home.ts";
 import { removeDisks } from "./disk.ts";
 import { tolerate } from "../docker.ts";
@@ -10,7 +11,7 @@ import { stateFile } from "./state.ts";
 
 /**
  * Removes everything that a sandbox's droplets and volumes left on this computer: containers, Docker volumes, network,
- * name server, packet rules, loop devices, disks with their data, state. It finds them by labels and names, so it works without state
+ * name server, ACME server, packet rules, loop devices, disks with their data, state. It finds them by labels and names, so it works without state
  * and after any crash; idempotent. The image stays, because all sandboxes share it. No process may have the machine room
  * open.
  */
@@ -27,6 +28,7 @@ export async function removeEverything(home: SandboxHome): Promise<void> {
     await docker.getNetwork(Id).remove().catch(tolerate(404));
   }
   await endNameServer(home);
+  await endAcmeServer(home);
   await removePacketRules(home);
   await removeDisks(home);
   await rm(guestsFolder(home), { recursive: true, force: true });

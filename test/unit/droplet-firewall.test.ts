@@ -3,7 +3,13 @@ import type { FirewallSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { renderPacketRules } from "../../sandbox/droplet/firewall.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 
-const home = { ...sandboxHome("/somewhere"), id: "0123abcd", addressPrefix: "127.99.7", registryPort: 21001 };
+const home = {
+  ...sandboxHome("/somewhere"),
+  id: "0123abcd",
+  addressPrefix: "127.99.7",
+  registryPort: 21001,
+  acmePort: 11001,
+};
 const network = { name: "sandbox", bridge: "sb-0123abcd", subnet: "198.18.4.0/23", gateway: "198.18.4.1" };
 const droplets = [
   { id: 1, publicAddress: "127.99.7.1" },
@@ -50,13 +56,19 @@ test("a reserved address leads to its droplet, through the droplet's firewall", 
   expect(chain(rules, "computer_to_droplets")).toContain("ct original ip daddr 127.99.7.251 goto inbound_1");
 });
 
+test("registry, ACME server and metadata service of this computer answer droplets", () => {
+  expect(chain(render([]), "droplets_to_computer")).toContain(
+    "ip daddr 198.18.4.1 tcp dport { 21001, 11001, 4000 } accept",
+  );
+});
+
 test("a name server that runs answers whatever server a droplet asks", () => {
-  const rules = renderPacketRules({ home, network, metadataPort: 4000, dnsPort: 11_001, droplets, firewalls: [] });
+  const rules = renderPacketRules({ home, network, metadataPort: 4000, dnsPort: 11_000, droplets, firewalls: [] });
   expect(chain(rules, "to_services").slice(2)).toEqual([
-    'iifname "sb-0123abcd" udp dport 53 dnat to 198.18.4.1:11001',
-    'iifname "sb-0123abcd" tcp dport 53 dnat to 198.18.4.1:11001',
+    'iifname "sb-0123abcd" udp dport 53 dnat to 198.18.4.1:11000',
+    'iifname "sb-0123abcd" tcp dport 53 dnat to 198.18.4.1:11000',
   ]);
-  expect(chain(rules, "droplets_to_computer")).toContain("ip daddr 198.18.4.1 udp dport 11001 accept");
+  expect(chain(rules, "droplets_to_computer")).toContain("ip daddr 198.18.4.1 udp dport 11000 accept");
   expect(render([])).not.toContain("dport 53");
 });
 

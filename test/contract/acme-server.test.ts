@@ -1,0 +1,153 @@
+import { X509Certificate } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { execa } from "execa";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+import { acmeAuthority, AcmeServer } from "../../sandbox/droplet/acme-server.ts";
+import type { AcmeAccess, DropletSpec, FirewallRule, ZoneSpec } from "../../sandbox/droplet/hypervisor.ts";
+import { ensureNetwork } from "../../sandbox/droplet/network.ts";
+import type { SandboxHome } from "../../sandbox/home.ts";
+import { getOverTls } from "../../sandbox/tls-client.ts";
+import { waitFor } from "../../sandbox/wait-for.ts";
+import { knock, type Lab, openLab } from "./droplet-harness.ts";
+
+const ANYWHERE = ["0.0.0.0/0"];
+const NAMES = ["convex.test", "api.convex.test", "actions.convex.test"];
+const DAY = 24 * 3600 * 1000;
+
+describe("the ACME server", () => {
+  let lab: Lab;
+  let droplet: DropletSpec;
+  let acme: AcmeAccess;
+
+  beforeAll(async () => {
+    lab = await openLab();
+    droplet = lab.spec(1);
+    await lab.room.createDroplet(droplet);
+    await lab.booted(droplet);
+    await lab.ssh(droplet, "apt-get -qq update && apt-get -qq install -y --no-install-recommends certbot openssl");
+    await lab.ssh(droplet, "mkdir /srv/web && systemd-run -q python3 -m http.server 80 --directory /srv/web");
+    await waitFor("port 80 to be open", 20, async () => (await knock(droplet.publicAddress, 80)) === "open");
+  });
+  afterAll(() => lab[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    await lab.room.serveZones([zone()]);
+    acme = await lab.room.serveAcme();
+  });
+  afterEach(() => lab.room.applyFirewalls([]));
+
+  function zone(): ZoneSpec {
+    const lines = [
+      "$ORIGIN convex.test.\n$TTL 60",
+      "@ IN SOA ns1.convex.test. hostmaster.convex.test. 1 10800 3600 604800 1800",
+      "@ IN NS ns1.digitalocean.com.",
+      ...["@", "api", "actions"].map((name) => `${name} IN A ${droplet.publicAddress}`),
+    ];
+    return { name: "convex.test", serial: 1, file: `${lines.join("\n")}\n` };
+  }
+
+  function protect(ports: string[]) {
+    const rule = (port: string): FirewallRule => ({ protocol: "tcp", ports: port, addresses: ANYWHERE });
+    const outbound: FirewallRule[] = [rule("all"), { ...rule("all"), protocol: "udp" }];
+    return lab.room.applyFirewalls([{ id: "firewall", dropletIds: [droplet.id], inbound: ports.map(rule), outbound }]);
+  }
+
+  /** Lets certbot on the droplet ask for a certificate; resolves to what it prints, after its error if it fails. */
+  async function ask(...names: string[]): Promise<string> {
+    await lab.ssh(droplet, `cat > /root/authority.pem <<'END'\n${acme.authority}END`);
+    const options = [
+      ...["--non-interactive", "--agree-tos", "--register-unsafely-without-email", `--server ${acme.directory}`],
+      ...["--webroot --webroot-path /srv/web", "--cert-name test --force-renewal"],
+      ...names.map((name) => `-d ${name}`),
+    ];
+    const trust = "REQUESTS_CA_BUNDLE=/root/authority.pem";
+    return lab.ssh(droplet, `${trust} certbot certonly ${options.join(" ")} 2>&1 || true`);
+  }
+
+  /** The certificate that certbot has got, checked against the authorities as a client does. */
+  async function received(): Promise<X509Certificate> {
+    const files = { chain: "chain.pem", certificate: "cert.pem" };
+    const local = (name: string) => path.join(lab.home.root, name);
+    for (const file of Object.values(files)) {
+      await writeFile(local(file), await lab.ssh(droplet, `cat /etc/letsencrypt/live/test/${file}`));
+    }
+    const trusted = ["-CAfile", acmeAuthority(lab.home), "-no-CApath", "-no-CAstore"];
+    const certificate = local(files.certificate);
+    await execa("openssl", ["verify", ...trusted, "-untrusted", local(files.chain), certificate]);
+    return new X509Certificate(await readFile(certificate));
+  }
+
+  test("is one server at a stable address, for droplets and for this computer", async () => {
+    expect(acme.directory).toBe(`https://${(await ensureNetwork(lab.home)).gateway}:${lab.home.acmePort}/dir`);
+    expect(acme.authority).toBe(await readFile(acmeAuthority(lab.home), "utf8"));
+    expect(await lab.room.serveAcme()).toEqual(acme);
+    expect((await getOverTls(acme.directory, acme)).body).toContain("newOrder");
+    // Without its authority: curl's exit code for a certificate that it cannot verify.
+    expect(await lab.ssh(droplet, `curl -s ${acme.directory} || echo $?`)).toBe("60");
+  });
+
+  test("issues a certificate of 90 days for three names, validated on port 80 through the firewall", async () => {
+    await protect(["22", "80"]);
+    expect(await ask(...NAMES)).toContain("Successfully received certificate.");
+    const certificate = await received();
+    expect(certificate.subjectAltName?.split(", ").sort()).toEqual(NAMES.map((name) => `DNS:${name}`).sort());
+    const days = (certificate.validToDate.getTime() - certificate.validFromDate.getTime()) / DAY;
+    expect(Math.round(days)).toBe(90);
+  });
+
+  test("refuses a name that leads nowhere", async () => {
+    expect(await ask("convex.test", "absent.convex.test")).toMatch(
+      /Domain: absent\.convex\.test\s+Type: +connection\s+Detail: .*could not resolve URL/,
+    );
+  });
+
+  test("refuses a name whose port 80 the cloud firewall closes", async () => {
+    await protect(["22", "443"]);
+    expect(await ask("convex.test")).toMatch(/Domain: convex\.test\s+Type: +connection\s+Detail: .*Client\.Timeout/);
+  });
+
+  test("comes back in the next machine room with another root, and forgets its accounts", async () => {
+    expect(await ask("convex.test")).toContain("Successfully received certificate.");
+    const before = acme;
+    await lab.reopen(async () => {
+      await expect(getOverTls(before.directory, before)).rejects.toThrow("ECONNREFUSED");
+    });
+    await getOverTls(before.directory, before);
+    acme = await lab.room.serveAcme();
+    expect(acme.directory).toBe(before.directory);
+    expect(acme.authority.startsWith(before.authority)).toBe(true);
+    expect(acme.authority).not.toBe(before.authority);
+    // By the former root.
+    await received();
+    await lab.room.serveZones([zone()]);
+    expect(await ask("convex.test")).toMatch(/Account \S+ not found/);
+    await lab.ssh(droplet, "rm -r /etc/letsencrypt/accounts");
+    expect(await ask("convex.test")).toContain("Successfully received certificate.");
+    await received();
+  });
+
+  test("replaces one whose machine room was killed", async () => {
+    await using next = new AcmeServer(lab.home, await ensureNetwork(lab.home));
+    const access = await next.serve();
+    expect(access.authority.startsWith(acme.authority)).toBe(true);
+    expect(access.authority).not.toBe(acme.authority);
+  });
+});
+
+test("the ACME server runs only if it was asked for, and is gone with its sandbox", async () => {
+  let access: AcmeAccess;
+  let home: SandboxHome;
+  {
+    await using lab = await openLab();
+    ({ home } = lab);
+    const { gateway } = await ensureNetwork(home);
+    expect(await knock(gateway, home.acmePort, gateway)).toBe("refused");
+    access = await lab.room.serveAcme();
+    await getOverTls(access.directory, access);
+  }
+  expect(existsSync(acmeAuthority(home))).toBe(false);
+  await expect(getOverTls(access.directory, access)).rejects.toThrow();
+});
