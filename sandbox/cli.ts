@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 
 import { execa } from "execa";
 
+import { accessOverTls, getByDomain } from "./domain.ts";
 import { folderOf, type SandboxHome, sandboxHome } from "./home.ts";
 import { cloudLog, deploy, environment, prepare, pulumi, showPulumi, STACK, tearDown } from "./sandbox.ts";
 import { projectFolder } from "./project.ts";
@@ -14,7 +15,8 @@ const HELP = `Usage: npm run sandbox [-- COMMAND]
 
 A DigitalOcean on this computer, with a Convex that the real Pulumi engine deploys there.
 
-  up                   prepares what is missing, then deploys (the default)
+  up [--domain NAME]   prepares what is missing, then deploys (the default); with --domain, under this name and with
+                       TLS, for example: npm run sandbox -- --domain convex.test
   status               what runs, and where
   ssh [COMMAND ...]    a shell on the droplet, or one command there
   logs [NAME]          the last 50 lines of backend (the default), dashboard, postgres or cloud
@@ -33,13 +35,16 @@ const LOGS: Record<string, string[]> = {
 };
 
 /** @returns the exit code */
-async function main([command = "up", ...rest]: string[]): Promise<number> {
+async function main(args: string[]): Promise<number> {
+  const [command = "up", ...rest] = args[0]?.startsWith("--domain") ? ["up", ...args] : args;
   const home = sandboxHome(folderOf(process.env));
   switch (command) {
-    case "up":
+    case "up": {
+      const { values } = parseArgs({ args: rest, options: { domain: { type: "string" } } });
       await prepare(home);
-      await deploy(home);
+      await deploy(home, STACK, values.domain);
       return summary(home);
+    }
     case "status":
       requireSandbox(home);
       return summary(home);
@@ -88,8 +93,8 @@ async function summary(home: SandboxHome): Promise<number> {
     return 1;
   }
   const rows = [
-    ["Backend", outputs["backendUrl"], await answers(`${outputs["backendUrl"]}/version`)],
-    ["HTTP actions", outputs["siteUrl"] ?? "", await answers(`${outputs["siteUrl"] ?? ""}/version`)],
+    ["Backend", outputs["backendUrl"], await answers(home, `${outputs["backendUrl"]}/version`)],
+    ["HTTP actions", outputs["siteUrl"] ?? "", await answers(home, `${outputs["siteUrl"] ?? ""}/version`)],
     ["Dashboard", outputs["dashboardUrl"] ?? "", "through: npm run sandbox -- tunnel"],
     ["Droplet", outputs["publicIp"] ?? "", "shell: npm run sandbox -- ssh"],
     ["Cloud API", `http://127.0.0.1:${home.apiPort}`, `log: ${path.relative(process.cwd(), cloudLog(home))}`],
@@ -102,13 +107,17 @@ async function summary(home: SandboxHome): Promise<number> {
     ["remove all", "npm run sandbox -- down"],
   ];
   process.stdout.write(`\nConvex instance ${outputs["instanceName"] ?? ""} on stack ${STACK}:\n${table(rows)}\n`);
+  const access = await accessOverTls(home, Object.values(outputs));
+  if (access.length > 0) process.stdout.write(`Over TLS, from this computer:\n${table(access)}\n`);
   process.stdout.write(`Next:\n${table(next)}`);
   return 0;
 }
 
-async function answers(url: string): Promise<string> {
+async function answers(home: SandboxHome, url: string): Promise<string> {
   try {
-    const { status } = await fetch(url, { signal: AbortSignal.timeout(3000) });
+    const { status } = url.startsWith("https:")
+      ? await getByDomain(home, url)
+      : await fetch(url, { signal: AbortSignal.timeout(3000) });
     return status === 200 ? "answers" : `answers ${status}`;
   } catch {
     return "does not answer; see: npm run sandbox -- logs";

@@ -35,11 +35,15 @@ export async function layOutProject(home: SandboxHome, defaults: Record<string, 
  * to outgoing connections, one of which could occupy it, and different from the program's.
  */
 export async function layOutStack(home: SandboxHome, stack: string): Promise<void> {
-  const name = `Pulumi.${stack}.yaml`;
-  const file = path.join(projectFolder(home), name);
-  const source = [file, path.join(CHECKOUT, name)].find((candidate) => existsSync(candidate));
+  const file = stackFile(home, stack);
+  const source = [file, path.join(CHECKOUT, path.basename(file))].find((candidate) => existsSync(candidate));
   const document = parseDocument(source === undefined ? "config: {}\n" : await readFile(source, "utf8"));
   const hash = createHash("sha256").update(`${home.id}/${stack}`).digest().readUInt32BE();
   document.setIn(["config", "convex-droplet:tunnelPort"], 10_000 + (hash % 10_000));
   await writeFile(file, document.toString());
+}
+
+/** The file with a stack's settings. */
+export function stackFile(home: SandboxHome, stack: string): string {
+  return path.join(projectFolder(home), `Pulumi.${stack}.yaml`);
 }

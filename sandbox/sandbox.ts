@@ -6,6 +6,7 @@ import { execa } from "execa";
 
 import { startCloud, stopCloud } from "./cloud/daemon.ts";
 import { cloudToken } from "./cloud/token.ts";
+import { useDomain } from "./domain.ts";
 import { ensureDropletImage } from "./droplet/image.ts";
 import { removeEverything } from "./droplet/remove.ts";
 import { cachedCliPath, isExecutable, officialDownloadReachable } from "./engine/cli.ts";
@@ -65,9 +66,14 @@ export async function environment(home: SandboxHome): Promise<Record<string, str
   };
 }
 
-/** Deploys a stack as a user does, with the output on this terminal. */
-export async function deploy(home: SandboxHome, stack = STACK): Promise<void> {
+/**
+ * Deploys a stack as a user does, with the output on this terminal.
+ *
+ * @param domain  the name under which the stack can be reached with TLS; if absent, that stays as it is
+ */
+export async function deploy(home: SandboxHome, stack = STACK, domain?: string): Promise<void> {
   await selectStack(home, stack);
+  await useDomain(home, stack, domain);
   if ((await showPulumi(home, "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)) !== 0) {
     throw new Error("the deployment failed. What it made is kept. Fix the cause, then run: npm run sandbox");
   }
