@@ -139,20 +139,22 @@ records_of() {
 
 # issue FOLDER DIRECTORY EMAIL NAMES: one certificate for all names. It replaces the current one only when it is complete.
 issue() {
-  local folder=$1 directory=$2 email=$3 names=$4 log certificate account=(--register-unsafely-without-email) domains=() name
-  [[ -z $email ]] || account=(--email "$email" --no-eff-email)
-  while read -r name; do domains+=(--domain "$name"); done <<< "$names"
-  # certbot was killed before it had written what it needs to renew, and would give the next one another name.
+  local folder=$1 directory=$2 email=$3 names=$4 certificate log status=0
+  certificate=$(certificate_in "$folder")
+  # certbot was killed before it had written how to renew, and would give the next certificate another name.
   if [[ ! -s $folder/renewal/convex.conf ]]; then rm -rf "$folder"/{live,archive}/convex "$folder/renewal/convex.conf"; fi
   log=$(mktemp)
-  # Its own timer may be at work. certbot keeps its files locked then.
-  if ! timeout --kill-after=10 300 certbot certonly --non-interactive --agree-tos "${account[@]}" --server "$directory" --cert-name convex --key-type ecdsa \
-    --webroot --webroot-path "$CHALLENGES" --renew-with-new-domains --force-renewal "${domains[@]}" > "$log" 2>&1 < /dev/null; then
+  run_certbot "$directory" "$email" "$names" > "$log" 2>&1 || status=$?
+  if ((status != 0)) && grep -q accountDoesNotExist "$log"; then
+    # The ACME server has lost its accounts.
+    rm -rf "$folder/accounts/${directory#https://}"
+    run_certbot "$directory" "$email" "$names" > "$log" 2>&1 && status=0
+  fi
+  if ((status != 0)); then
     tail -n 20 "$log" >&2
     explain_refusal "$directory" < "$log" >&2
     rm "$log"
-    certificate=$(certificate_in "$folder")
-    if [[ -e $certificate && "$(names_in "$certificate")" == "$names" && $(validity found "$certificate") == expires* ]]; then
+    if [[ -e $certificate && $(names_in "$certificate") == "$names" && $(validity found "$certificate") == expires* ]]; then
       say "warning: the certificate was not renewed, and $(validity found "$certificate")"
       return 0
     fi
@@ -160,6 +162,16 @@ issue() {
   fi
   rm "$log"
   changed "got a certificate for ${names//$'\n'/, }"
+}
+
+# run_certbot DIRECTORY EMAIL NAMES: waits for the timer's certbot, which locks its files.
+run_certbot() {
+  local directory=$1 email=$2 names=$3 deadline=$((SECONDS + 120)) name
+  local options=(--non-interactive --agree-tos --server "$directory" --cert-name convex --key-type ecdsa --webroot --webroot-path "$CHALLENGES")
+  if [[ -n $email ]]; then options+=(--email "$email" --no-eff-email); else options+=(--register-unsafely-without-email); fi
+  while read -r name; do options+=(--domain "$name"); done <<< "$names"
+  while pgrep --full '^/usr/bin/python3 .*certbot' > /dev/null && ((SECONDS < deadline)); do sleep 0.5; done
+  timeout --kill-after=10 300 certbot certonly "${options[@]}" --renew-with-new-domains --force-renewal < /dev/null
 }
 
 # explain_refusal DIRECTORY <LOG: the cause and the fix, for each refusal that is known.

@@ -39,7 +39,8 @@ main() {
   trust_authority "$acme_authority_file" "$acme_authority"
   configure_certbot "$mountpoint/certificates"
   configure_nginx "$mountpoint"
-  serve_nginx
+  # For the ACME server's questions. At the end, nginx is compared with everything that it should serve.
+  checking || serve_nginx
   # Names that do not lead here yet take time. Other scripts can run meanwhile.
   unlock
   ensure_certificate "$mountpoint/certificates" "$acme_directory" "$acme_email" "$address" "$names"

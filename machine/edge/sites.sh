@@ -5,11 +5,14 @@
 # Only root and nginx's workers read this folder: it contains the hash of the dashboard's password.
 readonly SITES=/etc/nginx/convex-droplet
 
+# A year, and only for the name itself.
+readonly HSTS="max-age=31536000"
+
 # configure_nginx MOUNTPOINT: everything but the names, so that nginx answers the ACME server.
 configure_nginx() {
   put_folder 0750 root:www-data "$SITES"
-  guard_unit nginx.service "$1"
   restart_unit nginx.service
+  guard_unit nginx.service "$1"
   put_file 0644 /etc/nginx/convex-challenges.conf nginx < "$here/challenges.conf"
   put_file 0644 /etc/nginx/nginx.conf nginx < "$here/nginx.conf"
   put_file 0644 /etc/logrotate.d/nginx < "$here/logrotate.conf"
@@ -71,6 +74,7 @@ server {
   listen 443 ssl;
   http2 on;
   server_name $1;
+  add_header Strict-Transport-Security "$HSTS" always;
 $(cat)
   location / {
     proxy_pass http://$1;
@@ -78,6 +82,7 @@ $(cat)
   }
   location @unavailable {
     default_type text/plain;
+    add_header Strict-Transport-Security "$HSTS" always;
     add_header Retry-After 2 always;
     return 503 "The backend does not answer. It may be restarting.\n";
   }

@@ -12,7 +12,7 @@ interface Planned {
   urn: string;
   protect?: boolean;
   retainOnDelete?: boolean;
-  inputs: Record<string, unknown>;
+  inputs?: Record<string, unknown>;
 }
 
 let cloud: TestCloud;
@@ -142,12 +142,13 @@ async function plan(clone: Clone, stack: string): Promise<Map<string, Planned>> 
 function whatDiffers(resources: Map<string, Planned>) {
   const found = (name: string) => {
     const resource = [...resources].find(([key]) => key.endsWith(`::convex-${name}`))?.[1];
-    if (resource === undefined) throw new Error(`convex-${name}: is not planned`);
-    return resource;
+    if (resource?.inputs === undefined) throw new Error(`convex-${name}: is not planned`);
+    return { ...resource, inputs: resource.inputs };
   };
   const isSafe = ({ protect = false, retainOnDelete = false }: Planned) => protect && retainOnDelete;
   const rules = [...resources.values()].flatMap(
-    ({ inputs }) => (inputs["inboundRules"] ?? []) as { portRange: string; sourceAddresses: string[] }[],
+    // The stack itself has no inputs.
+    ({ inputs = {} }) => (inputs["inboundRules"] ?? []) as { portRange: string; sourceAddresses: string[] }[],
   );
   const addresses = (name: string) => (found(name).inputs["ports"] as { ip: string }[]).map(({ ip }) => ip);
   return {

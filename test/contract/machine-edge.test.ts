@@ -1,0 +1,389 @@
+import { readFileSync } from "node:fs";
+import https from "node:https";
+import path from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { MOUNTPOINT } from "../../contract/names.ts";
+import { namedValues, type Values } from "../../contract/scripts.ts";
+import type { AcmeAccess } from "../../sandbox/droplet/hypervisor.ts";
+import { findProcess } from "../../sandbox/find-process.ts";
+import { endProcess } from "../../sandbox/wait-for.ts";
+import { type Lab, openLab } from "./droplet-harness.ts";
+import { hostValues, Machine } from "./machine-harness.ts";
+import { stepByStep } from "../steps.ts";
+
+const AUTHORITY = "/usr/local/share/ca-certificates/convex-acme-1.crt";
+const CERTIFICATES = `${MOUNTPOINT}/certificates`;
+const LIVE = `${CERTIFICATES}/live/convex/fullchain.pem`;
+const PASSWORD = "correct-horse-battery";
+
+let lab: Lab;
+let machine: Machine;
+let acme: AcmeAccess;
+let serial = 0;
+
+beforeAll(async () => {
+  lab = await openLab();
+  await lab.room.createVolume({ id: "11111111", name: "data", sizeGigabytes: 100 });
+  machine = await boot(1, "11111111");
+  await lead({ api: address(), site: address(), dash: address() });
+  acme = await lab.room.serveAcme();
+});
+afterAll(() => lab[Symbol.asyncDispose]());
+
+/** A droplet that is set up, with a server behind each port that shows what it was sent. */
+async function boot(id: number, volume: string): Promise<Machine> {
+  const booted = await Machine.create(lab, { ...lab.spec(id), volumeIds: [volume] });
+  expect(await booted.run("host/host.sh", hostValues())).toMatchObject({ exitCode: 0 });
+  await booted.sh(
+    `cat > /root/echo.py <<'END'\n${ECHO}END\nfor port in 3210 3211 6791; do systemd-run -q python3 /root/echo.py $port; done`,
+  );
+  return booted;
+}
+
+/** Answers with the port, the request's line and its headers, and counts the bytes of its body. */
+const ECHO = `
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        left = int(self.headers.get("Content-Length", 0))
+        size = left
+        while left > 0:
+            left -= len(self.rfile.read(min(left, 65536)))
+        lines = [sys.argv[1], self.requestline, "bytes: %d" % size] + ["%s: %s" % item for item in self.headers.items()]
+        body = "\\n".join(lines).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Strict-Transport-Security", "max-age=63072000; includeSubDomains; preload")
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+`;
+
+function address(): string {
+  return machine.droplet.publicAddress;
+}
+
+/** Makes names in the domain convex.test lead to addresses. */
+async function lead(names: Record<string, string>): Promise<void> {
+  serial += 1;
+  const lines = [
+    "$ORIGIN convex.test.\n$TTL 1",
+    `@ IN SOA ns1.convex.test. hostmaster.convex.test. ${serial} 10800 3600 604800 1`,
+    "@ IN NS ns1.convex.test.",
+    ...Object.entries(names).map(([name, target]) => `${name} IN A ${target}`),
+  ];
+  await lab.room.serveZones([{ name: "convex.test", serial, file: `${lines.join("\n")}\n` }]);
+}
+
+function values(overrides: Values = {}): string {
+  return namedValues({
+    ...{ mountpoint: MOUNTPOINT, address: address() },
+    ...{ api_host: "api.convex.test", site_host: "site.convex.test", dashboard_host: "" },
+    ...{ api_port: 3210, site_port: 3211, dashboard_port: 6791 },
+    ...{ dashboard_access: "tunnel", dashboard_networks: [], dashboard_password: "", trusted_proxies: [] },
+    ...{ acme_directory: acme.directory, acme_email: "", acme_authority: acme.authority.trim().split("\n") },
+    ...{ acme_authority_file: AUTHORITY },
+    ...overrides,
+  });
+}
+
+const PROTECTED: Values = {
+  dashboard_host: "dash.convex.test",
+  dashboard_access: "password",
+  dashboard_password: PASSWORD,
+};
+
+function edge(overrides: Values = {}) {
+  return machine.run("edge/edge.sh", values(overrides));
+}
+
+/** An answer of nginx, asked on the droplet with curl's options: its headers, and its body. */
+async function ask(url: string, options = ""): Promise<string> {
+  const { host } = new URL(url);
+  const resolve = ["80", "443"].map((port) => `--resolve ${host}:${port}:127.0.0.1`).join(" ");
+  return (await machine.try(`curl -sS -i --max-time 20 ${resolve} ${options} '${url}'`)).output.replaceAll("\r", "");
+}
+
+const servedAt = (name: string) =>
+  machine.sh(
+    `openssl s_client -connect 127.0.0.1:443 -servername ${name} < /dev/null 2> /dev/null | openssl x509 -noout -fingerprint -sha256`,
+  );
+
+/** The number of certificates that the ACME server has issued since it started. */
+const issued = () =>
+  readFileSync(path.join(lab.home.root, "acme", "log"), "utf8").match(/Issued certificate serial/g)?.length ?? 0;
+
+/** Ends the ACME server; the next \`serveAcme\` starts another. */
+async function endAcme(): Promise<void> {
+  const configuration = path.join(lab.home.root, "acme", "pebble.json");
+  const search = () => findProcess("pebble", "-config", configuration, "-dnsserver", `127.0.0.1:${lab.home.dnsPort}`);
+  const pid = search();
+  if (pid !== undefined) await endProcess(pid, 10, () => search() === pid);
+}
+
+/** A server in the ACME server's place that answers everything with an error. */
+async function failingAcme(status: number, problem: object): Promise<AsyncDisposable> {
+  const folder = path.join(lab.home.root, "acme");
+  const [cert, key] = ["server.crt", "server.key"].map((file) => readFileSync(path.join(folder, file)));
+  const server = https.createServer({ cert, key }, (_, response) => {
+    response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
+  });
+  const { hostname, port } = new URL(acme.directory);
+  await new Promise<void>((resolve) => {
+    server.listen(Number(port), hostname, resolve);
+  });
+  return {
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+// Each test continues where the one before ended.
+describe("the public edge of a machine", () => {
+  stepByStep();
+
+  it("is nothing without names", async () => {
+    const none = { api_host: "", site_host: "", address: "" };
+    expect(await edge(none)).toEqual({ exitCode: 0, output: "edge.sh: unchanged" });
+    expect(await machine.sh("command -v nginx certbot || echo none")).toBe("none");
+  });
+
+  it("waits for names that lead elsewhere, says which record is missing, and asks for no certificate", async () => {
+    await lead({ api: "203.0.113.9", dash: address() });
+    const run = await machine.try(
+      `base64 -d <<< '${Buffer.from(values()).toString("base64")}' | CONVEX_DROPLET_NAMES_SECONDS=3 bash /usr/local/lib/convex-droplet/edge/edge.sh`,
+    );
+    expect(run.exitCode).toBe(1);
+    expect(run.output).toContain(`edge.sh: waiting for api.convex.test, site.convex.test to lead to ${address()}`);
+    expect(run.output).toContain(
+      `edge.sh: error: api.convex.test: has the address 203.0.113.9, it should have the record A ${address()} and no other.`,
+    );
+    expect(run.output).toContain(
+      `edge.sh: error: site.convex.test: has no record, it should have the record A ${address()}`,
+    );
+    expect(issued()).toBe(0);
+  });
+
+  it("is killed while it gets a certificate, and gets one for the same name in the next run", async () => {
+    await lead({ api: address(), site: address(), dash: address() });
+    await machine.killWhen(`test -e ${CERTIFICATES}/archive/convex/cert1.pem`, "edge/edge.sh", values());
+    await machine.sh(`rm -f ${CERTIFICATES}/renewal/convex.conf`);
+    const run = await edge();
+    expect(run.output).toContain("edge.sh: got a certificate for api.convex.test, site.convex.test");
+    expect(run.exitCode).toBe(0);
+    expect(await machine.sh(`ls ${CERTIFICATES}/live`)).toBe("README\nconvex");
+  });
+
+  it("changes nothing in the second run, and finds nothing to change in check mode", async () => {
+    const [before, snapshot] = [issued(), await machine.snapshot(["nginx", "certbot.timer"])];
+    expect(await edge()).toEqual({ exitCode: 0, output: "edge.sh: unchanged" });
+    expect(
+      await machine.try(
+        `base64 -d <<< '${Buffer.from(values()).toString("base64")}' | CONVEX_DROPLET_CHECK=1 bash /usr/local/lib/convex-droplet/edge/edge.sh`,
+      ),
+    ).toEqual({ exitCode: 0, output: "" });
+    expect(await machine.snapshot(["nginx", "certbot.timer"])).toBe(snapshot);
+    expect(issued()).toBe(before);
+  });
+
+  it("passes requests on with the client's address, whatever the client claims", async () => {
+    const answer = await ask(
+      "https://api.convex.test/api/query?x=1",
+      "-H 'X-Forwarded-For: 198.51.100.66' -H 'X-Real-IP: 198.51.100.66'",
+    );
+    expect(answer).toMatch(/^HTTP\/2 200/);
+    for (const line of [
+      ...["3210", "GET /api/query?x=1 HTTP/1.1", "Host: api.convex.test", "X-Real-IP: 127.0.0.1"],
+      ...["X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https"],
+    ]) {
+      expect(answer.split("\n")).toContain(line);
+    }
+    expect(await ask("https://site.convex.test/")).toContain("\n3211\n");
+  });
+
+  it("asks browsers for HTTPS for its own names only, also if the backend asks for more", async () => {
+    const headers = (await ask("https://api.convex.test/")).match(/^strict-transport-security: .*$/gim);
+    expect(headers).toEqual(["strict-transport-security: max-age=31536000"]);
+    expect(await ask("http://api.convex.test/a?b=c")).toMatch(
+      /^HTTP\/1.1 308 [^]*\nLocation: https:\/\/api\.convex\.test\/a\?b=c\n/,
+    );
+  });
+
+  it("closes what shows internals, and what is not its own", async () => {
+    expect(await ask("https://api.convex.test/metrics")).toMatch(/^HTTP\/2 404/);
+    expect(await ask("https://api.convex.test/echo", "-d x")).toMatch(/^HTTP\/2 404/);
+    expect(await ask("https://site.convex.test/metrics")).toMatch(/^HTTP\/2 404/);
+    expect(await ask("https://other.convex.test/")).toContain("tlsv1 unrecognized name");
+    expect(await ask("http://other.convex.test/")).toContain("Empty reply from server");
+    expect(await ask("https://dash.convex.test/")).toContain("tlsv1 unrecognized name");
+  });
+
+  it("streams an upload of 200 MB, without a copy on the root disk", async () => {
+    await machine.sh("head -c 200000000 /dev/zero > /mnt/convex/upload; : > /root/largest");
+    await machine.sh(
+      "systemd-run -q bash -c 'while true; do find /var/lib/nginx -type f -size +64k -print >> /root/largest; sleep 0.05; done'",
+    );
+    const answer = await ask(
+      "https://api.convex.test/api/storage/upload?token=s3cret",
+      "--data-binary @/mnt/convex/upload",
+    );
+    expect(answer).toContain("\nbytes: 200000000\n");
+    expect(await machine.sh("cat /root/largest; rm /mnt/convex/upload")).toBe("");
+  });
+
+  it("logs requests without their query strings", async () => {
+    const log = await machine.sh("cat /var/log/nginx/access.log");
+    expect(log).toMatch(/^127\.0\.0\.1 \[.*\] api\.convex\.test "POST \/api\/storage\/upload HTTP\/2\.0" 200 /m);
+    expect(log).not.toContain("s3cret");
+  });
+
+  it("says that the backend restarts instead of showing an error of its own", async () => {
+    await machine.sh("pkill -f 'echo.py 3210'");
+    const answer = await ask("https://api.convex.test/version");
+    expect(answer).toMatch(/^HTTP\/2 503 [^]*\nretry-after: 2\n/);
+    expect(answer).toContain("The backend does not answer. It may be restarting.");
+    await machine.sh("systemd-run -q python3 /root/echo.py 3210");
+  });
+
+  it("adds a dashboard with a password, in one certificate with the other names", async () => {
+    const run = await edge(PROTECTED);
+    expect(run.output).toContain("the current one has other names");
+    expect(run.output).not.toContain(PASSWORD);
+    expect(await edge(PROTECTED)).toMatchObject({ output: "edge.sh: unchanged" });
+    expect(await machine.sh(`openssl x509 -in ${LIVE} -noout -ext subjectAltName | tail -n 1 | tr -d ' '`)).toBe(
+      "DNS:api.convex.test,DNS:dash.convex.test,DNS:site.convex.test",
+    );
+    expect(await ask("https://dash.convex.test/t/deep/link")).toMatch(/^HTTP\/2 401 [^]*www-authenticate: Basic/);
+    expect(await ask("https://dash.convex.test/", "-u convex:wrong")).toMatch(/^HTTP\/2 401/);
+    const answer = await ask("https://dash.convex.test/t/deep/link", `-u convex:${PASSWORD}`);
+    expect(answer).toContain("\n6791\nGET /t/deep/link HTTP/1.1\n");
+    // The dashboard needs no password of nginx.
+    expect(answer).not.toMatch(/^Authorization:/im);
+    expect(
+      await machine.sh("runuser -u nobody -- cat /etc/nginx/convex-droplet/dashboard.htpasswd 2>&1 || true"),
+    ).toContain("Permission denied");
+  });
+
+  it("lets whoever guesses the password wait for each answer", async () => {
+    const seconds = await machine.sh(
+      "curl -s -o /dev/null -w '%{time_total}' --resolve dash.convex.test:443:127.0.0.1 -u convex:wrong https://dash.convex.test/",
+    );
+    expect(Number(seconds)).toBeGreaterThanOrEqual(2);
+  });
+
+  it("opens the dashboard to the allowed networks only", async () => {
+    const listed = (network: string) => ({
+      ...{ dashboard_host: "dash.convex.test", dashboard_access: "allowlist", dashboard_networks: [network] },
+    });
+    expect((await edge(listed("198.51.100.0/24"))).exitCode).toBe(0);
+    expect(await machine.sh("ls /etc/nginx/convex-droplet")).toBe("proxy.conf\nsites.conf");
+    expect(await ask("https://dash.convex.test/")).toMatch(/^HTTP\/2 403/);
+    expect((await edge(listed("127.0.0.0/8"))).exitCode).toBe(0);
+    expect(await ask("https://dash.convex.test/")).toContain("\n6791\n");
+  });
+
+  it("believes the client's address of a trusted proxy", async () => {
+    expect((await edge({ ...PROTECTED, trusted_proxies: ["127.0.0.0/8"] })).exitCode).toBe(0);
+    expect(await ask("https://api.convex.test/", "-H 'X-Forwarded-For: 198.51.100.66'")).toContain(
+      "\nX-Real-IP: 198.51.100.66\n",
+    );
+  });
+
+  it("serves a renewed certificate without a run", async () => {
+    expect((await edge()).exitCode).toBe(0);
+    const before = await servedAt("api.convex.test");
+    await machine.sh("certbot renew --quiet --force-renewal --no-random-sleep-on-renew");
+    expect(await servedAt("api.convex.test")).not.toBe(before);
+    expect(await edge()).toMatchObject({ output: "edge.sh: unchanged" });
+  });
+
+  it("serves the certificate on the volume, also if a run was killed before nginx had read it", async () => {
+    await machine.sh(
+      "sed -i s/^deploy-hook/#deploy-hook/ /etc/letsencrypt/cli.ini; certbot renew -q --force-renewal --no-random-sleep-on-renew",
+    );
+    const run = await edge();
+    expect(run.output).toContain("edge.sh: made nginx read the certificate again");
+    expect(await servedAt("api.convex.test")).toBe(
+      await machine.sh(`openssl x509 -in ${LIVE} -noout -fingerprint -sha256`),
+    );
+  });
+
+  it.each([
+    [
+      "too many requests",
+      429,
+      { type: "urn:ietf:params:acme:error:rateLimited", detail: "too many" },
+      "the ACME server's rate limit is reached",
+    ],
+    [
+      "an error of its own",
+      500,
+      { type: "urn:ietf:params:acme:error:serverInternal", detail: "sorry" },
+      "the ACME server has an error of its own",
+    ],
+  ])("keeps what it serves if the ACME server answers with %s", async (_, status, problem, cause) => {
+    await endAcme();
+    await using _failing = await failingAcme(status, problem);
+    const before = await servedAt("api.convex.test");
+    const run = await edge(PROTECTED);
+    expect(run.exitCode).toBe(1);
+    expect(run.output).toContain(`cause: ${cause}`);
+    expect(run.output).toContain("What was served before is still served");
+    expect(await servedAt("api.convex.test")).toBe(before);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
+  });
+
+  it("keeps what it serves if there is no ACME server, also in a move to another domain", async () => {
+    const run = await edge({ api_host: "dash.convex.test" });
+    expect(run.exitCode).toBe(1);
+    expect(run.output).toContain(`cause: the ACME server at ${acme.directory} does not answer`);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
+  });
+
+  it("needs no ACME server as long as the certificate is valid", async () => {
+    expect(await edge()).toMatchObject({ output: "edge.sh: unchanged" });
+  });
+
+  it("replaces an expired certificate, from an ACME server that has lost its accounts", async () => {
+    acme = await lab.room.serveAcme();
+    await machine.sh(
+      `cd /root && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout old.key -subj /CN=old ` +
+        `-addext subjectAltName=DNS:api.convex.test,DNS:site.convex.test -not_before 20260101000000Z -not_after 20260401000000Z -out old.pem && ` +
+        `cat old.pem > ${LIVE} && cat old.key > ${path.dirname(LIVE)}/privkey.pem && systemctl reload nginx`,
+    );
+    const run = await edge();
+    expect(run.output).toContain("the current one expired on 2026-04-01");
+    expect(run.exitCode).toBe(0);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
+  });
+
+  it("serves at once on another machine with the same volume, and asks for no certificate", async () => {
+    const before = issued();
+    await lab.room.detachVolume("11111111");
+    await lab.room.destroyDroplet(machine.droplet.id);
+    machine = await boot(2, "11111111");
+    await lead({ api: address(), site: address() });
+    const run = await edge();
+    expect(run.exitCode, run.output).toBe(0);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
+    expect(issued()).toBe(before);
+  });
+
+  it("serves nothing any more without names, and the same certificate when they come back", async () => {
+    const before = issued();
+    expect((await edge({ api_host: "", site_host: "" })).output).toContain("edge.sh: removed nginx and certbot");
+    expect(await machine.sh("ss -Hltn 'sport = :443 or sport = :80'; ls /etc/nginx 2>&1 || true")).toContain(
+      "No such file",
+    );
+    expect(await edge({ api_host: "", site_host: "" })).toMatchObject({ output: "edge.sh: unchanged" });
+    expect((await edge()).exitCode).toBe(0);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
+    expect(issued()).toBe(before);
+  });
+});
