@@ -67,7 +67,7 @@ export class Edge extends pulumi.ComponentResource {
     const { hosts, openings, ports, dashboardAccess } = args.exposure;
     const reports = [reportGone(`${name}-edge`), reportHalfDone(`${name}-edge`)];
 
-    const records = hosts !== undefined && args.dns === "digitalocean" ? this.#records(name, args, hosts) : [];
+    const records = hosts !== undefined && args.dns === "digitalocean" ? this.#records(name, args, hosts, reports) : [];
     const password =
       dashboardAccess === "password" ? generatedPassword(`${name}-dashboard-password`, child) : undefined;
     const proxy = this.#proxy(name, args, password?.result, records);
@@ -112,7 +112,12 @@ export class Edge extends pulumi.ComponentResource {
   }
 
   /** The names' records in a domain of the account. */
-  #records(name: string, { createDnsZone, dnsZone, publicIp }: EdgeArgs, hosts: Hosts): digitalocean.DnsRecord[] {
+  #records(
+    name: string,
+    { createDnsZone, dnsZone, publicIp }: EdgeArgs,
+    hosts: Hosts,
+    reports: pulumi.ErrorHook[],
+  ): digitalocean.DnsRecord[] {
     const child = { parent: this };
     const zone = createDnsZone
       ? new digitalocean.Domain(
@@ -134,7 +139,7 @@ export class Edge extends pulumi.ComponentResource {
               value: publicIp,
               ttl: TTL,
             },
-            { ...child, hooks: { beforeCreate: [isFree], onError: [reportGone(`${name}-record`)] } },
+            { ...child, hooks: { beforeCreate: [isFree], onError: reports } },
           ),
     );
   }
