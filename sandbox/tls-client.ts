@@ -14,7 +14,7 @@ export function getOverTls(
 ): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const { hostname, host } = new URL(url);
-    const target = address === undefined ? {} : { host: address, servername: hostname, headers: { host } };
+    const target = address === undefined ? {} : { hostname: address, servername: hostname, headers: { host } };
     const signal = AbortSignal.timeout(TIMEOUT_MILLISECONDS);
     https
       .get(url, { ca: authority, agent: false, signal, ...target }, (response) => {

@@ -6,6 +6,7 @@ import path from "node:path";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
+import { accessOverTls, getByDomain } from "../../sandbox/domain.ts";
 import { acmeAuthority, AcmeServer } from "../../sandbox/droplet/acme-server.ts";
 import type { AcmeAccess, DropletSpec, FirewallRule, ZoneSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { ensureNetwork } from "../../sandbox/droplet/network.ts";
@@ -107,6 +108,26 @@ describe("the ACME server", () => {
   test("refuses a name whose port 80 the cloud firewall closes", async () => {
     await protect(["22", "443"]);
     expect(await ask("convex.test")).toMatch(/Domain: convex\.test\s+Type: +connection\s+Detail: .*Client\.Timeout/);
+  });
+
+  test("lets this computer use the names as the sandbox prints it", async () => {
+    expect(await ask(...NAMES)).toContain("Successfully received certificate.");
+    const live = "/etc/letsencrypt/live/test";
+    const identity = `-cert ${live}/cert.pem -cert_chain ${live}/chain.pem -key ${live}/privkey.pem`;
+    await lab.ssh(droplet, "echo it answers > /srv/web/version");
+    await lab.ssh(droplet, `systemd-run -q --working-directory=/srv/web openssl s_server -accept 443 ${identity} -WWW`);
+    await waitFor("port 443 to be open", 20, async () => (await knock(droplet.publicAddress, 443)) === "open");
+
+    const urls = NAMES.map((name) => `https://${name}`);
+    expect((await getByDomain(lab.home, `${urls[1] ?? ""}/version`)).body).toBe("it answers\n");
+    const [curl = "", hosts = "", trust = ""] = (await accessOverTls(lab.home, urls)).map(
+      ([, command = ""]) => command,
+    );
+    expect((await execa(curl, { shell: true })).stdout).toBe("it answers");
+    const copy = path.join(lab.home.root, "hosts");
+    const get = `${process.execPath} -e 'fetch("${urls[2] ?? ""}/version").then((a) => a.text()).then(console.log)'`;
+    const commands = [`cp /etc/hosts ${copy}`, `mount --bind ${copy} /etc/hosts`, hosts, trust, get];
+    expect((await execa("unshare", ["--mount", "sh", "-ec", commands.join("\n")])).stdout.trim()).toBe("it answers");
   });
 
   test("comes back in the next machine room with another root, and forgets its accounts", async () => {
