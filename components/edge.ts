@@ -57,9 +57,9 @@ export class Edge extends pulumi.ComponentResource {
   /** The dashboard's URL: at its name, or at the local end of the tunnel. */
   readonly dashboardUrl: pulumi.Output<string>;
   /** The password of user `convex`; secret. Undefined unless the dashboard has one. */
-  readonly dashboardPassword: pulumi.Output<string> | undefined;
+  readonly dashboardPassword: pulumi.Output<string | undefined>;
   /** The DNS records that the names need, as lines of a zone file; undefined without names. */
-  readonly dnsRecords: pulumi.Output<string[]> | undefined;
+  readonly dnsRecords: pulumi.Output<string[] | undefined>;
 
   constructor(name: string, args: EdgeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Edge", name, {}, opts);
@@ -100,9 +100,10 @@ export class Edge extends pulumi.ComponentResource {
     this.dashboardUrl = served(
       hosts?.dashboard === undefined ? `http://127.0.0.1:${ports.dashboard}` : `https://${hosts.dashboard}`,
     );
-    this.dashboardPassword = password?.result;
-    this.dnsRecords =
-      hosts && args.publicIp.apply((address) => namesOf(hosts).map((host) => `${host}. ${TTL} IN A ${address}`));
+    this.dashboardPassword = pulumi.output(password?.result);
+    this.dnsRecords = args.publicIp.apply(
+      (address) => hosts && namesOf(hosts).map((host) => `${host}. ${TTL} IN A ${address}`),
+    );
     this.registerOutputs({
       origins: this.origins,
       dashboardUrl: this.dashboardUrl,

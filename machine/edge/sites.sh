@@ -45,7 +45,9 @@ EOF
   site "$site_host" "$site_port" << 'EOF'
   location = /metrics { return 404; }
 EOF
-  if [[ -n $dashboard_host ]]; then site "$dashboard_host" "$dashboard_port" < <(dashboard_guard); fi
+  [[ -n $dashboard_host ]] || return 0
+  # The password is for nginx, not for the dashboard.
+  site "$dashboard_host" "$dashboard_port" 'proxy_set_header Authorization "";' < <(dashboard_guard)
 }
 
 # redirect NAMES: from HTTP to HTTPS. 308 keeps the method.
@@ -61,7 +63,7 @@ server {
 EOF
 }
 
-# site HOST PORT <DIRECTIVES
+# site HOST PORT [DIRECTIVE] <DIRECTIVES: passes everything on to the port. The argument's directive is for what is passed on.
 site() {
   cat << EOF
 
@@ -78,6 +80,7 @@ server {
 $(cat)
   location / {
     proxy_pass http://$1;
+    ${3:-}
     include convex-droplet/proxy.conf;
   }
   location @unavailable {
