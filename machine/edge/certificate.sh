@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The certificate for the instance's names. Sourced by edge.sh.
 
-readonly CERTBOT_CONFIG=/etc/letsencrypt/cli.ini
+readonly CERTBOT_CONFIG=/etc/letsencrypt/cli.ini CERTBOT_LOG=/var/log/letsencrypt/letsencrypt.log
 # The folder from which nginx answers the ACME server.
 readonly CHALLENGES=/var/lib/convex-droplet/challenges
 
@@ -139,30 +139,37 @@ records_of() {
 
 # issue FOLDER DIRECTORY EMAIL NAMES: one certificate for all names. It replaces the current one only when it is complete.
 issue() {
-  local folder=$1 directory=$2 email=$3 names=$4 certificate log status=0
+  local folder=$1 directory=$2 email=$3 names=$4 certificate log before status=0
   certificate=$(certificate_in "$folder")
   # certbot was killed before it had written how to renew, and would give the next certificate another name.
   if [[ ! -s $folder/renewal/convex.conf ]]; then rm -rf "$folder"/{live,archive}/convex "$folder/renewal/convex.conf"; fi
   log=$(mktemp)
+  before=$(stat --format %s "$CERTBOT_LOG" 2> /dev/null || echo 0)
   run_certbot "$directory" "$email" "$names" > "$log" 2>&1 || status=$?
-  if ((status != 0)) && grep -q accountDoesNotExist "$log"; then
-    # The ACME server has lost its accounts.
+  # Some ACME servers lose their accounts.
+  if ((status != 0)) && answers_since "$before" | grep -q error:accountDoesNotExist; then
     rm -rf "$folder/accounts/${directory#https://}"
-    run_certbot "$directory" "$email" "$names" > "$log" 2>&1 && status=0
+    before=$(stat --format %s "$CERTBOT_LOG")
+    status=0
+    run_certbot "$directory" "$email" "$names" > "$log" 2>&1 || status=$?
   fi
-  if ((status != 0)); then
-    tail -n 20 "$log" >&2
-    explain_refusal "$directory" < "$log" >&2
+  if ((status == 0)); then
     rm "$log"
-    if [[ -e $certificate && $(names_in "$certificate") == "$names" && $(validity found "$certificate") == expires* ]]; then
-      say "warning: the certificate was not renewed, and $(validity found "$certificate")"
-      return 0
-    fi
-    fail "the certificate was not issued, the reason is above. What was served before is still served"
+    changed "got a certificate for ${names//$'\n'/, }"
+    return
   fi
+  tail -n 20 "$log" >&2
+  { cat "$log" && answers_since "$before"; } | explain_refusal "$directory" >&2
   rm "$log"
-  changed "got a certificate for ${names//$'\n'/, }"
+  if [[ -e $certificate && $(names_in "$certificate") == "$names" && $(validity found "$certificate") == expires* ]]; then
+    say "warning: the certificate was not renewed, and $(validity found "$certificate")"
+    return
+  fi
+  fail "the certificate was not issued, the reason is above. What was served before is still served"
 }
+
+# answers_since BYTES: what certbot's own log, which also has the ACME server's answers, has beyond a size.
+answers_since() { tail -c "+$(($1 + 1))" "$CERTBOT_LOG" 2> /dev/null || true; }
 
 # run_certbot DIRECTORY EMAIL NAMES: waits for the timer's certbot, which locks its files.
 run_certbot() {
@@ -178,36 +185,36 @@ run_certbot() {
 explain_refusal() {
   local log directory=$1
   log=$(cat)
-  refusal "$log" "rateLimited|too many (certificates|failed|registrations)|HTTP 429|429 Too Many" \
+  refusal "$log" "error:rateLimited|^HTTP 429|too many (certificates|failed|registrations|new orders)" \
     "the ACME server's rate limit is reached" \
     "wait until the time in its message, then run npx pulumi up again; to try without its limits, use the server's staging directory as acmeDirectory"
-  refusal "$log" "error:caa|CAA record" \
+  refusal "$log" "error:caa\b" \
     "a CAA record of the domain forbids this authority" \
     "add one that allows it at the domain's DNS provider, such as 0 issue \"letsencrypt.org\", or remove the others"
-  refusal "$log" "error:connection|Timeout during connect|Connection refused.*acme-challenge|Fetching http" \
-    "the ACME server cannot reach port 80 at the names" \
-    "look for what closes it: npm run drift for the droplet and its firewall; a CDN in front must pass on /.well-known/acme-challenge/"
-  refusal "$log" "error:unauthorized|Invalid response from" \
-    "something else answers at the names" \
-    "look where they lead: their records at the domain's DNS provider, also AAAA, and a CDN in front"
-  refusal "$log" "error:dns|NXDOMAIN|SERVFAIL|DNS problem" \
+  refusal "$log" "error:dns\b|NXDOMAIN|could not resolve" \
     "the ACME server cannot find the names, or their records are wrong" \
     "check the domain's name servers at its registrar, and DNSSEC; new records take some minutes"
-  refusal "$log" "not yet valid|certificate has expired|certificate is not valid before|clock|out of date" \
-    "this machine's clock is wrong, so it trusts no certificate" \
-    "see timedatectl, and start its time service: systemctl restart systemd-timesyncd or chrony"
-  refusal "$log" "CERTIFICATE_VERIFY_FAILED.*(unable to get|self.signed)|unable to get local issuer" \
-    "this machine does not trust the ACME server at $directory" \
-    "set the certificates of its authority as acmeAuthority"
-  refusal "$log" "invalidContact|invalid email|error:malformed.*contact" \
+  refusal "$log" "error:connection\b" \
+    "the ACME server cannot reach port 80 at the names" \
+    "see what closes it: npm run drift shows the droplet's firewalls; a CDN in front must pass on /.well-known/acme-challenge/"
+  refusal "$log" "error:(unauthorized|incorrectResponse)\b" \
+    "something else answers at the names" \
+    "see where they lead: their records at the domain's DNS provider, also AAAA, and a CDN in front"
+  refusal "$log" "error:invalidContact|error:unsupportedContact|error:malformed.*contact" \
     "the ACME server refuses the e-mail address" \
-    "set another with npx pulumi config set acmeEmail, or remove it"
-  refusal "$log" "serverInternal|50[0-9] (Server|Internal|Bad|Service|Gateway)|HTTP 50[0-9]" \
+    "set another one with npx pulumi config set acmeEmail, or remove it with npx pulumi config rm acmeEmail"
+  refusal "$log" "certificate is not yet valid|certificate has expired" \
+    "this machine's clock is wrong, or the ACME server's own certificate has expired" \
+    "compare date with the true time; see timedatectl"
+  refusal "$log" "CERTIFICATE_VERIFY_FAILED" \
+    "this machine does not trust the ACME server at $directory" \
+    "set the certificates of its authority: npx pulumi config set acmeAuthority < authority.pem"
+  refusal "$log" "error:serverInternal|^HTTP 5[0-9][0-9]" \
     "the ACME server has an error of its own" \
     "see its status page, for Let's Encrypt https://letsencrypt.status.io; then run npx pulumi up again"
-  refusal "$log" "Max retries exceeded|NewConnectionError|Failed to establish|Connection refused|Read timed out|ConnectTimeout|NameResolutionError" \
+  refusal "$log" "Max retries exceeded|NewConnectionError|Connection refused|Read timed out|ConnectTimeout|NameResolutionError" \
     "the ACME server at $directory does not answer" \
-    "see whether the droplet reaches it, and its status page; then run npx pulumi up again"
+    "see if the droplet reaches it, and its status page; then run npx pulumi up again"
 }
 
 # refusal LOG PATTERN CAUSE FIX: prints the first that fits, because later ones are consequences.
