@@ -97,7 +97,7 @@ export const backendUrl = convex.backendUrl;
 export const siteUrl = convex.siteUrl;
 /** URL of the dashboard: at its name, or while `npm run tunnel` runs */
 export const dashboardUrl = edge.dashboardUrl;
-/** secret; with dashboardAccess password: the password of user convex at dashboardUrl */
+/** secret; with dashboardAccess password: the password of user convex at dashboardUrl; otherwise empty */
 export const dashboardPassword = edge.dashboardPassword;
 /** secret; `CONVEX_SELF_HOSTED_ADMIN_KEY`, accepted by the running backend before it is output */
 export const adminKey = convex.adminKey;

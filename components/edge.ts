@@ -56,10 +56,10 @@ export class Edge extends pulumi.ComponentResource {
   readonly origins: { cloud: pulumi.Output<string>; site: pulumi.Output<string> };
   /** The dashboard's URL: at its name, or at the local end of the tunnel. */
   readonly dashboardUrl: pulumi.Output<string>;
-  /** The password of user `convex`; secret. Undefined unless the dashboard has one. */
-  readonly dashboardPassword: pulumi.Output<string | undefined>;
-  /** The DNS records that the names need, as lines of a zone file; undefined without names. */
-  readonly dnsRecords: pulumi.Output<string[] | undefined>;
+  /** The password of user `convex`; secret. Empty unless the dashboard has one. */
+  readonly dashboardPassword: pulumi.Output<string>;
+  /** The DNS records that the names need, as lines of a zone file. */
+  readonly dnsRecords: pulumi.Output<string[]>;
 
   constructor(name: string, args: EdgeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Edge", name, {}, opts);
@@ -100,9 +100,9 @@ export class Edge extends pulumi.ComponentResource {
     this.dashboardUrl = served(
       hosts?.dashboard === undefined ? `http://127.0.0.1:${ports.dashboard}` : `https://${hosts.dashboard}`,
     );
-    this.dashboardPassword = pulumi.output(password?.result);
-    this.dnsRecords = args.publicIp.apply(
-      (address) => hosts && namesOf(hosts).map((host) => `${host}. ${TTL} IN A ${address}`),
+    this.dashboardPassword = pulumi.secret(password?.result ?? "");
+    this.dnsRecords = args.publicIp.apply((address) =>
+      (hosts === undefined ? [] : namesOf(hosts)).map((host) => `${host}. ${TTL} IN A ${address}`),
     );
     this.registerOutputs({
       origins: this.origins,

@@ -453,7 +453,7 @@ describe("Edge", () => {
   it("has no names, records or ports if there is no domain and nobody is allowed", async () => {
     const edge = new Edge("convex", { ...EDGE(), exposure: { ...EXPOSURE, ...plain } });
     expect(await names()).toEqual(["convex", "convex-edge"]);
-    expect([await valueOf(edge.dnsRecords), await valueOf(edge.dashboardPassword)]).toEqual([undefined, undefined]);
+    expect([await valueOf(edge.dnsRecords), await valueOf(edge.dashboardPassword)]).toEqual([[], ""]);
     expect(await valueOf(edge.dashboardUrl)).toBe("http://127.0.0.1:7791");
     expect((await settled())("convex-edge")["stdin"]).toMatch(/\naddress=\napi_host=\nsite_host=\ndashboard_host=\n/);
   });
