@@ -76,6 +76,7 @@ const convex = new Convex(ID, {
   dataDirectory: host.dataDirectory,
   network: NETWORK,
   postgresUrl: database.url,
+  postgresAuthority: postgres.authority,
   postgresPoolSize,
   memoryMb,
   protectData,

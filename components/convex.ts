@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
@@ -6,7 +8,7 @@ import * as random from "@pulumi/random";
 import { removeLostFromEngine } from "../error-hooks/docker.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
-import { type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
+import { AUTHORITY_FILE, type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -22,6 +24,8 @@ export interface ConvexArgs {
   dataDirectory: pulumi.Input<string>;
   /** PostgreSQL's URL, without a database; secret. */
   postgresUrl: pulumi.Output<string>;
+  /** The certificate that the backend trusts PostgreSQL by, PEM, which the machine has in `AUTHORITY_FILE`. */
+  postgresAuthority: pulumi.Output<string>;
   /** Connections that the backend may open. Changing it restarts the backend. */
   postgresPoolSize: number;
   /** The machine's memory in MiB. Each container is limited to a share of it. */
@@ -35,7 +39,7 @@ export interface ConvexArgs {
   /** Dashboard image by digest, of the same revision as the backend. */
   dashboardImage: string;
   /** Ports and names of API, HTTP actions and dashboard. */
-  exposure: Pick<Exposure, "ports" | "bindAddress" | "hosts" | "authorityFile">;
+  exposure: Pick<Exposure, "ports" | "bindAddress" | "hosts" | "acmeAuthorityFile">;
   /** URLs at which clients reach API and HTTP actions. Changing them restarts the backend. */
   origins: { cloud: pulumi.Input<string>; site: pulumi.Input<string> };
   /** RUST_LOG of the backend. */
@@ -78,7 +82,7 @@ export class Convex extends pulumi.ComponentResource {
     super("convex-droplet:index:Convex", name, {}, opts);
     const child = { parent: this };
     const containers = containersOf(name);
-    const { ports, bindAddress, hosts, authorityFile } = args.exposure;
+    const { ports, bindAddress, hosts, acmeAuthorityFile } = args.exposure;
     const { origins } = args;
 
     // 64 hexadecimal digits. The id of a RandomBytes would be the secret in plain text.
@@ -111,11 +115,13 @@ export class Convex extends pulumi.ComponentResource {
     const backendImage = pull("backend", args.backendImage);
     const dashboardImage = pull("dashboard", args.dashboardImage);
 
+    // Its name changes with its content, because a container that runs keeps the file that it was started with.
+    const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${fingerprintOf(pem)}.pem`);
     const backend = new docker.Container(
       `${name}-backend`,
       {
         ...containerDefaults(containers.backend, args.backendImage),
-        envs: pulumi.secret(environment(args, origins, instanceSecret.result)),
+        envs: pulumi.secret(environment(args, origins, authorityFile, instanceSecret.result)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // An address, because Docker's "host-gateway" is the default bridge, where PostgreSQL does not listen.
         // The backend's own names, too: not every network lets a machine reach its public address from inside.
@@ -129,11 +135,12 @@ export class Convex extends pulumi.ComponentResource {
         ],
         volumes: [
           { hostPath: args.dataDirectory, containerPath: "/convex/data" },
-          ...(authorityFile === undefined ? [] : [AUTHORITIES, authorityFile]).map((file) => ({
+          ...(acmeAuthorityFile === undefined ? [] : [AUTHORITIES, acmeAuthorityFile]).map((file) => ({
             hostPath: file,
             containerPath: file,
             readOnly: true,
           })),
+          { hostPath: AUTHORITY_FILE, containerPath: authorityFile, readOnly: true },
         ],
         healthcheck: {
           tests: ["CMD", "bash", "-c", HEALTH],
@@ -207,11 +214,15 @@ export class Convex extends pulumi.ComponentResource {
 
 /**
  * A backend is healthy if it answers and its database server does too: without the server, it still answers from memory. Only
- * a PostgreSQL server answers a request for TLS (eight bytes) with S or N, and it needs no login for that.
+ * a PostgreSQL server answers a request for TLS (eight bytes), with S if it offers TLS, and it needs no login for that.
  */
 const HEALTH =
   `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
-  String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [NS] ]]`;
+  String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == S ]]`;
+
+function fingerprintOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 8);
+}
 
 /** On the droplet and in the image: the authorities that curl and the backend trust. */
 const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";
@@ -244,28 +255,31 @@ function memoryShare(memoryMb: number, share: number) {
 function environment(
   args: ConvexArgs,
   origins: ConvexArgs["origins"],
+  authorityFile: pulumi.Output<string>,
   instanceSecret: pulumi.Output<string>,
 ): pulumi.Output<string[]> {
   const flags = {
     DISABLE_BEACON: !args.telemetry,
     REDACT_LOGS_TO_CLIENT: args.redactClientLogs,
-    // Works only together with sslmode=disable in the URL.
-    DO_NOT_REQUIRE_SSL: true,
     // Otherwise both ports show metrics to everybody.
     DISABLE_METRICS_ENDPOINT: true,
   };
   return pulumi
-    .all([origins.cloud, origins.site, args.postgresUrl, instanceSecret])
-    .apply(([cloudOrigin, siteOrigin, postgresUrl, secret]) =>
+    .all([origins.cloud, origins.site, args.postgresUrl, authorityFile, instanceSecret])
+    .apply(([cloudOrigin, siteOrigin, postgresUrl, caFile, secret]) =>
       Object.entries({
         ...args.backendEnvironment,
         // Node trusts only its own authorities, and these.
-        ...(args.exposure.authorityFile === undefined ? {} : { NODE_EXTRA_CA_CERTS: args.exposure.authorityFile }),
+        ...(args.exposure.acmeAuthorityFile === undefined
+          ? {}
+          : { NODE_EXTRA_CA_CERTS: args.exposure.acmeAuthorityFile }),
         CONVEX_CLOUD_ORIGIN: cloudOrigin,
         CONVEX_SITE_ORIGIN: siteOrigin,
         DOCUMENT_RETENTION_DELAY: String(args.documentRetentionSeconds),
         INSTANCE_NAME: args.instanceName,
         INSTANCE_SECRET: secret,
+        // Without DO_NOT_REQUIRE_SSL, the backend requires TLS, and a certificate that this file or the system's roots vouch for.
+        PG_CA_FILE: caFile,
         POSTGRES_MAX_CONNECTIONS: String(args.postgresPoolSize),
         POSTGRES_URL: postgresUrl,
         RUST_LOG: args.logLevel,

@@ -26,7 +26,7 @@ export interface DatabaseArgs {
  */
 export class Database extends pulumi.ComponentResource {
   /**
-   * Ready: `postgresql://role:password@host.docker.internal:5432?sslmode=disable`, once the database exists; secret. The
+   * Ready: `postgresql://role:password@host.docker.internal:5432`, once the database exists; secret. The
    * Convex backend accepts no database in it.
    */
   readonly url: pulumi.Output<string>;
@@ -58,7 +58,7 @@ export class Database extends pulumi.ComponentResource {
     this.url = pulumi.secret(
       pulumi
         .all([password.result, privacy.id])
-        .apply(([secret]) => `postgresql://${args.role}:${secret}@${HOST_IN_CONTAINERS}:5432?sslmode=disable`),
+        .apply(([secret]) => `postgresql://${args.role}:${secret}@${HOST_IN_CONTAINERS}:5432`),
     );
     this.registerOutputs({ url: this.url });
   }

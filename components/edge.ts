@@ -169,7 +169,7 @@ export class Edge extends pulumi.ComponentResource {
       acme_directory: args.acmeDirectory,
       acme_email: args.acmeEmail,
       acme_authority: args.acmeAuthority.trim().split("\n"),
-      acme_authority_file: args.exposure.authorityFile ?? "",
+      acme_authority_file: args.exposure.acmeAuthorityFile ?? "",
     });
     return new command.remote.Command(
       `${name}-edge`,

@@ -2,11 +2,12 @@ import * as command from "@pulumi/command";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 
-import { type ContainerNetwork, rolesOf } from "../contract/names.ts";
+import { type ContainerNetwork, HOST_IN_CONTAINERS, rolesOf } from "../contract/names.ts";
 import { scriptFiles } from "../contract/scripts.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import { generatedPassword } from "./password.ts";
+import { serverCertificate } from "./server-certificate.ts";
 
 export interface PostgresArgs {
   /** Connection to the machine that the server is installed on. */
@@ -37,11 +38,13 @@ const RESERVED_CONNECTIONS = 20;
 /**
  * The PostgreSQL server of a machine.
  *
- * *Owns* the packages, the cluster's configuration and the administrator.
+ * *Owns* the packages, the cluster's configuration, the administrator and the server's certificate.
  * *Survives* a replaced droplet: the cluster on the volume.
  * *Replacing it means* that packages and configuration are installed again, and the cluster is adopted.
  */
 export class Postgres extends pulumi.ComponentResource {
+  /** Ready: the certificate that clients must trust, PEM, which the droplet has in `AUTHORITY_FILE`. */
+  readonly authority: pulumi.Output<string>;
   /** Ready: options for the server's roles and databases. */
   readonly inCluster: Lifetime & Required<Pick<pulumi.CustomResourceOptions, "provider">>;
 
@@ -51,6 +54,7 @@ export class Postgres extends pulumi.ComponentResource {
     const { administrator } = rolesOf(name);
 
     const password = generatedPassword(`${name}-admin-password`, child);
+    const { key, certificate, authority } = serverCertificate(`${name}-postgres`, [HOST_IN_CONTAINERS], child);
     const server = new command.remote.Command(
       `${name}-server`,
       {
@@ -64,6 +68,9 @@ export class Postgres extends pulumi.ComponentResource {
           administrator,
           max_connections: args.postgresPoolSize + RESERVED_CONNECTIONS,
           password: password.result,
+          key: lines(key),
+          certificate: lines(certificate),
+          authority: lines(authority),
           scripts: scriptFiles(),
         }),
         triggers: [args.machineId],
@@ -88,6 +95,13 @@ export class Postgres extends pulumi.ComponentResource {
 
     // The provider works only if the server answers.
     this.inCluster = { ...args.onVolume, provider, dependsOn: [server] };
-    this.registerOutputs({});
+    // With the file on the droplet, which a container mounts.
+    this.authority = pulumi.all([authority, server.id]).apply(([pem]) => pem);
+    this.registerOutputs({ authority: this.authority });
   }
+}
+
+/** A text as a script takes it. */
+function lines(text: pulumi.Output<string>): pulumi.Output<string[]> {
+  return text.apply((known) => known.trim().split("\n"));
 }

@@ -17,6 +17,8 @@ export const RESOURCES = {
   project: `${ID}-project`,
   scripts: `${ID}-scripts`,
   setup: `${ID}-setup`,
+  authority: `${ID}-postgres-authority`,
+  certificate: `${ID}-postgres-certificate`,
   server: `${ID}-server`,
   edge: `${ID}-edge`,
   role: `${ID}-role`,
@@ -67,6 +69,9 @@ export function label(stack: string): string {
   const name = `${ID}-${stack}`.toLowerCase().replaceAll(/[^a-z0-9-]+/g, "-");
   return name.slice(0, 50).replace(/-+$/, "");
 }
+
+/** On the droplet: the certificate that PostgreSQL's clients trust. */
+export const AUTHORITY_FILE = "/etc/convex-droplet/postgres-authority.pem";
 
 /** On the droplet: the volume's mount point, and the folder for the backend's files. */
 export const MOUNTPOINT = `/mnt/${ID}`;

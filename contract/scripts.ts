@@ -33,8 +33,12 @@ export function namedValues(values: Values): string {
 
 /** One value from a script's stdin; empty if it does not contain this name. */
 export function valueIn(stdin: string, name: string): string {
-  const line = stdin.split("\n").find((candidate) => candidate.startsWith(`${name}=`));
-  return line?.slice(name.length + 1) ?? "";
+  return itemsIn(stdin, name)[0] ?? "";
+}
+
+/** The items of a list that a script was given. */
+export function itemsIn(stdin: string, name: string): string[] {
+  return stdin.split("\n").flatMap((line) => (line.startsWith(`${name}=`) ? line.slice(name.length + 1) : []));
 }
 
 /** Identifies the current scripts: a change in any of them gives another fingerprint. */

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 
-import { type Hosts, nameFault, namesOf, needsDomain } from "./kinds/hosts.ts";
+import { type Hosts, nameFault, namesOf } from "./kinds/hosts.ts";
 import { readNetworks } from "./kinds/networks.ts";
 import { type Fault, matches, type Reader } from "./reader.ts";
 
@@ -10,12 +10,9 @@ export function readEdge(read: Reader, hosts: Hosts | undefined) {
   const dnsZone = read.text("dnsZone", (text) => (text === "" ? undefined : nameFault(text, "example.com")));
   const createDnsZone = read.flag("createDnsZone");
   const zone = dnsZone === "" ? read.raw("domain") : dnsZone;
-  if (hosts === undefined) {
-    needsDomain(read, "dnsZone", "");
-    needsDomain(read, "createDnsZone", "false");
-  } else if (dns === "digitalocean") {
+  if (hosts !== undefined && dns === "digitalocean") {
     read.refuse("dnsZone", namesOf(hosts).flatMap((host) => outside(host, zone) ?? [])[0]);
-  } else if (createDnsZone) {
+  } else if (hosts !== undefined && createDnsZone) {
     read.refuse("createDnsZone", { sentence: "has no effect with dns manual, it should be false.", value: "false" });
   }
   return {

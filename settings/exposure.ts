@@ -23,7 +23,7 @@ export interface Exposure {
   /** The names that are served over HTTPS, on ports 80 and 443; undefined if there is no domain. */
   hosts: Hosts | undefined;
   /** On the droplet and in the backend's container: the private authority of the names' certificate, if it has one. */
-  authorityFile: string | undefined;
+  acmeAuthorityFile: string | undefined;
   /** TCP ports that the cloud firewall opens besides SSH and port 80, and the networks that it opens them to. */
   openings: { port: number; networks: string[] }[];
   /** How people open the dashboard. */
@@ -54,7 +54,7 @@ export function readExposure(read: Reader): Exposure {
     ...reach,
     ...dashboard,
     hosts,
-    authorityFile: hosts && authorityFile(read.raw("acmeAuthority")),
+    acmeAuthorityFile: hosts && authorityFile(read.raw("acmeAuthority")),
     ports: { api: apiPort, site: sitePort, dashboard: dashboardPort },
     originsAt: (publicIp) => {
       const [cloud, site] = urls(publicIp);

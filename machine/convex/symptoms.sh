@@ -12,9 +12,18 @@ explain_symptoms() {
   symptom "$log" "cluster url already contains db name" \
     "POSTGRES_URL names a database; the backend derives it from the instance name" \
     "recreate the container, with the right URL: $MAKE_BACKEND"
-  symptom "$log" "invalid peer certificate|server does not support TLS" \
-    "the backend wants TLS that the server does not offer, or does not trust its certificate" \
-    "recreate the container, with sslmode and DO_NOT_REQUIRE_SSL set together: $MAKE_BACKEND"
+  symptom "$log" "server does not support TLS" \
+    "the backend requires TLS, and PostgreSQL does not offer it" \
+    "run npx pulumi up --replace '**convex-server', which switches it on again"
+  symptom "$log" "invalid peer certificate: (Expired|certificate expired)" \
+    "PostgreSQL's certificate has expired" \
+    "run npx pulumi up --replace '**convex-server', which renews it and writes it again"
+  symptom "$log" "invalid peer certificate: (NotValidYet|certificate not valid yet)" \
+    "PostgreSQL's certificate is not valid yet: the droplet's clock is behind that of the computer that made it" \
+    "set the clock that is wrong, for the droplet see timedatectl; then run npx pulumi up --replace '**convex-postgres-authority', which makes another certificate"
+  symptom "$log" "invalid peer certificate: (certificate not valid for name|Bad|CaUsed|Invalid|NotValidForName|Other|Unhandled|Unknown|Unsupported)|Failed to (read|parse) CA file" \
+    "the backend does not trust PostgreSQL's certificate" \
+    "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
     "if it contained data, restore its backup; to create an empty one: $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"

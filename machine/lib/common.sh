@@ -170,13 +170,31 @@ put_folder() {
 # put_file MODE PATH [READER]: writes stdin to PATH atomically if the file differs. Until `settled READER`, the service READER
 # is pending: it has to read the file again.
 put_file() {
-  local mode=$1 path=$2 reader=${3:-} new=${2%/*}/.${2##*/}.new content stale=
-  if checking && [[ -n ${CONVEX_DROPLET_DECLARED:-} ]]; then echo "$path" >> "$CONVEX_DROPLET_DECLARED"; fi
+  local content stale=
+  declare_file "$2"
   IFS= read -rd '' content || true
-  if place_differs file "$mode" root:root "$path"; then stale=1; fi
-  if [[ $(kind_of "$path") == file ]] && content_differs "$path" "$content"; then stale=1; fi
-  [[ -n $stale ]] || return 0
-  { mkdir -p "${path%/*}" && rm -f "$new" && (umask 077 && printf %s "$content" > "$new") && chmod "$mode" "$new"; } \
+  if place_differs file "$1" root:root "$2"; then stale=1; fi
+  if [[ $(kind_of "$2") == file ]] && content_differs "$2" "$content"; then stale=1; fi
+  [[ -z $stale ]] || write_file "$1" root:root "$2" "${3:-}" < <(printf %s "$content")
+}
+
+# put_secret OWNER PATH: writes stdin to PATH in the same way, for OWNER (user:group) to read. A difference shows only hashes.
+put_secret() {
+  local content stale=
+  declare_file "$2"
+  content=$(cat)
+  if place_differs file 0640 "$1" "$2"; then stale=1; fi
+  if [[ $(kind_of "$2") == file ]] && differs "files[$2] hash" "$(sha256sum <<< "$content")" "$(sha256sum < "$2")"; then stale=1; fi
+  [[ -z $stale ]] || write_file 0640 "$1" "$2" <<< "$content"
+}
+
+# declare_file PATH: in check mode, notes that the file is one of ours.
+declare_file() { if checking && [[ -n ${CONVEX_DROPLET_DECLARED:-} ]]; then echo "$1" >> "$CONVEX_DROPLET_DECLARED"; fi; }
+
+# write_file MODE OWNER PATH [READER]
+write_file() {
+  local mode=$1 owner=$2 path=$3 reader=${4:-} new=${3%/*}/.${3##*/}.new
+  { mkdir -p "${path%/*}" && rm -f "$new" && (umask 077 && cat > "$new") && chown "$owner" "$new" && chmod "$mode" "$new"; } \
     || fail "$path: cannot be written"
   # Before the file itself: if a run is killed between the two, the reader is still pending. The marks are in /run, because
   # after a reboot all readers have read their files.

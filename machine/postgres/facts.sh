@@ -7,8 +7,9 @@
 #   postgres.role_settings    settings of a role or a database
 #   postgres.grants           objects in the backend's database that other roles own or may use, or that run automatically
 #   postgres.held             what makes the server keep something: what, how much or where, the statement that removes it
-#   postgres.login            user and database after a log-in with `role_url`'s password at the gateway's address; empty if the
-#                             backend's container does not run, because the log-in uses its network
+#   postgres.login            user and database after a log-in with `role_url`'s password at the gateway's address, which verifies
+#                             the server's certificate as the backend does; empty if the backend's container does not run, because
+#                             the log-in uses its network
 #   postgres.files            files and links below /etc/postgresql that nothing declares
 
 # postgres_facts VALUES BACKEND_VALUES: files with the values of postgres.sh and, if there is a backend, the backend's values.
@@ -31,10 +32,15 @@ inspect_server() {
 
 # log_in CONTAINER URL GATEWAY DATABASE: from the backend's network, because the machine itself has another address there.
 log_in() {
-  local user rest pid passfile=$TMPDIR/passfile
+  local user rest host mode=verify-full pid passfile=$TMPDIR/passfile
   pid=$(pid_of "$1") || return 0
   IFS=: read -r user rest <<< "${2#postgresql://}"
+  host=${rest#*@}
+  host=${host%%:*}
+  # A container of an earlier release.
+  if [[ $rest == *sslmode=disable* ]]; then mode=disable; fi
   (umask 077 && printf '*:*:*:%s:%s\n' "$user" "${rest%%@*}" > "$passfile")
-  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 timeout 10 nsenter --target "$pid" --net \
-    psql -qAtX -F ' ' --no-password -h "$3" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
+  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 PGHOSTADDR=$3 PGSSLMODE=$mode \
+    PGSSLROOTCERT=/etc/convex-droplet/postgres-authority.pem timeout 10 nsenter --target "$pid" --net \
+    psql -qAtX -F ' ' --no-password -h "$host" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
 }

@@ -4,7 +4,8 @@
 # contains a cluster, it is used unchanged. The second run changes nothing and says so.
 #
 #   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the
-#     administrator's), scripts (the names of all files that were copied here)
+#     administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
+#     of all files that were copied here)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -17,8 +18,8 @@ source "$here/../lib/on-volume.sh"
 readonly CLUSTER=main
 
 main() {
-  local mountpoint gateway subnet database role max_connections administrator password scripts version
-  take mountpoint gateway subnet database role max_connections administrator password scripts
+  local mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts version
+  take mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -33,11 +34,12 @@ main() {
   version=${version%%+*}
   allow_early_binding
   create_cluster "$version" "$mountpoint/postgresql"
+  certify "$version" "$key" "$certificate" "$authority"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
   serve "$version" "$mountpoint"
   forget_scripts "$scripts"
   grant_administrator "$administrator" "$password"
-  verify "$gateway" "$max_connections"
+  verify "$version" "$gateway" "$max_connections"
   finish
 }
 
@@ -91,10 +93,42 @@ create_cluster() {
   put_folder 0700 postgres:postgres "$data"
 }
 
+# certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
+certify() {
+  local etc=/etc/postgresql/$1/$CLUSTER trusted=/etc/convex-droplet/postgres-authority.pem
+  await_start "$3"
+  put_folder 0755 postgres:postgres "$etc"
+  put_secret root:postgres "$etc/server.key" <<< "$2"
+  put_file 0644 "$etc/server.crt" <<< "$3"
+  # Docker makes a folder if it does not find the file that it has to mount.
+  if ! checking && [[ $(kind_of "$trusted") == folder ]]; then
+    rmdir "$trusted" || fail "$trusted: is a folder with files, it should be a file. Move it away, then run npx pulumi up again"
+  fi
+  put_file 0644 "$trusted" <<< "$4"
+}
+
+# await_start CERTIFICATE: it starts to be valid when it was made, by the clock of the computer that runs pulumi. If that clock is
+# ahead of this one, clients would refuse the server.
+await_start() {
+  local start now
+  start=$(date --date "$(openssl x509 -noout -startdate <<< "$1" | sed 's/.*=//')" +%s)
+  now=$(date +%s)
+  if ! differs "postgres.certificate start" past "$(either past future has_come "$start")"; then return; fi
+  ((start - now <= 60)) \
+    || fail "PostgreSQL's certificate: is valid from $(utc "$start"), but this droplet's clock shows $(utc "$now")." \
+      "Set the clock that is wrong, this one or that of the computer that ran pulumi. Then make another certificate:" \
+      "run npx pulumi up --replace '**convex-postgres-authority'"
+  wait_until 90 "PostgreSQL's certificate to be valid" has_come "$start"
+}
+
+has_come() { (($(date +%s) >= $1)); }
+
+utc() { date --utc --date "@$1" +%FT%TZ; }
+
 configure() {
   local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
   local etc=/etc/postgresql/$version/$CLUSTER folder
-  for folder in "$etc" "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
+  for folder in "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
   # Makes Debian's tools start it at boot.
   put_file 0644 "$etc/start.conf" <<< auto
   put_file 0644 "$etc/postgresql.conf" << EOF
@@ -107,7 +141,7 @@ unix_socket_directories = '/var/run/postgresql'
 include_dir 'conf.d'
 EOF
   put_file 0644 "$etc/pg_ident.conf" <<< "# MAPNAME  SYSTEM-USERNAME  DATABASE-USERNAME"
-  put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$gateway" "$max_connections")
+  put_file 0644 "$etc/conf.d/10-convex-droplet.conf" < <(settings "$version" "$gateway" "$max_connections")
   put_file 0644 "$etc/pg_hba.conf" << 'EOF'
 # The files in pg_hba.d list who may connect; everybody else is refused.
 include_dir pg_hba.d
@@ -116,19 +150,20 @@ EOF
 # TYPE  DATABASE  USER  ADDRESS  METHOD
 local   all       postgres                 peer
 local   all       $administrator           scram-sha-256
-host    "$database"  "$role"  $subnet      scram-sha-256
+hostssl "$database"  "$role"  $subnet      scram-sha-256
 EOF
 }
 
 settings() {
-  local gateway=$1 max_connections=$2
+  local etc=/etc/postgresql/$1/$CLUSTER gateway=$2 max_connections=$3
   cat << EOF
 listen_addresses = 'localhost, $gateway'
 port = 5432
 max_connections = $max_connections
 password_encryption = 'scram-sha-256'
-# Only the containers' network connects over TCP; the stack's tools use a socket.
-ssl = off
+ssl = on
+ssl_cert_file = '$etc/server.crt'
+ssl_key_file = '$etc/server.key'
 # A quarter of the memory, as the manual recommends.
 shared_buffers = '$(quarter_of_memory)MB'
 EOF
@@ -220,9 +255,12 @@ state_of_administrator() {
 
 # Checks the values that the server uses, not only the files.
 verify() {
-  local gateway=$1 max_connections=$2 problems name declared effective problem
+  local version=$1 gateway=$2 max_connections=$3 problems name declared effective problem
   problems=$(sql "SELECT string_agg(file_name || ':' || line_number || ' ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
   if differs "postgres.hba errors" "" "$problems"; then fail "pg_hba: $problems"; fi
+  if differs "postgres certificate" "that of server.crt" "$(either "that of server.crt" another serves_certificate "$version")"; then
+    fail "PostgreSQL: serves another certificate than that of server.crt, so it could not read that or its key. See: journalctl -u postgresql@$version-$CLUSTER"
+  fi
   while IFS=$'\t' read -r name declared effective; do
     if differs "postgres.settings $name" "$declared" "$effective"; then
       case $name in
@@ -233,7 +271,15 @@ verify() {
       esac
       fail "PostgreSQL: $problem. Something overrides conf.d/10-convex-droplet.conf. Find it with: SELECT name, sourcefile FROM pg_settings"
     fi
-  done < <(settings "$gateway" "$max_connections" | overridden_settings)
+  done < <(settings "$version" "$gateway" "$max_connections" | overridden_settings)
+}
+
+# serves_certificate VERSION: whether new connections get the certificate that is on the disk. A server that cannot read it
+# keeps the one that it has.
+serves_certificate() {
+  local served
+  served=$(timeout 5 openssl s_client -starttls postgres -connect localhost:5432 < /dev/null 2> /dev/null | openssl x509)
+  [[ $served == "$(openssl x509 < "/etc/postgresql/$1/$CLUSTER/server.crt")" ]]
 }
 
 # overridden_settings <CONFIGURATION: the settings with another active value, on each line: name, declared, active.

@@ -23,6 +23,8 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
   }
   const setting = SETTING_OF_VARIABLE[name];
   if (setting !== undefined) return remove(`is set by this program${setting}.`);
+  const harm = HARMFUL[name];
+  if (harm !== undefined) return remove(`${harm}.`);
   const moved = MOVED_BY[name];
   if (moved !== undefined) {
     return remove(`would move ${moved} from the volume into the container, and it would be deleted with that.`);
@@ -53,13 +55,18 @@ const SETTING_OF_VARIABLE: Record<string, string> = {
   DISABLE_BEACON: " from telemetry, and any text switches it on, `false` too",
   DISABLE_METRICS_ENDPOINT: "",
   DOCUMENT_RETENTION_DELAY: " from documentRetentionSeconds",
-  DO_NOT_REQUIRE_SSL: ", and any text switches it on, `false` too",
   INSTANCE_NAME: " from instanceName",
   INSTANCE_SECRET: " from a secret it generates",
+  PG_CA_FILE: "",
   POSTGRES_MAX_CONNECTIONS: " from postgresPoolSize",
   REDACT_LOGS_TO_CLIENT: " from redactClientLogs, and any text switches it on, `false` too",
   RUST_LOG: " from logLevel",
-  SSLKEYLOGFILE: " never: it would write session keys to disk",
+};
+
+/** What the backend would do with these. */
+const HARMFUL: Record<string, string> = {
+  DO_NOT_REQUIRE_SSL: "would let the backend accept any PostgreSQL server",
+  SSLKEYLOGFILE: "would write session keys to disk",
 };
 
 /** The folders of the start script. All are on the volume, and the container mounts no other. */

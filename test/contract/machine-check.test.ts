@@ -35,7 +35,7 @@ beforeAll(async () => {
     backend: namedValues({
       ...{ container: CONTAINERS.backend, api_port: 3210, site_port: 3211, dashboard_port: 6791 },
       ...{ key: "convex|admin", read_only_key: "convex|reader" },
-      role_url: "postgresql://convex:roles-password@host.docker.internal:5432?sslmode=disable",
+      role_url: "postgresql://convex:roles-password@host.docker.internal:5432",
     }),
   });
 });
@@ -131,7 +131,7 @@ describe("on a machine that is set up", () => {
       expect.objectContaining({
         file_name: "/etc/postgresql/17/main/pg_hba.d/10-convex-droplet.conf",
         line_number: 4,
-        line: 'host    "convex_self_hosted"  "convex"  172.30.0.0/24      scram-sha-256',
+        line: 'hostssl "convex_self_hosted"  "convex"  172.30.0.0/24      scram-sha-256',
         error: null,
       }),
     );
@@ -239,6 +239,18 @@ const TAMPERINGS: Tampering[] = [
     expected: "nothing",
     found: "file",
     mend: `rm ${SCRIPTS}/extra.sh`,
+  },
+  {
+    by: `echo >> ${CONFIGURATION}/server.key`,
+    path: `files[${CONFIGURATION}/server.key].hash`,
+    expected: expect.stringMatching(/^[0-9a-f]{64}  -$/) as string,
+    found: expect.stringMatching(/^[0-9a-f]{64}  -$/) as string,
+  },
+  {
+    by: `chmod o+r ${CONFIGURATION}/server.key`,
+    path: `files[${CONFIGURATION}/server.key].mode`,
+    expected: "640",
+    found: "644",
   },
   {
     by: "chmod 0666 /etc/docker/daemon.json",

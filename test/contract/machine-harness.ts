@@ -1,7 +1,11 @@
-import { execa } from "execa";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { execa, execaSync } from "execa";
 import { vi } from "vitest";
 
-import { MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
+import { HOST_IN_CONTAINERS, MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
 import { namedValues, scriptFiles, SCRIPTS } from "../../contract/scripts.ts";
 import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
@@ -19,11 +23,34 @@ export function hostValues({
   return namedValues({ volume, size_gb: sizeGb, mountpoint, operator_keys: keys });
 }
 
+/** A server's key and certificate for its name, and the certificate of the authority that signed it. */
+function certify(): Record<"key" | "certificate" | "authority", string[]> {
+  const folder = mkdtempSync(path.join(tmpdir(), "convex-droplet-certificate-"));
+  const [authority, server] = [path.join(folder, "authority"), path.join(folder, "server")];
+  const make = (file: string, ...options: string[]) =>
+    execaSync("openssl", [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+      ...["-keyout", `${file}.key`, "-out", `${file}.crt`, "-subj", `/CN=${path.basename(file)}`, ...options],
+    ]);
+  const names = `subjectAltName=DNS:${HOST_IN_CONTAINERS}`;
+  const lines = (file: string) => readFileSync(file, "utf8").trim().split("\n");
+  try {
+    make(authority);
+    make(server, "-CA", `${authority}.crt`, "-CAkey", `${authority}.key`, "-addext", names);
+    return { key: lines(`${server}.key`), certificate: lines(`${server}.crt`), authority: lines(`${authority}.crt`) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+export const CERTIFIED = certify();
+
 /** The values that postgres.sh reads on stdin. */
-export function postgresValues(password: string, maxConnections = 84): string {
+export function postgresValues(password: string, maxConnections = 84, certified = CERTIFIED): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
     ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
+    ...certified,
     scripts: scriptFiles(),
   });
 }

@@ -1,7 +1,14 @@
+import { X509Certificate } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
+import { AUTHORITY_FILE, HOST_IN_CONTAINERS } from "../../contract/names.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
+import { CERTIFIED, hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
 
 const PASSWORD = "first-password";
 const NEXT_PASSWORD = "second-password";
@@ -29,6 +36,27 @@ const asAdministrator = (password: string, on = machine) =>
 const listening = () => machine.sh("ss -ltnH 'sport = :5432' | awk '{print $4}' | sort | grep -vF '[::1]'");
 const LOCALHOST_AND_GATEWAY = "127.0.0.1:5432\n172.30.0.1:5432";
 
+/** A certificate for the server's key that starts to be valid in some seconds. */
+async function madeIn(seconds: number): Promise<typeof CERTIFIED> {
+  const start = new Date(Date.now() + seconds * 1000).toISOString().replaceAll(/\D/g, "").slice(0, 14);
+  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-certificate-"));
+  try {
+    await writeFile(path.join(folder, "key"), CERTIFIED.key.join("\n"));
+    await writeFile(path.join(folder, "index"), "");
+    await writeFile(
+      path.join(folder, "ca"),
+      "[ca]\ndefault_ca=own\n[own]\ndatabase=index\nnew_certs_dir=.\ndefault_md=sha256\nrand_serial=yes\npolicy=any\n[any]\ncommonName=supplied\n",
+    );
+    const openssl = (...args: string[]) => execa("openssl", args, { cwd: folder });
+    await openssl("req", "-new", "-key", "key", "-subj", "/CN=server", "-out", "request");
+    const signing = ["-selfsign", "-keyfile", "key", "-in", "request", "-startdate", `${start}Z`, "-days", "2"];
+    const { stdout } = await openssl("ca", "-config", "ca", "-batch", "-notext", ...signing);
+    return { ...CERTIFIED, certificate: stdout.trim().split("\n") };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
 describe("the set-up of the server", () => {
   it.each([
     "dpkg --status postgresql-17 2> /dev/null | grep -q '^Status: .*\\(unpacked\\|half\\)'",
@@ -53,6 +81,39 @@ describe("the set-up of the server", () => {
       output: "postgres.sh: unchanged",
     });
     expect(await machine.snapshot(services)).toBe(before);
+  });
+
+  it("writes the authority's file in place of a folder that Docker made for it", async () => {
+    await machine.sh(`rm ${AUTHORITY_FILE} && mkdir ${AUTHORITY_FILE}`);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 1 changed$/);
+  });
+
+  it("fails if the key does not fit the certificate, and keeps serving with the one before", async () => {
+    const unfit = postgresValues(PASSWORD, 84, { ...CERTIFIED, certificate: CERTIFIED.authority });
+    const { exitCode, output } = await machine.run("postgres/postgres.sh", unfit);
+    expect(output).toContain("error: PostgreSQL: serves another certificate than that of server.crt");
+    expect(exitCode).toBe(1);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 1 changed$/);
+  });
+
+  it("waits for a certificate that a clock some seconds ahead has made", async () => {
+    const made = await madeIn(10);
+    const { output } = await machine.run("postgres/postgres.sh", postgresValues(PASSWORD, 84, made));
+    expect(output).toMatch(/wrote .*server\.crt\n.*done, 1 changed$/);
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(new X509Certificate(made.certificate.join("\n")).validFrom));
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 1 changed$/);
+  });
+
+  it("refuses a certificate that a clock far ahead has made, and changes nothing", async () => {
+    const { exitCode, output } = await machine.run(
+      "postgres/postgres.sh",
+      postgresValues(PASSWORD, 84, await madeIn(3600)),
+    );
+    expect(output).toMatch(
+      /^postgres\.sh: error: PostgreSQL's certificate: is valid from (\S+Z), but this droplet's clock shows (?!\1)\S+Z\. .* run npx pulumi up --replace '\*\*convex-postgres-authority'$/,
+    );
+    expect(exitCode).toBe(1);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
   });
 
   it("removes the scripts of an earlier release, but only if all of this release are there", async () => {
@@ -81,7 +142,7 @@ describe("the set-up of the server", () => {
       [
         "local|{all}|{postgres}|||peer||",
         "local|{all}|{convex_admin}|||scram-sha-256||",
-        "host|{convex_self_hosted}|{convex}|172.30.0.0|255.255.255.0|scram-sha-256||",
+        "hostssl|{convex_self_hosted}|{convex}|172.30.0.0|255.255.255.0|scram-sha-256||",
       ].join("\n"),
     );
   });
@@ -116,11 +177,16 @@ describe("connections", () => {
 
   const container = "ip netns exec net30";
   it("of the backend's role to its database, from its network, are accepted", async () => {
-    expect(await connect(container, OWN)).toEqual({ exitCode: 0, output: "convex" });
+    const trusted = `hostaddr=172.30.0.1 sslmode=verify-full sslrootcert=${AUTHORITY_FILE}`;
+    expect(await connect(container, `${OWN} ${trusted}`, HOST_IN_CONTAINERS)).toEqual({
+      exitCode: 0,
+      output: "convex",
+    });
   });
 
   it.each([
     ["with a wrong password", container, OWN, "172.30.0.1", "wrong", "password authentication failed"],
+    ["without TLS", container, `${OWN} sslmode=disable`, "172.30.0.1", "secret", "no encryption"],
     ["to another database", container, "user=convex dbname=other", "172.30.0.1", "secret", "no pg_hba.conf entry"],
     ["to the maintenance database", container, "user=convex dbname=postgres", "172.30.0.1", "secret", "no pg_hba.conf"],
     ["of another role", container, "user=stranger dbname=convex_self_hosted", "172.30.0.1", "secret", "no pg_hba.conf"],

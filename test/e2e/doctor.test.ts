@@ -63,7 +63,8 @@ function remake({ environment = "", hosts = "--add-host host.docker.internal:$ga
     gateway=$(docker network inspect --format '{{(index .IPAM.Config 0).Gateway}}' convex)
     docker rm --force convex-backend > /dev/null
     docker run --detach --name convex-backend --env-file /run/remake.env --network convex ${hosts} --restart unless-stopped \\
-      --publish 3210:3210 --publish 3211:3211 --volume /mnt/convex/data:/convex/data "$image" > /dev/null
+      --publish 3210:3210 --publish 3211:3211 --volume /mnt/convex/data:/convex/data \\
+      --volume "/etc/convex-droplet/postgres-authority.pem:$(sed -n 's/^PG_CA_FILE=//p' /run/remake.env | grep . || echo /unused):ro" "$image" > /dev/null
     rm /run/remake.env`;
 }
 
@@ -78,9 +79,9 @@ const CASES: { symptom: string; cause: string; ill: string[]; says: RegExp; undo
   },
   {
     symptom: "TLS handshake",
-    cause: remake({ environment: "/^DO_NOT_REQUIRE_SSL=/d" }),
+    cause: remake({ environment: "/^PG_CA_FILE=/d" }),
     ill: ["containers", "backend", "from here"],
-    says: /the backend wants TLS that the server does not offer/,
+    says: /the backend does not trust PostgreSQL's certificate/,
   },
   {
     symptom: "database does not exist",

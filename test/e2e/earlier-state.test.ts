@@ -3,8 +3,9 @@ import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { AUTHORITY_FILE, DATA, HOST_IN_CONTAINERS, NETWORK } from "../../contract/names.ts";
 import { projectFolder } from "../../sandbox/project.ts";
-import { run, TestCloud } from "./harness.ts";
+import { eventually, run, TestCloud } from "./harness.ts";
 import { readRow, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
 
@@ -17,10 +18,17 @@ const STATES = [
     file: "before-named-values.json",
     passphrase: "h3HiELITqS0uhwbNThbVa1FX81p1DqCzmaPgOhRcFs8",
     steps: [
-      // A component, which is nothing but a parent for resources that exist.
+      // The server's certificate, and a component, which is nothing but a parent for resources that exist.
+      "create CertRequest convex-postgres-certificate-request",
       "create Database convex",
-      // The scripts run again. They change nothing if nothing differs.
-      "update Command convex-acceptance",
+      "create LocallySignedCert convex-postgres-certificate",
+      "create PrivateKey convex-postgres-authority-key",
+      "create PrivateKey convex-postgres-certificate-key",
+      "create SelfSignedCert convex-postgres-authority",
+      // The backend connects over TLS, and is checked again.
+      "replace Command convex-acceptance",
+      "replace Container convex-backend",
+      // The scripts run again. Only the server's changes something: it switches on TLS.
       "update Command convex-function-environment",
       "update Command convex-server",
       "update Command convex-setup",
@@ -31,8 +39,30 @@ const STATES = [
   },
 ];
 
-/** Inputs whose recorded values are the earlier release's: positional arguments, other scripts, a disk that grows. */
-const EARLIER_INPUTS = new Set(["create", "source", "resizeDisk"]);
+/**
+ * Inputs whose recorded values are the earlier release's: positional arguments, other scripts, a disk that grows, a health check
+ * without TLS, a container without a certificate.
+ */
+const EARLIER_INPUTS = new Set(["create", "source", "resizeDisk", "healthcheck", "volumes"]);
+
+const BACKEND = "Container convex-backend";
+const ETC = "/etc/postgresql/17/main";
+
+/** Brings a droplet back to the earlier release's form, in which the backend reaches PostgreSQL without TLS. */
+const WITHOUT_TLS = `set -eu
+cd ${ETC}
+sed -i 's/^hostssl/host   /' pg_hba.d/10-convex-droplet.conf
+sed -i '/^ssl_/d; s/^ssl = .*/ssl = off/' conf.d/10-convex-droplet.conf
+rm server.key server.crt ${AUTHORITY_FILE}
+systemctl reload postgresql@17-main
+docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend |
+  sed '/^$/d; /^PG_CA_FILE=/d; s/^POSTGRES_URL=.*/&?sslmode=disable\\nDO_NOT_REQUIRE_SSL=true/' > /run/earlier.env
+image=$(docker inspect --format '{{.Config.Image}}' convex-backend)
+docker rm --force convex-backend > /dev/null
+docker run --detach --name convex-backend --env-file /run/earlier.env --network convex --network-alias backend \
+  --add-host ${HOST_IN_CONTAINERS}:${NETWORK.gateway} --restart unless-stopped --publish 3210:3210 --publish 3211:3211 \
+  --volume ${DATA}:/convex/data "$image"
+rm /run/earlier.env`;
 
 interface Resource {
   urn: string;
@@ -61,8 +91,9 @@ describe.each(STATES)("a stack with the state $file", ({ file, passphrase, steps
   let recorded: State;
   let deployed: State;
   let outputs: Record<string, string>;
+  let server: string;
 
-  it("plans to replace and delete nothing", async () => {
+  it("plans to replace only the backend's container and what waits for it", async () => {
     const env = { ...cloud.env, PULUMI_CONFIG_PASSPHRASE_FILE: undefined, PULUMI_CONFIG_PASSPHRASE: passphrase };
     const pulumi = async (args: string[], input = "") => {
       const done = await run("pulumi", [...args, "--non-interactive"], projectFolder(cloud.home), { env, input });
@@ -86,28 +117,32 @@ describe.each(STATES)("a stack with the state $file", ({ file, passphrase, steps
     await pulumi(["stack", "rm", "--force", "--yes", "--stack", STACK]);
   });
 
-  // What is in the cloud and on the machine is of this release; the state is of the earlier one.
   it("plans the same if its resources exist", async () => {
     await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
     expect(await cloud.up(STACK)).toMatchObject({ exitCode: 0 });
     outputs = await cloud.outputs(STACK);
-    await writeRow(outputs["backendUrl"] ?? "", "written", "before");
+    const container = (await onDroplet(WITHOUT_TLS)).trim();
+    await eventually("the backend to answer without TLS", 90, async () => {
+      await writeRow(outputs["backendUrl"] ?? "", "written", "before");
+    });
+    server = await inPostgres(SERVER);
+    expect(await inPostgres(CONNECTIONS)).toBe("f");
 
-    deployed = await exported();
+    deployed = asRecorded(await exported(), recorded, container);
     const earlier = path.join(cloud.home.root, "earlier.json");
-    await writeFile(earlier, JSON.stringify(asRecorded(deployed, recorded)));
+    await writeFile(earlier, JSON.stringify(deployed));
     expect(await cloud.pulumi(["stack", "import", "--stack", STACK, "--file", earlier])).toMatchObject({ exitCode: 0 });
     expect(planned((await cloud.pulumi(["preview", "--json", "--stack", STACK])).stdout)).toEqual(steps);
   });
 
-  it("keeps every resource, output and document in an up", async () => {
+  it("moves to TLS in one up, and keeps every other resource, every output, the server and its documents", async () => {
     const up = await cloud.up(STACK);
     expect(up.exitCode, up.all).toBe(0);
-    expect(up.all).toMatch(/1 created\n.*6 updated\n.*24 unchanged/);
-    expect(up.all).not.toMatch(/replaced|deleted/);
-    expect(idsOf(await exported())).toEqual(idsOf(deployed));
+    expect(idsOf(await exported())).toEqual({ ...idsOf(deployed), ...idsMadeBy(steps) });
     expect(await cloud.outputs(STACK)).toEqual(outputs);
     expect(await readRow(outputs["backendUrl"] ?? "", "written")).toBe("before");
+    expect(await inPostgres(SERVER)).toBe(server);
+    expect(await inPostgres(CONNECTIONS)).toBe("t");
   });
 
   it("is as declared afterwards", async () => {
@@ -117,6 +152,22 @@ describe.each(STATES)("a stack with the state $file", ({ file, passphrase, steps
     expect(drift.exitCode, drift.all).toBe(0);
   });
 });
+
+/** The cluster, and since when its server runs. */
+const SERVER = "SELECT system_identifier, pg_postmaster_start_time() FROM pg_control_system()";
+
+/** Whether the backend's connections use TLS. */
+const CONNECTIONS = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'convex'";
+
+function inPostgres(statement: string): Promise<string> {
+  return onDroplet(`cd / && runuser -u postgres -- psql -qAtX -c "${statement}"`);
+}
+
+async function onDroplet(command: string): Promise<string> {
+  const { exitCode, stdout, all } = await cloud.onDroplet(STACK, command);
+  expect(exitCode, all).toBe(0);
+  return stdout;
+}
 
 async function exported(): Promise<State> {
   return JSON.parse((await cloud.pulumi(["stack", "export", "--show-secrets", "--stack", STACK])).stdout) as State;
@@ -149,12 +200,22 @@ function idsOf({ deployment }: State): Record<string, unknown> {
   return Object.fromEntries(created.map(({ urn, id }) => [label(urn), id]));
 }
 
+/** The new ids that a plan gives, by type and logical name. A component has none. */
+function idsMadeBy(steps: string[]): Record<string, unknown> {
+  const made = steps.flatMap((step) => /^(?:create|replace) (?!Database )(.*)/.exec(step)?.[1] ?? []);
+  return Object.fromEntries(made.map((name) => [name, expect.any(String) as unknown]));
+}
+
 function isProvider(type: string): boolean {
   return type.startsWith("pulumi:providers:");
 }
 
-/** The recorded resources with their places, options and arguments, and with the ids and values of the deployed ones. */
-function asRecorded(deployed: State, recorded: State): State {
+/**
+ * The recorded resources with their places, options and arguments, and with the ids and values of the deployed ones.
+ *
+ * @param container  id of the backend's container
+ */
+function asRecorded(deployed: State, recorded: State, container: string): State {
   const current = new Map(deployed.deployment.resources.map((resource) => [label(resource.urn), resource]));
   const resources = recorded.deployment.resources.map((resource): Resource => {
     const { id, inputs = {}, outputs = {} } = current.get(label(resource.urn)) ?? resource;
@@ -164,6 +225,7 @@ function asRecorded(deployed: State, recorded: State): State {
       ...(id === undefined || isProvider(resource.type) ? {} : { id }),
       inputs: withValues(resource.inputs, inputs),
       outputs: withValues(resource.outputs, outputs),
+      ...(label(resource.urn) === BACKEND && { id: container }),
     };
   });
   return { ...deployed, deployment: { ...deployed.deployment, resources } };
@@ -174,6 +236,16 @@ function withValues(recorded: Record<string, unknown> = {}, deployed: Record<str
   return Object.fromEntries(
     Object.entries(recorded)
       .filter(([key]) => key in deployed)
-      .map(([key, value]) => [key, EARLIER_INPUTS.has(key) ? value : deployed[key]]),
+      .map(([key, value]) => [key, EARLIER_INPUTS.has(key) ? value : earlierValue(key, deployed[key])]),
   );
+}
+
+/** Of the backend's variables, which are secret, the earlier release had others for PostgreSQL. */
+function earlierValue(key: string, value: unknown): unknown {
+  const { plaintext = "" } = key === "envs" ? (value as { plaintext?: string }) : {};
+  if (!plaintext.includes("POSTGRES_URL=")) return value;
+  const variables = (JSON.parse(plaintext) as string[])
+    .filter((variable) => !variable.startsWith("PG_CA_FILE="))
+    .map((variable) => (variable.startsWith("POSTGRES_URL=") ? `${variable}?sslmode=disable` : variable));
+  return { ...(value as object), plaintext: JSON.stringify([...variables, "DO_NOT_REQUIRE_SSL=true"].toSorted()) };
 }

@@ -226,6 +226,25 @@ describe("an unhealthy backend", () => {
       told: "cause: the database named after the instance is missing",
     },
     {
+      trouble: "it no longer offers TLS",
+      cause: () =>
+        onDroplet(
+          "sed -i 's/^ssl = on/ssl = off/' /etc/postgresql/17/main/conf.d/10-convex-droplet.conf && systemctl reload postgresql@17-main",
+        ),
+      log: "error performing TLS handshake: server does not support TLS",
+      told: "cause: the backend requires TLS, and PostgreSQL does not offer it",
+    },
+    {
+      trouble: "it has a certificate of somebody else's",
+      cause: () =>
+        onDroplet(
+          "cd /etc/postgresql/17/main && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=host.docker.internal " +
+            "-addext subjectAltName=DNS:host.docker.internal -keyout server.key -out server.crt && systemctl reload postgresql@17-main",
+        ),
+      log: "error performing TLS handshake: invalid peer certificate: UnknownIssuer",
+      told: "cause: the backend does not trust PostgreSQL's certificate",
+    },
+    {
       trouble: "its password was changed",
       cause: () => sql("ALTER ROLE convex PASSWORD 'another'"),
       log: 'FATAL: password authentication failed for user "convex"',
@@ -279,10 +298,10 @@ describe("an unhealthy backend", () => {
       told: "cause: POSTGRES_URL names a database; the backend derives it from the instance name",
     },
     {
-      trouble: "TLS asked of a server without",
-      change: "/^DO_NOT_REQUIRE_SSL/d; s|sslmode=disable|sslmode=require|",
-      log: "error performing TLS handshake: server does not support TLS",
-      told: "cause: the backend wants TLS that the server does not offer, or does not trust its certificate",
+      trouble: "no certificate to trust",
+      change: "/^PG_CA_FILE/d",
+      log: "error performing TLS handshake: invalid peer certificate: UnknownIssuer",
+      told: "cause: the backend does not trust PostgreSQL's certificate",
     },
   ])("says why if somebody started it with $trouble", async ({ change, log, told }) => {
     const environment = "docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' convex-backend";

@@ -29,8 +29,13 @@ beforeEach(async () => {
   accepted = "accepted|01";
   registered = await mockEngine(({ type, name }) => {
     if (type === "tls:index/privateKey:PrivateKey") {
-      return { privateKeyOpenssh: `PRIVATE ${name}`, publicKeyOpenssh: `ssh-ed25519 ${name}\n` };
+      return {
+        privateKeyOpenssh: `PRIVATE ${name}`,
+        privateKeyPem: { [SIGNATURE]: SECRET, value: `PRIVATE ${name}\n` },
+        publicKeyOpenssh: `ssh-ed25519 ${name}\n`,
+      };
     }
+    if (/^tls:.*Cert$/.test(type)) return { certPem: `CERTIFICATE ${name}` };
     if (type === "random:index/randomPassword:RandomPassword")
       return { result: { [SIGNATURE]: SECRET, value: "0".repeat(64) } };
     if (type === "digitalocean:index/droplet:Droplet") return { ipv4Address: "192.0.2.1", dropletUrn: "do:droplet:1" };
@@ -114,7 +119,7 @@ const EXPOSURE: Exposure = {
   ports: { api: 4210, site: 4211, dashboard: 7791 },
   bindAddress: "127.0.0.1",
   hosts: undefined,
-  authorityFile: undefined,
+  acmeAuthorityFile: undefined,
   openings: [],
   dashboardAccess: "tunnel",
   dashboardCidrs: [],
@@ -152,6 +157,7 @@ const CONVEX = (): ConvexArgs => ({
   dockerHost: "unix:///tmp/docker.sock",
   dataDirectory: "/mnt/convex/data",
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
+  postgresAuthority: pulumi.output("PEM"),
   postgresPoolSize: 64,
   memoryMb: 4096,
   protectData: false,
@@ -256,7 +262,17 @@ describe("Host", () => {
 describe("Postgres", () => {
   it("registers exactly its children", async () => {
     new Postgres("convex", POSTGRES());
-    expect(await names()).toEqual(["convex", "convex-admin-password", "convex-provider", "convex-server"]);
+    expect(await names()).toEqual([
+      "convex",
+      "convex-admin-password",
+      "convex-postgres-authority",
+      "convex-postgres-authority-key",
+      "convex-postgres-certificate",
+      "convex-postgres-certificate-key",
+      "convex-postgres-certificate-request",
+      "convex-provider",
+      "convex-server",
+    ]);
   });
 
   it("allows more connections than the pool may open", async () => {
@@ -266,8 +282,32 @@ describe("Postgres", () => {
     expect(secretValue(stdin)).toMatch(
       /^mountpoint=\/mnt\/convex\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\npassword=/,
     );
+    expect(secretValue(stdin)).toContain("\nkey=PRIVATE convex-postgres-certificate-key\ncertificate=CERTIFICATE ");
     // Of what an earlier release copied there, these stay.
     expect(secretValue(stdin)).toContain("\nscripts=host/volume.sh\n");
+  });
+
+  it("has a certificate for the name by which the backend reaches it, from an authority that signs nothing else", async () => {
+    const { authority } = new Postgres("convex", POSTGRES());
+    const resources = await settled();
+    expect(await valueOf(authority)).toBe("CERTIFICATE convex-postgres-authority");
+    expect(resources("convex-postgres-authority")).toMatchObject({
+      isCaCertificate: true,
+      allowedUses: ["cert_signing"],
+      validityPeriodHours: 175_200,
+      // No certificate of the server can outlive it.
+      earlyRenewalHours: 43_800,
+    });
+    for (const key of ["convex-postgres-authority-key", "convex-postgres-certificate-key"]) {
+      expect(resources(key)).toMatchObject({ algorithm: "ECDSA", ecdsaCurve: "P256" });
+    }
+    expect(resources("convex-postgres-certificate-request")).toMatchObject({ dnsNames: ["host.docker.internal"] });
+    expect(resources("convex-postgres-certificate")).toMatchObject({
+      caCertPem: "CERTIFICATE convex-postgres-authority",
+      allowedUses: ["digital_signature", "server_auth"],
+      validityPeriodHours: 43_800,
+      earlyRenewalHours: 8760,
+    });
   });
 
   it("derives the administrator from its own name, and admits the role in its arguments", async () => {
@@ -318,7 +358,7 @@ describe("Database", () => {
 
   it("outputs a URL without a database, as a secret", async () => {
     const { url } = new Database("convex", DATABASE());
-    expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@host.docker.internal:5432?sslmode=disable`);
+    expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@host.docker.internal:5432`);
     expect(await pulumi.isSecret(url)).toBe(true);
   });
 });
@@ -347,13 +387,25 @@ describe("Convex", () => {
       "DISABLE_BEACON=true",
       "DISABLE_METRICS_ENDPOINT=true",
       "DOCUMENT_RETENTION_DELAY=172800",
-      "DO_NOT_REQUIRE_SSL=true",
       "INSTANCE_NAME=convex-self-hosted",
       `INSTANCE_SECRET=${"0".repeat(64)}`,
+      "PG_CA_FILE=/convex/postgres-authority-384fb9a4.pem",
       "POSTGRES_MAX_CONNECTIONS=64",
       "POSTGRES_URL=postgresql://u:p@h",
       "RUST_LOG=info",
       "UDF_CACHE_MAX_SIZE=100",
+    ]);
+  });
+
+  it("gives the backend the certificate that it trusts, under a name that changes with it", async () => {
+    new Convex("convex", CONVEX());
+    expect((await settled())("convex-backend")["volumes"]).toEqual([
+      { hostPath: "/mnt/convex/data", containerPath: "/convex/data" },
+      {
+        hostPath: "/etc/convex-droplet/postgres-authority.pem",
+        containerPath: "/convex/postgres-authority-384fb9a4.pem",
+        readOnly: true,
+      },
     ]);
   });
 
@@ -375,19 +427,19 @@ describe("Convex", () => {
   });
 
   it("reaches its own names at the machine itself, with the authority that signed their certificate", async () => {
-    const authorityFile = "/usr/local/share/ca-certificates/convex-acme-1.crt";
-    new Convex("convex", { ...CONVEX(), exposure: { ...EXPOSURE, hosts: HOSTS, authorityFile } });
+    const acmeAuthorityFile = "/usr/local/share/ca-certificates/convex-acme-1.crt";
+    new Convex("convex", { ...CONVEX(), exposure: { ...EXPOSURE, hosts: HOSTS, acmeAuthorityFile } });
     const resources = await settled();
     const { hosts, volumes, envs } = resources("convex-backend");
     expect(hosts).toEqual(
       ["host.docker.internal", "api.example.com", "site.example.com"].map((host) => ({ host, ip: "172.30.0.1" })),
     );
     expect((volumes as Inputs[]).slice(1)).toEqual(
-      ["/etc/ssl/certs/ca-certificates.crt", authorityFile].map((file) => ({
+      ["/etc/ssl/certs/ca-certificates.crt", acmeAuthorityFile].map((file) => ({
         ...{ hostPath: file, containerPath: file, readOnly: true },
       })),
     );
-    expect(secretValue(envs)).toContain(`NODE_EXTRA_CA_CERTS=${authorityFile}`);
+    expect(secretValue(envs)).toContain(`NODE_EXTRA_CA_CERTS=${acmeAuthorityFile}`);
     expect(secretValue(resources("convex-acceptance")["stdin"])).toContain(
       "\ncloud_origin=https://api.example.com\nsite_origin=https://site.example.com\n",
     );
@@ -564,6 +616,11 @@ describe("every registered resource", () => {
       "convex-setup Command": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-admin-password RandomPassword": postgres,
       "convex-password RandomPassword": database,
+      "convex-postgres-authority-key PrivateKey": postgres,
+      "convex-postgres-authority SelfSignedCert": postgres,
+      "convex-postgres-certificate-key PrivateKey": postgres,
+      "convex-postgres-certificate-request CertRequest": postgres,
+      "convex-postgres-certificate LocallySignedCert": postgres,
       "convex-server Command": { ...postgres, ...run, ...onMachine },
       "convex-provider postgresql": postgres,
       "convex-role Role": { ...database, ...onVolume },
@@ -591,7 +648,7 @@ describe("every registered resource", () => {
     await deploy();
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
       Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],
-      Postgres: [],
+      Postgres: ["authority"],
       Database: ["url"],
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
       Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],

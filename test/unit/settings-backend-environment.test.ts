@@ -14,6 +14,9 @@ describe("the backend's environment", () => {
     ["DATABASE_URL", "postgresql://u:p@h/app", "is built by this program and names a database (app)"],
     ["REDACT_LOGS_TO_CLIENT", "false", "any text switches it on"],
     ["S3_STORAGE_FILES_BUCKET", "files", "storage cannot be changed after the first start"],
+    ["PG_CA_FILE", "/ca.pem", "is set by this program."],
+    ["DO_NOT_REQUIRE_SSL", "true", "would let the backend accept any PostgreSQL server"],
+    ["SSLKEYLOGFILE", "/keys", "would write session keys to disk"],
     ["RUST_LOG", "trace", "is set by this program from logLevel"],
     ["STORAGE_DIR", "/files", "would move the stored files from the volume"],
     ["DATA_DIR", "/srv", "would move all of the backend's files from the volume"],
@@ -25,7 +28,7 @@ describe("the backend's environment", () => {
       (name) => [name, "1", "is not one of the backend's knobs"],
     ),
     // Variables that send data and errors to somebody else.
-    ...["SENTRY_DSN", "DEPLOYMENT_USAGE_WEBHOOK_URL", "MYSQL_CA_FILE", "PG_CA_FILE", "ISOLATE_V8_FLAGS"].map((name) => [
+    ...["SENTRY_DSN", "DEPLOYMENT_USAGE_WEBHOOK_URL", "MYSQL_CA_FILE", "ISOLATE_V8_FLAGS"].map((name) => [
       name,
       "1",
       "is not one of the backend's knobs",

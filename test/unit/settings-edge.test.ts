@@ -6,6 +6,20 @@ import { configure, mistakesOf, mockEngine, valueOf } from "./program.ts";
 
 const DOMAIN = "example.com";
 
+/** An authority's certificate, valid until 2126. */
+const ROOT = `-----BEGIN CERTIFICATE-----
+MIIBiDCCAS+gAwIBAgIUET7APrZDxhNhACeNfXt5euVHfrEwCgYIKoZIzj0EAwIw
+GTEXMBUGA1UEAwwOdGVzdCBhdXRob3JpdHkwIBcNMjYxMTI2MTUwODM4WhgPMjEy
+NjExMDIxNTA4MzhaMBkxFzAVBgNVBAMMDnRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI
+zj0CAQYIKoZIzj0DAQcDQgAENjvrtwHRE1fsVfnyy2aA/221O5ICT5m0N16Ii5h4
+FlvRttN+IaYA66jNUM1qNuoZ0fT8Gu6SVkSnwSVVUgc6bKNTMFEwHQYDVR0OBBYE
+FL8gZc72pUUU2HnS+dWBPDOgfq3VMB8GA1UdIwQYMBaAFL8gZc72pUUU2HnS+dWB
+PDOgfq3VMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgVPiz/6zT
+lldnc0QsSEdVvZ1QYscfwc88V57wvS1+1Z8CIETuKrPlN7t4+H7M8J/f3pf65kN9
+insa24K9VJ0sFN6v
+-----END CERTIFICATE-----
+`;
+
 beforeEach(async () => {
   await mockEngine();
 });
@@ -108,8 +122,6 @@ describe("without a domain", () => {
     { siteHost: "site.example.com" },
     { dashboardHost: "dash.example.com" },
     { dashboardAccess: "password" },
-    { dnsZone: DOMAIN },
-    { createDnsZone: true },
   ])("%j has no effect, so it is refused", (overrides) => {
     expect(refused(overrides)).toEqual(Object.keys(overrides));
   });
@@ -167,7 +179,9 @@ describe("the certificate", () => {
   });
 
   it("has a private authority in a file that is named after it", () => {
-    const { authorityFile } = exposureOf({ domain: DOMAIN });
-    expect(authorityFile).toBeUndefined();
+    expect(exposureOf({ domain: DOMAIN }).acmeAuthorityFile).toBeUndefined();
+    const file = (acmeAuthority: string) => exposureOf({ domain: DOMAIN, acmeAuthority }).acmeAuthorityFile;
+    expect(file(ROOT)).toMatch(/^\/usr\/local\/share\/ca-certificates\/convex-acme-[0-9a-f]{8}\.crt$/);
+    expect(file(`${ROOT}${ROOT}`)).not.toBe(file(ROOT));
   });
 });

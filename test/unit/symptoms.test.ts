@@ -12,13 +12,38 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   ],
   [
     "Error: error performing TLS handshake: invalid peer certificate: UnknownIssuer",
-    "the backend wants TLS that the server does not offer, or does not trust its certificate",
-    "--replace '**convex-backend'",
+    "the backend does not trust PostgreSQL's certificate",
+    "--replace '**convex-server' --replace '**convex-backend'",
+  ],
+  [
+    "Error: Failed to read CA file: /convex/postgres-authority-384fb9a4.pem",
+    "the backend does not trust PostgreSQL's certificate",
+    "--replace '**convex-server' --replace '**convex-backend'",
+  ],
+  [
+    "Error: error performing TLS handshake: invalid peer certificate: Expired",
+    "PostgreSQL's certificate has expired",
+    "run npx pulumi up --replace '**convex-server', which renews it and writes it again",
+  ],
+  [
+    "Error: error performing TLS handshake: invalid peer certificate: certificate expired: verification time 1 (UNIX)",
+    "PostgreSQL's certificate has expired",
+    "run npx pulumi up --replace '**convex-server'",
+  ],
+  [
+    "Error: error performing TLS handshake: invalid peer certificate: NotValidYet",
+    "PostgreSQL's certificate is not valid yet",
+    "run npx pulumi up --replace '**convex-postgres-authority'",
+  ],
+  [
+    "Error: error performing TLS handshake: invalid peer certificate: NotValidForName",
+    "the backend does not trust PostgreSQL's certificate",
+    "--replace '**convex-server' --replace '**convex-backend'",
   ],
   [
     "Error: error performing TLS handshake: server does not support TLS",
-    "the backend wants TLS that the server does not offer",
-    "--replace '**convex-backend'",
+    "the backend requires TLS, and PostgreSQL does not offer it",
+    "run npx pulumi up --replace '**convex-server'",
   ],
   [
     'Error: db error: FATAL: database "convex_self_hosted" does not exist',
@@ -103,7 +128,7 @@ describe("a backend's log", () => {
 
   it("gets each explanation once, even if a message is repeated", async () => {
     const log = [...SYMPTOMS, ...SYMPTOMS].map(([line]) => line).join("\n");
-    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(12);
+    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(15);
   });
 
   it("gets no explanation if it contains no known message", async () => {

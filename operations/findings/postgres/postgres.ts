@@ -3,6 +3,7 @@ import { json } from "../facts.ts";
 import { type Finding, findingsBy, missing } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { RUN_POSTGRES } from "../repair.ts";
+import { compareCertificate } from "./certificate.ts";
 import { compareDatabases } from "./databases.ts";
 import { compareRoles } from "./roles.ts";
 import { compareServer } from "./server.ts";
@@ -14,5 +15,10 @@ export function comparePostgres(state: State, inside: Inside): Finding[] {
     const seen = missing("does not answer, so its roles and databases could not be checked");
     return [error("postgres", seen, RUN_POSTGRES)];
   }
-  return [...compareServer(inside), ...compareRoles(state, inside), ...compareDatabases(state, inside)];
+  return [
+    ...compareCertificate(state),
+    ...compareServer(inside),
+    ...compareRoles(state, inside),
+    ...compareDatabases(state, inside),
+  ];
 }
