@@ -1,3 +1,6 @@
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { eventually, TestCloud } from "./harness.ts";
@@ -102,6 +105,32 @@ describe("a stack in an empty account", () => {
     expect((await cloud.outputs(STACK))["adminKey"]).toBe(key);
   });
 
+  it("renews PostgreSQL's certificate in its last year, and keeps its connections", async () => {
+    const file = path.join(cloud.home.root, "state.json");
+    await cloud.pulumi(["stack", "export", "--stack", STACK, "--file", file]);
+    const state = JSON.parse(await readFile(file, "utf8")) as {
+      deployment: { resources: { type: string; outputs: Record<string, unknown> }[] };
+    };
+    for (const { type, outputs } of state.deployment.resources) {
+      if (!type.endsWith("LocallySignedCert")) continue;
+      outputs["validityEndTime"] = new Date(Date.now() + 300 * 24 * 3_600_000).toISOString();
+    }
+    await writeFile(file, JSON.stringify(state));
+    expect(await cloud.pulumi(["stack", "import", "--stack", STACK, "--file", file])).toMatchObject({ exitCode: 0 });
+    expect(await planned()).toEqual({ "convex-postgres-certificate": "replace", "convex-server": "update" });
+
+    const certificate = "openssl x509 -noout -serial -in /etc/postgresql/17/main/server.crt";
+    const sessions = `cd / && runuser -u postgres -- psql -qAtX -c "SELECT pid, backend_start FROM pg_stat_activity WHERE usename = 'convex' ORDER BY backend_start LIMIT 1"`;
+    const seen = async (command: string) => (await cloud.onDroplet(STACK, command)).stdout;
+    const before = { serial: await seen(certificate), session: await seen(sessions) };
+    const up = await cloud.up(STACK);
+    expect(up.exitCode, up.all).toBe(0);
+    expect(before.session).not.toBe("");
+    expect(await seen(sessions)).toBe(before.session);
+    expect(await seen(certificate)).not.toBe(before.serial);
+    expect((await cloud.up(STACK, "--expect-no-changes")).exitCode).toBe(0);
+  });
+
   it("grows its volume in place, with the file system", async () => {
     await cloud.configure(STACK, "volumeSizeGb", "120");
     expect(await planned()).toEqual({ "convex-volume": "update", "convex-setup": "update" });
@@ -158,6 +187,8 @@ describe("a stack in an empty account", () => {
         "convex-host-key.privateKeyOpenssh",
         "convex-instance-secret.result",
         "convex-password.result",
+        "convex-postgres-authority-key.privateKeyPem",
+        "convex-postgres-certificate-key.privateKeyPem",
         "convex-droplet-serve.adminKey",
         "convex-droplet-serve.readOnlyAdminKey",
         "passphrase",
