@@ -92,10 +92,11 @@ async function summary(home: SandboxHome): Promise<number> {
     process.stdout.write("Nothing is deployed. Deploy with: npm run sandbox\n");
     return 1;
   }
+  const dashboard = outputs["dashboardUrl"] ?? "";
   const rows = [
     ["Backend", outputs["backendUrl"], await answers(home, `${outputs["backendUrl"]}/version`)],
     ["HTTP actions", outputs["siteUrl"] ?? "", await answers(home, `${outputs["siteUrl"] ?? ""}/version`)],
-    ["Dashboard", outputs["dashboardUrl"] ?? "", "through: npm run sandbox -- tunnel"],
+    ["Dashboard", dashboard, dashboard.startsWith("https:") ? "" : "through: npm run sandbox -- tunnel"],
     ["Droplet", outputs["publicIp"] ?? "", "shell: npm run sandbox -- ssh"],
     ["Cloud API", `http://127.0.0.1:${home.apiPort}`, `log: ${path.relative(process.cwd(), cloudLog(home))}`],
   ];

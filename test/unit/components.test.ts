@@ -434,7 +434,7 @@ describe("Convex", () => {
     expect(hosts).toEqual(
       ["host.docker.internal", "api.example.com", "site.example.com"].map((host) => ({ host, ip: "172.30.0.1" })),
     );
-    expect((volumes as Inputs[]).slice(1)).toEqual(
+    expect((volumes as Inputs[]).slice(1, 3)).toEqual(
       ["/etc/ssl/certs/ca-certificates.crt", acmeAuthorityFile].map((file) => ({
         ...{ hostPath: file, containerPath: file, readOnly: true },
       })),
