@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints how this machine differs from what is declared, and facts to compare with the rest. Changes nothing. It needs the other
-# scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres`, and
+# scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres`, `edge`, and
 # `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
 # It prints records; each field ends with NUL:
 #
@@ -23,6 +23,8 @@ source "$SCRIPTS/lib/on-volume.sh"
 source "$SCRIPTS/host/facts.sh"
 # shellcheck source=machine/postgres/facts.sh
 source "$SCRIPTS/postgres/facts.sh"
+# shellcheck source=machine/edge/facts.sh
+source "$SCRIPTS/edge/facts.sh"
 # shellcheck source=machine/convex/facts.sh
 source "$SCRIPTS/convex/facts.sh"
 # shellcheck source=machine/functions/facts.sh
@@ -42,6 +44,7 @@ main() {
   if [[ -e $expected/host ]]; then mountpoint=$(value_in "$expected/host" mountpoint); fi
   host_facts "$mountpoint"
   if [[ -e $expected/postgres ]]; then postgres_facts "$expected/postgres" "$expected/backend"; fi
+  if [[ -e $expected/edge ]]; then edge_facts "$expected/edge"; fi
   if [[ -e $expected/backend ]]; then
     convex_facts "$expected/backend" "$mountpoint"
     functions_facts "$expected/backend"

@@ -27,8 +27,9 @@ EOF
 ensure_certificate() {
   local folder=$1 directory=$2 email=$3 address=$4 names=$5 certificate reason=
   certificate=$(certificate_in "$folder")
-  rests_on "edge.certificate" there "$(either there missing test -e "$certificate")"
-  if [[ ! -e $certificate ]]; then
+  if [[ -z $(fingerprint_of "$certificate") ]]; then
+    # In check mode, there is nothing more to compare.
+    differs "edge.certificate" there "$(either unreadable missing test -e "$certificate")" || return 0
     reason="there is none yet"
   elif differs "edge.certificate names" "$names" "$(names_in "$certificate")"; then
     reason="the current one has other names"
@@ -63,11 +64,12 @@ validity() {
 # moment CERTIFICATE -startdate|-enddate: in seconds since 1970.
 moment() { date --date "$(openssl x509 -in "$1" -noout "$2" | cut -d = -f 2)" +%s; }
 
-fingerprint_of() { [[ ! -e $1 ]] || openssl x509 -in "$1" -noout -fingerprint -sha256 | cut -d = -f 2; }
+# fingerprint_of CERTIFICATE: nothing if there is none, or it cannot be read.
+fingerprint_of() { openssl x509 -in "$1" -noout -fingerprint -sha256 2> /dev/null | cut -d = -f 2; }
 
 # fingerprint_served HOST: of the certificate that nginx serves for the name.
 fingerprint_served() {
-  openssl s_client -connect 127.0.0.1:443 -servername "$1" < /dev/null 2> /dev/null | openssl x509 -noout -fingerprint -sha256 2> /dev/null | cut -d = -f 2
+  timeout 5 openssl s_client -connect 127.0.0.1:443 -servername "$1" < /dev/null 2> /dev/null | openssl x509 -noout -fingerprint -sha256 2> /dev/null | cut -d = -f 2
 }
 
 # await_names ADDRESS NAMES: waits until all names lead here, for two minutes. A failed attempt at the ACME server counts for its
@@ -115,6 +117,18 @@ addresses_of() {
 }
 
 ask_addresses() { dig +short +time=3 +tries=2 "${@:2}" "$1" A "$1" AAAA 2> /dev/null | grep -v '^;' || true; }
+
+# tell_addresses NAME: the name and its addresses, on one line. Fails if no name server answers, because then nobody knows whether
+# there are any.
+tell_addresses() {
+  local found server
+  found=$(addresses_of "$1")
+  if [[ -z $found ]]; then
+    server=$(name_server_of "$1")
+    dig +time=3 +tries=1 ${server:+"@$server"} "$1" A 2> /dev/null | grep -Eq 'status: (NOERROR|NXDOMAIN)' || return
+  fi
+  echo "$1 $found"
+}
 
 # name_server_of NAME: the address of a server for the domain that contains the name; nothing if there is none.
 name_server_of() {

@@ -30,13 +30,17 @@ main() {
     return
   fi
   lock
-  rests_on "edge volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
-  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
+  if differs "edge volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"; then
+    fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
+  fi
   # dig comes with the last one.
   install_packages nginx certbot openssl logrotate bind9-dnsutils
-  # Check mode does not install packages. Without nginx, there is nothing more to check.
-  command -v nginx > /dev/null || return 0
   trust_authority "$acme_authority_file" "$acme_authority"
+  if checking && ! { mountpoint -q "$mountpoint" && type nginx certbot openssl dig > /dev/null 2>&1; }; then
+    # The rest would only show the consequences. Its files are still declared.
+    { configure_certbot "$mountpoint/certificates" && configure_nginx "$mountpoint" && configure_sites "$mountpoint/certificates"; } > /dev/null
+    return
+  fi
   configure_certbot "$mountpoint/certificates"
   configure_nginx "$mountpoint"
   # For the ACME server's questions. At the end, nginx is compared with everything that it should serve.
@@ -46,7 +50,8 @@ main() {
   ensure_certificate "$mountpoint/certificates" "$acme_directory" "$acme_email" "$address" "$names"
   lock
   configure_sites "$mountpoint/certificates"
-  serve_nginx
+  # Check mode has compared it already.
+  checking || serve_nginx
   verify_served "$mountpoint/certificates" "$api_host"
   start_unit certbot.timer
   finish
@@ -54,6 +59,8 @@ main() {
 
 # stop_serving: for a machine without names. The certificate stays on the volume, for the next name.
 stop_serving() {
+  # All that is below goes with it.
+  if [[ -d $SITES ]]; then declare_files /etc/nginx/*.conf "$SITES"/* /etc/systemd/system/nginx.service.d/*; fi
   if ! differs "folders[$SITES]" nothing "$(kind_of "$SITES")"; then return 0; fi
   lock
   systemctl disable --quiet --now certbot.timer nginx.service 2> /dev/null || true
@@ -97,6 +104,8 @@ serve_nginx() {
 # between a renewal and the reload.
 verify_served() {
   local folder=$1 host=$2
+  # In check mode, these have been reported.
+  if checking && { ! systemctl is-active --quiet nginx.service || [[ -z $(fingerprint_of "$(certificate_in "$folder")") ]]; }; then return; fi
   differs "edge.certificate served" "$(fingerprint_of "$(certificate_in "$folder")")" "$(wait_for_served "$folder" "$host")" || return 0
   systemctl reload nginx.service
   wait_until 10 "nginx to serve the new certificate" serves_current "$folder" "$host" \

@@ -11,6 +11,7 @@ readonly HSTS="max-age=31536000"
 # configure_nginx MOUNTPOINT: everything but the names, so that nginx answers the ACME server.
 configure_nginx() {
   put_folder 0750 root:www-data "$SITES"
+  # In the order of their files' names, in which check mode finds them.
   restart_unit nginx.service
   guard_unit nginx.service "$1"
   put_file 0644 /etc/nginx/convex-challenges.conf nginx < "$here/challenges.conf"
@@ -117,6 +118,7 @@ EOF
 put_password() {
   local file=$SITES/dashboard.htpasswd salt
   if [[ $dashboard_access != password ]]; then
+    declare_files "$file"
     if differs "files[$file]" nothing "$(kind_of "$file")"; then
       rm "$file"
       changed "removed $file"
@@ -126,5 +128,5 @@ put_password() {
   # shellcheck disable=SC2016 # of the hash's format
   salt=$(sed -n 's/^convex:\$6\$\([^$]*\)\$.*/\1/p' "$file" 2> /dev/null) || true
   [[ -n $salt ]] || salt=$(openssl rand -hex 8)
-  put_file 0644 "$file" < <(printf 'convex:%s\n' "$(openssl passwd -6 -salt "$salt" -stdin <<< "$dashboard_password")")
+  put_secret root:www-data "$file" <<< "convex:$(openssl passwd -6 -salt "$salt" -stdin <<< "$dashboard_password")"
 }

@@ -171,7 +171,7 @@ put_folder() {
 # is pending: it has to read the file again.
 put_file() {
   local content stale=
-  declare_file "$2"
+  declare_files "$2"
   IFS= read -rd '' content || true
   if place_differs file "$1" root:root "$2"; then stale=1; fi
   if [[ $(kind_of "$2") == file ]] && content_differs "$2" "$content"; then stale=1; fi
@@ -181,15 +181,15 @@ put_file() {
 # put_secret OWNER PATH: writes stdin to PATH in the same way, for OWNER (user:group) to read. A difference shows only hashes.
 put_secret() {
   local content stale=
-  declare_file "$2"
+  declare_files "$2"
   content=$(cat)
   if place_differs file 0640 "$1" "$2"; then stale=1; fi
   if [[ $(kind_of "$2") == file ]] && differs "files[$2] hash" "$(sha256sum <<< "$content")" "$(sha256sum < "$2")"; then stale=1; fi
   [[ -z $stale ]] || write_file 0640 "$1" "$2" <<< "$content"
 }
 
-# declare_file PATH: in check mode, notes that the file is one of ours.
-declare_file() { if checking && [[ -n ${CONVEX_DROPLET_DECLARED:-} ]]; then echo "$1" >> "$CONVEX_DROPLET_DECLARED"; fi; }
+# declare_files PATH...: in check mode, notes that the script itself compares these files.
+declare_files() { if checking && [[ -n ${CONVEX_DROPLET_DECLARED:-} ]]; then printf '%s\n' "$@" >> "$CONVEX_DROPLET_DECLARED"; fi; }
 
 # write_file MODE OWNER PATH [READER]
 write_file() {
