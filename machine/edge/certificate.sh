@@ -31,7 +31,7 @@ ensure_certificate() {
     # In check mode, there is nothing more to compare.
     differs "edge.certificate" there "$(either unreadable missing test -e "$certificate")" || return 0
     reason="there is none yet"
-  elif differs "edge.certificate names" "$names" "$(names_in "$certificate")"; then
+  elif differs "edge.certificate names" "${names//$'\n'/, }" "$(names_in "$certificate" | paste -sd , | sed 's/,/, /g')"; then
     reason="the current one has other names"
   elif differs "edge.certificate issuer" "$directory" "$(sed -n 's/^server = //p' "$folder/renewal/convex.conf" 2> /dev/null)"; then
     reason="the current one is from another ACME server"

@@ -1,12 +1,16 @@
 import { mintAdminKey, readOnlyKeyBeside } from "../../contract/admin-key.ts";
-import { fingerprint, namedValues } from "../../contract/scripts.ts";
+import { fingerprint, namedValues, valueIn } from "../../contract/scripts.ts";
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
 import { pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
 
 /** The scripts that machine/inspect.sh runs in check mode, by their areas, and the resources that run them. */
-export const CHECKED: Record<string, string> = { host: RESOURCES.setup, postgres: RESOURCES.server };
+export const CHECKED: Record<string, string> = {
+  host: RESOURCES.setup,
+  postgres: RESOURCES.server,
+  edge: RESOURCES.edge,
+};
 
 /**
  * The values for machine/inspect.sh: those that the machine's scripts were last run with, from the state, and those for
@@ -59,6 +63,25 @@ export function declaredBackend(state: State): DeclaredBackend | undefined {
     variables: variables(backend["envs"] as string[]),
     port: (wanted) => ports.find(({ internal }) => internal === wanted)?.external,
   };
+}
+
+/** The names that a stack serves. */
+export interface DeclaredEdge {
+  hosts: string[];
+  /** The address that they lead to. */
+  address: string;
+  /** Whether proxies are in front of the droplet. Then the names lead to those. */
+  hasProxies: boolean;
+}
+
+/** Undefined without names. */
+export function declaredEdge(state: State): DeclaredEdge | undefined {
+  const stdin = (state.find(TYPES.command, RESOURCES.edge)?.inputs["stdin"] ?? "") as string;
+  const hosts = ["api_host", "site_host", "dashboard_host"]
+    .map((name) => valueIn(stdin, name))
+    .filter((host) => host !== "");
+  if (hosts.length === 0) return undefined;
+  return { hosts, address: valueIn(stdin, "address"), hasProxies: valueIn(stdin, "trusted_proxies") !== "" };
 }
 
 /** The values that a resource last ran its script with; undefined if it was not deployed yet. */

@@ -1,7 +1,16 @@
 import type { Repair } from "./repair.ts";
 
 /** The part of an instance that a finding is about: an area of `machine/`, or something that it depends on. */
-export type Area = "cloud" | "host" | "network" | "volume" | "containers" | "postgres" | "convex" | "functions";
+export type Area =
+  | "cloud"
+  | "host"
+  | "network"
+  | "volume"
+  | "containers"
+  | "postgres"
+  | "edge"
+  | "convex"
+  | "functions";
 
 /** How bad a finding is. Errors and warnings are drift; a notice only explains. */
 export type Severity = "error" | "warning" | "notice";

@@ -3,10 +3,12 @@ import { dropletStatus, dropletTarget } from "../droplet.ts";
 import { State } from "../state.ts";
 import { compareFirewalls } from "./cloud/firewalls.ts";
 import { compareCloud } from "./cloud/refresh.ts";
+import { compareReservedIp } from "./cloud/reserved-ip.ts";
 import { compareVolume } from "./cloud/volume.ts";
 import { compareContainers } from "./containers/containers.ts";
 import { compareNetworks } from "./containers/networks.ts";
 import { compareConvex } from "./convex/backend.ts";
+import { compareEdgeNames, EDGE_NAMES } from "./edge/names.ts";
 import { expected } from "./expected.ts";
 import { type Finding, findingsBy } from "./finding.ts";
 import { compareFunctionEnvironment } from "./functions/environment.ts";
@@ -40,16 +42,17 @@ export interface Report {
 export async function look(stack: string): Promise<Report> {
   const asked = settle(compareCloud(stack));
   const state = await State.read(stack);
-  const [inside, firewalls, volume] = await Promise.all([
+  const [inside, firewalls, volume, address] = await Promise.all([
     settle(compareInside(state)),
     settle(compareFirewalls(state)),
     settle(compareVolume(state)),
+    settle(compareReservedIp(state)),
   ]);
   const cloud = await asked;
   const parts = [
     cloud,
     // One reason is enough.
-    ...[firewalls, volume].filter((part) => !(cloud instanceof Error && part instanceof Error)),
+    ...[firewalls, volume, address].filter((part) => !(cloud instanceof Error && part instanceof Error)),
     inside,
     inside instanceof Error ? await switchedOff(state) : [],
   ];
@@ -60,10 +63,18 @@ export async function look(stack: string): Promise<Report> {
   };
 }
 
-/** Drops the finding about the file system of a volume that somebody grew: the run that adopts the volume grows it too. */
+/**
+ * Drops the finding about the file system of a volume that somebody grew: the run that adopts the volume grows it too. And the
+ * one about a name whose record somebody changed.
+ */
 function withoutConsequence(findings: Finding[]): Finding[] {
   const grown = findings.some(({ path }) => path === `cloud.${RESOURCES.volume}.size`);
-  return findings.filter(({ path }) => !(grown && path === "volume.file-system"));
+  const changed = new Set(findings.filter(({ area }) => area === "cloud").map(({ subject }) => subject));
+  return findings.filter(
+    ({ path, source, repair }) =>
+      !(grown && path === "volume.file-system") &&
+      !(source === EDGE_NAMES && "up" in repair && repair.refresh?.some((record) => changed.has(`cloud.${record}`))),
+  );
 }
 
 /** What could not be checked must not hide what could. */
@@ -108,6 +119,12 @@ export async function inspect(state: State): Promise<Inside> {
 export function compare(state: State, inside: Inside): Finding[] {
   const postgres = comparePostgres(state, inside);
   const settings = postgres.filter(({ subject }) => subject === "postgres.settings").map(({ path }) => path);
+  // A failed unit that a script declares is the script's finding.
+  const stopped = new Set(
+    inside.differences
+      .filter(({ property }) => property === "active")
+      .map(({ subject }) => subject.replace(/^units\.(.*)$/, "units[$1]")),
+  );
   const findings = [
     // The server's finding also shows where a setting is overridden, so the scripts' finding is dropped.
     ...inside.differences
@@ -116,7 +133,7 @@ export function compare(state: State, inside: Inside): Finding[] {
       .filter(({ path }) => path !== "postgres.pending-restart" || settings.length === 0),
     ...compareListeners(state, inside),
     ...compareAccounts(state, inside),
-    ...compareFiles(inside),
+    ...compareFiles(inside).filter(({ path }) => !stopped.has(path)),
     ...comparePackages(inside),
     ...compareDisks(inside),
     ...postgres.map((finding) => (finding.repair === RUN_POSTGRES ? notRepaired(state, finding) : finding)),
@@ -130,6 +147,7 @@ export function compare(state: State, inside: Inside): Finding[] {
     ...compareRoutes(state, inside),
     ...comparePackets(state, inside),
     ...compareNames(state, inside),
+    ...compareEdgeNames(state, inside),
     ...compareConvex(state, inside),
     ...compareFunctionEnvironment(state, inside),
   ];

@@ -32,6 +32,9 @@ export const RUN_POSTGRES: Up = { up: [RESOURCES.server] };
 /** Both, for everything that PostgreSQL depends on. */
 export const RUN_BOTH: Up = { up: [RESOURCES.setup, RESOURCES.server] };
 
+/** The same for nginx and the certificate. */
+export const RUN_EDGE: Up = { up: [RESOURCES.edge] };
+
 /** Refreshes a resource that the engine can read: it sees the difference itself. */
 export function refresh(resource: string, costs?: string): Up {
   return { up: [], refresh: [resource], ...(costs === undefined ? {} : { costs }) };
@@ -55,6 +58,7 @@ export const NOTHING_STOPS = "nothing stops";
 const COSTS: Record<string, string> = {
   [RESOURCES.setup]: "Docker may have to start again: then some seconds without answers",
   [RESOURCES.server]: "PostgreSQL may have to start again: then some seconds without answers",
+  [RESOURCES.edge]: "nginx reads its configuration again: nothing stops",
   [RESOURCES.network]: "network and containers are recreated: some seconds without answers",
   [RESOURCES.backend]: "the backend's container is recreated: some seconds without answers",
   [RESOURCES.dashboard]: "the dashboard's container is recreated; the backend keeps running",

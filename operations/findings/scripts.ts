@@ -43,6 +43,7 @@ export function repairOf({ script, area, subject, property, expected, found }: D
   if (subject === "sshd") return unlessOverridden(property);
   // PostgreSQL depends on the volume, and on nothing else of the host.
   if (area === "volume" || `${subject}.${property}` === "postgres.volume") return RUN_BOTH;
+  if (`${subject}.${property}` === "edge.volume") return { up: [RESOURCES.setup, RESOURCES.edge] };
   const resource = CHECKED[script.replace(/\.sh$/, "")];
   return resource === undefined ? RUN_BOTH : { up: [resource] };
 }

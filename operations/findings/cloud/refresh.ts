@@ -28,7 +28,9 @@ interface Found {
 const EVERYTHING = ["**digitalocean:**"];
 
 /** All except the volume. */
-const OTHERS = ["droplet", "firewall", "project", "sshKey"].map((kind) => `**digitalocean:index/${kind}:**`);
+const OTHERS = ["droplet", "firewall", "project", "sshKey", "reservedIp", "domain", "dnsRecord"].map(
+  (kind) => `**digitalocean:index/${kind}:**`,
+);
 
 /** The error of the provider, or of the program if it runs, about a volume that somebody has grown outside of Pulumi. */
 const GROWN = /volumes `size` can only be expanded|volumeSizeGb: \d+ is below/;
@@ -63,6 +65,8 @@ const GONE: Record<string, string> = {
   Volume: "a new, empty volume and a new droplet for it: the data is lost, restore it from a backup",
   SshKey: "nothing stops; the droplet keeps its key",
   Firewall: "nothing stops; the firewall again blocks everything that is not declared",
+  ReservedIp: "a new address: clients reach it once the names lead to it; without names, the URLs change",
+  DnsRecord: "nothing stops; the name leads here again after a minute",
 };
 
 /** The same for a change that replaces the resource. */
@@ -73,6 +77,8 @@ const REPLACED: Record<string, string> = {
 
 /** The same for a change that can be undone in place. */
 const CHANGED: Record<string, string> = {
+  "ReservedIp.dropletId": "nothing stops; the other droplet loses the address",
+  "DnsRecord.value": "nothing stops; the name leads here again after a minute",
   "Droplet.size": "the droplet is switched off and resized: some minutes without answers",
   "Firewall.inboundRules": "nothing stops, except connections that need the undeclared rules",
 };

@@ -1,12 +1,13 @@
 import { TYPES } from "../../../contract/names.ts";
 import type { State } from "../../state.ts";
+import { declaredEdge } from "../expected.ts";
 import { lines } from "../facts.ts";
 import { type Finding, findingsBy, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 
 /**
- * Finds undeclared ports that are open to other machines. SSH's port is the distribution's; PostgreSQL's and the containers'
- * are declared.
+ * Finds undeclared ports that are open to other machines. SSH's port is the distribution's; PostgreSQL's, the containers'
+ * and nginx's are declared.
  */
 export function compareListeners(state: State, inside: Inside): Finding[] {
   const { warning } = findingsBy("listeners", "host");
@@ -18,7 +19,8 @@ export function compareListeners(state: State, inside: Inside): Finding[] {
     .flatMap(({ inputs }) =>
       (inputs["ports"] as { external: number; ip: string }[]).map(({ external, ip }) => `${ip}:${external}`),
     );
-  const declared = ["0.0.0.0:22", "[::]:22", "*:22", ...gateways, ...published];
+  const nginx = declaredEdge(state) === undefined ? [] : ["0.0.0.0:80", "0.0.0.0:443"];
+  const declared = ["0.0.0.0:22", "[::]:22", "*:22", ...gateways, ...published, ...nginx];
   return lines(inside, "listeners").flatMap((line) => {
     const [, , , address = ""] = line.trim().split(/\s+/);
     if (/^(127\.|\[::1\]|\[::ffff:127\.)/.test(address) || declared.includes(address.replace(/%[^:]*/, ""))) return [];
