@@ -1,6 +1,8 @@
-import { declaredBackend } from "../findings/expected.ts";
+import { declaredBackend, declaredEdge } from "../findings/expected.ts";
 import type { Inside } from "../findings/inside.ts";
 import type { State } from "../state.ts";
+import { type Asked, explain, leadsAstray } from "./unreachable.ts";
+import { examineUploads } from "./uploads.ts";
 import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
 import { npmCommand, pulumiCommand } from "../typed.ts";
 import { CONTAINERS, PORTS } from "../../contract/names.ts";
@@ -10,7 +12,7 @@ const NOWHERE = "/.well-known/convex-droplet";
 
 /**
  * Checks that this stack's backend answers at the URLs that apps get: its API, its HTTP actions, and the WebSocket that
- * sends updates to apps. It checks them from this computer, and the HTTP actions also from the backend itself.
+ * sends updates to apps; and that nothing before it refuses large uploads. It checks them from this computer, and the HTTP actions also from the backend itself.
  *
  * @param inside  the answers on the droplet, if the droplet could be checked
  */
@@ -26,13 +28,18 @@ export async function examineAnswers(state: State, inside?: Inside): Promise<Che
     api: `port ${backend.port(PORTS.api) ?? PORTS.api}`,
     site: `port ${backend.port(PORTS.site) ?? PORTS.site}`,
   };
+  const asked = { stack: state.stack, edge: declaredEdge(state) };
   const [cloud, actions] = await Promise.all([
-    examineApi(api, instance, wanted.api, told("backend.nowhere"), state.stack),
-    examineSite(site, instance, wanted.site, told("backend.nowhere"), state.stack),
+    examineApi(api, instance, wanted.api, told("backend.nowhere"), asked),
+    examineSite(site, instance, wanted.site, told("backend.nowhere"), asked),
   ]);
-  // If the API does not answer correctly, a test of the WebSocket adds nothing.
-  const sync = cloud.length === 0 && told("backend.sync") === "101" ? await examineSync(api) : [];
-  const ailments = [...cloud, ...actions, ...sync];
+  // If the API does not answer correctly, a test of the WebSocket or of uploads adds nothing.
+  const isDirect = api.startsWith("http:") && new URL(api).port === String(backend.port(PORTS.api));
+  const [sync, uploads] = await Promise.all([
+    cloud.length === 0 && told("backend.sync") === "101" ? examineSync(api) : [],
+    cloud.length === 0 && !isDirect ? examineUploads(api) : [],
+  ]);
+  const ailments = [...cloud, ...actions, ...sync, ...uploads];
   if (inside?.facts.get("backend.version")?.exitCode === 0) {
     ailments.push(...fromInside(site, told("backend.nowhere_inside"), told("backend.nowhere"), state.stack));
   }
@@ -44,22 +51,25 @@ async function examineApi(
   instance: string,
   port: string,
   siteAnswer: string,
-  stack: string,
+  asked: Asked,
 ): Promise<Problem[]> {
   const url = `${origin}/instance_name`;
-  const answer = await ask(url, stack);
+  const answer = await ask(url, asked);
   if ("symptom" in answer) return [answer];
   const { status, text, kind } = answer;
   if (status === 200 && text === instance) return [];
+  const astray = await leadsAstray(new URL(origin).hostname, asked);
   const cure = `route ${origin} to the droplet's ${port}, and forward requests unchanged`;
   if (status === 200 && /^[\w-]{1,100}$/.test(text)) {
-    return [{ symptom: `${url} says ${text}, it should say ${instance}`, cause: "another instance answers", cure }];
+    const symptom = `${url} says ${text}, it should say ${instance}`;
+    return [{ symptom, ...(astray ?? { cause: "another instance answers", cure }) }];
   }
   const cause =
     status !== 200 && `${status} ${kind}`.trim() === siteAnswer
       ? "it leads to the HTTP actions, or to something else without this page"
       : "a proxy or a login page answers instead of the backend";
-  return [{ symptom: `${url} answers with ${status} ${kind}, it should say ${instance}`, cause, cure }];
+  const symptom = `${url} answers with ${status} ${kind}, it should say ${instance}`;
+  return [{ symptom, ...(astray ?? { cause, cure }) }];
 }
 
 async function examineSite(
@@ -67,23 +77,24 @@ async function examineSite(
   instance: string,
   port: string,
   siteAnswer: string,
-  stack: string,
+  asked: Asked,
 ): Promise<Problem[]> {
   const cure = `route ${origin} to the droplet's ${port}, and forward requests unchanged`;
-  const named = await ask(`${origin}/instance_name`, stack);
+  const named = await ask(`${origin}/instance_name`, asked);
   if (!("symptom" in named) && named.status === 200 && named.text === instance) {
     return [
       { symptom: `${origin} answers as the API, it should be the HTTP actions`, cause: "it leads to the API", cure },
     ];
   }
   const url = `${origin}${NOWHERE}`;
-  const answer = await ask(url, stack);
+  const answer = await ask(url, asked);
   if ("symptom" in answer) return [answer];
   const found = `${answer.status} ${answer.kind}`.trim();
   // The app's own actions may answer this path, so it is compared with the droplet's answer, if that is known.
   if (siteAnswer === "" || siteAnswer.startsWith("000") || found === siteAnswer) return [];
   const cause = "something else answers: a proxy, a login page, or another instance";
-  return [{ symptom: `${url} answers with ${found}, on the droplet with ${siteAnswer}`, cause, cure }];
+  const symptom = `${url} answers with ${found}, on the droplet with ${siteAnswer}`;
+  return [{ symptom, ...((await leadsAstray(new URL(origin).hostname, asked)) ?? { cause, cure }) }];
 }
 
 /** The path names a release that every current backend knows. */
@@ -145,16 +156,11 @@ interface Answer {
   text: string;
 }
 
-async function ask(url: string, stack: string): Promise<Answer | Problem> {
+async function ask(url: string, asked: Asked): Promise<Answer | Problem> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(10_000), redirect: "manual" });
     const { status, headers } = response;
-    if (status >= 500) {
-      return {
-        symptom: `${url} answers with ${status}`,
-        cure: "check the log of the proxy before the backend",
-      };
-    }
+    if (status >= 500) return unavailable(url, status, await response.text());
     if (status >= 300 && status < 400) {
       const symptom = `${url} redirects to ${headers.get("location") ?? "somewhere else"}`;
       const cause = "a proxy or a login page answers; apps do not follow the redirect";
@@ -166,19 +172,23 @@ async function ask(url: string, stack: string): Promise<Answer | Problem> {
     }
     return { status, kind: headers.get("content-type") ?? "", text: (await response.text()).trim() };
   } catch (error) {
-    return { symptom: `${url} does not answer (${reasonOf(error)})`, ...explain(url, stack) };
+    return { symptom: `${url} does not answer (${reasonOf(error)})`, ...(await explain(url, error, asked)) };
   }
 }
 
-function explain(url: string, stack: string): Pick<Problem, "cause" | "cure"> {
-  if (new URL(url).hostname === "127.0.0.1") {
-    return { cause: "it is reachable only through a tunnel, and no tunnel is open", cure: npmCommand(stack, "tunnel") };
+/** An answer that is not the backend's. machine/edge/sites.sh has nginx's own text. */
+function unavailable(url: string, status: number, text: string): Problem {
+  const symptom = `${url} answers with ${status}`;
+  if (status === 503 && text.startsWith("The backend does not answer.")) {
+    return {
+      symptom,
+      cause: "nginx on the droplet gets no answer from the backend, which may be restarting",
+      cure: "wait some seconds, and run this again; if it stays, fix the checks before this one",
+    };
   }
-  return {
-    cause:
-      "if all checks before this one are ok: allowedCidrs does not include this computer, the name leads elsewhere, or the firewall was changed",
-    cure: `see what ${npmCommand(stack, "drift")} reports about cloud.convex-firewall; to add a network: ${pulumiCommand(stack, "config set", "--path 'allowedCidrs[0]' NETWORK")}`,
-  };
+  const cure = "check the log of the proxy before the backend";
+  if (status !== 502 && status !== 504) return { symptom, cure };
+  return { symptom, cause: "a proxy before the droplet gets no answer from it", cure };
 }
 
 /** Node puts the reason of a failed fetch into the error's cause. */

@@ -1,5 +1,5 @@
 import { UnreachableError } from "../../ssh/connect.ts";
-import { declaredBackend } from "../findings/expected.ts";
+import { declaredBackend, declaredEdge } from "../findings/expected.ts";
 import { type Area, type Finding, inOrder } from "../findings/finding.ts";
 import type { Inside } from "../findings/inside.ts";
 import { compare, inspect } from "../findings/look.ts";
@@ -40,7 +40,11 @@ export async function examine(stack: string, app?: string): Promise<Examination>
     answers,
     ...(app === undefined ? [] : [await examineApp(app, state, seen)]),
   ];
-  return { stack, stations, elsewhere: findings.filter((finding) => isElsewhere(finding, serves(seen))).length };
+  return {
+    stack,
+    stations,
+    elsewhere: findings.filter((finding) => isElsewhere(finding, isServed(finding.area, seen, answers))).length,
+  };
 }
 
 /** The checks inside the droplet, each with the areas whose findings it shows. */
@@ -54,11 +58,17 @@ const INSIDE: { name: string; healthy: string; areas: Area[] }[] = [
     healthy: "serves, with the stack's secret, and accepts its keys",
     areas: ["convex", "functions"],
   },
+  { name: "names", healthy: "lead here, with a valid certificate", areas: ["edge"] },
 ];
 
 function notChecked(error: Error): Check[] {
   const why = error instanceof UnreachableError ? "could not be checked" : error.message;
   return INSIDE.map(({ name }) => unknown(name, why));
+}
+
+/** Whether everything in an area serves, whatever its files are like now. */
+function isServed(area: Area, inside: Inside | undefined, answers: Check): boolean {
+  return serves(inside) && !(area === "edge" && answers.status === "ill");
 }
 
 /** A file, a link or a package has an effect only when a service reads it again. */
@@ -70,7 +80,11 @@ function serves(inside: Inside | undefined): boolean {
   return inside?.facts.get("backend.version")?.exitCode === 0;
 }
 
-/** Whether no check shows a finding, so that only drift reports it. */
+/**
+ * Whether no check shows a finding, so that only drift reports it.
+ *
+ * @param isServing  whether what depends on the finding's area serves
+ */
 export function isElsewhere(finding: Finding, isServing: boolean): boolean {
   if (finding.severity === "notice") return false;
   return (isServing && isOnDisk(finding)) || !INSIDE.some(({ areas }) => areas.includes(finding.area));
@@ -80,7 +94,7 @@ export function isElsewhere(finding: Finding, isServing: boolean): boolean {
 function checkInside(state: State, inside: Inside, findings: Finding[], answers: Check): Check[] {
   // A warning can be the cause only if the backend does not serve, or its answers do not reach this computer.
   const isSuspect = ({ source, area }: Finding) =>
-    !serves(inside) || source === "disk" || (answers.status === "ill" && area === "network");
+    !isServed(area, inside, answers) || source === "disk" || (answers.status === "ill" && area === "network");
   const severe = inOrder(findings).filter(
     (finding) =>
       finding.severity !== "notice" && ((finding.severity === "error" && !isOnDisk(finding)) || isSuspect(finding)),
@@ -92,6 +106,7 @@ function checkInside(state: State, inside: Inside, findings: Finding[], answers:
     if (name === "backend" && declaredBackend(state) === undefined) {
       return unknown(name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
     }
+    if (name === "names" && declaredEdge(state) === undefined) return healthy(name, "no domain is set");
     return healthy(name, said);
   });
 }
