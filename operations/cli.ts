@@ -16,7 +16,7 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run env|drift|doctor -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
-  tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C
+  tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
   env      gives an app the stack's URLs and admin key
   drift    compares the cloud and the inside of the droplet with the last deployment
   doctor   shows what is wrong, why, and how to fix it
@@ -65,19 +65,24 @@ function parse(args: string[]) {
 }
 
 async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<number> {
-  const { dashboardUrl, backendUrl, siteUrl } = outputs;
+  const { dashboardUrl, backendUrl, siteUrl, publicIp, dashboardPassword } = outputs;
   // The remote ends are the containers' ports; public ones also answer on loopback. If a URL has another name, its port
   // belongs to something else, such as a proxy, and not to the droplet.
   const near = [dashboardUrl, backendUrl, siteUrl].filter((url) =>
-    ["127.0.0.1", target.host].includes(new URL(url).hostname),
+    ["127.0.0.1", target.host, publicIp].includes(new URL(url).hostname),
   );
   const at = (url: string) => `${url}${near.includes(url) ? "" : " (directly, not through this tunnel)"}`;
+  const secret = (name: string) => pulumiCommand(stack, "stack output", `${name} --show-secrets`);
   process.stderr.write(
     `The dashboard is at ${at(dashboardUrl)}\n` +
-      `  log in at ${at(backendUrl)}\n  with the key of: ${pulumiCommand(stack, "stack output", "adminKey --show-secrets")}\n` +
+      (dashboardPassword === undefined
+        ? ""
+        : `  as user convex, with the password of: ${secret("dashboardPassword")}\n`) +
+      `  log in at ${at(backendUrl)}\n  with the key of: ${secret("adminKey")}\n` +
       `HTTP actions are at ${at(siteUrl)}\n` +
-      "Ctrl-C closes the tunnel.\n",
+      (near.length > 0 ? "Ctrl-C closes the tunnel.\n" : "All of them are public, so no tunnel is needed.\n"),
   );
+  if (near.length === 0) return 0;
   const forwards = near
     .map((url) => new URL(url).port)
     .flatMap((port) => ["-L", `127.0.0.1:${port}:127.0.0.1:${port}`]);

@@ -7,6 +7,9 @@ export interface Outputs {
   siteUrl: string;
   dashboardUrl: string;
   adminKey: string;
+  publicIp?: string;
+  /** Only if the dashboard has a password. */
+  dashboardPassword?: string;
 }
 
 const NEEDED = ["backendUrl", "siteUrl", "dashboardUrl", "adminKey"] as const;
