@@ -248,10 +248,23 @@ describe("the check of the value that wins", () => {
       says === undefined
         ? []
         : [
-            `${name}: is http://old:3210/ in ${file}:1${says}, it should be https://api.example.com. Write there: ${name}=https://api.example.com`,
+            `${name}: is http://old:3210/ in ${file}:1${says}, it should be https://api.example.com, because browsers refuse http: and ws: from a page over https:. Write there: ${name}=https://api.example.com`,
           ],
     );
     expect((await check({ ...TARGET, [name]: "https://api.example.com" })).mistakes).toEqual([]);
+  });
+
+  it.each([
+    ["http://api.example.com", ", because browsers refuse http: and ws: from a page over https:"],
+    ["ws://api.example.com", ", because browsers refuse http: and ws: from a page over https:"],
+    ["http://localhost:3210", ""],
+    ["https://old.example.com", ""],
+  ])("says of %s whether a page over HTTPS cannot call it", async (url, why) => {
+    await put(".env.local", `VITE_CONVEX_URL=${url}\n`);
+    expect((await check(TARGET)).mistakes).toEqual([
+      `VITE_CONVEX_URL: is ${new URL(url).href} in .env.local:1, it should be https://api.example.com${why}. ` +
+        "Write there: VITE_CONVEX_URL=https://api.example.com",
+    ]);
   });
 
   it("expands references to other variables as the framework does", async () => {

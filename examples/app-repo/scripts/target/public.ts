@@ -26,9 +26,10 @@ export function publicMistakes(
         return [];
       const when = modes.length === 1 ? `, which wins in ${modes[0]}` : "";
       const wanted = should ?? `the platform's ${isSite ? "siteUrl" : "backendUrl"}`;
+      const why = isMixed(found.value, should) ? ", because browsers refuse http: and ws: from a page over https:" : "";
       return [
         {
-          what: `${name}: is ${shown(found.value)} in ${found.place}${when}, it should be ${wanted}`,
+          what: `${name}: is ${shown(found.value)} in ${found.place}${when}, it should be ${wanted}${why}`,
           fix:
             found.file === undefined || should === undefined ? removal(name, found) : `Write there: ${name}=${should}`,
         },
@@ -53,4 +54,11 @@ function differs(value: string, should: string | undefined): boolean {
   if (should === undefined) return false;
   const [is, wanted] = [value, should].map((url) => URL.parse(url.replace("//localhost", "//127.0.0.1"))?.origin);
   return is !== wanted;
+}
+
+/** Whether a page over HTTPS cannot call the URL, but the expected one. Browsers make an exception for their own computer. */
+function isMixed(value: string, should: string | undefined): boolean {
+  const { protocol = "", hostname = "" } = URL.parse(value) ?? {};
+  const isOpen = /^(http|ws):$/.test(protocol) && !/^(localhost|127\.0\.0\.1|\[::1\])$/.test(hostname);
+  return isOpen && should?.startsWith("https:") === true;
 }
