@@ -50,8 +50,7 @@ main() {
   ensure_certificate "$mountpoint/certificates" "$acme_directory" "$acme_email" "$address" "$names"
   lock
   configure_sites "$mountpoint/certificates"
-  # Check mode has compared it already.
-  checking || serve_nginx
+  serve_nginx
   verify_served "$mountpoint/certificates" "$api_host"
   start_unit certbot.timer
   finish

@@ -873,6 +873,16 @@ describe("ReservedIp", () => {
     expect(await plugin.read({ ...made, id: "192.0.2.1", inputs: {}, state: {} })).toBeUndefined();
   });
 
+  test("notices that it was assigned to another droplet from outside", async () => {
+    const [one, two] = [await plugin.create(DROPLET, droplet), await plugin.create(DROPLET, { ...droplet, name: "b" })];
+    const inputs = { ...address, dropletId: Number(one.id) };
+    const made = await plugin.create(RESERVED_IP, inputs);
+    const second = Number(two.id);
+    await cloud.call("POST", `/v2/reserved_ips/${made.id}/actions`, { type: "assign", droplet_id: second });
+    await expect.poll(() => cloud.hypervisor.addresses.get(made.id)).toBe(second);
+    expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual(["dropletId"]);
+  });
+
   test("stays in the state with an error if it cannot be assigned", async () => {
     const error: unknown = await plugin
       .create(RESERVED_IP, { ...address, dropletId: 1 })

@@ -115,6 +115,47 @@ const claim = (path: string, message: string) =>
   `error containers docker.containers containers.convex-backend${path}: ${message}`;
 const NEW = "replace convex-backend; refresh convex-backend";
 
+describe("a backend with names and a private authority", () => {
+  const AUTHORITY = "/etc/ssl/certs/ca-certificates.crt";
+  const declared = {
+    ...DECLARED,
+    hosts: ["host.docker.internal", "api.example.com"].map((name) => ({ host: name, ip: "172.30.0.1" })),
+    volumes: [...DECLARED.volumes, { hostPath: AUTHORITY, containerPath: AUTHORITY, readOnly: true }],
+  };
+  const HOSTS = ["host.docker.internal:172.30.0.1", "api.example.com:172.30.0.1"];
+  const mount = { Type: "bind", Source: AUTHORITY, Destination: AUTHORITY, RW: false, Propagation: "rprivate" };
+  const named = {
+    ...CONTAINER,
+    ...host({ ExtraHosts: HOSTS }),
+    ...config({ Volumes: { ...CONTAINER.Config.Volumes, [AUTHORITY]: {} } }),
+    Mounts: [...CONTAINER.Mounts, mount],
+  };
+  const differing = (parts: object) => {
+    const facts = { "docker.containers": [{ ...named, ...parts }], "docker.images": [IMAGE] };
+    const backend = stateOf({ type: TYPES.container, name: RESOURCES.backend, inputs: declared });
+    return told(compareContainers(backend, insideOf(facts)));
+  };
+
+  it("has no finding if it is as declared", () => {
+    expect(differing({})).toEqual([]);
+  });
+
+  it.each<[path: string, parts: object, message: string]>([
+    [
+      "hosts",
+      host({ ExtraHosts: [HOSTS[0], "api.example.com:192.0.2.1"] }),
+      'is ["api.example.com:192.0.2.1","host.docker.internal:172.30.0.1"], it should be ["api.example.com:172.30.0.1","host.docker.internal:172.30.0.1"]',
+    ],
+    [
+      "volumes",
+      { Mounts: [...CONTAINER.Mounts, { ...mount, RW: true }] },
+      `is ["${AUTHORITY}:${AUTHORITY}","/mnt/convex/data:/convex/data"], it should be ["${AUTHORITY}:${AUTHORITY}:ro","/mnt/convex/data:/convex/data"]`,
+    ],
+  ])("gets a new container for other %s", (path, parts, message) => {
+    expect(differing(parts)).toEqual([[claim(`.${path}`, message), NEW]]);
+  });
+});
+
 describe("a container", () => {
   it.each<[what: string, parts: object, facts?: Record<string, object>]>([
     ["is as declared", {}],

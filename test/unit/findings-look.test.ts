@@ -1,12 +1,19 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { fingerprint } from "../../contract/scripts.ts";
+import { fromStep } from "../../operations/findings/cloud/refresh.ts";
 import type { Fact } from "../../operations/findings/inside.ts";
 import { compare, inspect, look } from "../../operations/findings/look.ts";
 import { State } from "../../operations/state.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
 
 const lookInside = vi.hoisted(() => vi.fn());
+const cloudSteps = vi.hoisted(() => vi.fn());
+vi.mock(import("../../operations/findings/cloud/refresh.ts"), async (original) => {
+  const real = await original();
+  return { ...real, compareCloud: async (stack) => (await cloudSteps(stack)) ?? real.compareCloud(stack) };
+});
 vi.mock(import("../../operations/findings/inside.ts"), async (original) => ({ ...(await original()), lookInside }));
 
 afterEach(() => {
@@ -249,5 +256,40 @@ describe("a look", () => {
   it("does not compare a stack that was not deployed to its end", async () => {
     const { unknown } = await looked({ ...FIREWALLS }, stateOf());
     expect(unknown).toEqual([ENGINE, expect.stringContaining("has no convex-acceptance, it should be deployed")]);
+  });
+
+  it.each<[what: string, droplet: object | null, paths: string[]]>([
+    ["leads to no droplet", null, ["cloud.convex-reserved-ip.droplet"]],
+    ["leads to the droplet", { id: 7 }, []],
+  ])("asks for a reserved address: it %s", async (_, droplet, paths) => {
+    lookInside.mockResolvedValueOnce(insideOf(WELL));
+    const ip = { type: TYPES.reservedIp, name: RESOURCES.reservedIp, id: "192.0.2.7" };
+    const answers = { ...FIREWALLS, ...volume(100), "/v2/reserved_ips/192.0.2.7": { reserved_ip: { droplet } } };
+    const { findings } = await looked(answers, stateOf(...RESOURCES_OF_A_STACK, ip));
+    expect(findings.map(([claim]) => claim.split(" ")[3])).toEqual(paths.map((path) => `${path}:`));
+  });
+
+  it.each<[what: string, urn: string, paths: string[]]>([
+    ["once, if its record was changed", "convex-api-record", ["cloud.convex-api-record.value"]],
+    [
+      "also if another record was changed",
+      "convex-site-record",
+      ["cloud.convex-site-record.value", "edge.names[api.example.com]"],
+    ],
+  ])("reports a name that leads elsewhere %s", async (_, name, paths) => {
+    const urn = `urn:pulumi:dev::convex-droplet::convex-droplet:index:Edge$${TYPES.record}::${name}`;
+    const step = { op: "update", urn, detailedDiff: { value: { kind: "update" } } };
+    cloudSteps.mockResolvedValueOnce([fromStep(step)].flat());
+    lookInside.mockResolvedValueOnce(insideOf({ ...WELL, "edge.names": "api.example.com 198.51.100.1" }));
+    const record = {
+      ...{ type: TYPES.record, name: "convex-api-record" },
+      inputs: { domain: "example.com", name: "api" },
+    };
+    const edge = {
+      ...{ type: TYPES.command, name: RESOURCES.edge },
+      inputs: { create: `bash edge.sh # ${fingerprint()}`, stdin: "api_host=api.example.com\naddress=192.0.2.7\n" },
+    };
+    const { findings } = await looked({ ...FIREWALLS, ...volume(100) }, stateOf(...RESOURCES_OF_A_STACK, record, edge));
+    expect(findings.map(([claim]) => claim.split(" ")[3])).toEqual(paths.map((path) => `${path}:`));
   });
 });
