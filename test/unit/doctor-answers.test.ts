@@ -14,9 +14,10 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
 });
 
-/** Starts a server and gives its origin. */
-async function serve(listener: RequestListener, webSockets = false): Promise<string> {
+/** Starts a server and gives its origin. `announced` answers a request that waits for permission to send its body. */
+async function serve(listener: RequestListener, webSockets = false, announced = listener): Promise<string> {
   const server = http.createServer(listener);
+  server.on("checkContinue", announced);
   servers.push(server);
   if (webSockets) new WebSocketServer({ server, path: "/api/1.31.0/sync" });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -42,8 +43,16 @@ const page =
   };
 
 /** All problems that are found, one line each. */
-async function said(cloudOrigin: string, siteOrigin: string, insides: Record<string, string> = {}): Promise<string> {
-  const ports = [3210, 3211].map((port) => ({ internal: port, external: port }));
+async function said(
+  cloudOrigin: string,
+  siteOrigin: string,
+  insides: Record<string, string> = {},
+  apiPort = 3210,
+): Promise<string> {
+  const ports = [
+    { internal: 3210, external: apiPort },
+    { internal: 3211, external: 3211 },
+  ];
   const envs = [`CONVEX_CLOUD_ORIGIN=${cloudOrigin}`, `CONVEX_SITE_ORIGIN=${siteOrigin}`, "INSTANCE_NAME=mine"];
   const state = new State("dev", [
     { type: "docker:index/container:Container", name: "convex-backend", id: "1", inputs: { envs, ports }, outputs: {} },
@@ -100,6 +109,43 @@ describe("the doctor's check of the URLs", () => {
     const origins = [await serve(api("mine")), await serve(site)] as const;
     expect(await said(...origins)).toMatch(/api\/1.31.0\/sync does not open as a WebSocket.*Upgrade/);
     expect(await said(...origins, { "backend.sync": "404" })).toBe("");
+  });
+
+  it.each<[what: string, announced: RequestListener, expected: RegExp]>([
+    [
+      "a proxy that refuses large uploads",
+      page(413),
+      /storage\/upload refuses an upload of 200 MB \(413\).*client_max_body_size 0/,
+    ],
+    ["no proxy that lets the backend refuse", page(401), /^$/],
+    ["no proxy that ends the connection", ({ socket }) => socket.destroy(), /^$/],
+  ])("reports %s", async (_, announced, expected) => {
+    const asked: unknown[] = [];
+    const listener: RequestListener = (request, response) => {
+      asked.push([request.method, request.url, request.headers["content-length"]]);
+      announced(request, response);
+    };
+    expect(await said(await serve(api("mine"), true, listener), await serve(site))).toMatch(expected);
+    expect(asked).toEqual([["POST", "/api/storage/upload", "200000000"]]);
+  });
+
+  it("announces no upload to the droplet's own port", async () => {
+    const asked: unknown[] = [];
+    const cloud = await serve(api("mine"), true, ({ url }) => asked.push(url));
+    expect(await said(cloud, await serve(site), {}, Number(new URL(cloud).port))).toBe("");
+    expect(asked).toEqual([]);
+  });
+
+  it.each<[what: string, listener: RequestListener, expected: RegExp]>([
+    [
+      "nginx's own answer",
+      (_, response) => response.writeHead(503).end("The backend does not answer. It may be restarting.\n"),
+      /answers with 503 \(nginx on the droplet gets no answer from the backend/,
+    ],
+    ["another proxy's", page(502), /answers with 502 \(a proxy before the droplet gets no answer from it\)/],
+    ["any other", page(500), /answers with 500 \(\): check the log of the proxy/],
+  ])("explains an answer that is not the backend's: %s", async (_, listener, expected) => {
+    expect(await said(await serve(listener), await serve(site))).toMatch(expected);
   });
 
   it("does not report the WebSocket if nothing answers at all", async () => {
