@@ -1,4 +1,4 @@
-import { lookup } from "node:dns/promises";
+import dns from "node:dns/promises";
 import { isIP } from "node:net";
 
 import { RESOURCES } from "../../contract/names.ts";
@@ -38,7 +38,7 @@ export async function leadsAstray(host: string, { stack, edge }: Asked): Promise
   if (isIP(host.replaceAll(/[[\]]/g, "")) !== 0) return undefined;
   const isOwn = edge?.hosts.includes(host) === true;
   const record = `the record A ${host}${isOwn ? ` ${edge.address}` : ""}`;
-  const found = await lookup(host, { all: true }).catch((error: unknown) => codeOf(error) ?? "ENOTFOUND");
+  const found = await dns.lookup(host, { all: true }).catch((error: unknown) => codeOf(error) ?? "ENOTFOUND");
   if (found === "EAI_AGAIN") {
     return {
       cause: "this computer's name servers do not answer",

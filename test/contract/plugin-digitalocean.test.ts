@@ -879,7 +879,7 @@ describe("ReservedIp", () => {
     const made = await plugin.create(RESERVED_IP, inputs);
     const second = Number(two.id);
     await cloud.call("POST", `/v2/reserved_ips/${made.id}/actions`, { type: "assign", droplet_id: second });
-    await expect.poll(() => cloud.hypervisor.addresses.get(made.id)).toBe(second);
+    await expect.poll(() => cloud.cloud.store.state.reserved_ips[0]?.droplet_id).toBe(second);
     expect((await plugin.diff(await refreshed(made), inputs)).diffs).toEqual(["dropletId"]);
   });
 

@@ -1,9 +1,10 @@
+import dns from "node:dns/promises";
+
 import { afterEach, expect, it, vi } from "vitest";
 
 import { type Asked, explain, leadsAstray } from "../../operations/doctor/unreachable.ts";
 
-const lookup = vi.hoisted(() => vi.fn());
-vi.mock("node:dns/promises", () => ({ lookup }));
+const lookup = vi.spyOn(dns, "lookup");
 
 afterEach(() => {
   lookup.mockReset();
@@ -20,7 +21,8 @@ const failure = (code?: string) =>
   code === undefined
     ? new DOMException("timeout", "TimeoutError")
     : new TypeError("fetch failed", { cause: Object.assign(new Error(code), { code }) });
-const leads = (...addresses: string[]) => lookup.mockResolvedValue(addresses.map((address) => ({ address })));
+const leads = (...addresses: string[]) =>
+  lookup.mockResolvedValue(addresses.map((address) => ({ address, family: 4 })) as never);
 const told = async (url: string, code: string | undefined, asked: Asked) => {
   const { cause, cure } = await explain(url, failure(code), asked);
   return `${cause}: ${cure}`;

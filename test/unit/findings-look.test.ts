@@ -3,13 +3,14 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { fingerprint } from "../../contract/scripts.ts";
 import { fromStep } from "../../operations/findings/cloud/refresh.ts";
+import type { Finding } from "../../operations/findings/finding.ts";
 import type { Fact } from "../../operations/findings/inside.ts";
 import { compare, inspect, look } from "../../operations/findings/look.ts";
 import { State } from "../../operations/state.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
 
 const lookInside = vi.hoisted(() => vi.fn());
-const cloudSteps = vi.hoisted(() => vi.fn());
+const cloudSteps = vi.hoisted(() => vi.fn<(stack: string) => Promise<Finding[] | undefined>>());
 vi.mock(import("../../operations/findings/cloud/refresh.ts"), async (original) => {
   const real = await original();
   return { ...real, compareCloud: async (stack) => (await cloudSteps(stack)) ?? real.compareCloud(stack) };
