@@ -49,6 +49,13 @@ beforeAll(async () => {
   await makeStack("dev", outputs, lab.keys.hostKey);
   const elsewhere = { backendUrl: "https://api.example.com", siteUrl: "https://site.example.com:8443" };
   await makeStack("named", { ...outputs, ...elsewhere }, lab.keys.hostKey);
+  const dashboard = { dashboardUrl: "https://dash.example.com", dashboardPassword: "never-printed" };
+  await makeStack("public", { ...outputs, ...elsewhere, ...dashboard }, lab.keys.hostKey);
+  // Nothing listens at these addresses here, so only the droplet's loopback can answer.
+  const reserved = Object.fromEntries(
+    Object.entries(outputs).map(([name, value]) => [name, value.replace("127.0.0.1", "192.0.2.7")]),
+  );
+  await makeStack("reserved", { ...reserved, publicIp: "192.0.2.7" }, lab.keys.hostKey);
   const impostor = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA";
   await makeStack("impostor", outputs, impostor);
   await makeStack("half", {}, lab.keys.hostKey);
@@ -313,6 +320,27 @@ Ctrl-C closes the tunnel.`,
     const { stderr } = await process;
     expect(stderr).toContain("log in at https://api.example.com (directly, not through this tunnel)\n");
     expect(stderr).toContain("HTTP actions are at https://site.example.com:8443 (directly, not through this tunnel)\n");
+  });
+
+  it("also forwards the ports of a reserved address", async () => {
+    const process = start("tunnel", "--stack", "reserved");
+    await vi.waitFor(() => answers(ports[0]), { timeout: 20_000 });
+    expect(await Promise.all(ports.map(answers))).toEqual(ports.map((port) => `${port}\n`));
+    process.kill("SIGINT");
+    expect((await process).stderr).toContain(`The dashboard is at http://192.0.2.7:${ports[0]}\n`);
+  });
+
+  it("ends with 0 if everything is public, and names the command for the dashboard's password, but not the password", async () => {
+    const { exitCode, stderr } = await start("tunnel", "--stack", "public");
+    expect(stderr).toBe(
+      `The dashboard is at https://dash.example.com (directly, not through this tunnel)
+  as user convex, with the password of: npx pulumi stack output --stack public dashboardPassword --show-secrets
+  log in at https://api.example.com (directly, not through this tunnel)
+  with the key of: npx pulumi stack output --stack public adminKey --show-secrets
+HTTP actions are at https://site.example.com:8443 (directly, not through this tunnel)
+All of them are public, so no tunnel is needed.`,
+    );
+    expect(exitCode).toBe(0);
   });
 
   it("fails if a local port is in use", async () => {

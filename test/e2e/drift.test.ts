@@ -238,7 +238,7 @@ describe("a stack", () => {
       exitCode: 2,
       unknown: [],
       found: [
-        'error cloud.convex-firewall.inboundRules[3]: unexpected {"portRange":"5432","protocol":"tcp","sourceAddresses":["0.0.0.0/0"]}',
+        'error cloud.convex-firewall.inboundRules[1]: unexpected {"portRange":"5432","protocol":"tcp","sourceAddresses":["0.0.0.0/0"]}',
         "error cloud.convex-project.description: is changed, it should be Self-hosted Convex",
         "error cloud.convex-ssh-key: is not there, it should be",
         "error cloud.firewalls[open]: allows tcp all from 0.0.0.0/0 in addition to the stack's own firewall, nothing declares it",
