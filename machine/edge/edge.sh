@@ -58,8 +58,10 @@ main() {
 
 # stop_serving: for a machine without names. The certificate stays on the volume, for the next name.
 stop_serving() {
-  # All that is below goes with it.
-  if [[ -d $SITES ]]; then declare_files /etc/nginx/*.conf "$SITES"/* /etc/systemd/system/nginx.service.d/*; fi
+  # These files go with it.
+  if [[ -d $SITES ]]; then
+    declare_files /etc/nginx/*.conf "$SITES"/* /etc/systemd/system/nginx.service.d/* /etc/logrotate.d/nginx "$CERTBOT_CONFIG"
+  fi
   if ! differs "folders[$SITES]" nothing "$(kind_of "$SITES")"; then return 0; fi
   lock
   systemctl disable --quiet --now certbot.timer nginx.service 2> /dev/null || true
@@ -69,6 +71,8 @@ stop_serving() {
   rm -f /usr/local/share/ca-certificates/convex-acme-*.crt
   update-ca-certificates > /dev/null 2>&1
   systemctl daemon-reload
+  # A failed renewal is of no interest any more.
+  systemctl reset-failed certbot.service nginx.service 2> /dev/null || true
   changed "removed nginx and certbot, because the instance has no names any more"
 }
 
