@@ -126,10 +126,12 @@ async function endAcme(): Promise<void> {
 }
 
 /** A server in the ACME server's place that answers everything with an error. */
-async function failingAcme(status: number, problem: object): Promise<AsyncDisposable> {
+async function failingAcme(status: number, problem: object): Promise<AsyncDisposable & { asked: () => number }> {
   const folder = path.join(lab.home.root, "acme");
   const [cert, key] = ["server.crt", "server.key"].map((file) => readFileSync(path.join(folder, file)));
+  let asked = 0;
   const server = https.createServer({ cert, key }, (_, response) => {
+    asked += 1;
     response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
   });
   const { hostname, port } = new URL(acme.directory);
@@ -137,6 +139,7 @@ async function failingAcme(status: number, problem: object): Promise<AsyncDispos
     server.listen(Number(port), hostname, resolve);
   });
   return {
+    asked: () => asked,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -327,11 +330,12 @@ describe("the public edge of a machine", () => {
     ],
   ])("keeps what it serves if the ACME server answers with %s", async (_, status, problem, cause) => {
     await endAcme();
-    await using _failing = await failingAcme(status, problem);
+    await using failing = await failingAcme(status, problem);
     const before = await servedAt("api.convex.test");
     const run = await edge(PROTECTED);
     expect(run.exitCode).toBe(1);
     expect(run.output).toContain(`cause: ${cause}`);
+    expect(failing.asked()).toBeGreaterThan(0);
     expect(run.output).toContain("What was served before is still served");
     expect(await servedAt("api.convex.test")).toBe(before);
     expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
