@@ -74,8 +74,7 @@ upstream $1 {
 }
 
 server {
-  listen 443 ssl;
-  http2 on;
+  $(listen_tls)
   server_name $1;
   add_header Strict-Transport-Security "$HSTS" always;
 $(cat)
@@ -92,6 +91,15 @@ $(cat)
   }
 }
 EOF
+}
+
+# The directive is new since nginx 1.25.1, and the parameter deprecated.
+listen_tls() {
+  if dpkg --compare-versions "$(dpkg-query -W -f '${Version}' nginx)" ge 1.25.1; then
+    printf 'listen 443 ssl;\n  http2 on;'
+  else
+    printf 'listen 443 ssl http2;'
+  fi
 }
 
 dashboard_guard() {
