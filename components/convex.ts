@@ -164,6 +164,7 @@ export class Convex extends pulumi.ComponentResource {
           container: containers.backend,
           name: args.instanceName,
           port: ports.api,
+          site_port: ports.site,
           cloud_origin: hosts === undefined ? "" : origins.cloud,
           site_origin: hosts === undefined ? "" : origins.site,
           mountpoint: args.mountpoint,

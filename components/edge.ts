@@ -73,10 +73,12 @@ export class Edge extends pulumi.ComponentResource {
     const proxy = this.#proxy(name, args, password?.result, records);
 
     if (openings.length > 0) {
+      // One for each way, so that a move between them first opens the new one, and closes the other one at its end.
+      const way = hosts === undefined ? "public" : "https";
       new digitalocean.Firewall(
-        `${name}-public-firewall`,
+        `${name}-${way}-firewall`,
         {
-          name: `${args.label}-public`,
+          name: `${args.label}-${way}`,
           dropletIds: [pulumi.output(args.machineId).apply(Number)],
           inboundRules: openings.map(({ port, networks }) => ({
             protocol: "tcp",
@@ -84,18 +86,13 @@ export class Edge extends pulumi.ComponentResource {
             sourceAddresses: networks,
           })),
         },
-        {
-          ...child,
-          deleteBeforeReplace: true,
-          // Until the names are served, clients still use the ports that were open before.
-          dependsOn: [proxy],
-          hooks: { onError: [deleteLostFromCloud(`${name}-edge`), ...reports] },
-        },
+        { ...child, deleteBeforeReplace: true, hooks: { onError: [deleteLostFromCloud(`${name}-edge`), ...reports] } },
       );
     }
 
     const { cloud, site } = args.exposure.originsAt(args.publicIp);
-    const served = (url: pulumi.Input<string>) => pulumi.all([url, proxy.id]).apply(([known]) => known);
+    const served = (url: pulumi.Input<string>) =>
+      hosts === undefined ? pulumi.output(url) : pulumi.all([url, proxy.id]).apply(([known]) => known);
     this.origins = { cloud: served(cloud), site: served(site) };
     this.dashboardUrl = served(
       hosts?.dashboard === undefined ? `http://127.0.0.1:${ports.dashboard}` : `https://${hosts.dashboard}`,
@@ -140,7 +137,13 @@ export class Edge extends pulumi.ComponentResource {
               value: publicIp,
               ttl: TTL,
             },
-            { ...child, hooks: { beforeCreate: [isFree], onError: reports } },
+            {
+              ...child,
+              // A name that is served stays until the new one is.
+              replaceOnChanges: ["name"],
+              deleteBeforeReplace: false,
+              hooks: { beforeCreate: [isFree], onError: reports },
+            },
           ),
     );
   }

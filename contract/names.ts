@@ -13,6 +13,7 @@ export const RESOURCES = {
   droplet: `${ID}-droplet`,
   firewall: `${ID}-firewall`,
   publicFirewall: `${ID}-public-firewall`,
+  httpsFirewall: `${ID}-https-firewall`,
   reservedIp: `${ID}-reserved-ip`,
   project: `${ID}-project`,
   scripts: `${ID}-scripts`,

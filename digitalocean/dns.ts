@@ -71,7 +71,8 @@ function otherRecord(
 ): string {
   return (
     `convex-droplet:dns: ${host} already has the record ${type} ${data}, which this stack did not make, so it is not touched. ` +
-    `If nobody needs it, delete it with: doctl compute domain records delete ${domain} ${id}; otherwise choose another name`
+    `If it is right, keep it with: npx pulumi config set dns manual. If nobody needs it, delete it with: ` +
+    `doctl compute domain records delete ${domain} ${id}. Otherwise choose another name`
   );
 }
 

@@ -75,7 +75,7 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
   const secret = (name: string) => pulumiCommand(stack, "stack output", `${name} --show-secrets`);
   process.stderr.write(
     `The dashboard is at ${at(dashboardUrl)}\n` +
-      (dashboardPassword === undefined
+      (dashboardPassword === undefined || dashboardPassword === ""
         ? ""
         : `  as user convex, with the password of: ${secret("dashboardPassword")}\n`) +
       `  log in at ${at(backendUrl)}\n  with the key of: ${secret("adminKey")}\n` +

@@ -9,6 +9,7 @@ export interface Outputs {
   adminKey: string;
   publicIp?: string;
   /** Only if the dashboard has a password. */
+  /** Empty, or absent in a state of an earlier release, unless the dashboard has one. */
   dashboardPassword?: string;
 }
 

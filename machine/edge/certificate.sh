@@ -87,19 +87,24 @@ await_names() {
     sleep 2
   done
   while read -r name; do
-    say "error: $name: has $(records_of "$name"), it should have the record A $address and no other. Set it at the domain's DNS provider"
+    say "error: $name: has $(records_of "$name"), it should have the record A $address and no other. Set it at the domain's DNS provider; if it is" \
+      "set there, the domain's registrar names other name servers"
   done <<< "$missing"
   fail "the certificate was not asked for, because not all names lead here yet. Records can take some minutes to spread; then run npx pulumi up again"
 }
 
 # leads_here ADDRESS NAME: by its records, or if a CDN is in front, by what it answers.
 leads_here() {
-  [[ $(addresses_of "$2") != "$1" ]] || return 0
-  local token
+  local addresses token found
+  addresses=$(addresses_of "$2")
+  # With another address beside it, the ACME server may choose that one.
+  if [[ " $addresses " == *" $1 "* ]]; then
+    [[ $addresses == "$1" ]]
+    return
+  fi
   token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
   mkdir -p "$CHALLENGES/.well-known/acme-challenge"
   echo "$token" > "$CHALLENGES/.well-known/acme-challenge/$token"
-  local found
   found=$(curl -fsS --max-time 5 "http://$2/.well-known/acme-challenge/$token" 2> /dev/null) || true
   rm "$CHALLENGES/.well-known/acme-challenge/$token"
   [[ $found == "$token" ]]
@@ -140,7 +145,7 @@ name_server_of() {
         echo "$address"
         return
       fi
-    done < <(dig +short +time=3 +tries=2 "$domain" NS 2> /dev/null | grep '\.$')
+    done < <(dig +noall +answer +time=3 +tries=2 "$domain" NS 2> /dev/null | awk '$4 == "NS" { print $5 }')
     domain=${domain#*.}
   done
 }
@@ -192,7 +197,8 @@ run_certbot() {
   if [[ -n $email ]]; then options+=(--email "$email" --no-eff-email); else options+=(--register-unsafely-without-email); fi
   while read -r name; do options+=(--domain "$name"); done <<< "$names"
   while pgrep --full '^/usr/bin/python3 .*certbot' > /dev/null && ((SECONDS < deadline)); do sleep 0.5; done
-  timeout --kill-after=10 300 certbot certonly "${options[@]}" --renew-with-new-domains --force-renewal < /dev/null
+  # The last option lets acmeDirectory lead to a staging server.
+  timeout --kill-after=10 300 certbot certonly "${options[@]}" --renew-with-new-domains --force-renewal --break-my-certs < /dev/null
 }
 
 # explain_refusal DIRECTORY <LOG: the cause and the fix, for each refusal that is known.
@@ -216,7 +222,7 @@ explain_refusal() {
     "see where they lead: their records at the domain's DNS provider, also AAAA, and a CDN in front"
   refusal "$log" "error:invalidContact|error:unsupportedContact|error:malformed.*contact" \
     "the ACME server refuses the e-mail address" \
-    "set another one with npx pulumi config set acmeEmail, or remove it with npx pulumi config rm acmeEmail"
+    "set another one with npx pulumi config set acmeEmail me@example.com, or remove it with npx pulumi config rm acmeEmail"
   refusal "$log" "certificate is not yet valid|certificate has expired" \
     "this machine's clock is wrong, or the ACME server's own certificate has expired" \
     "compare date with the true time; see timedatectl"

@@ -18,6 +18,9 @@ source "$here/certificate.sh"
 # shellcheck source=machine/edge/sites.sh
 source "$here/sites.sh"
 
+# The process of the latest run, and its names.
+readonly LATEST=/run/convex-droplet-edge
+
 main() {
   local mountpoint address api_host site_host dashboard_host api_port site_port dashboard_port dashboard_access dashboard_networks
   local dashboard_password trusted_proxies acme_directory acme_email acme_authority acme_authority_file names
@@ -43,12 +46,14 @@ main() {
   fi
   configure_certbot "$mountpoint/certificates"
   configure_nginx "$mountpoint"
-  # For the ACME server's questions. At the end, nginx is compared with everything that it should serve.
-  checking || serve_nginx
-  # Names that do not lead here yet take time. Other scripts can run meanwhile.
+  # At the end, nginx is compared with everything that it should serve.
+  checking || answer_challenges
+  # Names that do not lead here yet take time. Other scripts can run meanwhile, also this one with other names.
+  checking || printf %s "$BASHPID $names" > "$LATEST"
   unlock
   ensure_certificate "$mountpoint/certificates" "$acme_directory" "$acme_email" "$address" "$names"
   lock
+  checking || [[ $(< "$LATEST") == "$BASHPID $names" ]] || fail "another run has taken over this machine meanwhile. Nothing was changed after that"
   configure_sites "$mountpoint/certificates"
   serve_nginx
   verify_served "$mountpoint/certificates" "$api_host"
@@ -67,30 +72,49 @@ stop_serving() {
   systemctl disable --quiet --now certbot.timer nginx.service 2> /dev/null || true
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge nginx nginx-common certbot > /dev/null < /dev/null \
     || fail "nginx: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge nginx"
-  rm -rf /etc/systemd/system/nginx.service.d /etc/nginx "$CHALLENGES"
+  rm -rf /etc/systemd/system/{nginx.service,logrotate.timer}.d "$CHALLENGES"
   rm -f /usr/local/share/ca-certificates/convex-acme-*.crt
   update-ca-certificates > /dev/null 2>&1
   systemctl daemon-reload
   # A failed renewal is of no interest any more.
   systemctl reset-failed certbot.service nginx.service 2> /dev/null || true
+  # Last, because the next run looks for it if this one is killed.
+  rm -rf /etc/nginx
   changed "removed nginx and certbot, because the instance has no names any more"
 }
 
-# trust_authority FILE PEM: makes the machine trust a private authority, or none if FILE is empty.
+# trust_authority FILE PEM: makes the machine trust a private authority, or none if FILE is empty. An earlier one stays as long as
+# a container uses its file.
 trust_authority() {
-  local file=$1 pem=$2 other
-  if [[ -n $file ]]; then put_file 0644 "$file" authorities <<< "$pem"; fi
-  for other in /usr/local/share/ca-certificates/convex-acme-*.crt; do
-    if [[ -e $other && $other != "$file" ]] && differs "files[$other]" nothing file; then
-      rm "$other"
-      install -D /dev/null "$PENDING/authorities"
-      changed "removed $other"
-    fi
-  done
-  if pending authorities; then
-    update-ca-certificates > /dev/null 2>&1 || fail "acmeAuthority: cannot be added to the machine's authorities. See: update-ca-certificates --verbose"
-    settled authorities
+  local file=$1 pem=$2 other bundle=/etc/ssl/certs/ca-certificates.crt mounted
+  if [[ -n $file ]]; then
+    # Docker makes a folder in the place of a file that a container should mount.
+    checking || rmdir "$file" 2> /dev/null || true
+    put_file 0644 "$file" <<< "$pem"
   fi
+  for other in /usr/local/share/ca-certificates/convex-acme-*.crt; do
+    if [[ ! -e $other || $other == "$file" ]]; then continue; fi
+    declare_files "$other"
+    mounted=$(docker ps --all --quiet | xargs --no-run-if-empty docker inspect --format '{{range .Mounts}}{{.Source}} {{end}}')
+    if checking || [[ $mounted == *"$other"* ]]; then continue; fi
+    rm "$other"
+    update-ca-certificates > /dev/null 2>&1
+    changed "removed $other"
+  done
+  if [[ -n $file ]] && differs "edge.authority trusted" yes "$([[ $(< "$bundle") == *"$pem"* ]] && echo yes || echo no)"; then
+    update-ca-certificates > /dev/null 2>&1 || fail "acmeAuthority: cannot be added to the machine's authorities. See: update-ca-certificates --verbose"
+    changed "added acmeAuthority to the machine's authorities"
+  fi
+}
+
+# answer_challenges: makes nginx answer the ACME server. If nginx runs, but would refuse the names of an earlier run, it keeps what
+# it has read. If it does not run, for example because their certificate is gone, it starts without these names.
+answer_challenges() {
+  if ! nginx -t -q 2> /dev/null; then
+    if systemctl is-active --quiet nginx.service; then return; fi
+    rm -f "$SITES/sites.conf"
+  fi
+  serve_nginx
 }
 
 # serve_nginx: starts nginx, or makes it read what has changed. If it refuses its configuration, the running one stays.

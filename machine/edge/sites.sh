@@ -17,6 +17,8 @@ configure_nginx() {
   put_file 0644 /etc/nginx/convex-challenges.conf nginx < "$here/challenges.conf"
   put_file 0644 /etc/nginx/nginx.conf nginx < "$here/nginx.conf"
   put_file 0644 /etc/logrotate.d/nginx < "$here/logrotate.conf"
+  put_drop_in logrotate.timer convex-hourly.conf < "$here/hourly.conf"
+  start_unit logrotate.timer
 }
 
 # configure_sites FOLDER: the names, with the certificate in certbot's folder.
@@ -113,9 +115,9 @@ dashboard_guard() {
       cat << EOF
   auth_basic "Convex dashboard";
   auth_basic_user_file $SITES/dashboard.htpasswd;
-  # Whoever guesses has to wait for each answer, and has few connections to guess with.
+  # Whoever guesses has to wait for each answer.
   auth_delay 2s;
-  limit_conn connections 40;
+  limit_conn connections 200;
 EOF
       ;;
     *) fail "dashboard_access: is '$dashboard_access', it should be allowlist or password" ;;

@@ -113,7 +113,7 @@ function closed(url: string, code: string | undefined, { stack, edge }: Asked): 
   if (isOwn) {
     return {
       cause: "port 443 is closed to this computer: allowedCidrs does not include it, or a firewall was changed",
-      cure: `see what ${drift} reports about cloud.${RESOURCES.publicFirewall} and cloud.${RESOURCES.reservedIp}; if allowedCidrs is set, add this computer's network to it`,
+      cure: `see what ${drift} reports about cloud.${RESOURCES.httpsFirewall} and cloud.${RESOURCES.reservedIp}; if allowedCidrs is set, add this computer's network to it`,
     };
   }
   return {

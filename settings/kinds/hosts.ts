@@ -50,7 +50,8 @@ export function readHosts(read: Reader, origins: Origins, hasDashboard: boolean)
   for (const role of ["api", "site", "dashboard"] as const) {
     // A domain that is wrong is reported once, and not again for each host in it.
     const isReported = read.raw(KEYS[role]) === "" && domainFault(domain) !== undefined;
-    if (!isReported) read.refuse(KEYS[role], hostFault(hosts, role, domain));
+    const isUsed = role !== "dashboard" || hasDashboard || read.raw(KEYS[role]) !== "";
+    if (isUsed && !isReported) read.refuse(KEYS[role], hostFault(hosts, role, domain));
   }
   return { ...hosts, dashboard: hasDashboard ? hosts.dashboard : undefined };
 }

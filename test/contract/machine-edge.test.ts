@@ -10,7 +10,7 @@ import type { AcmeAccess } from "../../sandbox/droplet/hypervisor.ts";
 import { findProcess } from "../../sandbox/find-process.ts";
 import { endProcess } from "../../sandbox/wait-for.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { hostValues, Machine } from "./machine-harness.ts";
+import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
 import { stepByStep } from "../steps.ts";
 
 const AUTHORITY = "/usr/local/share/ca-certificates/convex-acme-1.crt";
@@ -108,6 +108,12 @@ async function ask(url: string, options = ""): Promise<string> {
   return (await machine.try(`curl -sS -i --max-time 20 ${resolve} ${options} '${url}'`)).output.replaceAll("\r", "");
 }
 
+/** A run that waits for the names only for a second. */
+function briefly() {
+  const stdin = Buffer.from(values()).toString("base64");
+  return machine.try(`base64 -d <<< '${stdin}' | CONVEX_DROPLET_NAMES_SECONDS=1 bash ${SCRIPTS}/edge/edge.sh`);
+}
+
 const servedAt = (name: string) =>
   machine.sh(
     `openssl s_client -connect 127.0.0.1:443 -servername ${name} < /dev/null 2> /dev/null | openssl x509 -noout -fingerprint -sha256`,
@@ -159,9 +165,7 @@ describe("the public edge of a machine", () => {
 
   it("waits for names that lead elsewhere, says which record is missing, and asks for no certificate", async () => {
     await lead({ api: "203.0.113.9", dash: address() });
-    const run = await machine.try(
-      `base64 -d <<< '${Buffer.from(values()).toString("base64")}' | CONVEX_DROPLET_NAMES_SECONDS=3 bash /usr/local/lib/convex-droplet/edge/edge.sh`,
-    );
+    const run = await briefly();
     expect(run.exitCode).toBe(1);
     expect(run.output).toContain(`edge.sh: waiting for api.convex.test, site.convex.test to lead to ${address()}`);
     expect(run.output).toContain(
@@ -169,6 +173,17 @@ describe("the public edge of a machine", () => {
     );
     expect(run.output).toContain(
       `edge.sh: error: site.convex.test: has no record, it should have the record A ${address()}`,
+    );
+    expect(issued()).toBe(0);
+  });
+
+  it("asks for no certificate if a name also leads elsewhere", async () => {
+    await lead({ api: address(), "site IN A 203.0.113.9\nsite": address(), dash: address() });
+    const run = await briefly();
+    expect(run.output).toContain(`site.convex.test: has the address ${address()} and 203.0.113.9, it should have`);
+    await lead({ "api IN AAAA 2001:db8::9\napi": address(), site: address(), dash: address() });
+    expect((await briefly()).output).toContain(
+      `api.convex.test: has the address ${address()} and 2001:db8::9, it should`,
     );
     expect(issued()).toBe(0);
   });
@@ -248,7 +263,8 @@ describe("the public edge of a machine", () => {
 
   it("says that the backend restarts instead of showing an error of its own", async () => {
     await machine.sh("pkill -f 'echo.py 3210'");
-    const answer = await ask("https://api.convex.test/version");
+    const answer = await ask("https://api.convex.test/version?token=s3cret");
+    expect(await machine.sh("grep -r s3cret /var/log/nginx || true")).toBe("");
     expect(answer).toMatch(/^HTTP\/2 503 [^]*\nretry-after: 2\n/);
     expect(answer).toContain("The backend does not answer. It may be restarting.");
     await machine.sh("systemd-run -q python3 /root/echo.py 3210");
@@ -296,6 +312,20 @@ describe("the public edge of a machine", () => {
     expect(await ask("https://api.convex.test/", "-H 'X-Forwarded-For: 198.51.100.66'")).toContain(
       "\nX-Real-IP: 198.51.100.66\n",
     );
+  });
+
+  it("gets another certificate if it is lost, also if nginx does not start without it", async () => {
+    await machine.sh(`rm -r ${CERTIFICATES}/live/convex; systemctl stop nginx`);
+    const run = await edge(PROTECTED);
+    expect(run.exitCode, run.output).toBe(0);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
+  });
+
+  it("repairs a file that nginx refuses, while it serves what it has read", async () => {
+    await machine.sh("echo nonsense >> /etc/nginx/convex-droplet/sites.conf");
+    const run = await edge(PROTECTED);
+    expect(run.exitCode, run.output).toBe(0);
+    expect(await ask("https://api.convex.test/")).toMatch(/^HTTP\/2 200/);
   });
 
   it("serves a renewed certificate without a run", async () => {

@@ -45,6 +45,7 @@ beforeAll(async () => {
     backendUrl: url(ports[1]),
     siteUrl: url(ports[2]),
     adminKey: "convex-self-hosted|01",
+    dashboardPassword: "",
   };
   await makeStack("dev", outputs, lab.keys.hostKey);
   const elsewhere = { backendUrl: "https://api.example.com", siteUrl: "https://site.example.com:8443" };

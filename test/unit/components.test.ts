@@ -496,7 +496,7 @@ describe("Edge", () => {
       "convex-dashboard-password",
       "convex-dashboard-record",
       "convex-edge",
-      "convex-public-firewall",
+      "convex-https-firewall",
       "convex-site-record",
       "convex-zone",
     ]);
@@ -545,10 +545,12 @@ describe("Edge", () => {
     );
   });
 
-  it("opens its own ports, besides the host's", async () => {
+  it("opens its own ports, besides the host's, with another firewall for another way", async () => {
     new Edge("convex", EDGE());
-    expect((await settled())("convex-public-firewall")).toMatchObject({
-      name: "convex-test-public",
+    new Edge("other", { ...EDGE(), exposure: { ...EXPOSURE, ...plain, openings: [{ port: 3210, networks: [] }] } });
+    expect((await settled())("other-public-firewall")).toMatchObject({ name: "convex-test-public" });
+    expect((await settled())("convex-https-firewall")).toMatchObject({
+      name: "convex-test-https",
       dropletIds: [7],
       inboundRules: [{ protocol: "tcp", portRange: "443", sourceAddresses: ["198.51.100.0/24"] }],
     });
@@ -573,6 +575,7 @@ it("the components register the resources that others look up by name", async ()
   new Postgres(ID, POSTGRES());
   new Database(ID, DATABASE());
   new Edge(ID, EDGE());
+  new Edge(ID, { ...EDGE(), exposure: { ...EXPOSURE, openings: [{ port: 3210, networks: [] }] } });
   new Convex(ID, CONVEX());
   new FunctionEnvironment(ID, {
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
@@ -627,12 +630,12 @@ describe("every registered resource", () => {
       "convex-database Database": { ...database, ...onVolume, protect: true, retainOnDelete: true },
       "convex-privacy Grant": { ...database, ...onVolume },
       "convex-zone Domain": { ...edge, retainOnDelete: true },
-      "convex-api-record DnsRecord": edge,
-      "convex-site-record DnsRecord": edge,
-      "convex-dashboard-record DnsRecord": edge,
+      "convex-api-record DnsRecord": { ...edge, replaceOnChanges: ["name"] },
+      "convex-site-record DnsRecord": { ...edge, replaceOnChanges: ["name"] },
+      "convex-dashboard-record DnsRecord": { ...edge, replaceOnChanges: ["name"] },
       "convex-dashboard-password RandomPassword": edge,
       "convex-edge Command": { ...edge, ...run, ...onMachine },
-      "convex-public-firewall Firewall": { ...edge, ...unique },
+      "convex-https-firewall Firewall": { ...edge, ...unique },
       "convex-instance-secret RandomPassword": { ...convex, protect: true },
       "convex-docker docker": convex,
       "convex-network Network": { ...convex, ...unique, ...onMachine },

@@ -42,7 +42,7 @@ it.each<[code: string | undefined, asked: Asked, expected: RegExp]>([
   [
     "UND_ERR_CONNECT_TIMEOUT",
     named,
-    /port 443 is closed to this computer.*cloud.convex-public-firewall and cloud.convex-reserved-ip/,
+    /port 443 is closed to this computer.*cloud.convex-https-firewall and cloud.convex-reserved-ip/,
   ],
   [undefined, named, /port 443 is closed to this computer: allowedCidrs/],
   [undefined, unnamed, /^if all checks before.*cloud.convex-public-firewall; to add a network/],
