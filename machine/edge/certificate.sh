@@ -160,8 +160,8 @@ records_of() {
 issue() {
   local folder=$1 directory=$2 email=$3 names=$4 certificate log before status=0
   certificate=$(certificate_in "$folder")
-  # certbot was killed before it had written how to renew, and would give the next certificate another name.
-  if [[ ! -s $folder/renewal/convex.conf ]]; then rm -rf "$folder"/{live,archive}/convex "$folder/renewal/convex.conf"; fi
+  # If a part is missing, because certbot was killed or somebody deleted it, certbot would give the next certificate another name.
+  if [[ ! -s $folder/renewal/convex.conf || ! -e $certificate ]]; then rm -rf "$folder"/{live,archive}/convex "$folder/renewal/convex.conf"; fi
   log=$(mktemp)
   before=$(stat --format %s "$CERTBOT_LOG" 2> /dev/null || echo 0)
   run_certbot "$directory" "$email" "$names" > "$log" 2>&1 || status=$?
