@@ -1,12 +1,10 @@
 import { readFile } from "node:fs/promises";
 
-import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { projectFolder } from "../../sandbox/project.ts";
 import { deploy } from "../../sandbox/sandbox.ts";
-import { processesOf } from "../../sandbox/engine/processes.ts";
-import { eventually, type Run, TestCloud } from "./harness.ts";
+import { endedUp } from "./ended-up.ts";
+import { eventually, TestCloud } from "./harness.ts";
 
 const STACK = "interrupted";
 
@@ -26,54 +24,10 @@ async function count(route: string, kind: string): Promise<number> {
 
 const droplets = () => count("/v2/droplets", "droplets");
 
-/**
- * Starts an `up` and interrupts or kills it. Ctrl-C reaches all processes in a terminal's foreground; a kill only the CLI.
- *
- * @param isTime  gets the output so far
- */
-async function endedUp(
-  how: "Ctrl-C" | "kill",
-  moment: string,
-  isTime: (printed: string) => boolean | Promise<boolean>,
-  stack = STACK,
-): Promise<Run> {
-  const before = await processesOf(cloud.home);
-  const up = execa("pulumi", ["up", "--yes", "--skip-preview", "--non-interactive", "--stack", stack], {
-    cwd: projectFolder(cloud.home),
-    env: cloud.env,
-    stdin: "ignore",
-    all: true,
-    reject: false,
-    detached: true,
-  });
-  const pid = up.pid ?? 0;
-  let printed = "";
-  up.all.on("data", (chunk: Buffer) => (printed += chunk.toString()));
-  try {
-    await eventually(moment, 240, async () => {
-      if (!(await isTime(printed))) throw new Error(printed.slice(-2000));
-    });
-    process.kill(how === "kill" ? pid : -pid, how === "kill" ? "SIGKILL" : "SIGINT");
-    // After a kill, plugins keep running: they check only every five minutes whether the engine is there. After Ctrl-C, all
-    // processes end once the command on the droplet has ended.
-    if (how === "Ctrl-C") {
-      await eventually("the interrupted up to end, and all that it started", 120, async () => {
-        expect((await processesOf(cloud.home)).filter((other) => !before.includes(other))).toEqual([]);
-      });
-    }
-  } catch (error) {
-    // An `up` that is still running never came to the moment.
-    if (up.exitCode === null) process.kill(-pid, "SIGKILL");
-    throw error;
-  }
-  const { exitCode, stdout, all } = await up;
-  return { exitCode: exitCode ?? 137, stdout, all };
-}
-
 // One stack, never repaired by hand: each up continues where the one before was ended.
 describe("an up that is ended", () => {
   it("by a kill while the droplet is created leaves a lock that `pulumi cancel` releases, and the next one says so", async () => {
-    const killed = await endedUp("kill", "a droplet to be created", async () => (await droplets()) === 1);
+    const killed = await endedUp(cloud, STACK, "kill", "a droplet to be created", async () => (await droplets()) === 1);
     expect(killed.all).not.toContain("convex-droplet created");
 
     const locked = await cloud.up(STACK);
@@ -85,7 +39,7 @@ describe("an up that is ended", () => {
   });
 
   it("by Ctrl-C during the setup of the host has first replaced a droplet that is in no state", async () => {
-    const interrupted = await endedUp("Ctrl-C", "packages to be installed", (text) =>
+    const interrupted = await endedUp(cloud, STACK, "Ctrl-C", "packages to be installed", (text) =>
       text.includes("host.sh: installing"),
     );
     expect(interrupted.exitCode).not.toBe(0);
@@ -94,7 +48,7 @@ describe("an up that is ended", () => {
   });
 
   it("by a kill while containers start has continued after Ctrl-C without other commands", async () => {
-    const killed = await endedUp("kill", "the backend to be created", (text) =>
+    const killed = await endedUp(cloud, STACK, "kill", "the backend to be created", (text) =>
       text.includes("convex-backend creating"),
     );
     expect(killed.all).not.toContain("locked");
@@ -148,7 +102,7 @@ describe("an up that is killed after the cloud's answer and before the state is 
     }
     const areAskedFor = async (text: string) =>
       text.includes(printed) && (await cloud.faultsLeft()).every((left) => left === 0);
-    await endedUp("kill", `${Object.keys(routes).join(" and ")} to be asked for`, areAskedFor, LOST);
+    await endedUp(cloud, LOST, "kill", `${Object.keys(routes).join(" and ")} to be asked for`, areAskedFor);
     await eventually("them to be created", 30, async () => {
       expect(await counts(routes)).toEqual(oneMore(before));
     });
