@@ -35,13 +35,47 @@ function needle(secret: string): string {
   return (/BEGIN (EC )?PRIVATE/.test(secret) ? lines[1] : lines.at(-3)) ?? "";
 }
 
+/**
+ * Looks for secrets of a stack wherever somebody could read them: in what `pulumi` prints, in the state, in the process lists,
+ * logs and readable files of this computer and of the droplet.
+ *
+ * @returns each secret that was found, as `name in place`
+ */
+export async function leaksOf(
+  cloud: TestCloud,
+  stack: string,
+  processes: ProcessWatch,
+  secrets: Needles,
+): Promise<string[]> {
+  await cloud.pulumi(["preview", "--diff", "--show-replacement-steps", "--stack", stack], { PULUMI_DEBUG: "1" });
+  const { stdout: state } = await cloud.pulumi(["stack", "export", "--stack", stack]);
+  const needles = Object.values(secrets).join("\n");
+  const logs = await cloud.onDroplet(
+    stack,
+    "journalctl --no-pager && find /var/log -name '*.log' -exec cat {} + && docker logs convex-backend 2>&1",
+  );
+  const unit = await cloud.onDroplet(stack, "runuser -u nobody -- ps -eo args");
+  const readable = "grep -rsIlF -D skip -f - /etc /var /usr/local /opt /mnt /home /root /run /tmp";
+  const files = await cloud.onDroplet(stack, `runuser -u nobody -- ${readable}`, needles);
+  if (logs.exitCode !== 0) throw new Error(`no logs: ${logs.all.slice(-500)}`);
+  return [
+    ...leaksIn("what pulumi printed", cloud.transcript, secrets),
+    ...leaksIn("the encrypted state", state, secrets),
+    ...leaksIn("a process list", processes.commandLines, secrets),
+    ...leaksIn("a process list on the droplet", unit.stdout, secrets),
+    ...leaksIn("the droplet's logs", logs.all, secrets),
+    ...(await leaksInFiles(cloud.home.root, secrets)),
+    ...files.stdout.split("\n").flatMap((file) => (file === "" ? [] : [`a secret in ${file} on the droplet`])),
+  ];
+}
+
 /** The secrets in a text, as `name in place`. */
 export function leaksIn(place: string, text: string, secrets: Needles): string[] {
   return Object.entries(secrets).flatMap(([name, value]) => (text.includes(value) ? [`${name} in ${place}`] : []));
 }
 
 /** The secrets in files below a folder that other users than the owner may read. */
-export async function leaksInFiles(folder: string, secrets: Needles): Promise<string[]> {
+async function leaksInFiles(folder: string, secrets: Needles): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
   const leaks = await Promise.all(
