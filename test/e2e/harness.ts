@@ -131,6 +131,14 @@ export class TestCloud implements AsyncDisposable {
     });
   }
 
+  /** The address that the account has reserved; empty if there is none. */
+  async reservedAddress(): Promise<string> {
+    const { reserved_ips: found } = (await (await this.cloud("GET", "/v2/reserved_ips")).json()) as {
+      reserved_ips: { ip: string }[];
+    };
+    return found[0]?.ip ?? "";
+  }
+
   /** How many times each fault will still occur, in the order in which they were set. */
   async faultsLeft(): Promise<number[]> {
     const { faults } = (await (await this.cloud("GET", "/_control/faults")).json()) as {

@@ -37,14 +37,6 @@ function succeeded({ exitCode, all }: Run): void {
   expect(exitCode, all).toBe(0);
 }
 
-/** The address that the account has reserved. */
-async function reserved(): Promise<string | undefined> {
-  const { reserved_ips: found } = (await (await cloud.cloud("GET", "/v2/reserved_ips")).json()) as {
-    reserved_ips: { ip: string }[];
-  };
-  return found[0]?.ip;
-}
-
 /** One `up` that moves the instance, during which it is not served for less than ten seconds. */
 async function move(to: string): Promise<void> {
   const { backendUrl: from = "" } = await cloud.outputs(STACK);
@@ -93,15 +85,14 @@ describe("a stack", () => {
   });
 
   it("outputs its names and its reserved address, and the dashboard's password as a secret", async () => {
-    const address = await reserved();
-    expect(address).toBeDefined();
+    const address = await cloud.reservedAddress();
     const { stdout } = await cloud.pulumi(["stack", "output", "--json", "--stack", STACK]);
     expect(JSON.parse(stdout)).toMatchObject({
       backendUrl: "https://api.convex.test",
       siteUrl: "https://site.convex.test",
       dashboardUrl: "https://dash.convex.test",
       dashboardPassword: "[secret]",
-      dnsRecords: ["api", "site", "dash"].map((name) => `${name}.convex.test. 60 IN A ${address ?? ""}`),
+      dnsRecords: ["api", "site", "dash"].map((name) => `${name}.convex.test. 60 IN A ${address}`),
       publicIp: address,
     });
   });
@@ -116,7 +107,7 @@ describe("a stack", () => {
       droplets: { networks: { v4: { type: string; ip_address: string }[] } }[];
     };
     const own = droplets[0]?.networks.v4.find(({ type }) => type === "public")?.ip_address ?? "";
-    const fixed = (await reserved()) ?? "";
+    const fixed = await cloud.reservedAddress();
     expect(own).not.toBe(fixed);
     expect(await Promise.all([own, fixed].map((address) => openPorts(address, ALL_PORTS)))).toEqual([
       [22, 80, 443],
@@ -200,7 +191,7 @@ describe("a stack", () => {
     for (const setting of ["domain", "createDnsZone", "acmeDirectory", "acmeAuthority", "dashboardAccess"]) {
       succeeded(await cloud.pulumi(["config", "rm", "--stack", STACK, setting]));
     }
-    await move(`http://${(await reserved()) ?? ""}:3210`);
+    await move(`http://${await cloud.reservedAddress()}:3210`);
     await probe(cloud, STACK, "back");
     const { backendUrl = "", ...outputs } = await cloud.outputs(STACK);
     expect(await readRow(backendUrl, "moved")).toBe("named");
