@@ -34,6 +34,8 @@ const TEST_PACKAGES: Record<string, string> = {
   sshd: "openssh-server",
   busybox: "busybox-static",
   python3: "python3-venv",
+  chromium: "chromium",
+  certutil: "libnss3-tools",
 };
 
 /** The state of an engine that the sandbox started; shared by all sandboxes of the computer. */
