@@ -5,14 +5,16 @@ import { describeEngine } from "../sandbox/engine/pulumi-home.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "../sandbox/prerequisites.ts";
 import { step } from "../sandbox/progress.ts";
 
-// `npm test`: prepares this computer, then runs all levels of tests. Words after `--` go to vitest, for example
-// `npm test -- --project contract test/contract/cloud-api.test.ts`.
+// `npm test`: prepares this computer, then runs all levels of tests, except the long ones. Words after `--` go to vitest, for
+// example `npm test -- --project contract test/contract/cloud-api.test.ts`.
+const words = process.argv.slice(2);
+if (!words.some((word) => word.startsWith("--project"))) words.push("--project", "!long");
 checkComputer(!(await isExecutable(cachedCliPath())));
 await step("Debian packages and Docker engine", (progress) => prepareComputer(progress, "tests"));
 await step("Pulumi CLI", ensureBuiltCli);
 const engine = (await officialDownloadReachable()) ? "official" : "stand-in";
 process.stderr.write(`End-to-end tests run on: ${describeEngine(engine)}\n`);
-const vitest = await execa("vitest", ["run", ...process.argv.slice(2)], {
+const vitest = await execa("vitest", ["run", ...words], {
   stdio: "inherit",
   reject: false,
   preferLocal: true,

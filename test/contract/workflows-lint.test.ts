@@ -64,6 +64,7 @@ async function zizmor(...names: string[]): Promise<{ exitCode: number; all: stri
 describe("the workflows, and those that docs/ci.md tells users to write", () => {
   const NAMES = [
     "ci.yml",
+    "long.yml",
     "preview.yml",
     "up.yml",
     "drift.yml",

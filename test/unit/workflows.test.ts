@@ -11,7 +11,7 @@ const REUSABLE = ["drift.yml", "preview.yml", "up.yml"];
 const steps = (workflow: Workflow): Step[] => Object.values(workflow.jobs).flatMap((job) => job.steps);
 
 it("are the project's own checks and three workflows for users to call", () => {
-  expect(NAMES.toSorted()).toEqual(["ci.yml", ...REUSABLE].toSorted());
+  expect(NAMES.toSorted()).toEqual(["ci.yml", "long.yml", ...REUSABLE].toSorted());
 });
 
 describe.each(NAMES)("%s", (name) => {
@@ -66,12 +66,15 @@ describe.each(REUSABLE)("%s", (name) => {
   });
 });
 
-// Its steps are the tests themselves, so no test can run them. Tests run the steps of the other workflows unchanged.
-it("ci.yml calls package scripts that exist", async () => {
+// Their steps are the tests themselves, so no test can run them. Tests run the steps of the other workflows unchanged.
+it.each([
+  ["ci.yml", ["check", "test"]],
+  ["long.yml", ["test:long"]],
+])("%s calls package scripts that exist", async (workflow, expected) => {
   const manifest = JSON.parse(await readFile(path.join(CHECKOUT, "package.json"), "utf8")) as { scripts: object };
-  const commands = steps(await readWorkflow("ci.yml")).map(({ run = "" }) => run);
-  const scripts = commands.flatMap((run) => /^npm (?:run )?(\w+)$/.exec(run)?.[1] ?? []);
-  expect(scripts).toEqual(["check", "test"]);
+  const commands = steps(await readWorkflow(workflow)).map(({ run = "" }) => run);
+  const scripts = commands.flatMap((run) => /^npm (?:run )?([\w:]+)$/.exec(run)?.[1] ?? []);
+  expect(scripts).toEqual(expected);
   expect(Object.keys(manifest.scripts)).toEqual(expect.arrayContaining(scripts));
 });
 
