@@ -8,14 +8,18 @@ import { EmptyProject } from "./empty.ts";
 import { measure, type Measured } from "./measure.ts";
 import { divide, PHASES } from "./phases.ts";
 import { type Equal, runPlainScript } from "./plain.ts";
+import { measureProxy, reportProxy } from "./proxy.ts";
 import { median, spread, table } from "./statistics.ts";
 
 const STACK = "bench";
 
-const HELP = `Usage: npm run bench [-- --runs N]
+const HELP = `Usage: npm run bench [-- --runs N] [--only proxy]
 
 Measures the program on a separate cloud on this computer, N times (default: 3; about five minutes each). Compares it with one
-shell script that does the same work, and with empty programs.
+shell script that does the same work, and with empty programs. Then compares requests through TLS and nginx with those to the
+backend's own port (about three minutes).
+
+  --only proxy   measures only these requests
 `;
 
 /** The commands that each run measures, by their names in the report. */
@@ -40,7 +44,9 @@ const EMPTY = ["template", "stripped"] as const;
 type Empty = (typeof EMPTY)[number];
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { runs: { type: "string", default: "3" }, help: { type: "boolean" } } });
+  const { values } = parseArgs({
+    options: { runs: { type: "string", default: "3" }, only: { type: "string" }, help: { type: "boolean" } },
+  });
   if (values.help === true) {
     process.stdout.write(HELP);
     return 0;
@@ -50,12 +56,22 @@ async function main(): Promise<number> {
     process.stderr.write(`--runs: ${values.runs} is not a number of runs, it should be 1 or more.\n\n${HELP}`);
     return 2;
   }
+  if (values.only !== undefined && values.only !== "proxy") {
+    process.stderr.write(`--only: ${values.only} is unknown, it should be proxy.\n\n${HELP}`);
+    return 2;
+  }
   await using cloud = await TestCloud.start();
+  if (values.only === undefined) await benchProgram(cloud, runs);
+  const proxy = await step("Requests through the proxy", () => measureProxy(cloud, runs));
+  process.stdout.write(reportProxy(proxy));
+  return 0;
+}
+
+async function benchProgram(cloud: TestCloud, runs: number): Promise<void> {
   await using template = await EmptyProject.make("template");
   await using stripped = await EmptyProject.make("stripped");
   await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
   process.stdout.write(report(await measureAll(cloud, { template, stripped }, runs)));
-  return 0;
 }
 
 async function measureAll(cloud: TestCloud, empty: Record<Empty, EmptyProject>, runs: number): Promise<Results> {
