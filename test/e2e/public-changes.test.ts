@@ -143,5 +143,6 @@ describe("an instance under its names", () => {
     expect(await records()).toEqual(before);
     expect(await issued()).toBe(certificates);
     expect(await readRow(API, "kept")).toBe("since the first day");
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
   });
 });
