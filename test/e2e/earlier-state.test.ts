@@ -18,9 +18,12 @@ const STATES = [
     file: "before-named-values.json",
     passphrase: "h3HiELITqS0uhwbNThbVa1FX81p1DqCzmaPgOhRcFs8",
     steps: [
-      // The server's certificate, and a component, which is nothing but a parent for resources that exist.
+      // The server's certificate, the edge without names, and a component, which is only a parent for resources that exist.
       "create CertRequest convex-postgres-certificate-request",
+      "create Command convex-edge",
       "create Database convex",
+      "create Edge convex",
+      "create Firewall convex-public-firewall",
       "create LocallySignedCert convex-postgres-certificate",
       "create PrivateKey convex-postgres-authority-key",
       "create PrivateKey convex-postgres-certificate-key",
@@ -35,15 +38,17 @@ const STATES = [
       "update CopyToRemote convex-scripts",
       // The state records that the droplet's disk does not grow.
       "update Droplet convex-droplet",
+      // The public ports have a firewall of their own.
+      "update Firewall convex-firewall",
     ],
   },
 ];
 
 /**
  * Inputs whose recorded values are the earlier release's: positional arguments, other scripts, a disk that grows, a health check
- * without TLS, a container without a certificate.
+ * without TLS, a container without a certificate, one firewall for all ports.
  */
-const EARLIER_INPUTS = new Set(["create", "source", "resizeDisk", "healthcheck", "volumes"]);
+const EARLIER_INPUTS = new Set(["create", "source", "resizeDisk", "healthcheck", "volumes", "inboundRules"]);
 
 const BACKEND = "Container convex-backend";
 const ETC = "/etc/postgresql/17/main";
@@ -121,6 +126,7 @@ describe.each(STATES)("a stack with the state $file", ({ file, passphrase, steps
     await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8" });
     expect(await cloud.up(STACK)).toMatchObject({ exitCode: 0 });
     outputs = await cloud.outputs(STACK);
+    await withOneFirewall();
     const container = (await onDroplet(WITHOUT_TLS)).trim();
     await eventually("the backend to answer without TLS", 90, async () => {
       await writeRow(outputs["backendUrl"] ?? "", "written", "before");
@@ -152,6 +158,19 @@ describe.each(STATES)("a stack with the state $file", ({ file, passphrase, steps
     expect(drift.exitCode, drift.all).toBe(0);
   });
 });
+
+/** Brings the cloud back to the earlier release's form, in which the stack has one firewall. */
+async function withOneFirewall(): Promise<void> {
+  type Firewall = { id: string; name: string; inbound_rules: object[] };
+  const listed = (await (await cloud.cloud("GET", "/v2/firewalls")).json()) as { firewalls: Firewall[] };
+  const [own, open] = ["", "-public"].map((way) =>
+    listed.firewalls.find(({ name }) => name === `convex-${STACK}${way}`),
+  );
+  if (own === undefined || open === undefined) throw new Error("the stack has not both firewalls");
+  const inbound_rules = [...own.inbound_rules, ...open.inbound_rules];
+  await cloud.cloud("PUT", `/v2/firewalls/${own.id}`, { ...own, inbound_rules });
+  await cloud.cloud("DELETE", `/v2/firewalls/${open.id}`);
+}
 
 /** The cluster, and since when its server runs. */
 const SERVER = "SELECT system_identifier, pg_postmaster_start_time() FROM pg_control_system()";
@@ -202,7 +221,7 @@ function idsOf({ deployment }: State): Record<string, unknown> {
 
 /** The new ids that a plan gives, by type and logical name. A component has none. */
 function idsMadeBy(steps: string[]): Record<string, unknown> {
-  const made = steps.flatMap((step) => /^(?:create|replace) (?!Database )(.*)/.exec(step)?.[1] ?? []);
+  const made = steps.flatMap((step) => /^(?:create|replace) (?!Database |Edge )(.*)/.exec(step)?.[1] ?? []);
   return Object.fromEntries(made.map((name) => [name, expect.any(String) as unknown]));
 }
 
