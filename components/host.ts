@@ -145,14 +145,6 @@ export class Host extends pulumi.ComponentResource {
         },
       },
     );
-    // Not as an assignment of its own: the provider fails to delete one whose droplet somebody has deleted.
-    const reservedIp = args.reservedIp
-      ? new digitalocean.ReservedIp(
-          `${name}-reserved-ip`,
-          { region: args.region, dropletId: droplet.id.apply(Number) },
-          { ...child, hooks: { onError: [reportLostAddress(name), ...reports] } },
-        )
-      : undefined;
     const firewall = new digitalocean.Firewall(
       `${name}-firewall`,
       {
@@ -168,17 +160,28 @@ export class Host extends pulumi.ComponentResource {
       unique,
     );
 
-    new digitalocean.Project(
+    const project = new digitalocean.Project(
       `${name}-project`,
-      {
-        name: args.label,
-        purpose: "Service or API",
-        description: "Self-hosted Convex",
-        resources: [droplet.dropletUrn, volume.volumeUrn],
-      },
+      { name: args.label, purpose: "Service or API", description: "Self-hosted Convex" },
       // A project is the account's default until another one becomes the default.
-      { ...unique, ignoreChanges: ["isDefault"] },
+      { ...unique, ignoreChanges: ["isDefault"], dependsOn: [droplet, volume] },
     );
+    // As a resource of its own, which ignores what else is in the project: DigitalOcean moves the reserved address there.
+    const projectResources = new digitalocean.ProjectResources(
+      `${name}-project-resources`,
+      { project: project.id, resources: [droplet.dropletUrn, volume.volumeUrn] },
+      { ...child, hooks: { onError: reports } },
+    );
+
+    // Not as an assignment of its own: the provider fails to delete one whose droplet somebody has deleted.
+    const reservedIp = args.reservedIp
+      ? new digitalocean.ReservedIp(
+          `${name}-reserved-ip`,
+          { region: args.region, dropletId: droplet.id.apply(Number) },
+          // DigitalOcean refuses to move the droplet's project while it is assigned.
+          { ...child, dependsOn: [projectResources], hooks: { onError: [reportLostAddress(name), ...reports] } },
+        )
+      : undefined;
 
     const publicHostKey = hostKey.publicKeyOpenssh.apply(trim);
     const connection = pulumi.secret({

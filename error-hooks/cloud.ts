@@ -58,24 +58,14 @@ async function findFirewall({ name, dropletIds }: Inputs): Promise<Lost | undefi
   return lost && { what: `firewall ${lost.name}`, remove: () => account().ask("DELETE", `/v2/firewalls/${lost.id}`) };
 }
 
-/**
- * A project that contains only this stack's resources. They move to the default project first, because only an empty project can
- * be deleted.
- */
-async function findProject({ name, resources }: Inputs): Promise<Lost | undefined> {
+/** An empty project: a run that was killed while creating it could not put anything into it. */
+async function findProject({ name }: Inputs): Promise<Lost | undefined> {
   const projects = await account().list<{ id: string; name: string; is_default: boolean }>("/v2/projects", "projects");
   const lost = projects.find((project) => project.name === name && !project.is_default);
   if (lost === undefined) return undefined;
   const found = await account().list<{ urn: string }>(`/v2/projects/${lost.id}/resources`, "resources");
-  const held = found.map(({ urn }) => urn);
-  if (!held.every((urn) => (resources as string[]).includes(urn))) return undefined;
-  return {
-    what: `project ${lost.name}`,
-    remove: async () => {
-      if (held.length > 0) await account().ask("POST", "/v2/projects/default/resources", { resources: held });
-      await account().ask("DELETE", `/v2/projects/${lost.id}`);
-    },
-  };
+  if (found.length > 0) return undefined;
+  return { what: `project ${lost.name}`, remove: () => account().ask("DELETE", `/v2/projects/${lost.id}`) };
 }
 
 async function reportVolume({ name, region }: Inputs): Promise<undefined> {

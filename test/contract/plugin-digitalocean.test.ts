@@ -543,6 +543,39 @@ describe("Firewall", () => {
   });
 });
 
+describe("ProjectResources", () => {
+  const PROJECT_RESOURCES = "digitalocean:index/projectResources:ProjectResources";
+  const inProject = async (id: string) =>
+    textOf(JSON.stringify((await cloud.call("GET", `/v2/projects/${id}/resources`)).body));
+
+  test("assigns its resources, returns removed ones to the default project, and ignores all others", async () => {
+    const disk = await plugin.create(VOLUME, volume);
+    const host = await plugin.create(DROPLET, droplet);
+    const [diskUrn, hostUrn] = [textOf(disk.state["volumeUrn"]), textOf(host.state["dropletUrn"])];
+    const project = await plugin.create(PROJECT, { name: "convex" });
+    const inputs = { project: project.id, resources: [hostUrn] };
+    const made = await plugin.create(PROJECT_RESOURCES, inputs);
+    expect(made.id).toBe(project.id);
+    await cloud.call("POST", `/v2/projects/${project.id}/resources`, { resources: [diskUrn] });
+    expectSame(await refreshed(made), made);
+    // What the project shows is no difference to a project without resources of its own.
+    expect((await plugin.diff(await refreshed(project), { name: "convex" })).diffs).toEqual([]);
+
+    const wanted = { ...inputs, resources: [diskUrn] };
+    expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: ["resources"], replaces: [] });
+    const updated = await plugin.update(made, wanted);
+    expect(await inProject("default")).toContain(hostUrn);
+
+    await cloud.call("POST", "/v2/projects/default/resources", { resources: [diskUrn] });
+    expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual(["resources"]);
+    await plugin.delete(updated);
+    expect(await inProject(project.id)).not.toContain(diskUrn);
+    await plugin.delete(project);
+    expect(await plugin.read(updated)).toBeUndefined();
+    await plugin.delete(updated);
+  });
+});
+
 describe("Project", () => {
   test("has resources, returns removed ones to the default project, and is deleted when it is empty", async () => {
     const disk = await plugin.create(VOLUME, volume);

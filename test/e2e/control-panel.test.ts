@@ -156,7 +156,7 @@ describe("a change in the control panel", () => {
       `cloud.convex-droplet.volumeIds: missing ["${volume.id}"]`,
       "cloud.convex-firewall: is not there, it should be",
       "cloud.convex-project.name: is another, it should be convex-panel",
-      `cloud.convex-project.resources[0]: missing "do:droplet:${machine.id}"`,
+      `cloud.convex-project-resources.resources[0]: missing "do:droplet:${machine.id}"`,
       "cloud.convex-ssh-key.name: is another, it should be convex-panel",
     ]) {
       expect(stdout).toContain(line);

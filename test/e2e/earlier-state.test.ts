@@ -27,6 +27,8 @@ const STATES = [
       "create LocallySignedCert convex-postgres-certificate",
       "create PrivateKey convex-postgres-authority-key",
       "create PrivateKey convex-postgres-certificate-key",
+      // What is in the project, apart from what DigitalOcean puts there.
+      "create ProjectResources convex-project-resources",
       "create SelfSignedCert convex-postgres-authority",
       // The backend connects over TLS, and is checked again.
       "replace Command convex-acceptance",

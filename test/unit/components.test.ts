@@ -185,6 +185,7 @@ describe("Host", () => {
       "convex-firewall",
       "convex-host-key",
       "convex-project",
+      "convex-project-resources",
       "convex-scripts",
       "convex-setup",
       "convex-ssh-key",
@@ -217,7 +218,7 @@ describe("Host", () => {
     expect(await valueOf(publicIp)).toBe("198.51.100.9");
     const resources = await settled();
     expect(secretValue(resources("convex-setup")["connection"])).toMatchObject({ host: "192.0.2.1" });
-    expect(resources("convex-project")["resources"]).toEqual(["do:droplet:1", null]);
+    expect(resources("convex-project-resources")["resources"]).toEqual(["do:droplet:1", null]);
   });
 
   it("gives the droplet only the host key, as a secret", async () => {
@@ -615,6 +616,7 @@ describe("every registered resource", () => {
       "convex-reserved-ip ReservedIp": host,
       "convex-firewall Firewall": { ...host, ...unique },
       "convex-project Project": { ...host, ...unique, ignoreChanges: ["isDefault"] },
+      "convex-project-resources ProjectResources": host,
       "convex-scripts CopyToRemote": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-setup Command": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-admin-password RandomPassword": postgres,

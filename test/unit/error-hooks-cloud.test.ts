@@ -17,7 +17,7 @@ beforeEach(async () => {
     "/v2/account/keys": { ssh_keys: [{ id: 3, name: "convex-dev", public_key: "ssh-ed25519 AAAA\n" }] },
     "/v2/firewalls": { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7] }] },
     "/v2/projects": { projects: [{ id: "p", name: "convex-dev", is_default: false }] },
-    "/v2/projects/p/resources": { resources: [{ urn: "do:droplet:7" }] },
+    "/v2/projects/p/resources": { resources: [] },
     "/v2/volumes": { volumes: [{ id: "v" }] },
   };
   vi.stubEnv("DIGITALOCEAN_API_URL", undefined);
@@ -55,11 +55,7 @@ describe("a resource that is already in the account", () => {
   it.each([
     ["the stack's own key", KEY, ["DELETE /v2/account/keys/3"]],
     ["a firewall of the stack's droplet", FIREWALL, ["DELETE /v2/firewalls/f"]],
-    [
-      "a project with the stack's droplet",
-      PROJECT,
-      ['POST /v2/projects/default/resources {"resources":["do:droplet:7"]}', "DELETE /v2/projects/p"],
-    ],
+    ["an empty project", PROJECT, ["DELETE /v2/projects/p"]],
   ])("is deleted and created again: %s", async (_, type, expected) => {
     expect(await afterFailure(type)).toBe(true);
     expect(changes).toEqual(expected);
@@ -78,7 +74,7 @@ describe("a resource that is already in the account", () => {
       "/v2/firewalls",
       { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7, 8] }] },
     ],
-    ["a project with more in it", PROJECT, "/v2/projects/p/resources", { resources: [{ urn: "do:space:x" }] }],
+    ["a project with something in it", PROJECT, "/v2/projects/p/resources", { resources: [{ urn: "do:space:x" }] }],
     ["the default project", PROJECT, "/v2/projects", { projects: [{ id: "p", name: "convex-dev", is_default: true }] }],
   ])("is not touched: %s", async (_, type, route, found) => {
     account[route] = found;

@@ -7,6 +7,7 @@ import { droplet } from "../../sandbox/plugins/digitalocean/droplet.ts";
 import { firewall } from "../../sandbox/plugins/digitalocean/firewall.ts";
 import { digitalocean } from "../../sandbox/plugins/digitalocean/plugin.ts";
 import { project } from "../../sandbox/plugins/digitalocean/project.ts";
+import { projectResources } from "../../sandbox/plugins/digitalocean/project-resources.ts";
 import { reservedIp } from "../../sandbox/plugins/digitalocean/reserved-ip.ts";
 import { reservedIpAssignment } from "../../sandbox/plugins/digitalocean/reserved-ip-assignment.ts";
 import { sshKey } from "../../sandbox/plugins/digitalocean/ssh-key.ts";
@@ -19,6 +20,7 @@ test.each([
   ["droplet", "Droplet", droplet],
   ["firewall", "Firewall", firewall],
   ["project", "Project", project],
+  ["projectResources", "ProjectResources", projectResources],
   ["reservedIp", "ReservedIp", reservedIp],
   ["reservedIpAssignment", "ReservedIpAssignment", reservedIpAssignment],
   ["sshKey", "SshKey", sshKey],

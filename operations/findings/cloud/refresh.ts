@@ -28,9 +28,16 @@ interface Found {
 const EVERYTHING = ["**digitalocean:**"];
 
 /** All except the volume. */
-const OTHERS = ["droplet", "firewall", "project", "sshKey", "reservedIp", "domain", "dnsRecord"].map(
-  (kind) => `**digitalocean:index/${kind}:**`,
-);
+const OTHERS = [
+  "droplet",
+  "firewall",
+  "project",
+  "projectResources",
+  "sshKey",
+  "reservedIp",
+  "domain",
+  "dnsRecord",
+].map((kind) => `**digitalocean:index/${kind}:**`);
 
 /** The error of the provider, or of the program if it runs, about a volume that somebody has grown outside of Pulumi. */
 const GROWN = /volumes `size` can only be expanded|volumeSizeGb: \d+ is below/;

@@ -8,6 +8,7 @@ import { domain } from "./domain.ts";
 import { droplet } from "./droplet.ts";
 import { firewall } from "./firewall.ts";
 import { project } from "./project.ts";
+import { projectResources } from "./project-resources.ts";
 import { reservedIp } from "./reserved-ip.ts";
 import { reservedIpAssignment } from "./reserved-ip-assignment.ts";
 import { sshKey } from "./ssh-key.ts";
@@ -38,6 +39,7 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       "digitalocean:index/droplet:Droplet": droplet,
       "digitalocean:index/firewall:Firewall": firewall,
       "digitalocean:index/project:Project": project,
+      "digitalocean:index/projectResources:ProjectResources": projectResources,
       "digitalocean:index/reservedIp:ReservedIp": reservedIp,
       "digitalocean:index/reservedIpAssignment:ReservedIpAssignment": reservedIpAssignment,
       "digitalocean:index/sshKey:SshKey": sshKey,

@@ -35,10 +35,10 @@ const body = (project: ValuesOf<typeof inputs>) => ({
   is_default: project.isDefault,
 });
 
-const path = (id: string): string => `/v2/projects/${id}`;
+export const path = (id: string): string => `/v2/projects/${id}`;
 
 /** URNs of all resources in the project, from all pages. */
-async function listResources({ api }: Client, id: string): Promise<string[]> {
+export async function listResources({ api }: Client, id: string): Promise<string[]> {
   const urns: string[] = [];
   for (let page = 1; ; page++) {
     const { resources, meta } = await api.request<{ resources: { urn: string }[]; meta: { total: number } }>(
@@ -51,7 +51,7 @@ async function listResources({ api }: Client, id: string): Promise<string[]> {
 }
 
 /** Assigns resources to a project, which removes them from their former one. `default` is the default project. */
-async function assign({ api }: Client, id: string, urns: string[]): Promise<void> {
+export async function assign({ api }: Client, id: string, urns: string[]): Promise<void> {
   if (urns.length > 0) await api.request("POST", `${path(id)}/resources`, { resources: urns });
 }
 
