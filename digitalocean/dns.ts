@@ -59,8 +59,8 @@ async function recordsOf(domain: string, host: string): Promise<DnsRecord[] | un
 function missingZone(domain: string): string {
   return (
     `convex-droplet:dnsZone: ${domain} is not a domain of this DigitalOcean account, it should be one. ` +
-    "Add it with: npx pulumi config set createDnsZone true, and let its registrar name ns1, ns2 and ns3.digitalocean.com; " +
-    "or make the records elsewhere with: npx pulumi config set dns manual"
+    "If a larger domain of the account contains it, set that: npx pulumi config set dnsZone DOMAIN. Otherwise add it with: " +
+    "npx pulumi config set createDnsZone true, and let its registrar name ns1, ns2 and ns3.digitalocean.com; or make the records elsewhere with: npx pulumi config set dns manual"
   );
 }
 
