@@ -179,11 +179,12 @@ describe("an unhealthy backend", () => {
   const sql = (statement: string, database = "postgres") =>
     onDroplet(`cd / && runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 -d ${database} -c "${statement}"`);
 
-  /** The readiness check of an `up`. */
-  const check = (container = "convex-backend", port = 3210) =>
-    onDroplet(
-      `bash ${SCRIPTS}/convex/backend.sh <<< '${namedValues({ container, name: "convex-self-hosted", port, mountpoint: MOUNTPOINT, key: "some|key" })}'`,
-    );
+  /** The readiness check of an `up` without a domain. */
+  const check = (container = "convex-backend", port = 3210) => {
+    const instance = { container, name: "convex-self-hosted", mountpoint: MOUNTPOINT, key: "some|key" };
+    const values = namedValues({ ...instance, port, site_port: 3211, cloud_origin: "", site_origin: "" });
+    return onDroplet(`bash ${SCRIPTS}/convex/backend.sh <<< '${values}'`);
+  };
 
   const answers = () =>
     eventually("the backend to answer again", 120, async () => {
