@@ -67,7 +67,10 @@ describe("a droplet that is off", () => {
 });
 
 it("a droplet that accepts no SSH connection does not block a preview", async () => {
-  const route = await only("firewalls", "/v2/firewalls");
+  const { firewalls } = (await (await cloud.cloud("GET", "/v2/firewalls")).json()) as {
+    firewalls: { id: string; name: string }[];
+  };
+  const route = `/v2/firewalls/${firewalls.find(({ name }) => !name.endsWith("-public"))?.id ?? ""}`;
   const { firewall } = (await (await cloud.cloud("GET", route)).json()) as {
     firewall: { inbound_rules: { ports: string }[] };
   };
