@@ -76,7 +76,7 @@ async function startProcess(home: SandboxHome, address: string): Promise<void> {
 async function stopProcess(configuration: string): Promise<void> {
   const pid = pidOf(configuration);
   if (pid !== undefined) await endProcess(pid, STOP_SECONDS, () => pidOf(configuration) === pid);
-  await rm(configuration);
+  await rm(configuration, { force: true });
 }
 
 /** The process that serves a configuration. */

@@ -16,7 +16,7 @@ const DASHBOARD = "https://dash.convex.test";
 let cloud: TestCloud;
 let outputs: Record<string, string>;
 let profile: string;
-let browser: Browser;
+let browser: Browser | undefined;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await browser.close();
+  await browser?.close();
   await rm(profile, { recursive: true });
   await cloud[Symbol.asyncDispose]();
 });
@@ -62,6 +62,7 @@ async function visit(
   route: string,
   password?: string,
 ): Promise<{ page: Page; status: number | undefined } & AsyncDisposable> {
+  if (browser === undefined) throw new Error("there is no browser");
   const context: BrowserContext = await browser.createBrowserContext();
   const page = await context.newPage();
   if (password !== undefined) await page.authenticate({ username: "convex", password });
