@@ -38,11 +38,13 @@ async function expectServing(): Promise<void> {
   });
 }
 
+/** The route of the only thing of its kind, apart from the firewall of the public ports. */
 async function only(kind: string, route: string): Promise<string> {
-  const { [kind]: found = [] } = (await (await cloud.cloud("GET", route)).json()) as Record<
+  const { [kind]: listed = [] } = (await (await cloud.cloud("GET", route)).json()) as Record<
     string,
-    { id: string | number }[]
+    { id: string | number; name: string }[]
   >;
+  const found = listed.filter(({ name }) => !name.endsWith("-public"));
   expect(found).toHaveLength(1);
   return `${route}/${found[0]?.id ?? ""}`;
 }
@@ -67,10 +69,7 @@ describe("a droplet that is off", () => {
 });
 
 it("a droplet that accepts no SSH connection does not block a preview", async () => {
-  const { firewalls } = (await (await cloud.cloud("GET", "/v2/firewalls")).json()) as {
-    firewalls: { id: string; name: string }[];
-  };
-  const route = `/v2/firewalls/${firewalls.find(({ name }) => !name.endsWith("-public"))?.id ?? ""}`;
+  const route = await only("firewalls", "/v2/firewalls");
   const { firewall } = (await (await cloud.cloud("GET", route)).json()) as {
     firewall: { inbound_rules: { ports: string }[] };
   };
