@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 import * as command from "@pulumi/command";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
@@ -8,6 +6,7 @@ import * as random from "@pulumi/random";
 import { removeLostFromEngine } from "../error-hooks/docker.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
+import { contentHash } from "../contract/content-hash.ts";
 import { AUTHORITY_FILE, type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
@@ -116,7 +115,7 @@ export class Convex extends pulumi.ComponentResource {
     const dashboardImage = pull("dashboard", args.dashboardImage);
 
     // Its name changes with its content, because a container that runs keeps the file that it was started with.
-    const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${fingerprintOf(pem)}.pem`);
+    const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${contentHash(pem)}.pem`);
     const backend = new docker.Container(
       `${name}-backend`,
       {
@@ -220,10 +219,6 @@ export class Convex extends pulumi.ComponentResource {
 const HEALTH =
   `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
   String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == S ]]`;
-
-function fingerprintOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 8);
-}
 
 /** On the droplet and in the image: the authorities that curl and the backend trust. */
 const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";

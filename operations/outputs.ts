@@ -8,7 +8,6 @@ export interface Outputs {
   dashboardUrl: string;
   adminKey: string;
   publicIp?: string;
-  /** Only if the dashboard has a password. */
   /** Empty, or absent in a state of an earlier release, unless the dashboard has one. */
   dashboardPassword?: string;
 }

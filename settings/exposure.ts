@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
-
 import * as pulumi from "@pulumi/pulumi";
 
+import { contentHash } from "../contract/content-hash.ts";
 import { type Hosts, needsDomain, readHosts } from "./kinds/hosts.ts";
 import { EVERYWHERE, readNetworks } from "./kinds/networks.ts";
 import { readOrigins } from "./kinds/origins.ts";
@@ -66,7 +65,7 @@ export function readExposure(read: Reader): Exposure {
 /** The name changes with the content, so that a change replaces the container, which keeps the file that it was started with. */
 function authorityFile(pem: string): string | undefined {
   if (pem.trim() === "") return undefined;
-  return `/usr/local/share/ca-certificates/convex-acme-${createHash("sha256").update(pem.trim()).digest("hex").slice(0, 8)}.crt`;
+  return `/usr/local/share/ca-certificates/convex-acme-${contentHash(pem.trim())}.crt`;
 }
 
 type Urls = [pulumi.Input<string>, pulumi.Input<string>];

@@ -5,8 +5,8 @@
 # first accepted start on the volume, and restarts a backend that has failed and waits for its next start. Each run does the
 # same.
 #
-#   backend.sh <container, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and site_origin (URLs that the
-#     backend itself must reach; may be empty), mountpoint, key (the admin key)
+#   backend.sh <container, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and
+#     site_origin (URLs that the backend itself must reach; may be empty), mountpoint, key (the admin key)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh

@@ -95,8 +95,9 @@ trust_authority() {
   for other in /usr/local/share/ca-certificates/convex-acme-*.crt; do
     if [[ ! -e $other || $other == "$file" ]]; then continue; fi
     declare_files "$other"
+    if checking; then continue; fi
     mounted=$(docker ps --all --quiet | xargs --no-run-if-empty docker inspect --format '{{range .Mounts}}{{.Source}} {{end}}')
-    if checking || [[ $mounted == *"$other"* ]]; then continue; fi
+    if [[ $mounted == *"$other"* ]]; then continue; fi
     rm "$other"
     update-ca-certificates > /dev/null 2>&1
     changed "removed $other"

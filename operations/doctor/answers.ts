@@ -12,7 +12,8 @@ const NOWHERE = "/.well-known/convex-droplet";
 
 /**
  * Checks that this stack's backend answers at the URLs that apps get: its API, its HTTP actions, and the WebSocket that
- * sends updates to apps; and that nothing before it refuses large uploads. It checks them from this computer, and the HTTP actions also from the backend itself.
+ * sends updates to apps; and that nothing before it refuses large uploads. It checks them from this computer, and the HTTP
+ * actions also from the backend itself.
  *
  * @param inside  the answers on the droplet, if the droplet could be checked
  */

@@ -85,7 +85,7 @@ function hostFault(hosts: Record<keyof Hosts, string>, role: keyof Hosts, domain
   }
   if (role === "dashboard" && (hosts.dashboard === domain || hosts.dashboard.split(".").length < 3)) {
     return {
-      sentence: `"${hosts.dashboard}" is a domain itself, it should be a name in it, because the dashboard tells browsers to use HTTPS for all names below its own.`,
+      sentence: `"${hosts.dashboard}" is a domain itself, it should be a name in it, so that the domain stays free for an app.`,
       value: free,
     };
   }

@@ -2,7 +2,7 @@ import { resource } from "../framework/definition.ts";
 import { failed } from "../framework/errors.ts";
 import { ApiError } from "./api.ts";
 import { type Client, orGone } from "./client.ts";
-import { assign, listResources, path } from "./project.ts";
+import { assign, listResources, path, reassign } from "./project.ts";
 
 /** Those of the resources that are in the project. It does not see the project's other resources. */
 async function read(client: Client, id: string, resources: string[]) {
@@ -27,11 +27,7 @@ export const projectResources = resource<Client>()({
     orGone(read(client, id, state.resources ?? []).catch(failed("Error while retrieving project"))),
 
   update: async ({ client }, { id, state }, { resources }) => {
-    const old = state.resources ?? [];
-    const removed = old.filter((urn) => !resources.includes(urn));
-    const added = resources.filter((urn) => !old.includes(urn));
-    await assign(client, "default", removed).catch(failed("Error assigning resources to default project"));
-    await assign(client, id, added).catch(failed(`Error assigning resources to project ${id}`));
+    await reassign(client, id, state.resources ?? [], resources, `Error assigning resources to project ${id}`);
     return read(client, id, resources);
   },
 

@@ -55,6 +55,20 @@ export async function assign({ api }: Client, id: string, urns: string[]): Promi
   if (urns.length > 0) await api.request("POST", `${path(id)}/resources`, { resources: urns });
 }
 
+/** Assigns what is new to a project, and what is no longer wanted to the default project. */
+export async function reassign(
+  client: Client,
+  id: string,
+  old: string[],
+  wanted: string[],
+  doing: string,
+): Promise<void> {
+  const removed = old.filter((urn) => !wanted.includes(urn));
+  const added = wanted.filter((urn) => !old.includes(urn));
+  await assign(client, "default", removed).catch(failed("Error assigning resources to default project"));
+  await assign(client, id, added).catch(failed(doing));
+}
+
 async function read(client: Client, id: string) {
   const { project } = await client.api.request<{ project: Project }>("GET", path(id));
   return {
@@ -121,11 +135,7 @@ export const project = resource<Client>()({
   update: async ({ client }, { id, state }, properties, changed) => {
     await client.api.request("PATCH", path(id), body(properties)).catch(failed("Error updating Project"));
     if (changed.has("resources")) {
-      const [old, wanted] = [state.resources ?? [], properties.resources ?? []];
-      const removed = old.filter((urn) => !wanted.includes(urn));
-      const added = wanted.filter((urn) => !old.includes(urn));
-      await assign(client, "default", removed).catch(failed("Error assigning resources to default project"));
-      await assign(client, id, added).catch(failed("Error Updating project"));
+      await reassign(client, id, state.resources ?? [], properties.resources ?? [], "Error Updating project");
     }
     return read(client, id);
   },
