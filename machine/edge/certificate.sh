@@ -79,11 +79,11 @@ await_names() {
   while true; do
     missing=$(while read -r name; do leads_here "$address" "$name" || echo "$name"; done <<< "$names")
     [[ -n $missing ]] || return 0
-    if ((SECONDS >= deadline)); then break; fi
     if [[ -z $told ]]; then
       told=1
       say "waiting for ${missing//$'\n'/, } to lead to $address"
     fi
+    if ((SECONDS >= deadline)); then break; fi
     sleep 2
   done
   while read -r name; do
