@@ -93,8 +93,7 @@ describe("the dashboard at its own name, in a browser", () => {
     expect(await page.evaluate("document.querySelector('#url').value")).toBe("https://api.convex.test");
     await page.locator("::-p-aria(Admin key)").fill(outputs["adminKey"] ?? "");
     await page.locator("::-p-aria([name='Log in'][role='button'])").click();
-    const name = await page.locator(`::-p-text(${outputs["instanceName"] ?? "none"})`).waitHandle();
-    expect(await name.asElement()?.isVisible()).toBe(true);
+    await page.waitForSelector(`::-p-text(${outputs["instanceName"] ?? "none"})`, { visible: true });
   });
 
   it("refuses a log-in with a wrong admin key", async () => {

@@ -216,8 +216,10 @@ describe("a stack", () => {
   });
 
   it("reports each change in the cloud, and is clean after the repair", async () => {
-    const [firewall] = ((await (await cloud.cloud("GET", "/v2/firewalls")).json()) as { firewalls: { id: string }[] })
-      .firewalls;
+    const { firewalls } = (await (await cloud.cloud("GET", "/v2/firewalls")).json()) as {
+      firewalls: { id: string; name: string }[];
+    };
+    const firewall = firewalls.find(({ name }) => name === `convex-${STACK}`);
     const rule = { protocol: "tcp", ports: "5432", sources: { addresses: ["0.0.0.0/0"] } };
     await cloud.cloud("POST", `/v2/firewalls/${firewall?.id ?? ""}/rules`, { inbound_rules: [rule] });
     const { projects } = (await (await cloud.cloud("GET", "/v2/projects")).json()) as {
