@@ -2,12 +2,14 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
+import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
 import { Edge } from "./components/edge.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
+import { Repository } from "./components/repository.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
 import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
@@ -41,6 +43,13 @@ const tunnel = openRunTunnel(
   boot,
 );
 
+const repository = new Repository(ID, {
+  ...settings.backups,
+  label: label(stack),
+  volumeId: host.volumeId,
+  protectData,
+});
+
 const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
 const postgres = new Postgres(ID, {
   ...owned,
@@ -50,6 +59,7 @@ const postgres = new Postgres(ID, {
   tunnelPort: tunnel.postgresPort,
   network: NETWORK,
   postgresPoolSize,
+  repository: repository.values,
   onMachine,
   onVolume: host.onVolume,
 });
@@ -89,6 +99,15 @@ new FunctionEnvironment(ID, {
   mountpoint,
   apiPort: exposure.ports.api,
   adminKey: convex.adminKey,
+  onMachine,
+});
+
+new Backups(ID, {
+  connection,
+  machineId: host.machineId,
+  mountpoint,
+  repository: repository.values,
+  ready: convex.adminKey,
   onMachine,
 });
 

@@ -65,6 +65,8 @@ export class Host extends pulumi.ComponentResource {
   readonly connection: Connection;
   /** Changes with each droplet. Then everything on the machine is set up again. */
   readonly machineId: pulumi.Output<string>;
+  /** The volume's id at DigitalOcean. */
+  readonly volumeId: pulumi.Output<string>;
   /** Ready: the folder on the volume for Convex's files only. */
   readonly dataDirectory: pulumi.Output<string>;
   /** Ready: the volume's mount point. */
@@ -235,6 +237,7 @@ export class Host extends pulumi.ComponentResource {
     const ready = setup.id;
     this.publicIp = reservedIp?.ipAddress ?? droplet.ipv4Address;
     this.machineId = droplet.id;
+    this.volumeId = volume.id;
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
     this.dataDirectory = ready.apply(() => DATA);
@@ -243,6 +246,7 @@ export class Host extends pulumi.ComponentResource {
     this.registerOutputs({
       publicIp: this.publicIp,
       machineId: this.machineId,
+      volumeId: this.volumeId,
       connection: this.connection,
       dataDirectory: this.dataDirectory,
       mountpoint: this.mountpoint,

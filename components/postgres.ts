@@ -7,6 +7,7 @@ import { scriptFiles } from "../contract/scripts.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import { generatedPassword } from "./password.ts";
+import type { RepositoryValues } from "./repository.ts";
 import { serverCertificate } from "./server-certificate.ts";
 
 export interface PostgresArgs {
@@ -26,6 +27,8 @@ export interface PostgresArgs {
   role: string;
   /** Connections that the role may open. Changing it restarts the server. */
   postgresPoolSize: number;
+  /** Where the server's log is archived, and a lost cluster can be restored from. Switching it on or off restarts the server. */
+  repository: RepositoryValues;
   /** Lifetime of the packages and the configuration. */
   onMachine: Lifetime;
   /** Lifetime of roles and databases, which are in the cluster on the volume. */
@@ -72,6 +75,7 @@ export class Postgres extends pulumi.ComponentResource {
           certificate: lines(certificate),
           authority: lines(authority),
           scripts: scriptFiles(),
+          ...args.repository,
         }),
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,

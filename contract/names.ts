@@ -30,6 +30,7 @@ export const RESOURCES = {
   backend: `${ID}-backend`,
   dashboard: `${ID}-dashboard`,
   acceptance: `${ID}-acceptance`,
+  backups: `${ID}-backups`,
   functionEnvironment: `${ID}-function-environment`,
 } as const;
 

@@ -1,5 +1,4 @@
-import { X509Certificate } from "node:crypto";
-
+import { authorityFault } from "./kinds/authority.ts";
 import { type Hosts, nameFault, namesOf } from "./kinds/hosts.ts";
 import { readNetworks } from "./kinds/networks.ts";
 import { type Fault, matches, type Reader } from "./reader.ts";
@@ -45,24 +44,4 @@ function directoryFault(text: string): Fault | undefined {
   if (url?.protocol === "https:" && url.username === "" && url.href === text) return undefined;
   const is = url?.protocol === "http:" ? "is plain HTTP" : "is not valid";
   return { sentence: `"${text}" ${is}, it should be an https:// URL such as ${LETS_ENCRYPT}.`, value: LETS_ENCRYPT };
-}
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-/** Never shows the value, because it may be a private key. */
-function authorityFault(text: string, path: string): Fault | undefined {
-  if (text === "") return undefined;
-  const isOnlyCertificates = text.replaceAll(CERTIFICATE, "").trim() === "";
-  const isReadable = (text.match(CERTIFICATE) ?? []).every((block) => {
-    try {
-      return new X509Certificate(block).ca;
-    } catch {
-      return false;
-    }
-  });
-  if (isOnlyCertificates && isReadable) return undefined;
-  return {
-    sentence: "is not a certificate of an authority, it should be one or more, in PEM.",
-    fix: `Set it with: npx pulumi config set ${path} < authority.pem`,
-  };
 }

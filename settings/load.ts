@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { readBackups } from "./backups.ts";
 import { readConvex } from "./convex.ts";
 import { readEdge } from "./edge.ts";
 import { readExposure } from "./exposure.ts";
@@ -26,6 +27,7 @@ export function loadSettings() {
     edge: readEdge(read, exposure.hosts),
     convex: readConvex(read),
     postgres: readPostgres(read),
+    backups: readBackups(read, host.region),
   };
   read.refuseUnknown();
 

@@ -5,7 +5,7 @@
 #
 #   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the
 #     administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
-#     of all files that were copied here)
+#     of all files that were copied here), and the values of the repository of backups, empty without one
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -14,12 +14,17 @@ source "$here/../lib/common.sh"
 source "$here/../lib/units.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/backups/repository.sh
+source "$here/../backups/repository.sh"
 
 readonly CLUSTER=main
 
 main() {
   local mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts version
-  take mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts
+  local "${REPOSITORY_VALUES[@]}"
+  take mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -33,6 +38,7 @@ main() {
   [[ -n $version ]] || return 0
   version=${version%%+*}
   allow_early_binding
+  in_area backups configure_repository "$mountpoint" "$version" "$database"
   create_cluster "$version" "$mountpoint/postgresql"
   certify "$version" "$key" "$certificate" "$authority"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
@@ -74,8 +80,9 @@ create_cluster() {
   if [[ ! -e $data ]]; then
     # An instance used this volume, and a new cluster would not contain its data.
     [[ ! -e $(mark_of "${home%/*}") ]] \
-      || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup;" \
+      || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup, with npm run restore;" \
         "to start with an empty one, without any documents: rm $(mark_of "${home%/*}"), then run npx pulumi up again"
+    refuse_to_hide_backups "${home%/*}"
     # With another name until it is complete, because the result of a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
     install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
@@ -91,6 +98,19 @@ create_cluster() {
     changed "took over the cluster $data"
   fi
   put_folder 0700 postgres:postgres "$data"
+}
+
+# refuse_to_hide_backups MOUNTPOINT: fails if the repository has backups, because an empty database must not take their place
+# before somebody has decided that.
+refuse_to_hide_backups() {
+  local found empty=$1/backups/start-empty
+  if [[ -z $repository_endpoint || -e $empty ]]; then return 0; fi
+  found=$(as_postgres pgbackrest info --output=json 2>&1) \
+    || fail "backups: cannot be listed, and they may contain this instance's data: $(repository_refusal <<< "$found" | grep . || tail -n 3 <<< "$found")." \
+      "Mend that, then run npx pulumi up again"
+  [[ $found != *'"label"'* ]] \
+    || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with npm run restore," \
+      "then run npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"
 }
 
 # certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
@@ -167,6 +187,14 @@ ssl_key_file = '$etc/server.key'
 # A quarter of the memory, as the manual recommends.
 shared_buffers = '$(quarter_of_memory)MB'
 EOF
+  if [[ -n $repository_endpoint ]]; then
+    cat << EOF
+archive_mode = on
+archive_command = 'bash /usr/local/lib/convex-droplet/backups/archive.sh $stanza %p'
+# At most so many rows are lost with the volume, and what is under way to the bucket.
+archive_timeout = 1min
+EOF
+  fi
 }
 
 serve() {
@@ -294,9 +322,5 @@ WHERE CASE WHEN s.unit LIKE '%B' THEN pg_size_bytes(current_setting(s.name)) <> 
       ELSE current_setting(s.name) <> d.value END
 EOF
 }
-
-sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }
-
-as_postgres() { (cd / && runuser -u postgres -- "$@"); }
 
 main "$@"

@@ -10,6 +10,7 @@ export const CHECKED: Record<string, string> = {
   host: RESOURCES.setup,
   postgres: RESOURCES.server,
   edge: RESOURCES.edge,
+  backups: RESOURCES.backups,
 };
 
 /**

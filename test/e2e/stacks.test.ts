@@ -73,7 +73,7 @@ describe("two stacks side by side", () => {
     }
     const runs = await Promise.all(STACKS.map((stack) => cloud.up(stack)));
     for (const { all, exitCode } of runs) {
-      expect(all).toContain("40 created");
+      expect(all).toContain("43 created");
       expect(exitCode).toBe(0);
     }
   });
@@ -102,7 +102,7 @@ describe("two stacks side by side", () => {
       STACKS.map((stack) => cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", stack])),
     );
     for (const { all, exitCode } of looks) {
-      expect(all).toContain("40 unchanged");
+      expect(all).toContain("43 unchanged");
       expect(exitCode).toBe(0);
     }
   });
@@ -123,7 +123,7 @@ describe("two stacks side by side", () => {
       expect(await readRow(two["backendUrl"] ?? "", "stack")).toBe("two");
     });
     const look = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", "two"]);
-    expect(look.all).toContain("40 unchanged");
+    expect(look.all).toContain("43 unchanged");
     expect(look.exitCode).toBe(0);
   });
 });

@@ -7,10 +7,12 @@ import { Database, type DatabaseArgs } from "../../components/database.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { ID, RESOURCES } from "../../contract/names.ts";
+import { Backups, type BackupsArgs } from "../../components/backups.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
+import { Repository, type RepositoryArgs } from "../../components/repository.ts";
 import type { Exposure } from "../../settings/exposure.ts";
 import { componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
 
@@ -104,8 +106,33 @@ const POSTGRES = (): PostgresArgs => ({
   role: "convex",
   postgresPoolSize: 64,
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
+  repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
   onMachine: lifetime(),
   onVolume: lifetime("volume"),
+});
+
+const REPOSITORY: RepositoryArgs = {
+  label: "convex-test",
+  backups: "spaces",
+  backupRegion: "nyc3",
+  backupEndpoint: "",
+  backupBucket: "",
+  backupAccessKey: "",
+  backupSecretKey: "",
+  backupAuthority: "",
+  backupDays: 14,
+  backupWeeks: 8,
+  volumeId: "506f78a4",
+  protectData: false,
+};
+
+const BACKUPS = (): BackupsArgs => ({
+  connection: pulumi.secret({ host: "192.0.2.1" }),
+  machineId: "7",
+  mountpoint: "/mnt/convex",
+  repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
+  ready: "key",
+  onMachine: lifetime(),
 });
 
 const DATABASE = (): DatabaseArgs => ({
@@ -558,6 +585,52 @@ describe("Edge", () => {
   });
 });
 
+describe("the repository of backups", () => {
+  it("is a bucket that keeps what a stolen key would delete, with a key that can use only this bucket", async () => {
+    new Repository(ID, REPOSITORY);
+    const find = await settled();
+    expect(find("convex-bucket")).toMatchObject({
+      acl: "private",
+      region: "nyc3",
+      versioning: { enabled: true },
+      lifecycleRules: [{ enabled: true, noncurrentVersionExpiration: { days: 14 } }],
+      forceDestroy: true,
+    });
+    expect(find("convex-bucket")["name"]).toMatch(/^convex-test-backups-/);
+    expect(find("convex-backup-key")["grants"]).toEqual([
+      { bucket: find("convex-bucket")["name"], permission: "readwrite" },
+    ]);
+    expect(find("convex-spaces-key")["grants"]).toEqual([{ bucket: "", permission: "fullaccess" }]);
+  });
+
+  it("is not deleted with a protected stack", async () => {
+    new Repository(ID, { ...REPOSITORY, protectData: true });
+    expect((await settled())("convex-bucket")).toMatchObject({ forceDestroy: false });
+  });
+
+  it("on another S3 server is the given bucket, and only the passphrase is generated", async () => {
+    const place = { backupEndpoint: "https://s3.example.com:9000", backupBucket: "mine", backupRegion: "us-east-1" };
+    const key = { backupAccessKey: "ID", backupSecretKey: "KEY" };
+    const { values } = new Repository(ID, { ...REPOSITORY, backups: "s3", ...place, ...key });
+    expect(await names()).toEqual([ID, "convex-backup-passphrase"]);
+    expect(values).toMatchObject({
+      repository_endpoint: "s3.example.com:9000",
+      repository_bucket: "mine",
+      repository_key: "ID",
+      repository_region: "us-east-1",
+      stanza: "506f78a4",
+    });
+    expect(await valueOf(pulumi.output(values["repository_key_secret"]))).toBe("KEY");
+    expect(await pulumi.isSecret(pulumi.output(values["repository_key_secret"]))).toBe(true);
+  });
+
+  it("does not exist without backups", async () => {
+    const { values } = new Repository(ID, { ...REPOSITORY, backups: "off" });
+    expect(await names()).toEqual([ID]);
+    expect(values["repository_endpoint"]).toBe("");
+  });
+});
+
 describe("a word of a command line", () => {
   it.each([
     ["plain-1.2_x/y", "plain-1.2_x/y"],
@@ -578,6 +651,8 @@ it("the components register the resources that others look up by name", async ()
   new Edge(ID, EDGE());
   new Edge(ID, { ...EDGE(), exposure: { ...EXPOSURE, openings: [{ port: 3210, networks: [] }] } });
   new Convex(ID, CONVEX());
+  new Repository(ID, REPOSITORY);
+  new Backups(ID, BACKUPS());
   new FunctionEnvironment(ID, {
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
     ...{ functionEnvironment: {}, authKeys: false, onMachine: lifetime() },
@@ -592,10 +667,12 @@ describe("every registered resource", () => {
     new Database(ID, { ...DATABASE(), inCluster, protectData: true });
     new Edge(ID, EDGE());
     new Convex(ID, { ...CONVEX(), protectData: true });
+    new Repository(ID, { ...REPOSITORY, protectData: true });
+    new Backups(ID, BACKUPS());
     await settled();
   };
   const [host, postgres, convex] = [{ parent: "Host" }, { parent: "Postgres" }, { parent: "Convex" }];
-  const edge = { parent: "Edge" };
+  const [edge, repository] = [{ parent: "Edge" }, { parent: "Repository" }];
   const database = { parent: "Database", aliases: [expect.anything()] };
   const unique = { deleteBeforeReplace: true };
   const onMachine = { deletedWith: "setup", replaceWith: ["droplet"] };
@@ -646,17 +723,25 @@ describe("every registered resource", () => {
       "convex-backend Container": { ...convex, ...unique, ...onMachine, replaceOnChanges: ["healthcheck"] },
       "convex-acceptance Command": { ...convex, ...run, ...onMachine },
       "convex-dashboard Container": { ...convex, ...unique, ...onMachine },
+      "convex-backup-passphrase RandomPassword": { ...repository, protect: true },
+      "convex-spaces-key SpacesKey": repository,
+      "convex-spaces digitalocean": repository,
+      "convex-bucket-suffix RandomPassword": repository,
+      "convex-bucket SpacesBucket": { ...repository, protect: true, retainOnDelete: true },
+      "convex-backup-key SpacesKey": repository,
+      "convex-backups Command": { parent: "Backups", ...run, ...onMachine },
     });
   });
 
   it("has its public fields as outputs if it is a component", async () => {
     await deploy();
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
-      Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],
+      Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp", "volumeId"],
       Postgres: ["authority"],
       Database: ["url"],
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
       Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],
+      Repository: ["values"],
     });
   });
 });

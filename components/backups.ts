@@ -1,0 +1,46 @@
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+
+import type { Lifetime } from "./host.ts";
+import { type Connection, runScript } from "./machine.ts";
+import type { RepositoryValues } from "./repository.ts";
+
+export interface BackupsArgs {
+  /** Connection to the machine that is backed up. */
+  connection: Connection;
+  /** Changes with each machine. */
+  machineId: pulumi.Input<string>;
+  /** Mount point of the volume that has the data. */
+  mountpoint: pulumi.Input<string>;
+  /** Where the backups go; without an endpoint, there are none. */
+  repository: RepositoryValues;
+  /** Resolves once there is something to back up. */
+  ready: pulumi.Input<unknown>;
+  /** Lifetime of the jobs on the machine. */
+  onMachine: Lifetime;
+}
+
+/**
+ * The jobs that back up an instance: every five minutes a restore point of database and files, every night a backup of the
+ * database.
+ *
+ * *Owns* the jobs' timers on the machine.
+ * *Survives* a replaced droplet: everything that is in the bucket.
+ * *Replacing it means* that the timers are installed again.
+ */
+export class Backups extends pulumi.ComponentResource {
+  constructor(name: string, args: BackupsArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:Backups", name, {}, opts);
+    new command.remote.Command(
+      `${name}-backups`,
+      {
+        connection: pulumi.all([args.connection, args.ready]).apply(([known]) => known),
+        ...runScript("backups/backups.sh", { mountpoint: args.mountpoint, ...args.repository }),
+        triggers: [args.machineId],
+        addPreviousOutputInEnv: false,
+      },
+      { parent: this, ...args.onMachine, customTimeouts: { create: "10m", update: "10m" } },
+    );
+    this.registerOutputs({});
+  }
+}

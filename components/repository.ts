@@ -1,0 +1,134 @@
+import * as digitalocean from "@pulumi/digitalocean";
+import * as pulumi from "@pulumi/pulumi";
+import * as random from "@pulumi/random";
+
+import { reportGone } from "../error-hooks/gone.ts";
+import { generatedPassword } from "./password.ts";
+
+export interface RepositoryArgs {
+  /** Start of the bucket's name; up to 50 characters. */
+  label: string;
+  /** `off`: nothing is backed up. `spaces`: a bucket of the account. `s3`: a bucket that exists. */
+  backups: "off" | "spaces" | "s3";
+  /** Region of the bucket. Changing it makes another, empty bucket. */
+  backupRegion: string;
+  /** For `s3`: the server's URL. */
+  backupEndpoint: string;
+  /** For `s3`: the bucket. */
+  backupBucket: string;
+  /** For `s3`: the id of a key for the bucket; secret. */
+  backupAccessKey: string;
+  /** For `s3`: the key itself; secret. */
+  backupSecretKey: string;
+  /** For `s3`: certificates of a private authority, in PEM; may be empty. */
+  backupAuthority: string;
+  /** For how many days every moment can be restored. Spaces keeps deleted objects as long. */
+  backupDays: number;
+  /** How many weekly backups are kept. */
+  backupWeeks: number;
+  /** The volume's id. Each volume has its own part of the repository. */
+  volumeId: pulumi.Input<string>;
+  /** Whether the bucket and the encryption's secret are protected from deletion. Otherwise `destroy` deletes all backups. */
+  protectData: boolean;
+}
+
+/** What the machine's scripts need to use a repository; without an endpoint, there are no backups. */
+export type RepositoryValues = Record<string, pulumi.Input<string | number | string[]>>;
+
+/**
+ * The bucket that keeps an instance's backups, and the secrets to use it.
+ *
+ * *Owns* for Spaces the bucket and its keys; always the secret that encrypts the backups.
+ * *Survives* droplet, volume and, if it is protected, `destroy`.
+ * *Replacing it means* another, empty bucket.
+ */
+export class Repository extends pulumi.ComponentResource {
+  /** Ready: the endpoint resolves once the bucket exists. */
+  readonly values: RepositoryValues;
+
+  constructor(name: string, args: RepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:Repository", name, {}, opts);
+    // Every backup is lost with it.
+    const passphrase =
+      args.backups === "off"
+        ? ""
+        : generatedPassword(`${name}-backup-passphrase`, { parent: this, protect: args.protectData }).result;
+    const place =
+      args.backups === "spaces"
+        ? this.#space(name, args)
+        : {
+            repository_endpoint: args.backups === "off" ? "" : new URL(args.backupEndpoint).host,
+            repository_bucket: args.backupBucket,
+            repository_key: args.backupAccessKey,
+            repository_key_secret: pulumi.secret(args.backupSecretKey),
+          };
+    this.values = {
+      ...place,
+      stanza: args.volumeId,
+      repository_region: args.backupRegion,
+      repository_passphrase: passphrase,
+      repository_authority: args.backupAuthority.trim().split("\n"),
+      backup_days: args.backupDays,
+      backup_weeks: args.backupWeeks,
+    };
+    this.registerOutputs({ values: this.values });
+  }
+
+  /** A bucket of the account, and a key that can use only this bucket. */
+  #space(name: string, args: RepositoryArgs) {
+    const child = { parent: this };
+    const reported = { ...child, hooks: { onError: [reportGone(`${name}-repository`)] } };
+    // Only a key that may do everything can create a bucket, and the provider needs it also to read one.
+    const creator = new digitalocean.SpacesKey(
+      `${name}-spaces-key`,
+      { name: `${args.label}-spaces`, grants: [{ bucket: "", permission: "fullaccess" }] },
+      reported,
+    );
+    const token = new pulumi.Config("digitalocean").getSecret("token");
+    const spaces = new digitalocean.Provider(
+      `${name}-spaces`,
+      {
+        ...(token === undefined ? {} : { token }),
+        spacesAccessId: creator.accessKey,
+        spacesSecretKey: pulumi.secret(creator.secretKey),
+      },
+      child,
+    );
+    // A bucket's name is unique among those of all customers.
+    const suffix = new random.RandomPassword(
+      `${name}-bucket-suffix`,
+      { length: 8, upper: false, special: false },
+      child,
+    ).result;
+    const bucket = new digitalocean.SpacesBucket(
+      `${name}-bucket`,
+      {
+        name: pulumi.unsecret(pulumi.interpolate`${args.label.slice(0, 45)}-backups-${suffix}`),
+        region: args.backupRegion,
+        acl: "private",
+        // Who has the droplet has its key, and could delete backups. Their old versions stay.
+        versioning: { enabled: true },
+        lifecycleRules: [
+          {
+            enabled: true,
+            noncurrentVersionExpiration: { days: args.backupDays },
+            abortIncompleteMultipartUploadDays: 1,
+          },
+        ],
+        forceDestroy: !args.protectData,
+      },
+      { ...reported, provider: spaces, protect: args.protectData, retainOnDelete: args.protectData },
+    );
+    const key = new digitalocean.SpacesKey(
+      `${name}-backup-key`,
+      { name: `${args.label}-backups`, grants: [{ bucket: bucket.name, permission: "readwrite" }] },
+      reported,
+    );
+    return {
+      repository_endpoint: bucket.endpoint,
+      repository_bucket: bucket.name,
+      repository_key: key.accessKey,
+      repository_key_secret: pulumi.secret(key.secretKey),
+    };
+  }
+}

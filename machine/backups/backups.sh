@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Starts the backups: the instance's part of the repository, and the timers of its jobs. Without a repository, it removes both
+# from the machine; what is in the bucket stays. The second run changes nothing and says so.
+#
+#   backups.sh <mountpoint, and the values of the repository (see repository.sh)
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/units.sh
+source "$here/../lib/units.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/backups/repository.sh
+source "$here/repository.sh"
+# shellcheck source=machine/backups/jobs.sh
+source "$here/jobs.sh"
+
+readonly JOBS=(convex-restore-point convex-base-backup)
+
+main() {
+  local mountpoint "${REPOSITORY_VALUES[@]}"
+  take mountpoint "${REPOSITORY_VALUES[@]}"
+  lock
+  if [[ -z $repository_endpoint ]]; then
+    stop_backups
+    finish
+    return
+  fi
+  put_file 0644 /etc/systemd/system/convex-backups.slice systemd < "$here/convex-backups.slice"
+  local job
+  for job in "${JOBS[@]}"; do put_file 0644 "/etc/systemd/system/$job.service" systemd < "$here/$job.service"; done
+  checking || open_repository
+  checking || begin
+  for job in "${JOBS[@]}"; do put_unit "$job.timer"; done
+  finish
+}
+
+# begin: makes the volume's part of the repository, if it is not there, and starts the first backup, which may take hours.
+begin() {
+  local said
+  # A new key may take some seconds to be accepted.
+  wait_until 60 "the bucket to accept the key" has_files 2> /dev/null || fail "backups: the bucket cannot be used. $(explained "$(restic cat config 2>&1)") Then run npx pulumi up again"
+  said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
+    || fail "backups: the bucket cannot be used for PostgreSQL. $(explained "$said") Then run npx pulumi up again"
+  if [[ ! -e $mountpoint/backups/base.json ]]; then
+    systemctl daemon-reload
+    systemctl start --no-block convex-base-backup.service
+    changed "started the first backup"
+  fi
+}
+
+# has_files: whether restic's part of the repository is there; makes it if the bucket has none.
+has_files() {
+  local said
+  said=$(restic cat config 2>&1) && return
+  [[ $said == *"unable to open config file"* || $said == *"Is there a repository at the following location"* ]] || return 1
+  restic init --quiet > /dev/null 2>&1 && changed "made the repository of the files"
+}
+
+stop_backups() {
+  local job
+  differs "files[$REPOSITORY]" nothing "$(kind_of "$REPOSITORY")" || return 0
+  for job in "${JOBS[@]}"; do
+    systemctl disable --quiet --now "$job.timer" 2> /dev/null || true
+    systemctl stop "$job.service" 2> /dev/null || true
+    rm -f "/etc/systemd/system/$job".{service,timer}
+  done
+  rm -f /etc/systemd/system/convex-backups.slice "$PGBACKREST" "$REPOSITORY_AUTHORITY"
+  systemctl daemon-reload
+  # Last, because the next run looks for it if this one is killed.
+  rm "$REPOSITORY"
+  changed "stopped the backups. What is in the bucket stays"
+}
+
+main "$@"

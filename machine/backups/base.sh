@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Saves the whole database in the repository, once a week in full, on other days what has changed since then, and removes what is
+# older than the retention. A timer runs it every night.
+#
+#   base.sh [now]  with `now`: also if there was one today; only what has changed since the last one
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/backups/repository.sh
+source "$here/repository.sh"
+# shellcheck source=machine/backups/jobs.sh
+source "$here/jobs.sh"
+
+main() {
+  local type said gap pace=() had_gap
+  open_repository
+  one_at_a_time base
+  gap=$(data_directory)/convex-archive-gap
+  type=$(type_of_backup "${1:-}") || fail "backups: cannot be listed. $(explained "$type")"
+  had_gap=$(kind_of "$gap")
+  # What is dropped from now on is another gap.
+  rm -f "$gap"
+  # Otherwise PostgreSQL spreads its checkpoint over some minutes, to disturb less.
+  if [[ ${1:-} == now ]]; then pace=(--start-fast); fi
+  said=$(in_repository backup --type="$type" "${pace[@]}" 2>&1) || {
+    if [[ $had_gap == file ]]; then : > "$gap"; fi
+    fail "backup: was not made. $(explained "$said")"
+  }
+  # Files are only added, so a later snapshot contains those of an earlier one.
+  said=$(restic forget --quiet --host "$STANZA" --group-by host --keep-last 12 --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" \
+    --keep-weekly "$BACKUP_WEEKS" --prune 2>&1) || fail "backup: was made, but old files were not removed. $(explained "$said")"
+  record base "$(in_repository info --output=json | jq -c '.[0].backup[-1] | {label, type, bytes: .info.size, added: .info.repository.delta}')"
+  say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
+}
+
+# type_of_backup [now]: full, diff or incr.
+type_of_backup() {
+  local listed
+  listed=$(in_repository info --output=json 2>&1) || {
+    echo "$listed"
+    return 1
+  }
+  jq -r --arg now "${1:-}" '[.[0].backup[]? | select(.type == "full") | .timestamp.stop] | max // 0
+    | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
+}
+
+main "$@"

@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# What the jobs of the backups share. Sourced after repository.sh.
+# shellcheck disable=SC2153 # open_repository reads MOUNTPOINT from a file
+
+# shellcheck source=machine/lib/on-volume.sh
+source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
+
+# one_at_a_time NAME: ends the script well if the same job is running.
+one_at_a_time() {
+  exec {job_lock}> "/run/convex-droplet-$1.lock"
+  if ! flock --nonblock "$job_lock"; then
+    say "is running already"
+    exit 0
+  fi
+}
+
+# record NAME JSON: notes on the volume that a job was completed, for drift and doctor.
+record() {
+  local new=$MOUNTPOINT/backups/.$1.new
+  jq -c --arg at "$(date --utc +%FT%TZ)" '{at: $at} + .' <<< "$2" > "$new" && mv "$new" "$MOUNTPOINT/backups/$1.json"
+}
+
+# explained TEXT: the known cause in what a tool said, otherwise its last lines.
+explained() {
+  local known
+  known=$(repository_refusal <<< "$1")
+  if [[ -n $known ]]; then printf '%s\n' "The cause: $known"; else printf 'Its last lines: %s\n' "$(tail -n 3 <<< "$1" | tr '\n' ' ')"; fi
+}
+
+data_directory() { sed -n 's/^pg1-path=//p' "$PGBACKREST"; }

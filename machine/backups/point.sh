@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Makes a restore point: a moment of database and files that belong together, in the repository. A timer runs it every five minutes.
+#
+# The database's point comes first, the files after it. Convex writes a file before the row that names it, and never changes
+# or removes one that a row names. So these files contain everything that the database names at the point.
+set -euo pipefail
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/backups/repository.sh
+source "$here/repository.sh"
+# shellcheck source=machine/backups/jobs.sh
+source "$here/jobs.sh"
+
+main() {
+  local point wal saved
+  open_repository
+  one_at_a_time point
+  point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
+  # The second statement is a commit after the point: without one, no moment close to the point can be restored.
+  wal=$(
+    sql << EOF
+SELECT FROM pg_create_restore_point('$point');
+SELECT FROM pg_current_xact_id();
+SELECT pg_walfile_name(pg_switch_wal());
+EOF
+  ) || fail "PostgreSQL: does not answer. See: journalctl -u 'postgresql@*'"
+  wal=${wal//[[:space:]]/}
+  wait_until 240 "PostgreSQL's log to reach the bucket" is_archived "$wal" \
+    || fail "restore point: was not made. $(why_not_archived)"
+  if [[ -e $(data_directory)/convex-archive-gap ]]; then
+    systemctl start --no-block convex-base-backup.service
+    fail "restore point: was not made, because a part of PostgreSQL's log was dropped while the bucket could not be reached. A new backup has been started, and the next point will follow it"
+  fi
+  saved=$(restic backup --json --quiet --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
+    "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")" 2>&1) || fail "restore point: the files were not saved. $(explained "$saved")"
+  record point "$(jq -c --arg point "$point" 'select(.message_type == "summary")
+    | {point: $point, snapshot: .snapshot_id[:8], files: .total_files_processed, bytes: .total_bytes_processed, added: .data_added_packed}' <<< "$saved")"
+  say "$point, $(jq -r '"\(.files) files, \(.added) bytes of them new"' "$MOUNTPOINT/backups/point.json")"
+}
+
+# is_archived WAL
+is_archived() {
+  [[ $(sql "SELECT EXISTS (SELECT FROM pg_ls_archive_statusdir() WHERE name = '$1.done') OR left(last_archived_wal, 24) > '$1' FROM pg_stat_archiver") == t ]]
+}
+
+why_not_archived() {
+  local said
+  said=$(as_postgres pgbackrest --stanza="$STANZA" check 2>&1) || true
+  explained "$said"
+}
+
+main "$@"

@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# Where backups are, and how to read and write them: pgBackRest for PostgreSQL, restic for the backend's files, in one bucket.
+# Sourced after common.sh and sql.sh. Both encrypt before anything leaves the machine.
+#
+# Each volume has a part of its own, named by its id (pgBackRest calls it a stanza). So nothing that a new or a restored volume
+# writes can damage what an earlier one has written.
+# shellcheck disable=SC2034,SC2153,SC2154 # REPOSITORY_VALUES are the caller's variables; open_repository reads the others from a file
+
+# The values that a repository needs, with the volume's id and how long to keep what.
+readonly REPOSITORY_VALUES=(stanza repository_endpoint repository_region repository_bucket repository_key repository_key_secret
+  repository_passphrase repository_authority backup_days backup_weeks)
+readonly PGBACKREST=/etc/pgbackrest/pgbackrest.conf REPOSITORY=/etc/convex-droplet/backups.env
+readonly REPOSITORY_AUTHORITY=/etc/convex-droplet/backups-authority.pem
+
+# configure_repository MOUNTPOINT VERSION DATABASE: writes what both tools need, from the caller's REPOSITORY_VALUES. Without an endpoint,
+# there are no backups, and backups.sh removes the files.
+configure_repository() {
+  local mountpoint=$1
+  [[ -n $repository_endpoint ]] || return 0
+  # The package of pgBackRest starts a server that nobody needs.
+  put_mask pgbackrest.service
+  install_packages pgbackrest restic
+  put_folder 0700 root:root "$mountpoint/backups"
+  if [[ -n $repository_authority ]]; then put_file 0644 "$REPOSITORY_AUTHORITY" <<< "$repository_authority"; fi
+  put_secret root:postgres "$PGBACKREST" < <(pgbackrest_settings "$@")
+  put_secret root:root "$REPOSITORY" < <(restic_settings "$@")
+}
+
+# put_mask UNIT: keeps a unit from being started, also by its package.
+put_mask() {
+  local path=/etc/systemd/system/$1
+  declare_files "$path"
+  differs "units.$1 mask" /dev/null "$(readlink "$path" || kind_of "$path")" || return 0
+  ln -sfn /dev/null "$path"
+  changed "masked $1"
+}
+
+pgbackrest_settings() {
+  local mountpoint=$1 version=$2
+  cat << EOF
+[global]
+repo1-type=s3
+repo1-path=/postgres
+repo1-s3-endpoint=$repository_endpoint
+repo1-s3-bucket=$repository_bucket
+repo1-s3-region=$repository_region
+repo1-s3-key=$repository_key
+repo1-s3-key-secret=$repository_key_secret
+repo1-s3-uri-style=path
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=$repository_passphrase
+repo1-bundle=y
+repo1-block=y
+# Of backups older than these days, only the moment of the backup can be restored.
+repo1-retention-full=$((backup_weeks + 1))
+repo1-retention-archive=$((backup_days + 1))
+repo1-retention-archive-type=diff
+EOF
+  if [[ -n $repository_authority ]]; then echo "repo1-storage-ca-file=$REPOSITORY_AUTHORITY"; fi
+  cat << EOF
+compress-type=zst
+process-max=1
+# If the bucket cannot be reached for so long that this much waits, the oldest is dropped, so that the volume does not fill.
+archive-push-queue-max=$(archive_limit "$mountpoint")GiB
+log-level-console=warn
+log-level-stderr=warn
+log-level-file=off
+
+[$stanza]
+pg1-path=$mountpoint/postgresql/$version/main
+EOF
+}
+
+# archive_limit MOUNTPOINT: a twentieth of the volume, in GiB.
+archive_limit() { df --output=size --block-size=1G "$1" | awk 'NR == 2 {print int($1 / 20) > 1 ? int($1 / 20) : 1}'; }
+
+restic_settings() {
+  local mountpoint=$1 database=$3
+  cat << EOF
+STANZA=$stanza
+MOUNTPOINT=$mountpoint
+DATABASE=$database
+BACKUP_DAYS=$backup_days
+BACKUP_WEEKS=$backup_weeks
+RESTIC_REPOSITORY=s3:https://$repository_endpoint/$repository_bucket/files
+RESTIC_PASSWORD=$repository_passphrase
+RESTIC_CACHE_DIR=$mountpoint/backups/cache
+AWS_ACCESS_KEY_ID=$repository_key
+AWS_SECRET_ACCESS_KEY=$repository_key_secret
+AWS_DEFAULT_REGION=$repository_region
+EOF
+  if [[ -n $repository_authority ]]; then echo "RESTIC_CACERT=$REPOSITORY_AUTHORITY"; fi
+}
+
+# open_repository: exports what restic needs, and who and where this instance is.
+open_repository() {
+  [[ -e $REPOSITORY ]] || fail "$REPOSITORY: is not there, so this droplet has no backups. Switch them on with: npx pulumi config set backups spaces, then npx pulumi up"
+  set -a
+  # shellcheck disable=SC1090 # written above
+  source "$REPOSITORY"
+  set +a
+}
+
+# in_repository COMMAND...: one of pgBackRest's commands, as PostgreSQL's user.
+in_repository() { as_postgres pgbackrest --stanza="$STANZA" "$@"; }
+
+# repository_refusal: what the tools said on stdin, as a sentence with its fix; empty if it is not known.
+repository_refusal() {
+  case $(cat) in
+    *InvalidAccessKeyId* | *SignatureDoesNotMatch* | *AccessDenied* | *403*) echo "the bucket refuses the key. It may have been deleted or expired" ;;
+    *NoSuchBucket*) echo "there is no such bucket" ;;
+    *CryptoError* | *"unable to flush"* | *"wrong password"* | *"no key found"*) echo "the backups are encrypted with another passphrase" ;;
+    *certificate*) echo "the server's certificate is not trusted. For a private authority, set backupAuthority" ;;
+    *HostConnectError* | *"unable to get address"* | *"no such host"* | *"connection refused"* | *timeout* | *"timed out"*) echo "the server cannot be reached" ;;
+  esac
+}

@@ -1,0 +1,7 @@
+# shellcheck shell=bash
+# Statements and programs as PostgreSQL's own user. Sourced after common.sh.
+
+# sql [STATEMENT]: the result of a statement, or of stdin, one line for each row.
+sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }
+
+as_postgres() { (cd / && runuser -u postgres -- "$@"); }
