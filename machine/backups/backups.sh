@@ -40,7 +40,8 @@ main() {
 begin() {
   local said
   # A new key may take some seconds to be accepted.
-  wait_until 60 "the bucket to accept the key" has_files 2> /dev/null || fail "backups: the bucket cannot be used. $(explained "$(restic cat config 2>&1)") Then run npx pulumi up again"
+  wait_until 60 "the bucket to accept the key" has_files 2> /dev/null \
+    || fail "backups: the bucket cannot be used. $(explained "$(briefly restic cat config 2>&1)") Then run npx pulumi up again"
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explained "$said") Then run npx pulumi up again"
   if [[ ! -e $mountpoint/backups/base.json ]]; then
@@ -53,10 +54,13 @@ begin() {
 # has_files: whether restic's part of the repository is there; makes it if the bucket has none.
 has_files() {
   local said
-  said=$(restic cat config 2>&1) && return
+  said=$(briefly restic cat config 2>&1) && return
   [[ $said == *"unable to open config file"* || $said == *"Is there a repository at the following location"* ]] || return 1
-  restic init --quiet > /dev/null 2>&1 && changed "made the repository of the files"
+  briefly restic init --quiet > /dev/null 2>&1 && changed "made the repository of the files"
 }
+
+# briefly COMMAND...: with a time limit, because restic tries for a quarter of an hour to reach a server.
+briefly() { timeout 20 "$@"; }
 
 stop_backups() {
   local job
