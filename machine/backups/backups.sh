@@ -45,6 +45,8 @@ begin() {
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explained "$said") Then run npx pulumi up again"
   if [[ ! -e $mountpoint/backups/base.json ]]; then
+    # A part of PostgreSQL's log makes the whole way.
+    said=$(in_repository check 2>&1) || fail "backups: PostgreSQL's log does not reach the bucket. $(explained "$said") Then run npx pulumi up again"
     systemctl daemon-reload
     systemctl start --no-block convex-base-backup.service
     changed "started the first backup"

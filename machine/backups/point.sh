@@ -14,22 +14,15 @@ source "$here/repository.sh"
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 
+readonly ARCHIVE_SECONDS=200
+
 main() {
   local point wal saved
   open_repository
   one_at_a_time point
   point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
-  # The second statement is a commit after the point: without one, no moment close to the point can be restored.
-  wal=$(
-    sql << EOF
-SELECT FROM pg_create_restore_point('$point');
-SELECT FROM pg_current_xact_id();
-SELECT pg_walfile_name(pg_switch_wal());
-EOF
-  ) || fail "PostgreSQL: does not answer. See: journalctl -u 'postgresql@*'"
-  wal=${wal//[[:space:]]/}
-  wait_until 240 "PostgreSQL's log to reach the bucket" is_archived "$wal" \
-    || fail "restore point: was not made. $(why_not_archived)"
+  wal=$(make_point "$point") || fail "PostgreSQL: does not answer. See: journalctl -u 'postgresql@*'"
+  await_archive "$wal" || fail "restore point: was not made, because PostgreSQL's log did not reach the bucket within $ARCHIVE_SECONDS s. $(why_not_archived)"
   if [[ -e $(data_directory)/convex-archive-gap ]]; then
     systemctl start --no-block convex-base-backup.service
     fail "restore point: was not made, because a part of PostgreSQL's log was dropped while the bucket could not be reached. A new backup has been started, and the next point will follow it"
@@ -41,9 +34,29 @@ EOF
   say "$point, $(jq -r '"\(.files) files, \(.added) bytes of them new"' "$MOUNTPOINT/backups/point.json")"
 }
 
-# is_archived WAL
-is_archived() {
-  [[ $(sql "SELECT EXISTS (SELECT FROM pg_ls_archive_statusdir() WHERE name = '$1.done') OR left(last_archived_wal, 24) > '$1' FROM pg_stat_archiver") == t ]]
+# make_point NAME: prints the file of PostgreSQL's log that contains it. The transaction is a commit after the point: without one,
+# no moment close to the point can be restored.
+make_point() {
+  sql << EOF | grep .
+SELECT FROM pg_create_restore_point('$1');
+SELECT FROM pg_current_xact_id();
+SELECT pg_walfile_name(pg_switch_wal());
+EOF
+}
+
+# await_archive WAL: in the server, because a connection for each look would cost more than the look.
+await_archive() {
+  sql << EOF > /dev/null
+DO \$\$
+BEGIN
+  FOR look IN 1..$((ARCHIVE_SECONDS * 5)) LOOP
+    IF EXISTS (SELECT FROM pg_ls_archive_statusdir() WHERE name = '$1.done') THEN RETURN; END IF;
+    PERFORM pg_sleep(0.2);
+  END LOOP;
+  RAISE 'not archived';
+END
+\$\$
+EOF
 }
 
 why_not_archived() {

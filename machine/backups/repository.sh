@@ -19,7 +19,7 @@ configure_repository() {
   [[ -n $repository_endpoint ]] || return 0
   # The package of pgBackRest starts a server that nobody needs.
   put_mask pgbackrest.service
-  install_packages pgbackrest restic
+  install_packages pgbackrest restic jq
   put_folder 0700 root:root "$mountpoint/backups"
   if [[ -n $repository_authority ]]; then put_file 0644 "$REPOSITORY_AUTHORITY" <<< "$repository_authority"; fi
   put_secret root:postgres "$PGBACKREST" < <(pgbackrest_settings "$@")
@@ -61,7 +61,7 @@ EOF
 compress-type=zst
 process-max=1
 # If the bucket cannot be reached for so long that this much waits, the oldest is dropped, so that the volume does not fill.
-archive-push-queue-max=$(archive_limit "$mountpoint")GiB
+archive-push-queue-max=$(archive_limit "$mountpoint")GB
 log-level-console=warn
 log-level-stderr=warn
 log-level-file=off
@@ -71,7 +71,7 @@ pg1-path=$mountpoint/postgresql/$version/main
 EOF
 }
 
-# archive_limit MOUNTPOINT: a twentieth of the volume, in GiB.
+# archive_limit MOUNTPOINT: a twentieth of the volume, in GiB, which pgBackRest calls GB.
 archive_limit() { df --output=size --block-size=1G "$1" | awk 'NR == 2 {print int($1 / 20) > 1 ? int($1 / 20) : 1}'; }
 
 restic_settings() {
