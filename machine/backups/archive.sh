@@ -3,10 +3,10 @@
 # does not bound what waits in that mode (https://github.com/pgbackrest/pgbackrest/issues/2629). If too much waits, pgBackRest drops
 # the file. A restore cannot pass this gap, so the next restore point first starts a new backup behind it.
 #
-#   archive.sh STANZA FILE (in PostgreSQL's data folder)
+#   archive.sh COMMAND...   (it contains pgbackrest, because pgBackRest looks for this word in the setting)
 set -euo pipefail
 status=0
-said=$(pgbackrest --stanza="$1" archive-push "$2" 2>&1) || status=$?
+said=$("$@" 2>&1) || status=$?
 if [[ -n $said ]]; then printf '%s\n' "$said" >&2; fi
 if ((status == 0)) && [[ $said == *"dropped WAL file"* ]]; then : > convex-archive-gap; fi
 exit "$status"

@@ -107,7 +107,7 @@ in_repository() { as_postgres pgbackrest --stanza="$STANZA" "$@"; }
 # repository_refusal: what the tools said on stdin, as a sentence with its fix; empty if it is not known.
 repository_refusal() {
   case $(cat) in
-    *InvalidAccessKeyId* | *SignatureDoesNotMatch* | *AccessDenied* | *403*) echo "the bucket refuses the key. It may have been deleted or expired" ;;
+    *InvalidAccessKeyId* | *SignatureDoesNotMatch* | *AccessDenied* | *"failed with 403"*) echo "the bucket refuses the key. It may have been deleted or expired" ;;
     *NoSuchBucket*) echo "there is no such bucket" ;;
     *CryptoError* | *"unable to flush"* | *"wrong password"* | *"no key found"*) echo "the backups are encrypted with another passphrase" ;;
     *certificate*) echo "the server's certificate is not trusted. For a private authority, set backupAuthority" ;;

@@ -190,7 +190,7 @@ EOF
   if [[ -n $repository_endpoint ]]; then
     cat << EOF
 archive_mode = on
-archive_command = 'bash /usr/local/lib/convex-droplet/backups/archive.sh $stanza %p'
+archive_command = 'bash /usr/local/lib/convex-droplet/backups/archive.sh pgbackrest --stanza=$stanza archive-push %p'
 # At most so many rows are lost with the volume, and what is under way to the bucket.
 archive_timeout = 1min
 EOF
