@@ -41,12 +41,12 @@ begin() {
   local said
   # A new key may take some seconds to be accepted.
   wait_until 60 "the bucket to accept the key" has_files 2> /dev/null \
-    || fail "backups: the bucket cannot be used. $(explained "$(briefly restic cat config 2>&1)") Then run npx pulumi up again"
+    || fail "backups: the bucket cannot be used. $(explained "$(briefly restic cat config 2>&1)"). Mend that, then run npx pulumi up again"
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
-    || fail "backups: the bucket cannot be used for PostgreSQL. $(explained "$said") Then run npx pulumi up again"
+    || fail "backups: the bucket cannot be used for PostgreSQL. $(explained "$said"). Mend that, then run npx pulumi up again"
   if [[ ! -e $mountpoint/backups/base.json ]]; then
     # A part of PostgreSQL's log makes the whole way.
-    said=$(in_repository check 2>&1) || fail "backups: PostgreSQL's log does not reach the bucket. $(explained "$said") Then run npx pulumi up again"
+    in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure). Mend that, then run npx pulumi up again"
     systemctl daemon-reload
     systemctl start --no-block convex-base-backup.service
     changed "started the first backup"

@@ -24,7 +24,14 @@ record() {
 explained() {
   local known
   known=$(repository_refusal <<< "$1")
-  if [[ -n $known ]]; then printf '%s\n' "The cause: $known"; else printf 'Its last lines: %s\n' "$(tail -n 3 <<< "$1" | tr '\n' ' ')"; fi
+  if [[ -n $known ]]; then echo "The cause: $known"; else echo "The last lines: $(tail -n 3 <<< "$1" | paste -sd ' ')"; fi
+}
+
+# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, as a sentence.
+archive_failure() {
+  local said
+  said=$(tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a 'P00 *ERROR' | tail -n 1)
+  explained "${said:-$(in_repository check --archive-timeout=10 2>&1)}"
 }
 
 data_directory() { sed -n 's/^pg1-path=//p' "$PGBACKREST"; }

@@ -22,7 +22,7 @@ main() {
   one_at_a_time point
   point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
   wal=$(make_point "$point") || fail "PostgreSQL: does not answer. See: journalctl -u 'postgresql@*'"
-  await_archive "$wal" || fail "restore point: was not made, because PostgreSQL's log did not reach the bucket within $ARCHIVE_SECONDS s. $(why_not_archived)"
+  await_archive "$wal" || fail "restore point: was not made, because PostgreSQL's log did not reach the bucket within $ARCHIVE_SECONDS s. $(archive_failure)"
   if [[ -e $(data_directory)/convex-archive-gap ]]; then
     systemctl start --no-block convex-base-backup.service
     fail "restore point: was not made, because a part of PostgreSQL's log was dropped while the bucket could not be reached. A new backup has been started, and the next point will follow it"
@@ -57,12 +57,6 @@ BEGIN
 END
 \$\$
 EOF
-}
-
-why_not_archived() {
-  local said
-  said=$(as_postgres pgbackrest --stanza="$STANZA" check 2>&1) || true
-  explained "$said"
 }
 
 main "$@"

@@ -61,7 +61,7 @@ EOF
 compress-type=zst
 process-max=1
 # If the bucket cannot be reached for so long that this much waits, the oldest is dropped, so that the volume does not fill.
-archive-push-queue-max=$(archive_limit "$mountpoint")GB
+archive-push-queue-max=$(archive_limit "$mountpoint")GiB
 log-level-console=warn
 log-level-stderr=warn
 log-level-file=off
@@ -71,8 +71,8 @@ pg1-path=$mountpoint/postgresql/$version/main
 EOF
 }
 
-# archive_limit MOUNTPOINT: a twentieth of the volume, in GiB, which pgBackRest calls GB.
-archive_limit() { df --output=size --block-size=1G "$1" | awk 'NR == 2 {print int($1 / 20) > 1 ? int($1 / 20) : 1}'; }
+# archive_limit MOUNTPOINT: a twentieth of the volume, in GiB.
+archive_limit() { df --output=size --block-size=1G "$1" | awk 'NR == 2 {print ($1 < 40 ? 1 : int($1 / 20))}'; }
 
 restic_settings() {
   local mountpoint=$1 database=$3
