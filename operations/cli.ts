@@ -2,6 +2,9 @@ import { parseArgs } from "node:util";
 
 import type { Target } from "../ssh/connect.ts";
 import { requireStack } from "./arguments.ts";
+import { runBackup } from "./backups/backup.ts";
+import { runDrill } from "./backups/drill.ts";
+import { runRestore } from "./backups/restore.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
 import { dropletTarget } from "./droplet.ts";
@@ -13,15 +16,18 @@ import { pulumiCommand } from "./typed.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
-       npm run env|drift|doctor -- --stack STACK [OPTION ...]
+       npm run env|drift|doctor|backup|restore|drill -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
   env      gives an app the stack's URLs and admin key
   drift    compares the cloud and the inside of the droplet with the last deployment
   doctor   shows what is wrong, why, and how to fix it
+  backup   lists what can be restored, makes a backup now, or reads all of them
+  restore  restores database and files to a moment
+  drill    proves that the backups can be restored
 
-The last three list their options with --help. All read the stack's state, so they need its passphrase; drift and doctor
+All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift and doctor
 also call DigitalOcean.
 `;
 
@@ -30,6 +36,9 @@ const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   env: writeEnvironment,
   drift: runDrift,
   doctor: runDoctor,
+  backup: runBackup,
+  restore: runRestore,
+  drill: runDrill,
 };
 
 /** @returns the process's exit code */

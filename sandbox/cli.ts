@@ -24,6 +24,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
   env [OPTION ...]     URLs and admin key for an app; see: npm run env -- --help
   drift [OPTION ...]   what was changed since the deployment; see: npm run drift -- --help
   doctor [OPTION ...]  what fails, why, and the fix; see: npm run doctor -- --help
+  backup, restore, drill   with the sandbox's Spaces; see: npm run backup -- --help
   pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
   down [--force]       removes all of it; --force also if the engine fails
 `;
@@ -53,6 +54,9 @@ async function main(args: string[]): Promise<number> {
     case "env":
     case "drift":
     case "doctor":
+    case "backup":
+    case "restore":
+    case "drill":
       requireSandbox(home);
       return operate(home, command, rest);
     case "logs":

@@ -1,0 +1,67 @@
+import { parseArgs } from "node:util";
+
+import { chooseFormat, requireStack } from "../arguments.ts";
+import { printable } from "../findings/finding.ts";
+import { State } from "../state.ts";
+import { npmCommand } from "../typed.ts";
+import { asJson, asText, type Listed, parseList } from "./list.ts";
+import { runOnDroplet } from "./on-droplet.ts";
+
+const HELP = `Usage: npm run backup -- --stack STACK [now|list|verify] [--format FORMAT]
+
+  list     shows what can be restored (the default)
+  now      makes a backup of the database and a restore point now, in addition to the timers' ones
+  verify   reads everything in the bucket and compares it with its checksums; takes long, and costs its traffic
+
+  --format   for list: text (default) or json
+
+Exit code: 0 done, 1 it failed.
+`;
+
+const FORMATS: Record<string, (listed: Listed, stack: string) => string> = { text: asText, json: asJson };
+
+/** The scripts of each verb, one after the other. */
+const SCRIPTS: Record<string, string[]> = { now: ["base.sh now", "point.sh"], verify: ["verify.sh"] };
+
+/**
+ * The command `backup`.
+ *
+ * @returns the process's exit code
+ * @throws Error if the stack has no backups, or its droplet cannot be reached
+ */
+export async function runBackup(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args,
+    options: {
+      stack: { type: "string", short: "s" },
+      format: { type: "string", default: "text" },
+      help: { type: "boolean", short: "h" },
+    },
+    allowPositionals: true,
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const stack = requireStack("backup", values.stack);
+  const format = chooseFormat(FORMATS, values.format);
+  const [verb = "list", ...rest] = positionals;
+  const scripts = SCRIPTS[verb];
+  if ((verb !== "list" && scripts === undefined) || rest.length > 0) {
+    process.stderr.write(`${[verb, ...rest].join(" ")}: is not known, it should be now, list or verify.\n\n${HELP}`);
+    return 2;
+  }
+  const state = await State.read(stack);
+  for (const script of scripts ?? []) {
+    const { exitCode } = await runOnDroplet(state, script);
+    if (exitCode !== 0) return 1;
+  }
+  if (scripts !== undefined) {
+    process.stderr.write(`See what can be restored with: ${npmCommand(stack, "backup", "list")}\n`);
+    return 0;
+  }
+  const { exitCode, stdout } = await runOnDroplet(state, "list.sh");
+  if (exitCode !== 0) return 1;
+  process.stdout.write(printable(format(parseList(stdout), stack)));
+  return 0;
+}

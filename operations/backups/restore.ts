@@ -1,0 +1,107 @@
+import { parseArgs } from "node:util";
+
+import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
+import { requireStack } from "../arguments.ts";
+import { State } from "../state.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
+import { size } from "./list.ts";
+import { runOnDroplet } from "./on-droplet.ts";
+
+const HELP = `Usage: npm run restore -- --stack STACK --to TARGET [--stanza VOLUME] [--yes]
+       npm run restore -- --stack STACK --forget
+
+Restores database and files of the stack's instance, in place. It restores beside the running instance and checks the result
+before it stops anything. What it replaces stays on the volume. Without --yes it only shows what would be lost.
+
+  --to       latest, a restore point's name, or a moment such as 2026-11-26T14:05:00Z; npm run backup lists them
+  --stanza   the id of the volume whose backups are used; needed only if the bucket has those of several other volumes
+  --yes      restores
+  --forget   removes what earlier restores have replaced
+
+If it is interrupted, run it again.
+
+Exit code: 0 done, 1 it failed, 2 it needs --yes.
+`;
+
+/** What machine/backups/restore.sh plans. */
+interface Plan {
+  stanza: string;
+  target: { to: string; moment: string; point: string; backup: string };
+  now: { newest: string | null; rows: number; files: number } | null;
+  lost: { rows: number; files: number; seconds: number } | null;
+  bytes: { database: number; files: number; needed: number; free: number };
+}
+
+/**
+ * The command `restore`.
+ *
+ * @returns the process's exit code
+ * @throws Error if the stack has no backups, or its droplet cannot be reached
+ */
+export async function runRestore(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      stack: { type: "string", short: "s" },
+      to: { type: "string" },
+      stanza: { type: "string", default: "" },
+      yes: { type: "boolean", short: "y" },
+      forget: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const stack = requireStack("restore", values.stack);
+  const { to = "", stanza } = values;
+  if (values.forget !== true && !/^[\w:.+-]+$/.test(to)) {
+    const is = to === "" ? "is not given" : `"${to}" is not valid`;
+    throw new Error(
+      `--to: ${is}, it should be latest, a restore point's name, or a moment such as 2026-11-26T14:05:00Z. List them with: ${npmCommand(stack, "backup", "list")}`,
+    );
+  }
+  const state = await State.read(stack);
+  const run = (mode: string) =>
+    runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
+  if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;
+
+  const planned = await run("plan");
+  if (planned.exitCode !== 0) return 1;
+  process.stdout.write(describe(JSON.parse(planned.stdout) as Plan));
+  if (values.yes !== true) {
+    const again = ["--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"].join(" ");
+    process.stdout.write(`Nothing was changed. Restore with: ${npmCommand(stack, "restore", again)}\n`);
+    return 2;
+  }
+  if ((await run("run")).exitCode !== 0) return 1;
+  process.stdout.write(`Check the whole stack with: ${npmCommand(stack, "doctor")}\n`);
+  return 0;
+}
+
+/** The values that the backend was last checked with; empty lines before the first time. */
+function valuesOfBackend(state: State): string {
+  const stdin = (state.find(TYPES.command, RESOURCES.acceptance)?.inputs["stdin"] ?? "") as string;
+  return stdin
+    .split("\n")
+    .filter((line) => !line.startsWith("container="))
+    .join("\n");
+}
+
+function describe({ stanza, target, now, lost, bytes }: Plan): string {
+  const lines = [
+    `Target:  ${target.to}: database and files of ${target.moment}, from backup ${target.backup} of volume ${stanza}`,
+    now === null
+      ? "Now:     there is no instance"
+      : `Now:     ${now.rows} rows${now.newest === null ? "" : `, the newest of ${now.newest}`}, ${now.files} files`,
+    ...(lost === null
+      ? []
+      : [
+          `Lost:    ${lost.rows} rows and ${lost.files} files that are newer${lost.seconds > 0 ? `, of ${lost.seconds} s` : ""}`,
+        ]),
+    `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
+    "Costs:   API and dashboard stop while the folders are exchanged, for some seconds. What is replaced stays on the volume.",
+  ];
+  return `${lines.join("\n")}\n`;
+}
