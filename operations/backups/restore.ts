@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
 import { requireStack } from "../arguments.ts";
 import { State } from "../state.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { npmCommand } from "../typed.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
