@@ -1,6 +1,7 @@
 import { execa } from "execa";
 
-import { cachedCliPath, ensureBuiltCli, isExecutable, officialDownloadReachable } from "../sandbox/engine/cli.ts";
+import { cachedCliPath, ensureBuiltCli, officialDownloadReachable } from "../sandbox/engine/cli.ts";
+import { isExecutable } from "../sandbox/engine/go-build.ts";
 import { describeEngine } from "../sandbox/engine/pulumi-home.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "../sandbox/prerequisites.ts";
 import { step } from "../sandbox/progress.ts";

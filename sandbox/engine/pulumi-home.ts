@@ -17,8 +17,9 @@ import path from "node:path";
 import { execa } from "execa";
 
 import type { SandboxHome } from "../home.ts";
-import { ensureBuiltCli, isExecutable, officialDownloadReachable, PULUMI_VERSION } from "./cli.ts";
-import type { OnProgress } from "./cli.ts";
+import { ensureBuiltCli, officialDownloadReachable, PULUMI_VERSION } from "./cli.ts";
+import { isExecutable } from "./go-build.ts";
+import type { OnProgress } from "./go-build.ts";
 import { npmVersion } from "./npm-version.ts";
 import { originalLanguageHost, originalPlugin } from "./originals.ts";
 
