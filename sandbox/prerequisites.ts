@@ -149,7 +149,8 @@ function missingPackages(packages: Record<string, string>): string[] {
     .map(([, name]) => name);
 }
 
-function has(command: string): boolean {
+/** Whether this computer has a command. */
+export function has(command: string): boolean {
   const folders = [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/sbin"];
   return folders.some((folder) => existsSync(path.join(folder, command)));
 }

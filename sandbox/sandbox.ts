@@ -9,15 +9,18 @@ import { cloudToken } from "./cloud/token.ts";
 import { useDomain } from "./domain.ts";
 import { ensureDropletImage } from "./droplet/image.ts";
 import { removeEverything } from "./droplet/remove.ts";
-import { cachedCliPath, isExecutable, officialDownloadReachable } from "./engine/cli.ts";
+import { cachedCliPath, officialDownloadReachable } from "./engine/cli.ts";
+import { isExecutable } from "./engine/go-build.ts";
 import { removeDeadLocks } from "./engine/dead-locks.ts";
 import { endProcessesOf } from "./engine/processes.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "./engine/pulumi-home.ts";
+import { ensureS3Server } from "./engine/s3-server.ts";
 import { claimFolder, requireClaimed, type SandboxHome } from "./home.ts";
 import { officialImagesReachable, publishImages } from "./images/build.ts";
 import { startRegistry, stopRegistry } from "./images/registry.ts";
-import { checkComputer, prepareComputer, releaseEngine } from "./prerequisites.ts";
+import { checkComputer, has, prepareComputer, releaseEngine } from "./prerequisites.ts";
 import { step } from "./progress.ts";
+import { endS3Servers } from "./spaces/s3-servers.ts";
 import { layOutProject, layOutStack, projectFolder } from "./project.ts";
 
 /** The stack that the sandbox deploys by default. */
@@ -33,6 +36,8 @@ export async function prepare(home: SandboxHome): Promise<void> {
   claimFolder(home);
   await step("Debian packages and Docker engine", prepareComputer);
   await step("Pulumi CLI and plugins", (progress) => layOutPulumiHome(home, progress));
+  // Without Go, the sandbox has no Spaces, which most stacks do not need.
+  if (needsGo || has("go")) await step("S3 server of Spaces", ensureS3Server);
   await step("Droplet image", ensureDropletImage);
   const images = await step("Convex images", (progress) => convexImages(home, progress));
   await step("Cloud", () => startCloud(home));
@@ -98,6 +103,7 @@ export async function tearDown(home: SandboxHome, force = false): Promise<void> 
   await step("Removing the cloud", async () => {
     await endProcessesOf(home);
     await stopCloud(home);
+    await endS3Servers(home);
     await stopRegistry(home);
     if (await engineIsThere()) await removeEverything(home);
     await rm(home.root, { recursive: true, force: true });

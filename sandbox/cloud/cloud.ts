@@ -4,8 +4,10 @@ import type { CloudCore } from "./core.ts";
 import { Faults } from "./faults.ts";
 import { followDomains } from "./follow-domains.ts";
 import { followFirewalls } from "./follow-firewalls.ts";
+import { followSpacesKeys } from "./follow-spaces-keys.ts";
 import type { Hypervisor } from "../droplet/hypervisor.ts";
 import { reconcile } from "./reconcile.ts";
+import { Spaces } from "../spaces/spaces.ts";
 import { Store } from "./state.ts";
 
 export interface Cloud extends CloudCore {
@@ -24,17 +26,23 @@ export async function openCloud(
   const store = await Store.open(home);
   const applyFirewalls = followFirewalls(store, hypervisor, log);
   const serveDomains = followDomains(store, hypervisor, log);
-  const core: CloudCore = { home, store, hypervisor, faults: new Faults(), applyFirewalls, log };
+  const faults = new Faults();
+  const spaces = new Spaces(home, (...request) => faults.takeSpaces(...request), log);
+  await spaces.open();
+  const applySpacesKeys = followSpacesKeys(store, spaces, hypervisor, log);
+  const core: CloudCore = { home, store, hypervisor, faults, spaces, applyFirewalls, applySpacesKeys, log };
   await reconcile(core);
   const actions = new ActionRunner(core);
   actions.resume();
   void serveDomains();
+  void applySpacesKeys();
   return {
     ...core,
     actions,
     [Symbol.asyncDispose]: async () => {
       await actions[Symbol.asyncDispose]();
-      await Promise.all([applyFirewalls(), serveDomains()]);
+      await Promise.all([applyFirewalls(), serveDomains(), applySpacesKeys()]);
+      await spaces[Symbol.asyncDispose]();
     },
   };
 }

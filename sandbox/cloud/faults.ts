@@ -1,5 +1,7 @@
 import { once, EventEmitter } from "node:events";
 
+import type { SpacesFault } from "../spaces/faults.ts";
+
 /** Makes a request to the API fail, or delays it. */
 export interface RequestFault {
   kind: "request";
@@ -29,7 +31,9 @@ export interface BootFault {
   boot: "never" | "dead";
 }
 
-type Fault = { id: number; remaining: number } & (RequestFault | ActionFault | BootFault);
+export type NewFault = RequestFault | ActionFault | BootFault | SpacesFault;
+
+type Fault = { id: number; remaining: number } & NewFault;
 
 /** Failures on demand, for tests; kept in memory only. Each applies to the next requests, actions or boots that match it. */
 export class Faults {
@@ -37,7 +41,7 @@ export class Faults {
   readonly #lifted = new EventEmitter().setMaxListeners(0);
   #nextId = 1;
 
-  add(fault: RequestFault | ActionFault | BootFault, count: number): Fault {
+  add(fault: NewFault, count: number): Fault {
     const added = { id: this.#nextId++, remaining: count, ...fault };
     this.#faults.set(added.id, added);
     return added;
@@ -68,6 +72,16 @@ export class Faults {
 
   takeBoot(): (BootFault & { id: number }) | undefined {
     return this.#take((fault) => fault.kind === "boot") as (BootFault & { id: number }) | undefined;
+  }
+
+  takeSpaces(method: string, subject: string, accessKey: string | undefined): SpacesFault | undefined {
+    return this.#take(
+      (fault) =>
+        fault.kind === "spaces" &&
+        (fault.method === undefined || fault.method === method) &&
+        (fault.accessKey === undefined || fault.accessKey === accessKey) &&
+        new RegExp(fault.path).test(subject),
+    ) as SpacesFault | undefined;
   }
 
   /** Resolves when the fault is deleted; rejects if `signal` aborts first. */

@@ -8,6 +8,7 @@ import type {
   KeyRecord,
   ProjectRecord,
   ReservedIpRecord,
+  SpacesKeyRecord,
   VolumeRecord,
 } from "./records.ts";
 
@@ -63,6 +64,15 @@ export function recordedKey(state: CloudState, identifier: string): KeyRecord {
 /** Finds a key by id or fingerprint. */
 export function findKey(state: CloudState, identifier: string): KeyRecord | undefined {
   return state.keys.find((key) => String(key.id) === identifier || key.fingerprint === identifier);
+}
+
+/**
+ * Finds a key of Spaces by its id.
+ *
+ * @throws ApiError 404 if there is none
+ */
+export function recordedSpacesKey(state: CloudState, accessKey: string): SpacesKeyRecord {
+  return found(state.spaces_keys.find((key) => key.access_key === accessKey));
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { Grant } from "../spaces/grants.ts";
+
 /** All that the cloud remembers. Records use the API's own field names. */
 export interface CloudState {
   format: 1;
@@ -12,6 +14,7 @@ export interface CloudState {
   projects: ProjectRecord[];
   domains: DomainRecord[];
   reserved_ips: ReservedIpRecord[];
+  spaces_keys: SpacesKeyRecord[];
   actions: ActionRecord[];
 }
 
@@ -152,6 +155,14 @@ export interface ReservedIpRecord {
   ip: string;
   region: string;
   droplet_id: number | null;
+}
+
+export interface SpacesKeyRecord {
+  name: string;
+  access_key: string;
+  secret_key: string;
+  grants: Grant[];
+  created_at: string;
 }
 
 export interface ActionRecord {

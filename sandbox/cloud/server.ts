@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import Fastify from "fastify";
@@ -14,6 +15,7 @@ import {
   unauthorized,
   unprocessable,
 } from "./errors.ts";
+import { isForSpaces } from "../spaces/request.ts";
 import type { RateLimits } from "./rate-limit.ts";
 import { RATE_LIMITS, RateLimiter } from "./rate-limit.ts";
 import { accountRoutes } from "./routes/account.ts";
@@ -28,6 +30,8 @@ import { faultRoutes } from "./routes/faults.ts";
 import { firewallRoutes } from "./routes/firewalls.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { projectRoutes } from "./routes/projects.ts";
+import { spacesKeyRoutes } from "./routes/spaces-keys.ts";
+import { spacesControlRoutes } from "./routes/spaces.ts";
 import { reservedIpActionRoutes } from "./routes/reserved-ip-actions.ts";
 import { reservedIpRoutes } from "./routes/reserved-ips.ts";
 import { tagRoutes } from "./routes/tags.ts";
@@ -43,9 +47,20 @@ export interface Health {
   pid: number;
 }
 
-/** The HTTP API of an open cloud; accepts requests with `token`. Not listening yet. */
+/**
+ * The HTTP API of an open cloud; accepts requests with `token`. Serves Spaces as well, to requests that name one of their
+ * hosts, as clients do that use it as their proxy. Not listening yet.
+ */
 export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RATE_LIMITS): FastifyInstance {
-  const api = Fastify({ genReqId: () => randomUUID(), bodyLimit: 1024 * 1024 });
+  const api = Fastify({
+    genReqId: () => randomUUID(),
+    bodyLimit: 1024 * 1024,
+    serverFactory: (serveApi) =>
+      createServer((request, response) => {
+        if (isForSpaces(request)) cloud.spaces.serve(request, response);
+        else serveApi(request, response);
+      }),
+  });
   const limiter = new RateLimiter(limits);
 
   // Some clients send a content type even with methods that have no body.
@@ -112,6 +127,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   api.get(HEALTH_PATH, (): Health => ({ sandbox: cloud.home.id, pid: process.pid }));
   faultRoutes(api, cloud.faults);
   acmeRoutes(api, cloud.hypervisor);
+  spacesControlRoutes(api, cloud.spaces);
   accountRoutes(api, cloud);
   catalogueRoutes(api);
   keyRoutes(api, cloud);
@@ -127,6 +143,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   dnsRecordRoutes(api, cloud);
   reservedIpRoutes(api, cloud);
   reservedIpActionRoutes(api, cloud);
+  spacesKeyRoutes(api, cloud);
   return api;
 }
 

@@ -73,7 +73,7 @@ function parseState(file: string, content: string): CloudState {
   if (state.format !== 1) {
     throw new Error(`${file}: has format ${String(state.format)}, must have 1. Use the version that wrote it.`);
   }
-  // Earlier versions had no domains and no reserved addresses.
+  // Earlier versions had no domains, no reserved addresses and no Spaces.
   const empty = emptyState();
   return { ...empty, ...(state as CloudState), next: { ...empty.next, ...state.next } };
 }
@@ -98,6 +98,7 @@ function emptyState(): CloudState {
     projects: [newDefaultProject(account.uuid)],
     domains: [],
     reserved_ips: [],
+    spaces_keys: [],
     actions: [],
   };
 }

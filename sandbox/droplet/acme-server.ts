@@ -1,19 +1,17 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
-import { findProcess } from "../find-process.ts";
 import type { SandboxHome } from "../home.ts";
 import { getOverTls } from "../tls-client.ts";
 import { ensurePackage } from "../prerequisites.ts";
 import { hasCertificateFor, makeCertificates } from "../server-certificate.ts";
-import { endProcess, waitFor } from "../wait-for.ts";
+import { endServers, ServerProcess } from "../server-process.ts";
+import { waitFor } from "../wait-for.ts";
 import type { AcmeAccess } from "./hypervisor.ts";
 import type { SandboxNetwork } from "./network.ts";
 
 const START_SECONDS = 20;
-const STOP_SECONDS = 10;
 const LOCALHOST = "127.0.0.1";
 /** As Let's Encrypt issues by default. */
 const CERTIFICATE_SECONDS = 90 * 24 * 3600;
@@ -32,16 +30,17 @@ const BEHAVIOUR = { PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "0", PEBBLE_
 export class AcmeServer implements AsyncDisposable {
   readonly #home: SandboxHome;
   readonly #network: SandboxNetwork;
-  #process: ChildProcess | undefined;
+  readonly #process: ServerProcess;
 
   constructor(home: SandboxHome, network: SandboxNetwork) {
     this.#home = home;
     this.#network = network;
+    this.#process = new ServerProcess(path.join(folderOf(home), "log"));
   }
 
   /** Starts it, if it does not run yet; resolves when it answers. */
   async serve(): Promise<AcmeAccess> {
-    if (!this.#process) await this.#start();
+    if (!this.#process.isRunning) await this.#start();
     return { directory: this.#directory, authority: await readFile(acmeAuthority(this.#home), "utf8") };
   }
 
@@ -52,8 +51,8 @@ export class AcmeServer implements AsyncDisposable {
 
   /** Ends it. Its folder stays, for the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#process = undefined;
-    await endServer(this.#home);
+    this.#process.forget();
+    await endServers("pebble", configurationFile(this.#home));
   }
 
   get #directory(): string {
@@ -63,7 +62,7 @@ export class AcmeServer implements AsyncDisposable {
   async #start(): Promise<void> {
     await ensurePackage("pebble", "pebble");
     // A process that was killed may have left one.
-    await endServer(this.#home);
+    await endServers("pebble", configurationFile(this.#home));
     const folder = folderOf(this.#home);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     if (!(await hasCertificateFor(folder, this.#network.gateway))) {
@@ -71,19 +70,13 @@ export class AcmeServer implements AsyncDisposable {
       await makeCertificates(folder, "ACME server", [`IP:${this.#network.gateway}`, `IP:${LOCALHOST}`]);
     }
     await writeFileAtomically(configurationFile(this.#home), this.#configuration());
-    const log = await open(path.join(folder, "log"), "a", 0o600);
-    const [program, ...options] = command(this.#home);
-    const server = spawn(program, options, {
-      env: { ...BEHAVIOUR, ...process.env },
-      stdio: ["ignore", log.fd, log.fd],
+    const dnsServer = `${LOCALHOST}:${this.#home.dnsPort}`;
+    const command = ["pebble", "-config", configurationFile(this.#home), "-dnsserver", dnsServer] as const;
+    await this.#process.start([...command], BEHAVIOUR);
+    await this.#trustRoot().catch((error: unknown) => {
+      this.#process.forget();
+      throw error;
     });
-    await log.close();
-    const forget = () => {
-      if (this.#process === server) this.#process = undefined;
-    };
-    server.once("exit", forget).once("error", forget);
-    await this.#trustRoot();
-    this.#process = server;
   }
 
   /** Adds the new root to the authorities. Former roots stay, because their certificates are still in use. */
@@ -124,17 +117,8 @@ export function acmeAuthority(home: SandboxHome): string {
 
 /** Ends a sandbox's ACME server, if one runs, also one of an earlier process, and removes what it kept. */
 export async function endAcmeServer(home: SandboxHome): Promise<void> {
-  await endServer(home);
+  await endServers("pebble", configurationFile(home));
   await rm(folderOf(home), { recursive: true, force: true });
-}
-
-async function endServer(home: SandboxHome): Promise<void> {
-  const pid = findProcess(...command(home));
-  if (pid !== undefined) await endProcess(pid, STOP_SECONDS, () => findProcess(...command(home)) === pid);
-}
-
-function command(home: SandboxHome): [string, ...string[]] {
-  return ["pebble", "-config", configurationFile(home), "-dnsserver", `${LOCALHOST}:${home.dnsPort}`];
 }
 
 function configurationFile(home: SandboxHome): string {

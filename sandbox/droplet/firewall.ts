@@ -12,6 +12,8 @@ export interface PacketRules {
   metadataPort: number;
   /** The name server's port on the network's gateway, if one runs. It then answers whatever name server a droplet asks. */
   dnsPort?: number;
+  /** The port of Spaces on the network's gateway, if they are in use. Droplets reach it as port 443. */
+  spacesPort?: number;
   droplets: { id: number; publicAddress: string; reservedAddress?: string }[];
   firewalls: FirewallSpec[];
 }
@@ -32,8 +34,9 @@ export async function removePacketRules(home: SandboxHome): Promise<void> {
  * destination and source, and drop without an answer what the cloud's firewall drops.
  */
 export function renderPacketRules(rules: PacketRules): string {
-  const { home, network, metadataPort, dnsPort, droplets, firewalls } = rules;
+  const { home, network, metadataPort, dnsPort, spacesPort, droplets, firewalls } = rules;
   const { bridge, gateway } = network;
+  const spaces = spacesPort === undefined ? [] : [spacesPort];
   const publicNetwork = `${home.addressPrefix}.0/24`;
   const entrances = droplets.flatMap(({ id, publicAddress, reservedAddress }) => {
     const target = privateAddress(network, publicAddress);
@@ -49,6 +52,7 @@ export function renderPacketRules(rules: PacketRules): string {
     ),
     chain("to_services", "type nat hook prerouting priority dstnat;", [
       `iifname "${bridge}" ip daddr ${METADATA_ADDRESS} tcp dport 80 dnat to ${gateway}:${metadataPort}`,
+      ...spaces.map((port) => `iifname "${bridge}" ip daddr ${gateway} tcp dport 443 dnat to ${gateway}:${port}`),
       ...services(dnsPort, (protocol, port) => `iifname "${bridge}" ${protocol} dport 53 dnat to ${gateway}:${port}`),
     ]),
     // Gives the packet a source that the droplet can answer to.
@@ -68,6 +72,7 @@ export function renderPacketRules(rules: PacketRules): string {
       `iifname != "${bridge}" accept`,
       "ct state established,related accept",
       `ip daddr ${gateway} tcp dport { ${home.registryPort}, ${home.acmePort}, ${metadataPort} } accept`,
+      ...spaces.map((port) => `ip daddr ${gateway} tcp dport ${port} accept`),
       ...services(dnsPort, (protocol, port) => `ip daddr ${gateway} ${protocol} dport ${port} accept`),
       "drop",
     ]),

@@ -1,3 +1,5 @@
+import type { RequestListener } from "node:http";
+
 /**
  * What the cloud simulator needs from a machine room. The one in this folder uses containers and loop devices; contract
  * tests of the API alone use a stand-in that only records the calls.
@@ -40,6 +42,9 @@ export interface Hypervisor {
 
   /** Replaces all zones that the name server of droplets and of this computer's tests serves. Without one, none runs. */
   serveZones(zones: ZoneSpec[]): Promise<void>;
+
+  /** Lets droplets reach this service at the host names of Spaces, over TLS with a certificate that they trust. */
+  serveSpaces(service: RequestListener): Promise<void>;
 
   /** Starts an ACME server, which resolves names with the name server. It also runs in the next machine rooms. */
   serveAcme(): Promise<AcmeAccess>;

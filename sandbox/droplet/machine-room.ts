@@ -1,3 +1,4 @@
+import type { RequestListener } from "node:http";
 import Docker from "dockerode";
 import type { SandboxHome } from "../home.ts";
 import { AcmeServer } from "./acme-server.ts";
@@ -27,6 +28,7 @@ import { runInside } from "./inside.ts";
 import { type MetadataService, serveMetadata } from "./metadata.ts";
 import { NameServer } from "./name-server.ts";
 import { ensureNetwork, privateAddress, type SandboxNetwork } from "./network.ts";
+import { SpacesEntrance } from "./spaces-entrance.ts";
 import { watchContainers } from "./container-watch.ts";
 import { type DropletRecord, loadState, type MachineRoomState, saveState, type VolumeRecord } from "./state.ts";
 
@@ -62,6 +64,8 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
   readonly #state: MachineRoomState;
   readonly #names: NameServer;
   readonly #acme: AcmeServer;
+  readonly #spaces: SpacesEntrance;
+  #zones: ZoneSpec[] = [];
   #watch: AsyncDisposable | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -72,6 +76,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     this.#state = state;
     this.#names = new NameServer(home, network);
     this.#acme = new AcmeServer(home, network);
+    this.#spaces = new SpacesEntrance(home, network);
   }
 
   async open(): Promise<void> {
@@ -86,6 +91,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     await this.#metadata[Symbol.asyncDispose]();
     await this.#names[Symbol.asyncDispose]();
     await this.#acme[Symbol.asyncDispose]();
+    await this.#spaces[Symbol.asyncDispose]();
   }
 
   createDroplet(droplet: DropletSpec): Promise<void> {
@@ -235,9 +241,18 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
 
   serveZones(zones: ZoneSpec[]): Promise<void> {
     return this.#exclusively(async () => {
-      const ran = this.#names.isRunning;
-      await this.#names.serve(zones);
-      if (ran !== this.#names.isRunning) await this.#applyRules();
+      this.#zones = zones;
+      await this.#serveNames();
+    });
+  }
+
+  serveSpaces(service: RequestListener): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#spaces.port !== undefined) return;
+      await this.#spaces.serve(service);
+      for (const id of this.#state.droplets.keys()) await this.#introduceSpaces(id);
+      await this.#serveNames();
+      await this.#applyRules();
     });
   }
 
@@ -256,11 +271,23 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     return saveState(this.#home, this.#state);
   }
 
+  async #serveNames(): Promise<void> {
+    const ran = this.#names.isRunning;
+    await this.#names.serve(this.#zones, this.#spaces.port !== undefined);
+    if (ran !== this.#names.isRunning) await this.#applyRules();
+  }
+
+  async #introduceSpaces(dropletId: number): Promise<void> {
+    const init = await this.#initOf(dropletId);
+    if (init !== undefined) await this.#spaces.introduceTo(init);
+  }
+
   #applyRules(): Promise<void> {
     return applyPacketRules({
       home: this.#home,
       network: this.#network,
       metadataPort: this.#metadata.port,
+      ...(this.#spaces.port !== undefined && { spacesPort: this.#spaces.port }),
       ...(this.#names.isRunning && { dnsPort: this.#home.dnsPort }),
       droplets: [...this.#state.droplets.values()].map(({ spec }) => spec),
       firewalls: this.#state.firewalls,
@@ -271,6 +298,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     await writeGuest(this.#home, this.#droplet(dropletId).spec);
     await this.#showVolumes(dropletId, this.#volumesOf(dropletId));
     await this.#container(dropletId).start().catch(tolerate(304));
+    await this.#introduceSpaces(dropletId);
   }
 
   async #stop(dropletId: number, how: "graceful" | "power-cut"): Promise<void> {

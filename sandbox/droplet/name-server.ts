@@ -1,16 +1,16 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { Resolver } from "node:dns/promises";
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
 import type { SandboxHome } from "../home.ts";
 import { ensurePackage } from "../prerequisites.ts";
-import { endProcess, waitFor } from "../wait-for.ts";
+import { endServers, ServerProcess } from "../server-process.ts";
+import { waitFor } from "../wait-for.ts";
+import { SPACES_DOMAIN, SPACES_REGIONS } from "../spaces-regions.ts";
 import type { ZoneSpec } from "./hypervisor.ts";
 import type { SandboxNetwork } from "./network.ts";
 
 const START_SECONDS = 20;
-const STOP_SECONDS = 10;
 
 /**
  * A name server for the zones of a sandbox, Debian's unbound, on the network's gateway and on this computer's 127.0.0.1.
@@ -19,61 +19,63 @@ const STOP_SECONDS = 10;
 export class NameServer implements AsyncDisposable {
   readonly #home: SandboxHome;
   readonly #network: SandboxNetwork;
-  #process: ChildProcess | undefined;
+  readonly #process: ServerProcess;
 
   constructor(home: SandboxHome, network: SandboxNetwork) {
     this.#home = home;
     this.#network = network;
+    this.#process = new ServerProcess(path.join(folderOf(home), "log"));
   }
 
   get isRunning(): boolean {
-    return this.#process !== undefined;
+    return this.#process.isRunning;
   }
 
-  /** Serves exactly these zones; resolves when the answers come from them. */
-  async serve(zones: ZoneSpec[]): Promise<void> {
-    if (zones.length === 0) {
+  /**
+   * Serves exactly these zones, and leads the names of Spaces to the gateway if they are in use; resolves when the answers
+   * come from them.
+   */
+  async serve(zones: ZoneSpec[], withSpaces = false): Promise<void> {
+    if (zones.length === 0 && !withSpaces) {
       await this[Symbol.asyncDispose]();
       return;
     }
     // A process that was killed may have left one.
-    if (!this.#process) await endNameServer(this.#home);
+    if (!this.isRunning) await endNameServer(this.#home);
     const folder = folderOf(this.#home);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     for (const { name, file } of zones) await writeFileAtomically(path.join(folder, `${name}.zone`), file);
-    await writeFileAtomically(configurationFile(this.#home), await this.#configuration(zones));
-    if (this.#process) this.#process.kill("SIGHUP");
+    await writeFileAtomically(configurationFile(this.#home), await this.#configuration(zones, withSpaces));
+    if (this.isRunning) this.#process.signal("SIGHUP");
     else await this.#start();
     const resolver = new Resolver({ timeout: 500, tries: 1 });
     resolver.setServers([`127.0.0.1:${this.#home.dnsPort}`]);
-    await waitFor(`the name server to serve ${zones.map(({ name }) => name).join(", ")}`, START_SECONDS, async () => {
+    const names = [...zones.map(({ name }) => name), ...(withSpaces ? ["Spaces"] : [])].join(", ");
+    await waitFor(`the name server to serve ${names}`, START_SECONDS, async () => {
       const answers = await Promise.all(zones.map(({ name }) => resolver.resolveSoa(name)));
+      if (withSpaces) {
+        const [address] = await resolver.resolve4(`${SPACES_REGIONS[0]}.${SPACES_DOMAIN}`);
+        if (address !== this.#network.gateway) return false;
+      }
       return zones.every(({ serial }, index) => answers[index]?.serial === serial);
     });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#process = undefined;
+    this.#process.forget();
     await endNameServer(this.#home);
   }
 
   async #start(): Promise<void> {
     await ensurePackage("unbound", "unbound");
-    const log = await open(path.join(folderOf(this.#home), "log"), "a", 0o600);
-    const server = spawn("unbound", ["-d", "-c", configurationFile(this.#home)], { stdio: ["ignore", log.fd, log.fd] });
-    await log.close();
-    const forget = () => {
-      if (this.#process === server) this.#process = undefined;
-    };
-    server.once("exit", forget).once("error", forget);
-    this.#process = server;
+    await this.#process.start(["unbound", "-d", "-c", configurationFile(this.#home)]);
   }
 
-  async #configuration(zones: ZoneSpec[]): Promise<string> {
+  async #configuration(zones: ZoneSpec[], withSpaces: boolean): Promise<string> {
     const { gateway, subnet } = this.#network;
     const settings = [
       `directory: "${folderOf(this.#home)}"`,
-      `pidfile: "${pidFile(this.#home)}"`,
+      'pidfile: ""',
       ...['chroot: ""', 'username: ""', "use-syslog: no", "do-ip6: no"],
       ...["127.0.0.1", gateway].map((address) => `interface: ${address}@${this.#home.dnsPort}`),
       ...["127.0.0.0/8", subnet].map((network) => `access-control: ${network} allow`),
@@ -82,6 +84,12 @@ export class NameServer implements AsyncDisposable {
       // By default, some domains, such as test, are answered without a look at their zone.
       ...zones.map(({ name }) => `local-zone: "${name}." transparent`),
     ];
+    if (withSpaces) {
+      for (const name of SPACES_REGIONS.map((region) => `${region}.${SPACES_DOMAIN}.`)) {
+        // All names below it have the same address.
+        settings.push(`local-zone: "${name}" redirect`, `local-data: "${name} 60 IN A ${gateway}"`);
+      }
+    }
     return [
       section("server", settings),
       ...zones.map(({ name }) =>
@@ -98,13 +106,7 @@ export class NameServer implements AsyncDisposable {
 
 /** Ends a sandbox's name server, if one runs, also one of an earlier process. */
 export async function endNameServer(home: SandboxHome): Promise<void> {
-  const pid = Number(await readFile(pidFile(home), "utf8").catch(() => "0"));
-  const isRunning = async () => {
-    // Another process may have the id by now.
-    const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    return commandLine.split("\0").includes(configurationFile(home));
-  };
-  if (await isRunning()) await endProcess(pid, STOP_SECONDS, isRunning);
+  await endServers("unbound", configurationFile(home));
   await rm(folderOf(home), { recursive: true, force: true });
 }
 
@@ -124,8 +126,4 @@ function folderOf(home: SandboxHome): string {
 
 function configurationFile(home: SandboxHome): string {
   return path.join(folderOf(home), "unbound.conf");
-}
-
-function pidFile(home: SandboxHome): string {
-  return path.join(folderOf(home), "pid");
 }

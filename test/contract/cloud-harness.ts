@@ -134,6 +134,10 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
     this.zones = zones;
   }
 
+  async serveSpaces() {
+    await this.#enter("serveSpaces", "");
+  }
+
   async serveAcme() {
     await this.#enter("serveAcme", "");
     return { directory: "https://192.0.2.1:14000/dir", authority: "the authority" };

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from "fastify";
 
 import { notFound, unprocessable } from "../errors.ts";
-import type { ActionFault, BootFault, Faults, RequestFault } from "../faults.ts";
+import type { Faults, NewFault } from "../faults.ts";
+import { SPACES_EFFECTS } from "../../spaces/faults.ts";
 import { Fields } from "./fields.ts";
 
 /**
@@ -13,6 +14,10 @@ import { Fields } from "./fields.ts";
  *     the request is only delayed by `delay_ms`.
  *   - `{kind: "action", action, count?}`
  *   - `{kind: "boot", boot: "never" | "dead", count?}`
+ *   - `{kind: "spaces", effect, method?, path?, access_key?, count?, delay_ms?}`: `path` is a regular expression for
+ *     `/BUCKET/KEY?QUERY`. `effect` is `refused` (403 InvalidAccessKeyId), `error` (500 InternalError), `full` (403
+ *     QuotaExceeded), `cut` (the connection is closed when half of the body or of the answer has passed) or `none` (only
+ *     the delay).
  * - `GET /_control/faults`: `{faults: […]}`, including those with `remaining` 0.
  * - `DELETE /_control/faults` and `DELETE /_control/faults/:id`: 204.
  *
@@ -38,7 +43,7 @@ export function faultRoutes(api: FastifyInstance, faults: Faults): void {
   });
 }
 
-function readFault(body: Fields): RequestFault | ActionFault | BootFault {
+function readFault(body: Fields): NewFault {
   const kind = body.text("kind");
   if (kind === "action") return { kind, action: body.text("action") };
   if (kind === "boot") {
@@ -46,7 +51,8 @@ function readFault(body: Fields): RequestFault | ActionFault | BootFault {
     if (boot !== "never" && boot !== "dead") throw unprocessable(`boot: is ${boot}, must be never or dead.`);
     return { kind, boot };
   }
-  if (kind !== "request") throw unprocessable(`kind: is ${kind}, must be request, action or boot.`);
+  if (kind === "spaces") return readSpacesFault(body);
+  if (kind !== "request") throw unprocessable(`kind: is ${kind}, must be request, action, boot or spaces.`);
   const [method, status, message] = [
     body.optionalText("method"),
     body.optionalInteger("status"),
@@ -61,6 +67,23 @@ function readFault(body: Fields): RequestFault | ActionFault | BootFault {
     ...(status !== undefined && { status }),
     ...(message !== undefined && { message }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+  };
+}
+
+function readSpacesFault(body: Fields): NewFault {
+  const [given, method, accessKey] = [
+    body.text("effect"),
+    body.optionalText("method"),
+    body.optionalText("access_key"),
+  ];
+  const effect = SPACES_EFFECTS.find((known) => known === given);
+  if (!effect) throw unprocessable(`effect: is ${given}, must be one of ${SPACES_EFFECTS.join(", ")}.`);
+  return {
+    ...{ kind: "spaces", effect },
+    path: readPattern(body.optionalText("path") ?? ""),
+    delayMilliseconds: body.optionalInteger("delay_ms") ?? 0,
+    ...(method !== undefined && { method }),
+    ...(accessKey !== undefined && { accessKey }),
   };
 }
 

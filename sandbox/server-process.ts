@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { open } from "node:fs/promises";
+import path from "node:path";
+
+import { endProcess } from "./wait-for.ts";
+
+const STOP_SECONDS = 10;
+
+/** A program that serves something in the background for as long as this process runs. */
+export class ServerProcess {
+  readonly #log: string;
+  #child: ChildProcess | undefined;
+
+  /** @param log  the file for what it prints */
+  constructor(log: string) {
+    this.#log = log;
+  }
+
+  get isRunning(): boolean {
+    return this.#child !== undefined;
+  }
+
+  /** Starts it; whether it answers is for the caller to find out. */
+  async start([program, ...options]: [string, ...string[]], environment: NodeJS.ProcessEnv = {}): Promise<void> {
+    const log = await open(this.#log, "a", 0o600);
+    const stdio = ["ignore", log.fd, log.fd] as const;
+    const child = spawn(program, options, { env: { ...environment, ...process.env }, stdio: [...stdio] });
+    await log.close();
+    const forget = () => {
+      if (this.#child === child) this.#child = undefined;
+    };
+    child.once("exit", forget).once("error", forget);
+    this.#child = child;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child?.kill(name);
+  }
+
+  /** No longer counts it as running; {@link endServers} ends it. */
+  forget(): void {
+    this.#child = undefined;
+  }
+}
+
+/**
+ * Ends the processes of a program that have this word on their command line, also those that a killed process left. A file
+ * with their ids would be missing if that process was killed right after the start.
+ *
+ * @param program  the executable's name, without its folder
+ */
+export async function endServers(program: string, word: string): Promise<void> {
+  const runs = (pid: number) => {
+    const [executable = "", ...options] = commandLineOf(pid);
+    return path.basename(executable) === program && options.includes(word);
+  };
+  const pids = readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter(runs);
+  await Promise.all(pids.map((pid) => endProcess(pid, STOP_SECONDS, () => runs(pid))));
+}
+
+function commandLineOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    // It has ended.
+    return [];
+  }
+}
