@@ -89,6 +89,18 @@ async function reservedIps(droplet: string) {
   return path;
 }
 
+async function spacesKeys() {
+  const { body } = await expectStatus(201, "POST", "/v2/spaces/keys", { name: "k", grants: [] });
+  const path = `/v2/spaces/keys/${textOf(body.key?.access_key)}`;
+  await expectStatus(200, "GET", "/v2/spaces/keys?per_page=1&sort=name&bucket=b");
+  await expectStatus(200, "GET", path);
+  await expectStatus(200, "PUT", path, { name: "l", grants: [{ bucket: "b", permission: "read" }] });
+  await expectStatus(200, "PATCH", path, { name: "m" });
+  await expectStatus(400, "PATCH", path, { name: "" });
+  await expectStatus(204, "DELETE", path);
+  await expectStatus(404, "GET", path);
+}
+
 it("answers each operation with the documented status", async () => {
   const key = textOf(
     (await expectStatus(201, "POST", "/v2/account/keys", { name: "k", public_key: KEY })).body.ssh_key?.id,
@@ -113,6 +125,7 @@ it("answers each operation with the documented status", async () => {
 
   const { domain, record } = await publicNames();
   const reserved = await reservedIps(droplet);
+  await spacesKeys();
 
   for (const path of ["account", "regions", "sizes", "images", "images/debian-13-x64"]) {
     await expectStatus(200, "GET", `/v2/${path}`);

@@ -67,6 +67,8 @@ const MAY_LACK = new Set([
   "pages_page_links.pages",
   // Only if something was tagged.
   "tags_metadata.last_tagged_uri",
+  // The official Go client reads one `key` here.
+  "key_get.keys",
   // Misspelt.
   "tags.imgages",
   // One of them is enough, and a rule is returned as it was sent.

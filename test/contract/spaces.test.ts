@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import http from "node:http";
 import type { IncomingMessage } from "node:http";
-import net from "node:net";
+import type { S3Client } from "@aws-sdk/client-s3";
 
 import {
   CreateBucketCommand,
@@ -19,25 +19,14 @@ import {
   PutBucketVersioningCommand,
   PutObjectCommand,
   CopyObjectCommand,
-  S3Client,
 } from "@aws-sdk/client-s3";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { ensureS3Server } from "../../sandbox/engine/s3-server.ts";
-import { serveTestCloud, temporaryHome, textOf } from "./cloud-harness.ts";
+import { serveTestCloud, temporaryHome } from "./cloud-harness.ts";
 import type { TestCloud } from "./cloud-harness.ts";
-
-interface Key {
-  accessKeyId: string;
-  secretAccessKey: string;
-}
-
-interface ClientOptions {
-  region?: string;
-  signedRegion?: string;
-  forcePathStyle?: boolean;
-}
+import { type ClientOptions, type Key, newKey, s3Client } from "./spaces-client.ts";
 
 let home: Awaited<ReturnType<typeof temporaryHome>>;
 let cloud: TestCloud;
@@ -47,7 +36,7 @@ beforeAll(async () => {
   await ensureS3Server(console.log);
   home = await temporaryHome();
   cloud = await serveTestCloud(home);
-  full = await newKey({ bucket: "", permission: "fullaccess" });
+  full = await newKey(cloud);
 }, 900_000);
 afterAll(async () => {
   await cloud[Symbol.asyncDispose]();
@@ -55,26 +44,7 @@ afterAll(async () => {
 });
 beforeEach(() => cloud.call("DELETE", "/_control/faults"));
 
-async function newKey(...grants: { bucket: string; permission: string }[]): Promise<Key> {
-  const { body, status } = await cloud.call("POST", "/v2/spaces/keys", { name: "key", grants });
-  expect(status).toBe(201);
-  return { accessKeyId: textOf(body.key?.access_key), secretAccessKey: textOf(body.key?.secret_key) };
-}
-
-/** A client that uses the cloud's API as its proxy for the names of Spaces. */
-function client(credentials: Key, options: ClientOptions = {}): S3Client {
-  const { region = "nyc3", signedRegion = "us-east-1", forcePathStyle = true } = options;
-  const agent = new http.Agent();
-  agent.createConnection = () => net.connect(Number(new URL(cloud.url).port), "127.0.0.1");
-  return new S3Client({
-    endpoint: `http://${region}.digitaloceanspaces.com`,
-    region: signedRegion,
-    credentials,
-    forcePathStyle,
-    requestHandler: { httpAgent: agent },
-    maxAttempts: 1,
-  });
-}
+const client = (key: Key, options?: ClientOptions) => s3Client(cloud, key, options);
 
 /** The code of the error with which a request ends. */
 async function refusal(request: Promise<unknown>): Promise<string> {
@@ -195,7 +165,7 @@ test("Spaces keep everything if their process ends or is killed, and leave no se
 
 describe("keys", () => {
   test("are valid until they are deleted", async () => {
-    const key = await newKey({ bucket: "", permission: "fullaccess" });
+    const key = await newKey(cloud);
     const Bucket = await bucket(client(key));
     expect((await cloud.call("DELETE", `/v2/spaces/keys/${key.accessKeyId}`)).status).toBe(204);
     expect(await refusal(client(key).send(new ListObjectVersionsCommand({ Bucket })))).toBe("403 InvalidAccessKeyId");
@@ -205,8 +175,10 @@ describe("keys", () => {
 
   test("with limits can only use the objects of their buckets", async () => {
     const [Bucket, other] = [await bucket(), await bucket()];
-    const writer = client(await newKey({ bucket: Bucket, permission: "readwrite" }));
-    const reader = client(await newKey({ bucket: Bucket, permission: "read" }, { bucket: other, permission: "read" }));
+    const writer = client(await newKey(cloud, { bucket: Bucket, permission: "readwrite" }));
+    const reader = client(
+      await newKey(cloud, { bucket: Bucket, permission: "read" }, { bucket: other, permission: "read" }),
+    );
     await client(full).send(new PutObjectCommand({ Bucket: other, Key: "a", Body: "secret" }));
     await writer.send(new PutObjectCommand({ Bucket, Key: "a", Body: "x" }));
     await writer.send(new HeadBucketCommand({ Bucket }));
@@ -236,7 +208,7 @@ describe("keys", () => {
 
   test("change their limits at once", async () => {
     const Bucket = await bucket();
-    const key = await newKey({ bucket: Bucket, permission: "read" });
+    const key = await newKey(cloud, { bucket: Bucket, permission: "read" });
     const put = () => refusal(client(key).send(new PutObjectCommand({ Bucket, Key: "a", Body: "x" })));
     expect(await put()).toBe("403 AccessDenied");
     const grants = [{ bucket: Bucket, permission: "readwrite" }];

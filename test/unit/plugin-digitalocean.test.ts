@@ -10,6 +10,8 @@ import { project } from "../../sandbox/plugins/digitalocean/project.ts";
 import { projectResources } from "../../sandbox/plugins/digitalocean/project-resources.ts";
 import { reservedIp } from "../../sandbox/plugins/digitalocean/reserved-ip.ts";
 import { reservedIpAssignment } from "../../sandbox/plugins/digitalocean/reserved-ip-assignment.ts";
+import { spacesBucket } from "../../sandbox/plugins/digitalocean/spaces-bucket.ts";
+import { spacesKey } from "../../sandbox/plugins/digitalocean/spaces-key.ts";
 import { sshKey } from "../../sandbox/plugins/digitalocean/ssh-key.ts";
 import { volume } from "../../sandbox/plugins/digitalocean/volume.ts";
 import { expectSdkArguments, expectSdkProperties } from "./plugin-declarations.ts";
@@ -23,6 +25,8 @@ test.each([
   ["projectResources", "ProjectResources", projectResources],
   ["reservedIp", "ReservedIp", reservedIp],
   ["reservedIpAssignment", "ReservedIpAssignment", reservedIpAssignment],
+  ["spacesBucket", "SpacesBucket", spacesBucket],
+  ["spacesKey", "SpacesKey", spacesKey],
   ["sshKey", "SshKey", sshKey],
   ["volume", "Volume", volume],
 ])("%s has the properties of the npm SDK", (module, className, resource) => {

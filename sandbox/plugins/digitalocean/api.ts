@@ -26,13 +26,15 @@ export class ApiError extends Error {
 /**
  * Checks that the endpoint is on this computer. The stand-in only knows the simulator's answers, and was never tested on
  * the droplets and volumes of a real account.
+ *
+ * @param setting  where the endpoint comes from, for the message
  */
-export function checkEndpoint(endpoint: string): void {
+export function checkEndpoint(endpoint: string, setting = "apiEndpoint"): void {
   const host = URL.parse(endpoint)?.hostname.replace(/^\[(.*)\]$/, "$1") ?? "";
   const loopback = host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
   if (!loopback) {
     throw new Error(
-      `apiEndpoint: ${endpoint} is not an address of this computer, it should be the sandbox's cloud simulator ` +
+      `${setting}: ${endpoint} is not an address of this computer, it should be the sandbox's cloud simulator ` +
         "(http://127.0.0.1:PORT). This plugin is the sandbox's stand-in and never touches a real account: " +
         "install the official plugin with `pulumi plugin install resource digitalocean` in your own PULUMI_HOME.",
     );

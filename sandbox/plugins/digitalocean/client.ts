@@ -1,9 +1,11 @@
 import { type Clock, waitForState } from "../framework/state-change.ts";
 import { type Api, ApiError } from "./api.ts";
+import type { SpacesSettings } from "./s3.ts";
 
 /** What the resources use. */
 export interface Client {
   api: Api;
+  spaces: SpacesSettings;
   clock: Clock;
 }
 

@@ -11,6 +11,9 @@ import { project } from "./project.ts";
 import { projectResources } from "./project-resources.ts";
 import { reservedIp } from "./reserved-ip.ts";
 import { reservedIpAssignment } from "./reserved-ip-assignment.ts";
+import type { SpacesSettings } from "./s3.ts";
+import { spacesBucket } from "./spaces-bucket.ts";
+import { spacesKey } from "./spaces-key.ts";
 import { sshKey } from "./ssh-key.ts";
 import { volume } from "./volume.ts";
 
@@ -30,9 +33,19 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       httpRetryMax: { type: "integer", env: ["DIGITALOCEAN_HTTP_RETRY_MAX"], default: 4 },
       httpRetryWaitMin: { type: "number", env: ["DIGITALOCEAN_HTTP_RETRY_WAIT_MIN"], default: 1 },
       httpRetryWaitMax: { type: "number", env: ["DIGITALOCEAN_HTTP_RETRY_WAIT_MAX"], default: 30 },
-      ...unsupported("requestsPerSecond", "spacesAccessId", "spacesEndpoint", "spacesSecretKey"),
+      spacesAccessId: { type: "string", env: ["SPACES_ACCESS_KEY_ID"] },
+      spacesSecretKey: { type: "string", env: ["SPACES_SECRET_ACCESS_KEY"] },
+      spacesEndpoint: {
+        ...{ type: "string", env: ["SPACES_ENDPOINT_URL"] },
+        default: "https://{{.Region}}.digitaloceanspaces.com",
+      },
+      ...unsupported("requestsPerSecond"),
     },
-    configure: (settings) => ({ api: new Api(settings as unknown as ApiSettings, clock), clock }),
+    configure: (settings) => ({
+      api: new Api(settings as unknown as ApiSettings, clock),
+      spaces: settings as unknown as SpacesSettings,
+      clock,
+    }),
     resources: {
       "digitalocean:index/dnsRecord:DnsRecord": dnsRecord,
       "digitalocean:index/domain:Domain": domain,
@@ -42,6 +55,8 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       "digitalocean:index/projectResources:ProjectResources": projectResources,
       "digitalocean:index/reservedIp:ReservedIp": reservedIp,
       "digitalocean:index/reservedIpAssignment:ReservedIpAssignment": reservedIpAssignment,
+      "digitalocean:index/spacesBucket:SpacesBucket": spacesBucket,
+      "digitalocean:index/spacesKey:SpacesKey": spacesKey,
       "digitalocean:index/sshKey:SshKey": sshKey,
       "digitalocean:index/volume:Volume": volume,
     },

@@ -166,6 +166,15 @@ func main() {
 	done(client.Tags.UntagResources(ctx, "godo", &godo.UntagResourcesRequest{Resources: tagged}))
 	done(client.Tags.Delete(ctx, "godo"))
 
+	full := []*godo.Grant{{Permission: godo.SpacesKeyFullAccess}}
+	spacesKey := must(client.SpacesKeys.Create(ctx, &godo.SpacesKeyCreateRequest{Name: "godo", Grants: full}))
+	limited := []*godo.Grant{{Bucket: "files", Permission: godo.SpacesKeyReadWrite}}
+	must(client.SpacesKeys.Update(ctx, spacesKey.AccessKey, &godo.SpacesKeyUpdateRequest{Name: "godo", Grants: limited}))
+	found := must(client.SpacesKeys.Get(ctx, spacesKey.AccessKey))
+	_, _, err = client.SpacesKeys.Create(ctx, &godo.SpacesKeyCreateRequest{Name: "godo", Grants: append(full, limited...)})
+	seen["spaces_key"] = []any{len(spacesKey.SecretKey), found.SecretKey, found.Grants[0].Bucket, refusal(err)}
+	done(client.SpacesKeys.Delete(ctx, spacesKey.AccessKey))
+
 	project := must(client.Projects.Create(ctx, &godo.CreateProjectRequest{Name: "godo", Purpose: "Web Application"}))
 	project = must(client.Projects.Update(ctx, project.ID, &godo.UpdateProjectRequest{Environment: "Production"}))
 	must(client.Projects.AssignResources(ctx, project.ID, droplet, volume))

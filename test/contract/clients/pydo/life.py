@@ -137,6 +137,14 @@ seen["reserved"] = {
 }
 client.reserved_ips.delete(reserved)
 
+full = [{"bucket": "", "permission": "fullaccess"}]
+spaces_key = client.spaces_key.create({"name": "pydo", "grants": full})["key"]
+access_key = spaces_key["access_key"]
+client.spaces_key.update(access_key, {"name": "renamed", "grants": []})
+listed = client.spaces_key.list(name="renamed")["keys"]
+seen["spaces_key"] = [len(spaces_key["secret_key"]), [found["access_key"] == access_key for found in listed]]
+client.spaces_key.delete(access_key)
+
 project = client.projects.create({"name": "pydo", "purpose": "Web Application"})["project"]
 assigned = client.projects.assign_resources(project["id"], {"resources": [f"do:droplet:{droplet_id}"]})
 seen["assigned"] = assigned["resources"][0]["status"]
