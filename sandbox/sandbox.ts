@@ -21,6 +21,7 @@ import { startRegistry, stopRegistry } from "./images/registry.ts";
 import { checkComputer, has, prepareComputer, releaseEngine } from "./prerequisites.ts";
 import { step } from "./progress.ts";
 import { endS3Servers } from "./spaces/s3-servers.ts";
+import { SPACES_DOMAIN } from "./spaces-regions.ts";
 import { layOutProject, layOutStack, projectFolder } from "./project.ts";
 
 /** The stack that the sandbox deploys by default. */
@@ -66,6 +67,8 @@ export async function environment(home: SandboxHome): Promise<Record<string, str
     ...pulumiEnvironment(home),
     DIGITALOCEAN_TOKEN: await cloudToken(home),
     DIGITALOCEAN_API_URL: `http://127.0.0.1:${home.apiPort}`,
+    // The official provider's variable. Its requests go through the proxy that the plugin's script sets.
+    SPACES_ENDPOINT_URL: `http://{{.Region}}.${SPACES_DOMAIN}`,
     // Messages then name the sandbox's form of each command.
     CONVEX_DROPLET_ON_SANDBOX: "true",
   };

@@ -94,10 +94,20 @@ export function pulumiEnvironment(home: SandboxHome): Record<string, string | un
 }
 
 /** A script that replaces itself with Node running `main`. It uses Node's compile cache, so that it starts fast. */
-export function nodeWrapper(main: string, compileCache: string): string {
-  const [cache, node, program] = [compileCache, process.execPath, main].map(shellQuote);
-  return `#!/bin/sh\nNODE_COMPILE_CACHE=${cache} exec ${node} ${program} "$@"\n`;
+export function nodeWrapper(main: string, compileCache: string, variables = ""): string {
+  return wrapper([process.execPath, main], `${variables}NODE_COMPILE_CACHE=${shellQuote(compileCache)} `);
 }
+
+/** @param variables  assignments for the shell, each followed by a space */
+function wrapper(command: string[], variables: string): string {
+  return `#!/bin/sh\n${variables}exec ${command.map(shellQuote).join(" ")} "$@"\n`;
+}
+
+/**
+ * What only one plugin gets. The cloud's API is also the proxy to Spaces, whose names this computer does not know. Go takes
+ * no proxy for addresses of this computer, but other programs do, so it must not be in their environment.
+ */
+const VARIABLES: Partial<Record<string, string>> = { digitalocean: 'HTTP_PROXY="$DIGITALOCEAN_API_URL" ' };
 
 async function installedEngine(home: SandboxHome): Promise<Engine | undefined> {
   const recorded = await readFileIfThere(layout(home).engine);
@@ -110,16 +120,22 @@ async function installStandIns(home: SandboxHome, onProgress: OnProgress): Promi
   const built = await ensureBuiltCli(onProgress);
   await mkdir(files.bin, { recursive: true });
   if (!(await isSameProgram(cli, built))) await placeProgram(built, cli);
-  const place = async (file: string, original: string | undefined, standIn: string) => {
-    if (original === undefined) await placeScript(file, nodeWrapper(standIn, files.compileCache));
-    else await placeLink(file, original);
+  const place = async (file: string, original: string | undefined, standIn: string, variables?: string) => {
+    if (original === undefined) await placeScript(file, nodeWrapper(standIn, files.compileCache, variables));
+    else if (variables === undefined) await placeLink(file, original);
+    else await placeScript(file, wrapper([original], variables));
   };
   // The engine finds a language host in the folder of its executable.
   const languageHost = path.join(files.bin, "pulumi-language-nodejs");
   await place(languageHost, originalLanguageHost(), path.join(import.meta.dirname, "language-host.ts"));
   for (const name of PROVIDERS) {
     const standIn = path.join(REPOSITORY, "sandbox", "plugins", name, "main.ts");
-    await place(path.join(files.plugin(name), `pulumi-resource-${name}`), originalPlugin(name), standIn);
+    await place(
+      path.join(files.plugin(name), `pulumi-resource-${name}`),
+      originalPlugin(name),
+      standIn,
+      VARIABLES[name],
+    );
   }
 }
 
@@ -145,9 +161,16 @@ async function installOfficialEngine(home: SandboxHome, onProgress: OnProgress):
   }
   for (const name of PROVIDERS) {
     const version = npmVersion(`@pulumi/${name}`);
-    if (await isExecutable(path.join(files.plugin(name), `pulumi-resource-${name}`))) continue;
-    onProgress(`Downloading the Pulumi plugin ${name} ${version}`);
-    await execa(cli, ["plugin", "install", "resource", name, version], options);
+    const executable = path.join(files.plugin(name), `pulumi-resource-${name}`);
+    if (!(await isExecutable(executable))) {
+      onProgress(`Downloading the Pulumi plugin ${name} ${version}`);
+      await execa(cli, ["plugin", "install", "resource", name, version], options);
+    }
+    const variables = VARIABLES[name];
+    if (variables === undefined) continue;
+    const original = `${executable}.original`;
+    if (!(await isExecutable(original))) await link(executable, original);
+    await placeScript(executable, wrapper([original], variables));
   }
 }
 
