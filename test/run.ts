@@ -2,6 +2,7 @@ import { execa } from "execa";
 
 import { cachedCliPath, ensureBuiltCli, officialDownloadReachable } from "../sandbox/engine/cli.ts";
 import { isExecutable } from "../sandbox/engine/go-build.ts";
+import { ensureS3Server } from "../sandbox/engine/s3-server.ts";
 import { describeEngine } from "../sandbox/engine/pulumi-home.ts";
 import { checkComputer, prepareComputer, releaseEngine } from "../sandbox/prerequisites.ts";
 import { step } from "../sandbox/progress.ts";
@@ -13,6 +14,7 @@ if (!words.some((word) => word.startsWith("--project"))) words.push("--project",
 checkComputer(!(await isExecutable(cachedCliPath())));
 await step("Debian packages and Docker engine", (progress) => prepareComputer(progress, "tests"));
 await step("Pulumi CLI", ensureBuiltCli);
+await step("S3 server of Spaces", ensureS3Server);
 const engine = (await officialDownloadReachable()) ? "official" : "stand-in";
 process.stderr.write(`End-to-end tests run on: ${describeEngine(engine)}\n`);
 const vitest = await execa("vitest", ["run", ...words], {

@@ -413,19 +413,27 @@ describe("the sandbox's Pulumi home", () => {
     const installed = (name: string) => readFile(path.join(home.root, "pulumi/plugins", plugin(name)), "utf8");
     const originals = await mkdtemp(path.join(tmpdir(), "convex-droplet-originals-"));
     const official = "#!/bin/sh\nexit 1\n";
-    await mkdir(path.join(originals, path.dirname(plugin("tls"))));
-    await writeFile(path.join(originals, plugin("tls")), official, { mode: 0o755 });
+    for (const name of ["digitalocean", "tls"]) {
+      await mkdir(path.join(originals, path.dirname(plugin(name))));
+      await writeFile(path.join(originals, plugin(name)), official, { mode: 0o755 });
+    }
+    const proxy = 'HTTP_PROXY="$DIGITALOCEAN_API_URL"';
     vi.stubEnv("CONVEX_DROPLET_ORIGINALS", originals);
     try {
       await layOut();
       expect(await installed("tls")).toBe(official);
+      // It reaches Spaces through the cloud's API.
+      const original = path.join(originals, plugin("digitalocean"));
+      expect(await installed("digitalocean")).toBe(`#!/bin/sh\n${proxy} exec '${original}' "$@"\n`);
       expect(await installed("random")).toContain("sandbox/plugins/random/main.ts");
       expect(describeEngine("stand-in")).toBe(
-        "official tls; stand-ins: language host, digitalocean, docker, command, postgresql, random",
+        "official digitalocean, tls; stand-ins: language host, docker, command, postgresql, random",
       );
       vi.stubEnv("CONVEX_DROPLET_ORIGINALS", "");
       await layOut();
       expect(await installed("tls")).toContain("sandbox/plugins/tls/main.ts");
+      expect(await installed("tls")).not.toContain("HTTP_PROXY");
+      expect(await installed("digitalocean")).toContain(`${proxy} NODE_COMPILE_CACHE=`);
       expect(await readFile(path.join(originals, plugin("tls")), "utf8")).toBe(official);
     } finally {
       vi.unstubAllEnvs();

@@ -13,7 +13,6 @@ import {
 } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { ensureS3Server } from "../../sandbox/engine/s3-server.ts";
 import { Secret, UNKNOWN } from "../../sandbox/plugins/framework/values.ts";
 import { serveTestCloud, temporaryHome } from "./cloud-harness.ts";
 import type { TestCloud } from "./cloud-harness.ts";
@@ -34,7 +33,6 @@ let waits: Waits;
 let plugin: PluginClient;
 
 beforeAll(async () => {
-  await ensureS3Server(console.log);
   home = await temporaryHome();
   folder = await mkdtemp(path.join(tmpdir(), "plugin-spaces-"));
   waits = new Waits(path.join(folder, "sleeps"), isOriginal("digitalocean"));
@@ -42,7 +40,7 @@ beforeAll(async () => {
   key = await newKey(cloud);
   plugin = await start();
   await plugin.configure(settings());
-}, 900_000);
+});
 afterAll(async () => {
   await plugin[Symbol.asyncDispose]();
   await cloud[Symbol.asyncDispose]();

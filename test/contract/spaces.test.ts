@@ -23,7 +23,6 @@ import {
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { ensureS3Server } from "../../sandbox/engine/s3-server.ts";
 import { serveTestCloud, temporaryHome } from "./cloud-harness.ts";
 import type { TestCloud } from "./cloud-harness.ts";
 import { type ClientOptions, type Key, newKey, s3Client } from "./spaces-client.ts";
@@ -33,11 +32,10 @@ let cloud: TestCloud;
 let full: Key;
 
 beforeAll(async () => {
-  await ensureS3Server(console.log);
   home = await temporaryHome();
   cloud = await serveTestCloud(home);
   full = await newKey(cloud);
-}, 900_000);
+});
 afterAll(async () => {
   await cloud[Symbol.asyncDispose]();
   await home[Symbol.asyncDispose]();

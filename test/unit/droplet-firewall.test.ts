@@ -72,6 +72,15 @@ test("a name server that runs answers whatever server a droplet asks", () => {
   expect(render([])).not.toContain("dport 53");
 });
 
+test("Spaces in use answer on port 443 of the gateway, and only there", () => {
+  const rules = renderPacketRules({ home, network, metadataPort: 4000, spacesPort: 4001, droplets, firewalls: [] });
+  expect(chain(rules, "to_services").slice(2)).toEqual([
+    'iifname "sb-0123abcd" ip daddr 198.18.4.1 tcp dport 443 dnat to 198.18.4.1:4001',
+  ]);
+  expect(chain(rules, "droplets_to_computer")).toContain("ip daddr 198.18.4.1 tcp dport 4001 accept");
+  expect(render([])).not.toContain("dport 443");
+});
+
 test("a droplet without a firewall is open", () => {
   const rules = render([{ id: "f", dropletIds: [2], inbound: [], outbound: [] }]);
   expect(chain(rules, "inbound_1")).toEqual([]);
