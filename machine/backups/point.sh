@@ -37,7 +37,7 @@ main() {
 # make_point NAME: prints the file of PostgreSQL's log that contains it. The transaction is a commit after the point: without one,
 # no moment close to the point can be restored.
 make_point() {
-  sql << EOF | grep .
+  sql "" << EOF | grep .
 SELECT FROM pg_create_restore_point('$1');
 SELECT FROM pg_current_xact_id();
 SELECT pg_walfile_name(pg_switch_wal());
@@ -46,7 +46,7 @@ EOF
 
 # await_archive WAL: in the server, because a connection for each look would cost more than the look.
 await_archive() {
-  sql << EOF > /dev/null
+  sql "" << EOF > /dev/null
 DO \$\$
 BEGIN
   FOR look IN 1..$((ARCHIVE_SECONDS * 5)) LOOP
