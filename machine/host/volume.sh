@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The data volume. `prepare` formats a blank one, refuses one with foreign data, and mounts it. `mount` only mounts it; the
 # machine runs this at each boot before any service that writes there. Both grow the file system to the device's size. The
-# second run changes nothing. `guard` only checks: it fails if the volume is not mounted, or the data is not on it. Every
-# service that writes there runs it before its start.
+# second run changes nothing. `guard` fails if the volume is not mounted, or the data is not on it, and
+# finishes the swap of a restore that was interrupted. Every service that writes there runs it before its start.
 #
 #   volume.sh prepare <volume, size_gb, mountpoint
 #   volume.sh mount|guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
@@ -12,6 +12,8 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/../lib/common.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/backups/swap.sh
+source "$here/../backups/swap.sh"
 
 readonly LABEL=convex-data OPTIONS=rw,noatime,discard
 
@@ -55,6 +57,8 @@ link_of() { echo "/dev/disk/by-id/scsi-0DO_Volume_$1"; }
 guard() {
   check_mounted "$1" "$(readlink -f "$(link_of "$1")")" "$2"
   require_on_volume "$2"
+  # After a crash in the middle of a restore's swap, a service would start with the cluster of one time and the files of another.
+  finish_swap "$2"
 }
 
 # A volume that was grown a moment ago may not show its size yet.

@@ -1,0 +1,330 @@
+# shellcheck shell=bash
+# Restores an instance beside the running one: a cluster that was replayed to the target, and the files of that time, each in a
+# folder that the caller names. Checks both. Never touches what the instance uses. Sourced after common.sh by restore.sh and
+# drill.sh; only one of them may run.
+#
+# The copy is promoted while its archiving is off, so nothing of it reaches the bucket. If it is to continue its stanza, it
+# gets a mark that makes the real server archive the new timeline's history first, see continue_archive.
+
+# The server for the copy: only its socket, which only root and postgres reach.
+readonly BESIDE=/run/convex-droplet-beside
+# What all heavy work runs in. Whatever a killed run leaves in it is ended by end_leftovers.
+readonly BESIDE_SLICE=convex-backups-beside.slice BESIDE_SERVER=convex-backups-beside.service
+
+readonly HELPERS=${BASH_SOURCE[0]%/*}
+
+# What find_target has chosen: kind (name or time), to (for PostgreSQL), point (whose files are used), moment (seconds since 1970),
+# timeline, backup, bytes (the cluster's size), version (PostgreSQL's), snapshot, data (the files' folder in it), files (their
+# size in bytes).
+declare -A target=()
+
+# open_repository: reads how to reach the backups: STANZA, MOUNTPOINT, DATABASE, and restic's variables.
+open_repository() {
+  local file=/etc/convex-droplet/backups.env
+  [[ -e $file ]] || fail "backups: are not set up on this droplet, because there is no $file. Set them up with: npx pulumi up"
+  set -a
+  # shellcheck source=/dev/null
+  source "$file"
+  set +a
+  : "${STANZA:?}" "${MOUNTPOINT:?}" "${DATABASE:?}"
+}
+
+# alone: lets only one restore or drill use the copy's server. Whatever happens, that server does not outlive the script.
+alone() {
+  exec {beside_lock}> /run/convex-droplet-beside.lock
+  flock --nonblock "$beside_lock" || fail "another restore or drill is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
+  trap end_leftovers EXIT
+}
+
+# gently COMMAND...: runs it when nobody else needs the processors and the disk. It does not keep the lock, because it may outlive a
+# script that is killed.
+gently() (
+  exec {beside_lock}>&-
+  systemd-run --quiet --scope --slice="$BESIDE_SLICE" --property=CPUWeight=10 --property=IOWeight=10 nice -n 19 ionice -c 3 "$@"
+)
+
+# end_leftovers: ends what a killed run has left running.
+end_leftovers() {
+  systemctl stop "$BESIDE_SLICE" 2> /dev/null || true
+  rm -rf "$BESIDE"
+}
+
+as_postgres() { (cd / && runuser -u postgres -- "$@"); }
+
+# attempt WHAT COMMAND...: runs a tool and passes on its stdout. If it fails, its last lines are shown and the cause is explained.
+attempt() {
+  local what=$1 log status=0
+  log=$(mktemp)
+  "${@:2}" 2> "$log" || status=$?
+  if ((status != 0)); then
+    tail -n 15 "$log" >&2
+    say "error: $what: failed. $(explain < "$log")"
+    rm "$log"
+    return 1
+  fi
+  rm "$log"
+}
+
+# explain <LOG: the cause and the fix of a tool's failure, in one sentence each.
+explain() {
+  local log pattern text
+  log=$(cat)
+  while IFS='|' read -r pattern text; do
+    if grep -Eqi -- "${pattern//;/|}" <<< "$log"; then
+      echo "$text"
+      return
+    fi
+  done << 'EOF'
+No space left on device|The disk is full. Make room on it, or grow the volume with volumeSizeGb
+InvalidAccessKeyId;SignatureDoesNotMatch;InvalidClientTokenId;AccessDenied;Access Denied;HTTP request failed with 403;\[ProtocolError\].*403|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. Set backupAccessKey and backupSecretKey, then run npx pulumi up
+NoSuchBucket;bucket does not exist|The bucket is not there. See backupBucket and backupEndpoint
+wrong password or no key found|The files' backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
+CryptoError;cipher header invalid;unable to flush;\[031\];\[095\]|The database's backups are encrypted with another secret than this stack's, or an object in the bucket is damaged. Use the secret of the stack that made them
+requested timeline .* is not a child;unexpected timeline|The write-ahead log in the bucket does not lead to this moment. Choose another restore point
+recovery ended before configured recovery target was reached|The write-ahead log in the bucket ends before this moment: a segment is missing or damaged. Choose an earlier restore point
+requested recovery stop point is before consistent recovery point|The moment is before the end of its backup. Choose a later one
+invalid checksum;checksum mismatch;error restoring;does not match expected size;ChecksumError;ciphertext verification failed;hash does not match;FormatError;\[029\]|An object in the bucket is damaged. Choose a restore point that uses another backup
+unable to open missing file;FileMissingError;\[055\];does not exist;is not found|An object is missing in the bucket
+certificate;x509|The bucket's certificate is not trusted. See backupEndpoint and backupAuthority
+timeout;HostConnectError;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
+unable to acquire lock;already locked|Another backup, restore or drill is at work. Wait until it has ended
+EOF
+  [[ -n ${text:-} ]] || echo "The cause is in the lines above"
+}
+
+# pgbackrest_of STANZA CLUSTER OPTION...: runs pgBackRest as the owner of the cluster, which has to be the one of its files.
+pgbackrest_of() { as_postgres pgbackrest --stanza="$1" --pg1-path="$2" --log-level-console=warn --log-level-stderr=warn "${@:3}"; }
+
+# repository_info: all stanzas of the bucket, as pgBackRest describes them. Without the right secret or key it exits with 0 and
+# reports the problem in its output.
+repository_info() {
+  local info problem
+  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --log-level-stderr=warn) || return
+  problem=$(python3 -IS -c '
+import json, sys
+for stanza in json.load(sys.stdin):
+    for repository in stanza["repo"]:
+        if repository["status"]["code"] not in (0, 1, 2):
+            print(stanza["name"] + ": " + repository["status"]["message"])' <<< "$info")
+  if [[ -n $problem ]]; then
+    printf '%s\n' "$problem" >&2
+    fail "the database's backups: cannot be read. $(explain <<< "$problem")"
+  fi
+  printf '%s\n' "$info"
+}
+
+# snapshots_of STANZA: the snapshots of its files, as restic describes them.
+snapshots_of() { attempt "the files' backups" restic snapshots --json --no-lock --host "$1"; }
+
+# choose_stanza WANTED: prints WANTED; if it is empty, the volume's own stanza, or the only other one.
+choose_stanza() {
+  local info chosen
+  info=$(repository_info) || exit 1
+  chosen=$(python3 -IS "$HELPERS/target.py" stanza "$STANZA" "$1" <<< "$info") || fail "$chosen"
+  printf '%s\n' "$chosen"
+}
+
+# find_target STANZA TO: chooses backup, timeline and snapshot for TO: latest, the name of a restore point, or a moment (RFC 3339).
+find_target() {
+  local stanza=$1 to=$2 folder chosen archive name value file
+  folder=$(mktemp -d)
+  repository_info > "$folder/info" || exit 1
+  snapshots_of "$stanza" > "$folder/snapshots" || exit 1
+  archive=archive/$stanza/$(python3 -IS -c '
+import json, sys
+stanza = next(stanza for stanza in json.load(open(sys.argv[1])) if stanza["name"] == sys.argv[2])
+print(stanza["archive"][-1]["id"])' "$folder/info" "$stanza")
+  attempt "the database's backups" as_postgres pgbackrest --stanza="$stanza" repo-ls --output=json "$archive" > "$folder/archive" || exit 1
+  while read -r file; do
+    attempt "the history of timeline ${file%.history}" as_postgres pgbackrest --stanza="$stanza" repo-get "$archive/$file" > "$folder/$file" || exit 1
+  done < <(grep -o '[0-9A-F]\{8\}\.history' "$folder/archive" || true)
+  chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder") || fail "$chosen"
+  target=()
+  while IFS='=' read -r name value; do target[$name]=$value; done <<< "$chosen"
+  target[files]=$(attempt "the files' backups" restic stats --json --no-lock --mode restore-size "${target[snapshot]}" \
+    | python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["total_size"])') || exit 1
+  rm -r "$folder"
+}
+
+# needed_bytes: what the target needs beside the instance, with a margin for the write-ahead log that is replayed, and for what the
+# instance writes meanwhile.
+needed_bytes() { echo $(((target[bytes] + target[files]) * 11 / 10 + 1024 ** 3)); }
+
+# free_bytes FOLDER
+free_bytes() { df --block-size=1 --output=avail "$1" | tail -n 1 | tr -d ' '; }
+
+# require_space FOLDER
+require_space() {
+  local needed free
+  needed=$(needed_bytes) free=$(free_bytes "$1")
+  ((free >= needed)) \
+    || fail "$1: has $(human "$free") free, it should have $(human "$needed") to restore beside what is there. Grow the volume with volumeSizeGb," \
+      "or remove what earlier restores have kept: npm run restore -- --forget"
+}
+
+human() { numfmt --to=iec --suffix=B --format=%.1f "$1"; }
+
+# restore_beside STANZA CLUSTER FILES: restores the target's cluster and files into these two folders, and leaves a server for
+# the cluster running. What is in the folders is thrown away.
+restore_beside() {
+  local stanza=$1 cluster=$2 files=$3 bin=/usr/lib/postgresql/${target[version]}/bin
+  [[ -x $bin/postgres ]] || fail "PostgreSQL: the backup is of version ${target[version]}, which is not installed here. Use the droplet image that it was made with"
+  end_leftovers
+  rm -rf "$cluster" "$files"
+  require_space "$(existing "$cluster")"
+  install -d -o postgres -g postgres -m 0700 "${cluster%/*}" "$cluster"
+  say "restoring the database from backup ${target[backup]} ($(human "${target[bytes]}"))"
+  attempt "backup ${target[backup]}" gently runuser -u postgres -- \
+    pgbackrest --stanza="$stanza" --pg1-path="$cluster" --log-level-console=warn --log-level-stderr=warn --set="${target[backup]}" --type=none restore || exit 1
+  say "restoring the files of ${target[point]} ($(human "${target[files]}"))"
+  install -d -m 0755 "$files"
+  attempt "the files of ${target[point]}" gently restic restore --quiet --no-lock "${target[snapshot]}:${target[data]}" --target "$files" > /dev/null || exit 1
+  # The backend makes it, but its backup leaves it out.
+  install -d -m 0755 "$files/tmp"
+  fetch_history "$stanza" "$cluster"
+  replay "$stanza" "$cluster" "$bin"
+}
+
+# existing PATH: the path itself, or the nearest folder above it that exists.
+existing() {
+  local path=$1
+  while [[ ! -d $path ]]; do path=${path%/*}; done
+  echo "$path"
+}
+
+# fetch_history STANZA CLUSTER: copies the histories of all timelines. Otherwise PostgreSQL asks the bucket which numbers are in use
+# when it promotes the copy, and takes one twice if the bucket does not answer.
+fetch_history() {
+  local archive file
+  archive=$(as_postgres pgbackrest --stanza="$1" repo-ls "archive/$1") || fail "the database's backups: cannot be listed"
+  while read -r file; do
+    attempt "the history of timeline ${file%.history}" pgbackrest_of "$1" "$2" archive-get "$file" "$2/pg_wal/$file" || exit 1
+  done < <(as_postgres pgbackrest --stanza="$1" repo-ls "archive/$1/$(tail -n 1 <<< "$archive")" | grep '\.history$' || true)
+}
+
+# replay STANZA CLUSTER BIN: starts a server that replays to the target and is promoted there.
+replay() {
+  local stanza=$1 cluster=$2 bin=$3 options
+  install -d -o postgres -g postgres -m 0700 "$BESIDE"
+  # What an earlier restore has left, because a server with two targets does not start.
+  sed -i -E '/^(restore_command|recovery_[a-z_]+) /d' "$cluster/postgresql.auto.conf"
+  recovery_settings "$stanza" "$cluster" "$bin" > "$BESIDE/postgresql.conf"
+  echo "local all postgres peer" > "$BESIDE/pg_hba.conf"
+  : > "$BESIDE/pg_ident.conf"
+  install -o postgres -g postgres -m 0600 /dev/null "$cluster/recovery.signal"
+  chown -R postgres:postgres "$BESIDE"
+  say "replaying the write-ahead log to ${target[to]} on timeline ${target[timeline]}"
+  # ALTER SYSTEM may have set some of these settings on the instance, and only the command line is stronger.
+  systemd-run --quiet --collect --unit="$BESIDE_SERVER" --slice="$BESIDE_SLICE" --uid=postgres --property=Type=exec \
+    --property=CPUWeight=10 --property=IOWeight=10 --nice=19 --property=IOSchedulingClass=idle \
+    --property=KillMode=mixed --property=KillSignal=SIGINT --property=TimeoutStopSec=600 \
+    --property=StandardOutput="append:$BESIDE/log" --property=StandardError="append:$BESIDE/log" \
+    "$bin/postgres" -c config_file="$BESIDE/postgresql.conf" -c listen_addresses= -c port=5432 -c unix_socket_directories="$BESIDE" \
+    -c archive_mode=off -c archive_command= -c ssl=off -c shared_buffers=64MB -c shared_preload_libraries= -c logging_collector=off \
+    -c log_destination=stderr || fail "the restored database: its server does not start"
+  until [[ $(beside_sql postgres "SELECT pg_is_in_recovery()" 2> /dev/null) == f ]]; do
+    if ! systemctl is-active --quiet "$BESIDE_SERVER"; then
+      tail -n 15 "$BESIDE/log" >&2
+      fail "the restored database: could not be replayed to ${target[to]}. $(explain < "$BESIDE/log")"
+    fi
+    sleep 0.2
+  done
+}
+
+# recovery_settings STANZA CLUSTER BIN: the configuration of the server for the copy. A server that replays needs at least the
+# limits of the one that wrote.
+recovery_settings() {
+  local stanza=$1 cluster=$2 name limit least
+  cat << EOF
+data_directory = '$cluster'
+hba_file = '$BESIDE/pg_hba.conf'
+ident_file = '$BESIDE/pg_ident.conf'
+autovacuum = off
+max_parallel_workers_per_gather = 0
+restore_command = 'pgbackrest --stanza=$stanza --pg1-path=$cluster --log-level-console=warn --log-level-stderr=warn archive-get %f "%p"'
+recovery_target_${target[kind]} = '${target[to]}'
+recovery_target_timeline = '${target[timeline]}'
+recovery_target_action = 'promote'
+EOF
+  while read -r name least; do
+    limit=$(LC_ALL=C "$3/pg_controldata" "$cluster" | sed -n "s/^$name setting: *//p")
+    echo "${name/xact/transaction} = $((limit > least ? limit : least))"
+  done << 'EOF'
+max_connections 500
+max_worker_processes 16
+max_wal_senders 16
+max_prepared_xacts 0
+max_locks_per_xact 128
+EOF
+}
+
+# beside_sql DATABASE STATEMENT: asks the server for the copy.
+beside_sql() { as_postgres psql -h "$BESIDE" -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
+
+# check_beside FILES: checks what was restored; fails if it is not complete. Prints on stdout: rows, newest row (in ns since 1970), files.
+check_beside() {
+  local files=$1 database found problems rows stored
+  [[ -n $(beside_sql postgres "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") ]] \
+    || fail "the backup: has no database $DATABASE, but $(beside_sql postgres "SELECT string_agg(datname, ', ') FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')")." \
+      "It belongs to another instance. Restore it into a stack with that instance's name"
+  while read -r database; do
+    beside_sql "$database" "SELECT count(*) FROM pg_class" > /dev/null || fail "the restored database $database: cannot be read"
+  done < <(beside_sql postgres "SELECT datname FROM pg_database WHERE datallowconn")
+  rows=$(rows_in beside_sql) || fail "the restored database $DATABASE: its documents cannot be read"
+  stored=$(attempt "the rows of the stored files" stored_rows) || exit 1
+  found=$(gently python3 -IS "$HELPERS/blobs.py" "$files/storage/files" <<< "$stored") || fail "the stored files: cannot be compared with their rows"
+  problems=$(head -n -1 <<< "$found")
+  if [[ -n $problems ]]; then
+    while read -r found; do say "error: $found"; done <<< "$problems"
+    exit 1
+  fi
+  echo "$rows $found"
+}
+
+# rows_in SQL: the number of rows and the newest one's time, with a function that asks a server. Nothing before the first start of a
+# backend.
+rows_in() {
+  if [[ -n $("$1" "$DATABASE" "SELECT to_regclass('documents')") ]]; then
+    "$1" "$DATABASE" "SELECT count(*) || ' ' || coalesce(max(ts), 0) FROM documents"
+  else
+    echo "0 0"
+  fi
+}
+
+# stored_rows: the documents of all _file_storage tables, of which each component of an app has one. The backend names a table by the id
+# of its row in _tables.
+stored_rows() {
+  [[ -n $(beside_sql "$DATABASE" "SELECT to_regclass('documents')") ]] || return 0
+  beside_sql "$DATABASE" "
+WITH tables AS (
+  SELECT substring(sha256('_file_storage') FOR 16) AS id
+  UNION
+  SELECT id FROM documents
+  WHERE CASE WHEN position('\"_file_storage\"'::bytea IN json_value) > 0 THEN convert_from(json_value, 'UTF8')::jsonb ->> 'name' = '_file_storage' END)
+SELECT value FROM (
+  SELECT DISTINCT ON (table_id, id) convert_from(json_value, 'UTF8')::jsonb AS value, deleted
+  FROM documents WHERE table_id IN (SELECT id FROM tables) ORDER BY table_id, id, ts DESC) AS newest
+WHERE NOT deleted AND value ? 'sha256'"
+}
+
+# stop_beside CLUSTER: ends the server for the copy.
+stop_beside() {
+  systemctl stop "$BESIDE_SERVER"
+  LC_ALL=C "/usr/lib/postgresql/${target[version]}/bin/pg_controldata" "$1" | grep -q '^Database cluster state: *shut down$' \
+    || fail "the restored database: its server did not end as it should. Its last lines are in $BESIDE/log"
+}
+
+# continue_archive CLUSTER: makes the real server archive the copy's timeline from its beginning. PostgreSQL itself leaves these
+# marks when it is promoted while archiving is on.
+continue_archive() {
+  local current timeline file control
+  control=$(LC_ALL=C "/usr/lib/postgresql/${target[version]}/bin/pg_controldata" "$1")
+  current=$(sed -n "s/^Latest checkpoint's REDO WAL file: *//p" <<< "$control")
+  timeline=${current:0:8}
+  for file in "$1/pg_wal/$timeline"*; do
+    file=${file##*/}
+    if [[ $file == "$timeline.history" || (${#file} == 24 && $file < $current) ]]; then
+      install -o postgres -g postgres -m 0600 /dev/null "$1/pg_wal/archive_status/$file.ready"
+    fi
+  done
+}

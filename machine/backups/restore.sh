@@ -1,0 +1,271 @@
+#!/usr/bin/env bash
+# Restores the instance from its backups. First it restores beside the running instance and checks the result; only then it stops
+# PostgreSQL and the backend, swaps the folders by renames, and starts them again. Nothing is overwritten: what was replaced stays
+# on the volume. On a volume without an instance, it puts both in place, and the next npx pulumi up starts it.
+#
+# A run that was killed is finished by the same command: before the swap it starts again, and a finished swap is not repeated.
+# After a reboot, convex-restore.service does this.
+#
+#   restore.sh <to (latest, a restore point's name, or a moment in RFC 3339), stanza (whose backups; empty: this volume's, or the
+#     only ones), mode, and the values of convex/backend.sh
+#
+#     mode plan    prints what a restore would do as JSON on stdout; changes nothing
+#     mode run     restores
+#     mode forget  removes what earlier restores have kept
+#
+#   restore.sh resume   (after a reboot)
+set -euo pipefail
+# A restore takes as long as its data needs; 12 hours by default.
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/on-volume.sh
+source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/backups/beside.sh
+source "$here/beside.sh"
+# shellcheck source=machine/backups/swap.sh
+source "$here/swap.sh"
+
+main() {
+  local values to stanza mode container
+  if [[ ${1:-} == resume ]]; then
+    open_repository
+    resume
+    return
+  fi
+  values=$(cat)
+  take to stanza mode container <<< "$values"
+  open_repository
+  mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
+  case $mode in
+    plan) plan "$to" "$stanza" ;;
+    run) run "$to" "$stanza" "$container" "$values" ;;
+    forget) forget ;;
+    *) fail "mode: is '$mode', it should be plan, run or forget" ;;
+  esac
+}
+
+plan() {
+  local stanza rows newest files now=null
+  stanza=$(choose_stanza "$2")
+  find_target "$stanza" "$1"
+  read -r rows newest files < <(current_state)
+  if [[ -n $rows ]]; then now="[$rows, $newest, $files, $(rows_after), $(files_after)]"; fi
+  python3 -IS -c '
+import json, sys
+from datetime import datetime, timezone
+names = "stanza to point moment timeline backup snapshot database files needed free now".split()
+value = dict(zip(names, sys.argv[1:]))
+def utc(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+moment, now = float(value["moment"]), json.loads(value["now"])
+plan = {
+    "stanza": value["stanza"],
+    "target": {"to": value["to"], "moment": utc(moment), "timeline": int(value["timeline"]), "point": value["point"],
+               "backup": value["backup"], "snapshot": value["snapshot"]},
+    "now": None,
+    "lost": None,
+    "bytes": {"database": int(value["database"]), "files": int(value["files"]), "needed": int(value["needed"]), "free": int(value["free"])},
+}
+if now:
+    rows, newest, files, lost_rows, lost_files = now
+    newest = newest / 1e9
+    plan["now"] = {"newest": utc(newest) if newest else None, "rows": rows, "files": files}
+    plan["lost"] = {"rows": lost_rows, "files": lost_files, "seconds": max(0, round(newest - moment)) if lost_rows else 0}
+print(json.dumps(plan))' "$stanza" "${target[to]}" "${target[point]}" "${target[moment]}" "${target[timeline]}" "${target[backup]}" \
+    "${target[snapshot]}" "${target[bytes]}" "${target[files]}" "$(needed_bytes)" "$(free_bytes "$MOUNTPOINT")" "$now"
+}
+
+# here_sql DATABASE STATEMENT: asks the instance's own server.
+here_sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
+
+serves() { here_sql "$DATABASE" "SELECT" > /dev/null 2>&1; }
+
+# current_state: rows, newest row (in ns since 1970) and files; nothing if there is no database that serves.
+current_state() {
+  serves || return 0
+  echo "$(rows_in here_sql) $(stored_files | wc -l)"
+}
+
+# stored_files FIND-TEST...
+stored_files() { find "$MOUNTPOINT/data/storage/files" -type f ! -name '.*' "$@" 2> /dev/null || true; }
+
+# rows_after, files_after: what is newer than the target.
+rows_after() {
+  if [[ -z $(here_sql "$DATABASE" "SELECT to_regclass('documents')") ]]; then echo 0; else
+    here_sql "$DATABASE" "SELECT count(*) FROM documents WHERE ts > ${target[moment]} * 1000000000"
+  fi
+}
+files_after() { stored_files -newermt "@${target[moment]}" | wc -l; }
+
+run() {
+  local to=$1 stanza container=$3 values=$4
+  alone
+  install -d -m 0700 "$MOUNTPOINT/backups"
+  read_journal "$MOUNTPOINT"
+  case ${journal[phase]:-} in
+    swap | start)
+      say "finishing the restore to ${journal[to]}, which was interrupted"
+      complete "$container" "$values"
+      [[ ${journal[request]} != "$to $2" ]] || return 0
+      journal=()
+      ;;
+  esac
+  stanza=$(choose_stanza "$2")
+  find_target "$stanza" "$to"
+  if [[ ${journal[phase]:-} =~ ^(ready|stop)$ && ${journal[of]} == "$(description "$stanza")" ]]; then
+    say "the copy of an earlier run is complete, and is used"
+  else
+    prepare "$stanza" "$to $2" "$container"
+  fi
+  complete "$container" "$values"
+}
+
+# description STANZA: what a copy was made from.
+description() { echo "$1 ${target[timeline]} ${target[backup]} ${target[snapshot]} ${target[to]}"; }
+
+# prepare STANZA REQUEST CONTAINER: makes and checks the copies.
+prepare() {
+  local stanza=$1 cluster=$MOUNTPOINT/postgresql/${target[version]}/main found
+  journal=([request]=$2 [to]=${target[to]} [of]=$(description "$stanza") [container]=$3 [cluster]=$cluster)
+  require_version
+  write_journal "$MOUNTPOINT" prepare
+  install -d -m 0755 "$MOUNTPOINT/postgresql"
+  restore_beside "$stanza" "$cluster.restored" "$MOUNTPOINT/data.restored"
+  found=$(check_beside "$MOUNTPOINT/data.restored") || exit 1
+  keep_passwords
+  stop_beside "$cluster.restored"
+  if [[ $stanza == "$STANZA" ]]; then continue_archive "$cluster.restored"; fi
+  sync --file-system "$MOUNTPOINT"
+  journal[found]=$found
+  write_journal "$MOUNTPOINT" ready
+}
+
+# require_version: on a new droplet, PostgreSQL may not be installed yet.
+require_version() {
+  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
+  install_packages postgresql
+}
+
+# keep_passwords: gives the copy's roles the passwords that they have now, because the stack and the containers know no others.
+keep_passwords() {
+  serves || return 0
+  local name hash known
+  known=$(beside_sql postgres "SELECT rolname FROM pg_roles WHERE rolcanlogin")
+  while read -r name hash; do
+    if grep -Fxq -- "$name" <<< "$known"; then
+      as_postgres psql -h "$BESIDE" -qAtX -v ON_ERROR_STOP=1 -d postgres << EOF
+SET log_min_error_statement = panic;
+ALTER ROLE "$name" PASSWORD '$hash';
+EOF
+    fi
+  done < <(here_sql postgres "SELECT rolname || ' ' || rolpassword FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL")
+}
+
+# complete CONTAINER VALUES: from a complete copy to an instance that serves. Each phase is safe to do again.
+complete() {
+  local container=$1 values=$2 unit
+  lock
+  if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then
+    journal[stamp]=$(date --utc +%Y%m%dT%H%M%SZ)
+    write_journal "$MOUNTPOINT" stop
+    say "stopping the backend and PostgreSQL"
+    stop_services "$container"
+    write_journal "$MOUNTPOINT" swap
+  fi
+  finish_swap "$MOUNTPOINT"
+  read_journal "$MOUNTPOINT"
+  start_services "$container" || exit 1
+  unlock
+  if [[ -n $(container_state "$container") ]]; then
+    bash "$here/../convex/backend.sh" <<< "$values" > /dev/null || fail "the backend does not serve after the restore, see above. Both states are on the volume; run the restore again, or see npm run doctor"
+  fi
+  rm -f "$(journal_of "$MOUNTPOINT")"
+  tell
+  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up"; fi
+}
+
+unit_of() {
+  local version=${journal[cluster]%/main}
+  echo "postgresql@${version##*/}-main.service"
+}
+
+# configured: whether the droplet's PostgreSQL is set up; on a new one it is not.
+configured() {
+  local version=${journal[cluster]%/main}
+  [[ -e /etc/postgresql/${version##*/}/main/postgresql.conf ]]
+}
+
+container_state() { docker inspect --format '{{.State.Status}}' "$1" 2> /dev/null || true; }
+
+stop_services() {
+  if [[ -n $(container_state "$1") ]]; then docker stop "$1" > /dev/null || fail "$1: does not stop. See: docker ps"; fi
+  if configured; then systemctl stop "$(unit_of)" || fail "PostgreSQL: does not stop. See: journalctl -u $(unit_of)"; fi
+}
+
+start_services() {
+  local unit
+  unit=$(unit_of)
+  if configured; then
+    say "starting PostgreSQL"
+    systemctl reset-failed "$unit" 2> /dev/null || true
+    systemctl start "$unit" || fail "PostgreSQL: does not start with the restored data. See: journalctl -u $unit"
+    wait_until 300 "PostgreSQL to answer on its socket" pg_isready --quiet
+  fi
+  if [[ -n $(container_state "$1") ]]; then docker start "$1" > /dev/null || fail "$1: does not start. See: docker logs $1"; fi
+}
+
+# resume: after a reboot. Before the swap, the instance goes on as it was.
+resume() {
+  read_journal "$MOUNTPOINT"
+  case ${journal[phase]:-} in
+    stop)
+      start_services "${journal[container]}"
+      write_journal "$MOUNTPOINT" ready
+      ;;
+    swap | start)
+      alone
+      lock
+      finish_swap "$MOUNTPOINT"
+      read_journal "$MOUNTPOINT"
+      start_services "${journal[container]}"
+      ;;
+  esac
+}
+
+# kept: the folders that restores have replaced.
+kept() {
+  find "$MOUNTPOINT" "$MOUNTPOINT"/postgresql/*/ -mindepth 1 -maxdepth 1 -type d \
+    \( -name 'data.before-*' -o -name 'main.before-*' \) 2> /dev/null | sort || true
+}
+
+tell() {
+  local folders size
+  say "restored to ${journal[to]}"
+  mapfile -t folders < <(kept)
+  ((${#folders[@]})) || return 0
+  size=$(du --summarize --total --block-size=1 "${folders[@]}" | tail -n 1 | cut -f 1)
+  say "what was replaced takes $(human "$size"): ${folders[*]}"
+  say "remove it with: npm run restore -- --forget"
+}
+
+forget() {
+  local folders folder
+  alone
+  read_journal "$MOUNTPOINT"
+  [[ ! ${journal[phase]:-} =~ ^(stop|swap|start)$ ]] || fail "a restore to ${journal[to]} was interrupted. Run it again first"
+  mapfile -t folders < <(kept)
+  folders+=("$MOUNTPOINT"/postgresql/*/main.restored "$MOUNTPOINT/data.restored")
+  end_leftovers
+  for folder in "${folders[@]}"; do
+    if [[ -d $folder ]]; then
+      rm -rf "$folder"
+      changed "removed $folder"
+    fi
+  done
+  rm -f "$(journal_of "$MOUNTPOINT")"
+  finish
+}
+
+main "$@"

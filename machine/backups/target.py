@@ -1,0 +1,156 @@
+"""Chooses what a restore needs: the timeline, the backup, and the snapshot of the files. Used by beside.sh.
+
+    target.py stanza OWN WANTED < info           prints the stanza
+    target.py choose STANZA TO FOLDER            prints name=value lines; FOLDER contains info, snapshots, archive (JSON, as
+                                                 the tools print them) and the timelines' history files
+
+The cluster is always restored to the timeline that the instance was on at the moment of the target. After an earlier restore, the
+newest timeline does not contain what was undone, so a later restore has to be able to leave it. The time when a history file
+was archived shows when its timeline began. A backup fits if the timeline contains it: it is on the timeline, or on one of
+its ancestors before the branch.
+"""
+
+import json
+import os
+import re
+import sys
+from datetime import datetime, timezone
+
+
+def stop(text):
+    print(text)
+    sys.exit(1)
+
+
+def utc(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def lsn(text):
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def choose_stanza(own, wanted):
+    with_backups = [stanza["name"] for stanza in json.load(sys.stdin) if stanza["backup"]]
+    listed = ", ".join(with_backups) or "none"
+    if wanted:
+        if wanted not in with_backups:
+            stop(f"stanza: {wanted} has no backup in the bucket, it should be one that has: {listed}. Name another one")
+        print(wanted)
+    elif own in with_backups:
+        print(own)
+    elif len(with_backups) == 1:
+        print(with_backups[0])
+    elif with_backups:
+        stop(f"stanza: is empty, and this volume has no backups of its own. Name the volume to restore from, one of: {listed}")
+    else:
+        stop("backups: the bucket contains none, so there is nothing to restore. See whether backupBucket names the right one")
+
+
+def moment_of(point):
+    return datetime.strptime(point, "convex-%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def moment_in(text):
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", text):
+        stop(f"to: is '{text}', it should be latest, the name of a restore point, or a moment such as 2026-11-26T18:00:00Z")
+    return moment.timestamp()
+
+
+class Repository:
+    def __init__(self, name, folder):
+        def read(file):
+            with open(os.path.join(folder, file)) as opened:
+                return json.load(opened)
+
+        self.stanza = next(stanza for stanza in read("info") if stanza["name"] == name)
+        self.points = []
+        for snapshot in read("snapshots"):
+            for tag in snapshot.get("tags") or []:
+                if re.fullmatch(r"point=convex-\d{8}T\d{6}Z", tag):
+                    self.points.append((moment_of(tag[6:]), tag[6:], snapshot))
+        self.points.sort(key=lambda point: point[0])
+        # Each timeline's start, in seconds since 1970, and its ancestors with the position at which it left them.
+        self.starts, self.ancestors = {1: 0}, {1: {}}
+        for file, entry in read("archive").items():
+            if re.fullmatch(r"[0-9A-F]{8}\.history", file):
+                timeline = int(file[:8], 16)
+                self.starts[timeline] = entry["time"]
+                with open(os.path.join(folder, file)) as opened:
+                    lines = [line.split("\t") for line in opened if re.match(r"\d", line)]
+                self.ancestors[timeline] = {int(line[0]): lsn(line[1]) for line in lines}
+        self.starts.setdefault(min(self.starts), 0)
+
+    def timeline_at(self, moment):
+        return max(timeline for timeline, start in self.starts.items() if start <= moment)
+
+    def contains(self, timeline, backup):
+        other = int(backup["archive"]["start"][:8], 16)
+        if other == timeline:
+            return True
+        left = self.ancestors.get(timeline, {}).get(other)
+        return left is not None and lsn(backup["lsn"]["stop"]) <= left
+
+    def backup_for(self, timeline, moment):
+        fitting = [backup for backup in self.stanza["backup"] if not backup.get("error") and self.contains(timeline, backup)]
+        fitting.sort(key=lambda backup: backup["timestamp"]["stop"])
+        before = [backup for backup in fitting if backup["timestamp"]["stop"] < moment]
+        # Both times are in whole seconds. One that ended in the same second may still have ended before.
+        return (before or [backup for backup in fitting if backup["timestamp"]["stop"] == int(moment)] or [None])[-1]
+
+    def around(self, moment):
+        before = [point[1] for point in self.points if point[0] <= moment][-1:]
+        after = [point[1] for point in self.points if point[0] > moment][:1]
+        return " and ".join(before + after)
+
+    def choose(self, to):
+        if not self.points:
+            stop(f"backups: {self.stanza['name']} has no restore point with files yet. The first one is made minutes after the first backup")
+        if to == "latest":
+            kind, (moment, point, snapshot) = "name", self.points[-1]
+        elif to.startswith("convex-"):
+            found = [entry for entry in self.points if entry[1] == to]
+            if not found:
+                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1][1]}")
+            kind, (moment, point, snapshot) = "name", found[-1]
+        else:
+            kind, moment = "time", moment_in(to)
+            timeline = self.timeline_at(moment)
+            later = [entry for entry in self.points if entry[0] >= moment and self.timeline_at(entry[0]) == timeline]
+            if not later:
+                stop(
+                    f"to: {utc(moment)} is after the last restore point with the files of that time."
+                    f" The nearest restore points are: {self.around(moment)}"
+                )
+            point, snapshot = later[0][1:]
+        timeline = self.timeline_at(moment)
+        backup = self.backup_for(timeline, moment)
+        if backup is None:
+            first = min(entry["timestamp"]["stop"] for entry in self.stanza["backup"])
+            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {utc(first)}")
+        known = [database["version"] for database in self.stanza["db"] if database["id"] == backup["database"]["id"]]
+        values = {
+            "kind": kind,
+            "to": point if kind == "name" else datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00"),
+            "point": point,
+            "moment": f"{moment:.6f}",
+            "timeline": timeline,
+            "backup": backup["label"],
+            "bytes": backup["info"]["size"],
+            "version": known[0],
+            "snapshot": snapshot["id"],
+            "data": next(path for path in snapshot["paths"] if path.endswith("/data")),
+        }
+        for name, value in values.items():
+            print(f"{name}={value}")
+
+
+if sys.argv[1] == "stanza":
+    choose_stanza(sys.argv[2], sys.argv[3])
+else:
+    Repository(sys.argv[2], sys.argv[4]).choose(sys.argv[3])
