@@ -204,7 +204,7 @@ fetch_history() {
 
 # replay STANZA CLUSTER BIN: starts a server that replays to the target and is promoted there.
 replay() {
-  local stanza=$1 cluster=$2 bin=$3 options
+  local stanza=$1 cluster=$2 bin=$3
   install -d -o postgres -g postgres -m 0700 "$BESIDE"
   # What an earlier restore has left, because a server with two targets does not start.
   sed -i -E '/^(restore_command|recovery_[a-z_]+) /d' "$cluster/postgresql.auto.conf"

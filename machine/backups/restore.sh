@@ -102,7 +102,7 @@ files_after() { stored_files -newermt "@${target[moment]}" | wc -l; }
 run() {
   local to=$1 stanza container=$3 values=$4
   alone
-  install -d -m 0700 "$MOUNTPOINT/backups"
+  install -d -m 0711 "$MOUNTPOINT/backups"
   read_journal "$MOUNTPOINT"
   case ${journal[phase]:-} in
     swap | start)

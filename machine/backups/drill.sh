@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Proves that the backups can be restored: restores the newest restore point beside the instance, reads everything in it, compares
+# each stored file with its row, and checks the bucket. Changes nothing on the instance. Removes what it has restored, also
+# what a killed drill has left, and writes the report MOUNTPOINT/backups/drill.json:
+#
+#   started   the time, RFC 3339
+#   seconds   how long it took
+#   point     the restore point; null if none was found
+#   rows      documents in the restored database; null if it could not be read
+#   files     stored files that are as their rows say; null if one is not
+#   result    ok or failed
+#   problems  sentences
+#
+# Exits with 1 if it has found a problem. A timer runs it; without values on stdin.
+#
+#   drill.sh
+set -euo pipefail
+# A drill takes as long as its data needs; 12 hours by default.
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/backups/beside.sh
+source "$here/beside.sh"
+
+main() {
+  open_repository
+  alone
+  folder=$MOUNTPOINT/backups/drill
+  results=$(mktemp -d)
+  trap clean_up EXIT
+  rm -rf "$folder"
+  install -d -m 0711 "$MOUNTPOINT/backups"
+  # postgres has to reach its cluster below.
+  install -d -m 0711 "$folder"
+  step restore
+  step check_files_in_bucket
+  step check_database_in_bucket
+  report
+  [[ ! -s $results/problems ]] || exit 1
+  say "the backups can be restored: $(< "$results/point")"
+}
+
+clean_up() {
+  end_leftovers
+  rm -rf "$folder" "$results"
+}
+
+# step COMMAND...: runs it, and notes its errors for the report.
+step() {
+  local status=0
+  ("$@") 2> "$results/errors" || status=$?
+  cat "$results/errors" >&2
+  sed -n "s/^${0##*/}: error: //p" "$results/errors" >> "$results/problems"
+  if ((status != 0)) && ! grep -q "^${0##*/}: error: " "$results/errors"; then
+    echo "${*//_/ }: ended with exit code $status, without a reason" >> "$results/problems"
+  fi
+}
+
+restore() {
+  local stanza
+  stanza=$(choose_stanza "$STANZA") || exit 1
+  find_target "$stanza" latest
+  echo "${target[point]}" > "$results/point"
+  restore_beside "$stanza" "$folder/cluster" "$folder/files"
+  check_beside "$folder/files" > "$results/found" || rm "$results/found"
+  attempt_all "the restored database: has damaged tables or indexes" \
+    pg_amcheck -h "$BESIDE" --all --heapallindexed --install-missing --no-strict-names
+  attempt_all "the restored database: cannot be read completely" pg_dumpall -h "$BESIDE" --no-role-passwords
+  stop_beside "$folder/cluster"
+}
+
+# attempt_all PROBLEM COMMAND...: runs it as postgres, and goes on if it fails.
+attempt_all() {
+  local output
+  if ! output=$(gently runuser -u postgres -- "${@:2}" 2>&1 > /dev/null); then
+    tail -n 15 <<< "$output" >&2
+    say "error: $1. The first message is: $(head -n 1 <<< "$output")"
+  fi
+}
+
+# Reads a seventh of the files' backups on each day of the week.
+check_files_in_bucket() {
+  say "checking the files' backups"
+  attempt "the files' backups" gently restic check --quiet --no-lock --read-data-subset="$(date +%u)/7" > /dev/null
+}
+
+# Looks for gaps in the write-ahead log, and reads all of the database's backups.
+check_database_in_bucket() {
+  local output
+  say "checking the database's backups"
+  output=$(attempt "the database's backups" gently runuser -u postgres -- pgbackrest --stanza="$STANZA" --log-level-console=off --log-level-stderr=error --output=text verify) || exit 1
+  printf '%s\n' "$output" >&2
+}
+
+report() {
+  python3 -IS -c '
+import json, os, sys, time
+folder, results, started, seconds = sys.argv[1:]
+def lines(name):
+    path = os.path.join(results, name)
+    return open(path).read().splitlines() if os.path.exists(path) else []
+found = [int(value) for line in lines("found") for value in line.split()]
+problems = lines("problems")
+report = {"started": started, "seconds": int(seconds), "point": (lines("point") or [None])[0],
+          "rows": found[0] if found else None, "files": found[2] if found else None,
+          "result": "failed" if problems else "ok", "problems": problems}
+with open(folder + "/drill.json.new", "w") as file:
+    json.dump(report, file, indent=2)
+    file.write("\n")
+    file.flush()
+    os.fsync(file.fileno())
+os.rename(folder + "/drill.json.new", folder + "/drill.json")' "$MOUNTPOINT/backups" "$results" "$started" "$SECONDS"
+}
+
+started=$(date --utc +%FT%TZ)
+main "$@"
