@@ -56,6 +56,8 @@ attempt() {
   local what=$1 log status=0
   log=$(mktemp)
   "${@:2}" 2> "$log" || status=$?
+  # From timeout.
+  if ((status == 124)); then echo "timed out" >> "$log"; fi
   if ((status != 0)); then
     tail -n 15 "$log" >&2
     say "error: $what: failed. $(explain < "$log")"
@@ -65,7 +67,7 @@ attempt() {
   rm "$log"
 }
 
-# explain <LOG: the cause and the fix of a tool's failure, in one sentence each.
+# explain <LOG: the cause and the fix of a tool's failure.
 explain() {
   local log pattern text
   log=$(cat)
@@ -76,33 +78,35 @@ explain() {
     fi
   done << 'EOF'
 No space left on device|The disk is full. Make room on it, or grow the volume with volumeSizeGb
-InvalidAccessKeyId;SignatureDoesNotMatch;InvalidClientTokenId;AccessDenied;Access Denied;HTTP request failed with 403;\[ProtocolError\].*403|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. Set backupAccessKey and backupSecretKey, then run npx pulumi up
-NoSuchBucket;bucket does not exist|The bucket is not there. See backupBucket and backupEndpoint
+NoSuchBucket;specified bucket does not exist|The bucket is not there. See backupBucket and backupEndpoint
+InvalidAccessKeyId;SignatureDoesNotMatch;UserNotFound;Access ?Denied;403 \(Forbidden\)|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. Set backupAccessKey and backupSecretKey, then run npx pulumi up
 wrong password or no key found|The files' backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
-CryptoError;cipher header invalid;unable to flush;\[031\];\[095\]|The database's backups are encrypted with another secret than this stack's, or an object in the bucket is damaged. Use the secret of the stack that made them
-requested timeline .* is not a child;unexpected timeline|The write-ahead log in the bucket does not lead to this moment. Choose another restore point
-recovery ended before configured recovery target was reached|The write-ahead log in the bucket ends before this moment: a segment is missing or damaged. Choose an earlier restore point
-requested recovery stop point is before consistent recovery point|The moment is before the end of its backup. Choose a later one
-invalid checksum;checksum mismatch;error restoring;does not match expected size;ChecksumError;ciphertext verification failed;hash does not match;FormatError;\[029\]|An object in the bucket is damaged. Choose a restore point that uses another backup
-unable to open missing file;FileMissingError;\[055\];does not exist;is not found|An object is missing in the bucket
+unable to load info file.*Crypto;cipher header invalid;cipherPass;cipher-pass|The database's backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
+repository does not exist|There are no files' backups at this place in the bucket. See backupBucket and backupEndpoint
 certificate;x509|The bucket's certificate is not trusted. See backupEndpoint and backupAuthority
-timeout;HostConnectError;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
+timeout;timed out;HostConnectError;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
+requested timeline .* is not a child;unexpected timeline|The write-ahead log in the bucket does not lead to this moment. Choose another restore point
+CryptoError;invalid checksum;checksum mismatch;error restoring;does not match;ChecksumError;ciphertext verification failed;FormatError;Pack ID;Damaged pack;data corruption|An object in the bucket is damaged. Choose a restore point that uses another backup, and make a new backup now
+recovery ended before configured recovery target was reached|The write-ahead log in the bucket ends before this moment: a segment is missing. Choose an earlier restore point, and make a new backup now
+requested recovery stop point is before consistent recovery point|The moment is before the end of its backup. Choose a later one
+FileMissingError;missing file;NoSuchKey;key does not exist;does not exist;not found|An object is missing in the bucket. Choose a restore point that uses another backup, and make a new backup now
 unable to acquire lock;already locked|Another backup, restore or drill is at work. Wait until it has ended
 EOF
-  [[ -n ${text:-} ]] || echo "The cause is in the lines above"
+  echo "The cause is in the lines above"
 }
 
 # pgbackrest_of STANZA CLUSTER OPTION...: runs pgBackRest as the owner of the cluster, which has to be the one of its files.
 pgbackrest_of() { as_postgres pgbackrest --stanza="$1" --pg1-path="$2" --log-level-console=warn --log-level-stderr=warn "${@:3}"; }
 
 # repository_info: all stanzas of the bucket, as pgBackRest describes them. Without the right secret or key it exits with 0 and
-# reports the problem in its output.
+# reports the problem in its output, in which line breaks are not encoded. Its usual time limit of a minute for each of many
+# attempts means nine minutes without an answer.
 repository_info() {
   local info problem
-  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --log-level-stderr=warn) || return
+  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --io-timeout=15 --log-level-stderr=warn) || return
   problem=$(python3 -IS -c '
 import json, sys
-for stanza in json.load(sys.stdin):
+for stanza in json.loads(sys.stdin.read(), strict=False):
     for repository in stanza["repo"]:
         if repository["status"]["code"] not in (0, 1, 2):
             print(stanza["name"] + ": " + repository["status"]["message"])' <<< "$info")
@@ -113,8 +117,11 @@ for stanza in json.load(sys.stdin):
   printf '%s\n' "$info"
 }
 
+# reach_files: restic itself tries for a quarter of an hour to reach a bucket that is not there.
+reach_files() { attempt "the files' backups" timeout 60 restic cat config --no-lock > /dev/null; }
+
 # snapshots_of STANZA: the snapshots of its files, as restic describes them.
-snapshots_of() { attempt "the files' backups" restic snapshots --json --no-lock --host "$1"; }
+snapshots_of() { reach_files && attempt "the files' backups" restic snapshots --json --no-lock --host "$1"; }
 
 # choose_stanza WANTED: prints WANTED; if it is empty, the volume's own stanza, or the only other one.
 choose_stanza() {

@@ -13,7 +13,8 @@
 #
 # Exits with 1 if it has found a problem. A timer runs it; without values on stdin.
 #
-#   drill.sh
+#   drill.sh [all]   (all: reads all that is in the bucket; otherwise, a seventh of the files' backups on each day, and the
+#     database's on Sundays)
 set -euo pipefail
 # A drill takes as long as its data needs; 12 hours by default.
 export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
@@ -24,6 +25,7 @@ source "$here/../lib/common.sh"
 source "$here/beside.sh"
 
 main() {
+  thorough=${1:-}
   open_repository
   alone
   folder=$MOUNTPOINT/backups/drill
@@ -65,8 +67,9 @@ restore() {
   restore_beside "$stanza" "$folder/cluster" "$folder/files"
   check_beside "$folder/files" > "$results/found" || rm "$results/found"
   attempt_all "the restored database: has damaged tables or indexes" \
-    pg_amcheck -h "$BESIDE" --all --heapallindexed --install-missing --no-strict-names
-  attempt_all "the restored database: cannot be read completely" pg_dumpall -h "$BESIDE" --no-role-passwords
+    "/usr/lib/postgresql/${target[version]}/bin/pg_amcheck" -h "$BESIDE" --all --heapallindexed --install-missing
+  attempt_all "the restored database: cannot be read completely" \
+    "/usr/lib/postgresql/${target[version]}/bin/pg_dumpall" -h "$BESIDE" --no-role-passwords
   stop_beside "$folder/cluster"
 }
 
@@ -81,16 +84,30 @@ attempt_all() {
 
 # Reads a seventh of the files' backups on each day of the week.
 check_files_in_bucket() {
+  local part
+  part=$(date +%u)/7
+  [[ $thorough != all ]] || part=100%
   say "checking the files' backups"
-  attempt "the files' backups" gently restic check --quiet --no-lock --read-data-subset="$(date +%u)/7" > /dev/null
+  reach_files
+  attempt "the files' backups" gently restic check --quiet --no-lock --read-data-subset="$part" > /dev/null
 }
 
-# Looks for gaps in the write-ahead log, and reads all of the database's backups.
+# Looks for gaps in the write-ahead log, which pgBackRest does not report. On Sundays, reads all of the database's backups.
 check_database_in_bucket() {
-  local output
+  local output lists problem
   say "checking the database's backups"
-  output=$(attempt "the database's backups" gently runuser -u postgres -- pgbackrest --stanza="$STANZA" --log-level-console=off --log-level-stderr=error --output=text verify) || exit 1
-  printf '%s\n' "$output" >&2
+  lists=$results/lists
+  mkdir "$lists"
+  repository_info > "$lists/info" || exit 1
+  attempt "the write-ahead log" as_postgres pgbackrest --stanza="$STANZA" repo-ls --recurse --output=json "archive/$STANZA" > "$lists/archive"
+  while read -r problem; do say "error: $problem"; done < <(python3 -IS "$HELPERS/target.py" gaps "$STANZA" "$lists")
+  [[ $thorough == all || $(date +%u) == 7 ]] || return 0
+  # It exits with 0 also if it has found something.
+  output=$(attempt "the database's backups" gently runuser -u postgres -- pgbackrest --stanza="$STANZA" --log-level-console=off --log-level-stderr=error --output=text --verbose verify) || exit 1
+  if ! grep -q '^status: ok$' <<< "$output"; then
+    printf '%s\n' "$output" >&2
+    say "error: the database's backups: $(grep -Eom 1 '(checksum|size) invalid: [1-9][0-9]*|missing: [1-9][0-9]*|other: [1-9][0-9]*' <<< "$output" | tail -n 1) of its objects in the bucket, see above. Make a new backup now"
+  fi
 }
 
 report() {

@@ -3,6 +3,8 @@
     target.py stanza OWN WANTED < info           prints the stanza
     target.py choose STANZA TO FOLDER            prints name=value lines; FOLDER contains info, snapshots, archive (JSON, as
                                                  the tools print them) and the timelines' history files
+    target.py gaps STANZA FOLDER                 prints gaps in the write-ahead log since the oldest backup; FOLDER contains info and
+                                                 archive, which lists all of it
 
 The cluster is always restored to the timeline that the instance was on at the moment of the target. After an earlier restore, the
 newest timeline does not contain what was undone, so a later restore has to be able to leave it. The time when a history file
@@ -32,7 +34,7 @@ def lsn(text):
 
 
 def choose_stanza(own, wanted):
-    with_backups = [stanza["name"] for stanza in json.load(sys.stdin) if stanza["backup"]]
+    with_backups = [stanza["name"] for stanza in json.loads(sys.stdin.read(), strict=False) if stanza["backup"]]
     listed = ", ".join(with_backups) or "none"
     if wanted:
         if wanted not in with_backups:
@@ -150,7 +152,39 @@ class Repository:
             print(f"{name}={value}")
 
 
+def find_gaps(name, folder):
+    """A restore follows the log from a backup on; what is missing before the oldest backup is not needed."""
+    with open(os.path.join(folder, "info")) as opened:
+        stanza = next(stanza for stanza in json.load(opened) if stanza["name"] == name)
+    with open(os.path.join(folder, "archive")) as opened:
+        files = [os.path.basename(path) for path in json.load(opened)]
+    there = {}
+    for file in files:
+        if re.match(r"[0-9A-F]{24}(-|$)", file):
+            there.setdefault(int(file[:8], 16), set()).add(number_of(file))
+    for backup in stanza["backup"]:
+        timeline = int(backup["archive"]["start"][:8], 16)
+        there.setdefault(timeline, set())
+        for edge in ("start", "stop"):
+            if number_of(backup["archive"][edge]) not in there[timeline]:
+                print(f"the write-ahead log of backup {backup['label']}: {backup['archive'][edge]} is missing in the bucket")
+    first = min(number_of(backup["archive"]["start"]) for backup in stanza["backup"])
+    for timeline, numbers in sorted(there.items()):
+        needed = {number for number in numbers if number >= first}
+        missing = sorted(set(range(min(needed, default=0), max(needed, default=-1))) - needed)
+        if missing:
+            begin, end = (f"{timeline:08X}{number >> 8:08X}{number & 255:08X}" for number in (missing[0], missing[-1]))
+            print(f"the write-ahead log: {len(missing)} of the segments from {begin} to {end} are missing in the bucket, so moments after them are lost")
+
+
+def number_of(segment):
+    """Segments of the usual 16 MiB are numbered without a gap."""
+    return int(segment[8:16], 16) * 256 + int(segment[16:24], 16)
+
+
 if sys.argv[1] == "stanza":
     choose_stanza(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "gaps":
+    find_gaps(sys.argv[2], sys.argv[3])
 else:
     Repository(sys.argv[2], sys.argv[4]).choose(sys.argv[3])
