@@ -16,7 +16,7 @@ source "$here/repository.sh"
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 
-readonly JOBS=(convex-restore-point convex-base-backup)
+readonly JOBS=(convex-restore-point convex-base-backup convex-drill)
 
 main() {
   local mountpoint "${REPOSITORY_VALUES[@]}"
@@ -32,6 +32,7 @@ main() {
   for job in "${JOBS[@]}"; do put_file 0644 "/etc/systemd/system/$job.service" systemd < "$here/$job.service"; done
   checking || open_repository
   checking || begin
+  put_resume
   for job in "${JOBS[@]}"; do put_unit "$job.timer"; done
   finish
 }
@@ -41,12 +42,12 @@ begin() {
   local said
   # A new key may take some seconds to be accepted.
   wait_until 60 "the bucket to accept the key" has_files 2> /dev/null \
-    || fail "backups: the bucket cannot be used. $(explained "$(briefly restic cat config 2>&1)"). Mend that, then run npx pulumi up again"
+    || fail "backups: the bucket cannot be used. $(briefly restic cat config 2>&1 | explain)"
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
-    || fail "backups: the bucket cannot be used for PostgreSQL. $(explained "$said"). Mend that, then run npx pulumi up again"
+    || fail "backups: the bucket cannot be used for PostgreSQL. $(explain <<< "$said")"
   if [[ ! -e $mountpoint/backups/base.json ]]; then
     # A part of PostgreSQL's log makes the whole way.
-    in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure). Mend that, then run npx pulumi up again"
+    in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure)"
     systemctl daemon-reload
     systemctl start --no-block convex-base-backup.service
     changed "started the first backup"
@@ -64,6 +65,12 @@ has_files() {
 # briefly COMMAND...: with a time limit, because restic tries for a quarter of an hour to reach a server.
 briefly() { timeout 20 "$@"; }
 
+# put_resume: goes on at boot with a restore that was interrupted.
+put_resume() {
+  put_file 0644 /etc/systemd/system/convex-restore.service systemd < "$here/convex-restore.service"
+  enable_unit convex-restore.service
+}
+
 stop_backups() {
   local job
   differs "files[$REPOSITORY]" nothing "$(kind_of "$REPOSITORY")" || return 0
@@ -72,7 +79,8 @@ stop_backups() {
     systemctl stop "$job.service" 2> /dev/null || true
     rm -f "/etc/systemd/system/$job".{service,timer}
   done
-  rm -f /etc/systemd/system/convex-backups.slice "$PGBACKREST" "$REPOSITORY_AUTHORITY"
+  systemctl disable --quiet convex-restore.service 2> /dev/null || true
+  rm -f /etc/systemd/system/convex-{backups.slice,restore.service} "$PGBACKREST" "$REPOSITORY_AUTHORITY"
   systemctl daemon-reload
   # Last, because the next run looks for it if this one is killed.
   rm "$REPOSITORY"

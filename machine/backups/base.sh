@@ -15,23 +15,23 @@ source "$here/repository.sh"
 source "$here/jobs.sh"
 
 main() {
-  local type said gap pace=() had_gap
+  local type gap had_gap pace=()
   open_repository
   one_at_a_time base
   gap=$(data_directory)/convex-archive-gap
-  type=$(type_of_backup "${1:-}") || fail "backups: cannot be listed. $(explained "$type")"
+  type=$(type_of_backup "${1:-}") || exit 1
   had_gap=$(kind_of "$gap")
   # What is dropped from now on is another gap.
   rm -f "$gap"
   # Otherwise PostgreSQL spreads its checkpoint over some minutes, to disturb less.
   if [[ ${1:-} == now ]]; then pace=(--start-fast); fi
-  said=$(in_repository backup --type="$type" "${pace[@]}" 2>&1) || {
+  if ! attempt "backup" in_repository backup --type="$type" "${pace[@]}"; then
     if [[ $had_gap == file ]]; then : > "$gap"; fi
-    fail "backup: was not made. $(explained "$said")"
-  }
+    exit 1
+  fi
   # Files are only added, so a later snapshot contains those of an earlier one.
-  said=$(restic forget --quiet --host "$STANZA" --group-by host --keep-last 12 --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" \
-    --keep-weekly "$BACKUP_WEEKS" --prune 2>&1) || fail "backup: was made, but old files were not removed. $(explained "$said")"
+  attempt "backup: was made, but old files were not removed; that" restic forget --quiet --host "$STANZA" --group-by host --keep-last 12 \
+    --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --keep-weekly "$BACKUP_WEEKS" --prune || exit 1
   record base "$(in_repository info --output=json | jq -c '.[0].backup[-1] | {label, type, bytes: .info.size, added: .info.repository.delta}')"
   say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Restores an instance beside the running one: a cluster that was replayed to the target, and the files of that time, each in a
-# folder that the caller names. Checks both. Never touches what the instance uses. Sourced after common.sh by restore.sh and
-# drill.sh; only one of them may run.
+# folder that the caller names. Checks both. Never touches what the instance uses. Sourced after repository.sh
+# by restore.sh and drill.sh; only one of them may run.
 #
 # The copy is promoted while its archiving is off, so nothing of it reaches the bucket. If it is to continue its stanza, it
 # gets a mark that makes the real server archive the new timeline's history first, see continue_archive.
@@ -17,17 +17,6 @@ readonly HELPERS=${BASH_SOURCE[0]%/*}
 # timeline, backup, bytes (the cluster's size), version (PostgreSQL's), snapshot, data (the files' folder in it), files (their
 # size in bytes).
 declare -A target=()
-
-# open_repository: reads how to reach the backups: STANZA, MOUNTPOINT, DATABASE, and restic's variables.
-open_repository() {
-  local file=/etc/convex-droplet/backups.env
-  [[ -e $file ]] || fail "backups: are not set up on this droplet, because there is no $file. Set them up with: npx pulumi up"
-  set -a
-  # shellcheck source=/dev/null
-  source "$file"
-  set +a
-  : "${STANZA:?}" "${MOUNTPOINT:?}" "${DATABASE:?}"
-}
 
 # alone: lets only one restore or drill use the copy's server. Whatever happens, that server does not outlive the script.
 alone() {
@@ -47,52 +36,6 @@ gently() (
 end_leftovers() {
   systemctl stop "$BESIDE_SLICE" 2> /dev/null || true
   rm -rf "$BESIDE"
-}
-
-as_postgres() { (cd / && runuser -u postgres -- "$@"); }
-
-# attempt WHAT COMMAND...: runs a tool and passes on its stdout. If it fails, its last lines are shown and the cause is explained.
-attempt() {
-  local what=$1 log status=0
-  log=$(mktemp)
-  "${@:2}" 2> "$log" || status=$?
-  # From timeout.
-  if ((status == 124)); then echo "timed out" >> "$log"; fi
-  if ((status != 0)); then
-    tail -n 15 "$log" >&2
-    say "error: $what: failed. $(explain < "$log")"
-    rm "$log"
-    return 1
-  fi
-  rm "$log"
-}
-
-# explain <LOG: the cause and the fix of a tool's failure.
-explain() {
-  local log pattern text
-  log=$(cat)
-  while IFS='|' read -r pattern text; do
-    if grep -Eqi -- "${pattern//;/|}" <<< "$log"; then
-      echo "$text"
-      return
-    fi
-  done << 'EOF'
-No space left on device|The disk is full. Make room on it, or grow the volume with volumeSizeGb
-NoSuchBucket;specified bucket does not exist|The bucket is not there. See backupBucket and backupEndpoint
-InvalidAccessKeyId;SignatureDoesNotMatch;UserNotFound;Access ?Denied;403 \(Forbidden\)|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. Set backupAccessKey and backupSecretKey, then run npx pulumi up
-wrong password or no key found|The files' backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
-unable to load info file.*Crypto;cipher header invalid;cipherPass;cipher-pass|The database's backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
-repository does not exist|There are no files' backups at this place in the bucket. See backupBucket and backupEndpoint
-certificate;x509|The bucket's certificate is not trusted. See backupEndpoint and backupAuthority
-timeout;timed out;HostConnectError;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
-requested timeline .* is not a child;unexpected timeline|The write-ahead log in the bucket does not lead to this moment. Choose another restore point
-CryptoError;invalid checksum;checksum mismatch;error restoring;does not match;ChecksumError;ciphertext verification failed;FormatError;Pack ID;Damaged pack;data corruption|An object in the bucket is damaged. Choose a restore point that uses another backup, and make a new backup now
-recovery ended before configured recovery target was reached|The write-ahead log in the bucket ends before this moment: a segment is missing. Choose an earlier restore point, and make a new backup now
-requested recovery stop point is before consistent recovery point|The moment is before the end of its backup. Choose a later one
-FileMissingError;missing file;NoSuchKey;key does not exist;does not exist;not found|An object is missing in the bucket. Choose a restore point that uses another backup, and make a new backup now
-unable to acquire lock;already locked|Another backup, restore or drill is at work. Wait until it has ended
-EOF
-  echo "The cause is in the lines above"
 }
 
 # pgbackrest_of STANZA CLUSTER OPTION...: runs pgBackRest as the owner of the cluster, which has to be the one of its files.

@@ -1,7 +1,5 @@
 # shellcheck shell=bash
 # What the jobs of the backups share. Sourced after repository.sh.
-# shellcheck disable=SC2153 # open_repository reads MOUNTPOINT from a file
-
 # shellcheck source=machine/lib/on-volume.sh
 source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
 
@@ -20,18 +18,7 @@ record() {
   jq -c --arg at "$(date --utc +%FT%TZ)" '{at: $at} + .' <<< "$2" > "$new" && mv "$new" "$MOUNTPOINT/backups/$1.json"
 }
 
-# explained TEXT: the known cause in what a tool said, otherwise its last lines.
-explained() {
-  local known
-  known=$(repository_refusal <<< "$1")
-  if [[ -n $known ]]; then echo "The cause: $known"; else echo "The last lines: $(tail -n 3 <<< "$1" | paste -sd ' ')"; fi
-}
-
-# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, as a sentence.
-archive_failure() {
-  local said
-  said=$(tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a 'P00 *ERROR' | tail -n 1)
-  explained "${said:-$(in_repository check --archive-timeout=10 2>&1)}"
-}
+# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence.
+archive_failure() { tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a 'P00 *ERROR' | tail -n 1 | explain; }
 
 data_directory() { sed -n 's/^pg1-path=//p' "$PGBACKREST"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints what can be restored, as one JSON object: stanza (this volume's part of the bucket), bucket, info (pgBackRest's, of all
-# stanzas), snapshots (restic's), and what the last jobs have recorded: point, base, drill, verify (null if they never ran).
+# stanzas), snapshots (restic's), and what the last jobs have recorded: point, base, drill (null if they never ran).
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -9,8 +9,6 @@ source "$here/../lib/common.sh"
 source "$here/../lib/sql.sh"
 # shellcheck source=machine/backups/repository.sh
 source "$here/repository.sh"
-# shellcheck source=machine/backups/jobs.sh
-source "$here/jobs.sh"
 
 main() {
   local folder job
@@ -18,15 +16,15 @@ main() {
   folder=$(mktemp -d)
   # shellcheck disable=SC2064 # the name as it is now
   trap "rm -r '$folder'" EXIT
-  as_postgres pgbackrest info --output=json > "$folder/info" 2> "$folder/said" || fail "backups: cannot be listed. $(explained "$(< "$folder/said")")"
-  timeout 60 restic snapshots --json --no-lock > "$folder/snapshots" 2> "$folder/said" || fail "restore points: cannot be listed. $(explained "$(< "$folder/said")")"
-  for job in point base drill verify; do
+  attempt "the backups" as_postgres pgbackrest info --output=json > "$folder/info" || exit 1
+  attempt "the restore points" timeout 60 restic snapshots --json --no-lock > "$folder/snapshots" || exit 1
+  for job in point base drill; do
     cat "$MOUNTPOINT/backups/$job.json" > "$folder/$job" 2> /dev/null || echo null > "$folder/$job"
   done
   jq -nc --arg stanza "$STANZA" --arg bucket "$RESTIC_REPOSITORY" --slurpfile info "$folder/info" --slurpfile snapshots "$folder/snapshots" \
-    --slurpfile point "$folder/point" --slurpfile base "$folder/base" --slurpfile drill "$folder/drill" --slurpfile verify "$folder/verify" \
+    --slurpfile point "$folder/point" --slurpfile base "$folder/base" --slurpfile drill "$folder/drill" \
     '{$stanza, bucket: ($bucket | ltrimstr("s3:") | rtrimstr("/files")), info: $info[0], snapshots: $snapshots[0],
-      point: $point[0], base: $base[0], drill: $drill[0], verify: $verify[0]}'
+      point: $point[0], base: $base[0], drill: $drill[0]}'
 }
 
 main "$@"

@@ -27,9 +27,9 @@ main() {
     systemctl start --no-block convex-base-backup.service
     fail "restore point: was not made, because a part of PostgreSQL's log was dropped while the bucket could not be reached. A new backup has been started, and the next point will follow it"
   fi
-  saved=$(restic backup --json --quiet --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
-    "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")" 2>&1) || fail "restore point: the files were not saved. $(explained "$saved")"
-  record point "$(jq -Rc --arg point "$point" 'fromjson? | select(.message_type == "summary")
+  saved=$(attempt "restore point, the files" restic backup --json --quiet --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
+    "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")") || exit 1
+  record point "$(jq -c --arg point "$point" 'select(.message_type == "summary")
     | {point: $point, snapshot: .snapshot_id[:8], files: .total_files_processed, bytes: .total_bytes_processed, added: .data_added_packed}' <<< "$saved")"
   say "$point, $(jq -r '"\(.files) files, \(.added) bytes of them new"' "$MOUNTPOINT/backups/point.json")"
 }

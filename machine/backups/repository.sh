@@ -4,7 +4,7 @@
 #
 # Each volume has a part of its own, named by its id (pgBackRest calls it a stanza). So nothing that a new or a restored volume
 # writes can damage what an earlier one has written.
-# shellcheck disable=SC2034,SC2153,SC2154 # REPOSITORY_VALUES are the caller's variables; open_repository reads the others from a file
+# shellcheck disable=SC2034,SC2154 # REPOSITORY_VALUES are the caller's variables
 
 # The values that a repository needs, with the volume's id and how long to keep what.
 readonly REPOSITORY_VALUES=(stanza repository_endpoint repository_region repository_bucket repository_key repository_key_secret
@@ -20,7 +20,8 @@ configure_repository() {
   # The package of pgBackRest starts a server that nobody needs.
   put_mask pgbackrest.service
   install_packages pgbackrest restic jq
-  put_folder 0700 root:root "$mountpoint/backups"
+  # PostgreSQL's user passes through it to a drill's copy.
+  put_folder 0711 root:root "$mountpoint/backups"
   if [[ -n $repository_authority ]]; then put_file 0644 "$REPOSITORY_AUTHORITY" <<< "$repository_authority"; fi
   put_secret root:postgres "$PGBACKREST" < <(pgbackrest_settings "$@")
   put_secret root:root "$REPOSITORY" < <(restic_settings "$@")
@@ -99,18 +100,52 @@ open_repository() {
   # shellcheck disable=SC1090 # written above
   source "$REPOSITORY"
   set +a
+  : "${STANZA:?}" "${MOUNTPOINT:?}" "${DATABASE:?}" "${BACKUP_DAYS:?}" "${BACKUP_WEEKS:?}"
 }
 
 # in_repository COMMAND...: one of pgBackRest's commands, as PostgreSQL's user.
 in_repository() { as_postgres pgbackrest --stanza="$STANZA" "$@"; }
 
-# repository_refusal: what the tools said on stdin, as a sentence with its fix; empty if it is not known.
-repository_refusal() {
-  case $(cat) in
-    *InvalidAccessKeyId* | *SignatureDoesNotMatch* | *AccessDenied* | *"failed with 403"*) echo "the bucket refuses the key. It may have been deleted or expired" ;;
-    *NoSuchBucket*) echo "there is no such bucket" ;;
-    *CryptoError* | *"unable to flush"* | *"wrong password"* | *"no key found"*) echo "the backups are encrypted with another passphrase" ;;
-    *certificate*) echo "the server's certificate is not trusted. For a private authority, set backupAuthority" ;;
-    *HostConnectError* | *"unable to get address"* | *"no such host"* | *"connection refused"* | *timeout* | *"timed out"*) echo "the server cannot be reached" ;;
-  esac
+# attempt WHAT COMMAND...: runs a tool and passes on its stdout. If it fails, its last lines are shown and the cause is explained.
+attempt() {
+  local what=$1 log status=0
+  log=$(mktemp)
+  "${@:2}" 2> "$log" || status=$?
+  # From timeout.
+  if ((status == 124)); then echo "timed out" >> "$log"; fi
+  if ((status != 0)); then
+    tail -n 15 "$log" >&2
+    say "error: $what: failed. $(explain < "$log")"
+    rm "$log"
+    return 1
+  fi
+  rm "$log"
+}
+
+# explain <LOG: the cause and the fix of a tool's failure.
+explain() {
+  local log pattern text
+  log=$(cat)
+  while IFS='|' read -r pattern text; do
+    if grep -Eqi -- "${pattern//;/|}" <<< "$log"; then
+      echo "$text"
+      return
+    fi
+  done << 'EOF'
+No space left on device|The disk is full. Make room on it, or grow the volume with volumeSizeGb
+NoSuchBucket;specified bucket does not exist|The bucket is not there. See backupBucket and backupEndpoint
+InvalidAccessKeyId;SignatureDoesNotMatch;UserNotFound;Access ?Denied;403 \(Forbidden\)|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. Set backupAccessKey and backupSecretKey, then run npx pulumi up
+wrong password or no key found|The files' backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
+unable to load info file.*Crypto;cipher header invalid;cipherPass;cipher-pass|The database's backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
+repository does not exist|There are no files' backups at this place in the bucket. See backupBucket and backupEndpoint
+certificate;x509|The bucket's certificate is not trusted. See backupEndpoint and backupAuthority
+timeout;timed out;HostConnectError;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
+requested timeline .* is not a child;unexpected timeline|The write-ahead log in the bucket does not lead to this moment. Choose another restore point
+CryptoError;invalid checksum;checksum mismatch;error restoring;does not match;ChecksumError;ciphertext verification failed;FormatError;Pack ID;Damaged pack;data corruption|An object in the bucket is damaged. Choose a restore point that uses another backup, and make a new backup now
+recovery ended before configured recovery target was reached|The write-ahead log in the bucket ends before this moment: a segment is missing. Choose an earlier restore point, and make a new backup now
+requested recovery stop point is before consistent recovery point|The moment is before the end of its backup. Choose a later one
+FileMissingError;missing file;NoSuchKey;key does not exist;does not exist;not found|An object is missing in the bucket. Choose a restore point that uses another backup, and make a new backup now
+unable to acquire lock;already locked|Another backup, restore or drill is at work. Wait until it has ended
+EOF
+  echo "The cause is in the lines above"
 }

@@ -22,6 +22,10 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/../lib/common.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/backups/repository.sh
+source "$here/repository.sh"
 # shellcheck source=machine/backups/beside.sh
 source "$here/beside.sh"
 # shellcheck source=machine/backups/swap.sh

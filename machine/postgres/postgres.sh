@@ -105,9 +105,7 @@ create_cluster() {
 refuse_to_hide_backups() {
   local found empty=$1/backups/start-empty
   if [[ -z $repository_endpoint || -e $empty ]]; then return 0; fi
-  found=$(as_postgres pgbackrest info --output=json 2>&1) \
-    || fail "backups: cannot be listed, and they may contain this instance's data: $(repository_refusal <<< "$found" | grep . || tail -n 3 <<< "$found")." \
-      "Mend that, then run npx pulumi up again"
+  found=$(attempt "the backups, which may contain this instance's data" as_postgres pgbackrest info --output=json) || exit 1
   [[ $found != *'"label"'* ]] \
     || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with npm run restore," \
       "then run npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"

@@ -11,7 +11,7 @@ const HELP = `Usage: npm run backup -- --stack STACK [now|list|verify] [--format
 
   list     shows what can be restored (the default)
   now      makes a backup of the database and a restore point now, in addition to the timers' ones
-  verify   reads everything in the bucket and compares it with its checksums; takes long, and costs its traffic
+  verify   a drill that also reads everything in the bucket; takes long, and costs its traffic
 
   --format   for list: text (default) or json
 
@@ -21,7 +21,7 @@ Exit code: 0 done, 1 it failed.
 const FORMATS: Record<string, (listed: Listed, stack: string) => string> = { text: asText, json: asJson };
 
 /** The scripts of each verb, one after the other. */
-const SCRIPTS: Record<string, string[]> = { now: ["base.sh now", "point.sh"], verify: ["verify.sh"] };
+const SCRIPTS: Record<string, string[]> = { now: ["base.sh now", "point.sh"], verify: ["drill.sh all"] };
 
 /**
  * The command `backup`.

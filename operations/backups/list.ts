@@ -38,8 +38,7 @@ export interface Listed {
   /** Newest first. */
   backups: Backup[];
   points: Point[];
-  /** When everything in the bucket was last read, and the last drill's report; null if never. */
-  verified: string | null;
+  /** The last drill's report; null before the first one. */
   drill: { started: string; result: string; point: string | null } | null;
 }
 
@@ -53,7 +52,6 @@ interface Raw {
     summary?: { total_files_processed: number; total_bytes_processed: number };
   }[];
   drill: Listed["drill"];
-  verify: { at: string } | null;
 }
 
 interface RawBackup {
@@ -65,7 +63,7 @@ interface RawBackup {
 
 /** Reads what machine/backups/list.sh prints. */
 export function parseList(text: string): Listed {
-  const { stanza, bucket, info, snapshots, drill, verify } = JSON.parse(text) as Raw;
+  const { stanza, bucket, info, snapshots, drill } = JSON.parse(text) as Raw;
   const backups = info
     .flatMap(({ name, backup = [] }) =>
       backup.map((raw) => ({
@@ -92,7 +90,7 @@ export function parseList(text: string): Listed {
     .toSorted((one, other) => other.moment.localeCompare(one.moment));
   const [from, to] = [first.get(stanza), points.find((point) => point.stanza === stanza)?.moment];
   return {
-    ...{ stanza, bucket, backups, points, drill, verified: verify?.at ?? null },
+    ...{ stanza, bucket, backups, points, drill },
     ...(from !== undefined && to !== undefined && { from, to }),
   };
 }
@@ -119,7 +117,7 @@ const SHOWN = 12;
 
 /** For a person at a terminal. */
 export function asText(listed: Listed, stack: string): string {
-  const { stanza, bucket, from, to, backups, points, verified, drill } = listed;
+  const { stanza, bucket, from, to, backups, points, drill } = listed;
   const isOwn = (part: { stanza: string }) => (part.stanza === stanza ? "" : `  of volume ${part.stanza}`);
   const lines = [
     `Backups in ${bucket}:`,
@@ -147,7 +145,7 @@ export function asText(listed: Listed, stack: string): string {
     ),
     ...(points.length > SHOWN ? [`and ${points.length - SHOWN} more, which --format json lists`] : []),
     "",
-    `Last drill: ${drill === null ? "never" : `${drill.started}, ${drill.result}`}. Everything last read: ${verified ?? "never"}.`,
+    `Last drill: ${drill === null ? "never" : `${drill.started}, ${drill.result}`}.`,
   ];
   if (from === undefined || to === undefined) {
     const others = points.length > 0 ? ", but an earlier volume can be restored" : "";

@@ -55,8 +55,9 @@ export async function runOnDroplet(state: State, script: string, values: Values 
 
 /** @throws Error if the stack was deployed without backups */
 function requireBackups(state: State): void {
-  const deployed = state.get(TYPES.command, RESOURCES.backups).inputs["stdin"] as string;
-  if (/^repository_endpoint=./m.test(deployed)) return;
+  // Before the first deployment is complete, the script looks itself.
+  const deployed = state.find(TYPES.command, RESOURCES.backups)?.inputs["stdin"];
+  if (deployed === undefined || /^repository_endpoint=./m.test(deployed as string)) return;
   throw new Error(
     `stack ${state.stack}: has no backups. Switch them on with: ${pulumiCommand(state.stack, "config set", "backups spaces")}, ` +
       `then: ${pulumiCommand(state.stack, "up")}. It costs about 5 USD a month, and PostgreSQL restarts`,
