@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What the jobs of the backups share. Sourced after repository.sh.
+# shellcheck disable=SC2153 # open_repository has read the capital ones
 # shellcheck source=machine/lib/on-volume.sh
 source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
 
