@@ -31,7 +31,7 @@ export function removeVolume(draft: CloudState, id: string): void {
 /** Removes a tag from the account, and from everything that has it. */
 export function removeTag(draft: CloudState, tag: string): void {
   draft.tags = draft.tags.filter((other) => other !== tag);
-  for (const tagged of [...draft.droplets, ...draft.volumes, ...draft.firewalls]) {
+  for (const tagged of [...draft.droplets, ...draft.volumes, ...draft.snapshots, ...draft.firewalls]) {
     tagged.tags = tagged.tags.filter((other) => other !== tag);
   }
 }

@@ -8,6 +8,7 @@ import type {
   KeyRecord,
   ProjectRecord,
   ReservedIpRecord,
+  SnapshotRecord,
   SpacesKeyRecord,
   VolumeRecord,
 } from "./records.ts";
@@ -64,6 +65,15 @@ export function recordedKey(state: CloudState, identifier: string): KeyRecord {
 /** Finds a key by id or fingerprint. */
 export function findKey(state: CloudState, identifier: string): KeyRecord | undefined {
   return state.keys.find((key) => String(key.id) === identifier || key.fingerprint === identifier);
+}
+
+/**
+ * Finds a volume's snapshot by id.
+ *
+ * @throws ApiError 404 if there is none
+ */
+export function recordedSnapshot(state: CloudState, id: string): SnapshotRecord {
+  return found(state.snapshots.find((snapshot) => snapshot.id === id));
 }
 
 /**

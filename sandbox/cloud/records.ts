@@ -8,6 +8,7 @@ export interface CloudState {
   next: { droplet: number; action: number; key: number; dns_record: number };
   droplets: DropletRecord[];
   volumes: VolumeRecord[];
+  snapshots: SnapshotRecord[];
   keys: KeyRecord[];
   firewalls: FirewallRecord[];
   tags: string[];
@@ -63,6 +64,24 @@ export interface VolumeRecord {
   created_at: string;
   /** Clients see only available volumes; after a crash, the next process continues with the others. */
   phase: "creating" | "available" | "deleting";
+  /** The snapshot whose data a new disk gets. */
+  snapshot_id?: string;
+}
+
+/** A copy of a volume's data; it stays if the volume is deleted. */
+export interface SnapshotRecord {
+  id: string;
+  name: string;
+  volume_id: string;
+  region: string;
+  /** Of the data. */
+  size_gigabytes: number;
+  /** Gigabytes that a volume made from it must have. */
+  min_disk_size: number;
+  filesystem_type: VolumeRecord["filesystem_type"];
+  filesystem_label: string;
+  tags: string[];
+  created_at: string;
 }
 
 export interface KeyRecord {

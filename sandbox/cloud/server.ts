@@ -30,6 +30,7 @@ import { faultRoutes } from "./routes/faults.ts";
 import { firewallRoutes } from "./routes/firewalls.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { projectRoutes } from "./routes/projects.ts";
+import { snapshotRoutes } from "./routes/snapshots.ts";
 import { spacesKeyRoutes } from "./routes/spaces-keys.ts";
 import { spacesControlRoutes } from "./routes/spaces.ts";
 import { reservedIpActionRoutes } from "./routes/reserved-ip-actions.ts";
@@ -136,6 +137,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   dropletActionRoutes(api, cloud);
   volumeRoutes(api, cloud);
   volumeActionRoutes(api, cloud);
+  snapshotRoutes(api, cloud);
   firewallRoutes(api, cloud);
   tagRoutes(api, cloud);
   projectRoutes(api, cloud);

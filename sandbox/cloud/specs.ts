@@ -28,6 +28,7 @@ export function volumeSpec(volume: VolumeRecord): VolumeSpec {
     id: volume.id,
     name: volume.name,
     sizeGigabytes: volume.size_gigabytes,
+    ...(volume.snapshot_id !== undefined && { snapshotId: volume.snapshot_id }),
     ...(volume.filesystem_type !== "" && {
       filesystem: {
         type: volume.filesystem_type,

@@ -73,7 +73,7 @@ function parseState(file: string, content: string): CloudState {
   if (state.format !== 1) {
     throw new Error(`${file}: has format ${String(state.format)}, must have 1. Use the version that wrote it.`);
   }
-  // Earlier versions had no domains, no reserved addresses and no Spaces.
+  // Earlier versions had no domains, no reserved addresses, no Spaces and no snapshots.
   const empty = emptyState();
   return { ...empty, ...(state as CloudState), next: { ...empty.next, ...state.next } };
 }
@@ -92,6 +92,7 @@ function emptyState(): CloudState {
     },
     droplets: [],
     volumes: [],
+    snapshots: [],
     keys: [],
     firewalls: [],
     tags: [],

@@ -13,6 +13,18 @@ export async function unmountInside(init: number, device: DeviceNumber): Promise
   for (const place of places.reverse()) await runInside(init, ["umount", "--lazy", place]).catch(() => undefined);
 }
 
+/** Runs `work` while no file system of the device changes, so that a copy of it is one that a power failure could leave. */
+export async function whileFrozen<T>(init: number, device: DeviceNumber, work: () => Promise<T>): Promise<T> {
+  const [place] = await mountPoints(init, device);
+  if (place === undefined) return work();
+  await runInside(init, ["fsfreeze", "--freeze", place]);
+  try {
+    return await work();
+  } finally {
+    await runInside(init, ["fsfreeze", "--unfreeze", place]);
+  }
+}
+
 /**
  * Kills every process of a droplet that has a file of the device open, or still sees it mounted, for example in a
  * container. Does not kill processes of this computer, such as its udev.

@@ -5,7 +5,7 @@ import { execa } from "execa";
 import type { VolumeSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
 import { waitFor } from "../wait-for.ts";
-import { killUsers, unmountInside } from "./device-users.ts";
+import { killUsers, unmountInside, whileFrozen } from "./device-users.ts";
 
 /** The block device of a disk file. */
 export interface LoopDevice {
@@ -17,18 +17,23 @@ export interface LoopDevice {
 
 /** The folder of the disks below the sandbox's root; each is named by its volume's id. */
 const VOLUMES = "volumes";
+const SNAPSHOTS = "snapshots";
 const BYTES_PER_GIGABYTE = 1024 ** 3;
 const UNPLUG_SECONDS = 20;
 
 /** Makes a volume's disk, unless it exists. It takes space on this computer only for what is written to it. */
-export async function createDisk(home: SandboxHome, { id, sizeGigabytes, filesystem }: VolumeSpec): Promise<void> {
+export async function createDisk(
+  home: SandboxHome,
+  { id, sizeGigabytes, filesystem, snapshotId }: VolumeSpec,
+): Promise<void> {
   const file = diskFile(home, id);
   if (existsSync(file)) return;
   const unfinished = `${file}.new`;
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  await writeFile(unfinished, "", { mode: 0o600 });
+  if (snapshotId === undefined) await writeFile(unfinished, "", { mode: 0o600 });
+  else await copySparsely(snapshotFile(home, snapshotId), unfinished);
   await truncate(unfinished, sizeGigabytes * BYTES_PER_GIGABYTE);
-  if (filesystem) {
+  if (filesystem && snapshotId === undefined) {
     const { type, label } = filesystem;
     // Without -F and -f, the tools ask or refuse before they format a file.
     const options = ["-q", type === "ext4" ? "-F" : "-f", ...(label === undefined ? [] : ["-L", label])];
@@ -44,6 +49,34 @@ export async function growDisk(home: SandboxHome, volumeId: string, sizeGigabyte
   await truncate(file, Math.max(size, sizeGigabytes * BYTES_PER_GIGABYTE));
   const loop = await findLoop(file);
   if (loop) await execa("losetup", ["--set-capacity", loop.path]);
+}
+
+/**
+ * Copies a volume's disk as it is at this moment, unless the copy exists.
+ *
+ * @param init the first process of the droplet that uses the disk, if it runs
+ * @returns the gigabytes of data in the copy
+ */
+export async function snapshotDisk(
+  home: SandboxHome,
+  volumeId: string,
+  snapshotId: string,
+  init?: number,
+): Promise<number> {
+  const file = snapshotFile(home, snapshotId);
+  if (!existsSync(file)) {
+    await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+    const copy = () => copySparsely(diskFile(home, volumeId), `${file}.new`);
+    const loop = await findLoop(diskFile(home, volumeId));
+    await (init === undefined || !loop ? copy() : whileFrozen(init, loop, copy));
+    await rename(`${file}.new`, file);
+  }
+  return ((await stat(file)).blocks * 512) / BYTES_PER_GIGABYTE;
+}
+
+/** Removes a snapshot; volumes that were made from it stay. */
+export async function deleteSnapshotFile(home: SandboxHome, snapshotId: string): Promise<void> {
+  await rm(snapshotFile(home, snapshotId), { force: true });
 }
 
 /** Removes a disk that no droplet uses. */
@@ -93,7 +126,15 @@ export async function removeDisks(home: SandboxHome): Promise<void> {
   for (const { name, "back-file": file } of loopdevices) {
     if (file.startsWith(path.join(root, VOLUMES, "/"))) await execa("losetup", ["--detach", name]);
   }
-  await rm(path.join(home.root, VOLUMES), { recursive: true, force: true });
+  for (const folder of [VOLUMES, SNAPSHOTS]) await rm(path.join(home.root, folder), { recursive: true, force: true });
+}
+
+async function copySparsely(source: string, target: string): Promise<void> {
+  await execa("cp", ["--sparse=always", "--reflink=auto", source, target]);
+}
+
+function snapshotFile(home: SandboxHome, snapshotId: string): string {
+  return path.join(home.root, SNAPSHOTS, snapshotId);
 }
 
 function diskFile(home: SandboxHome, volumeId: string): string {

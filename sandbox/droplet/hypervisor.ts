@@ -32,6 +32,15 @@ export interface Hypervisor {
   /** Detaches the volume as the cloud does: without asking the droplet, even if it is mounted. */
   detachVolume(volumeId: string): Promise<void>;
 
+  /**
+   * Copies the volume's data as a power failure at this moment would leave it; the volume may be in use.
+   *
+   * @returns the gigabytes of data in the copy
+   */
+  snapshotVolume(volumeId: string, snapshotId: string): Promise<number>;
+  /** Removes a copy; volumes that were made from it stay. */
+  deleteSnapshot(snapshotId: string): Promise<void>;
+
   /** Makes a reserved address lead to the droplet, and no longer to another; lasts over reboots. */
   assignAddress(address: string, dropletId: number): Promise<void>;
   /** Makes a reserved address lead nowhere. */
@@ -77,7 +86,9 @@ export interface VolumeSpec {
   id: string;
   name: string;
   sizeGigabytes: number;
-  /** If set, the new disk has this file system, as with the API's `filesystem_type`. */
+  /** If set, the new disk has the data of this copy. */
+  snapshotId?: string;
+  /** If set, a new disk without a copy's data has this file system, as with the API's `filesystem_type`. */
   filesystem?: { type: "ext4" | "xfs"; label?: string };
 }
 

@@ -9,7 +9,7 @@ import {
   dockerDataVolume,
   EXIT_CODE_OF_REBOOT,
 } from "./container.ts";
-import { createDisk, deleteDisk, growDisk, plugDisk, unplugDisk } from "./disk.ts";
+import { createDisk, deleteDisk, deleteSnapshotFile, growDisk, plugDisk, snapshotDisk, unplugDisk } from "./disk.ts";
 import { hasStatus, tolerate } from "../docker.ts";
 import { applyPacketRules } from "./firewall.ts";
 import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
@@ -187,6 +187,18 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
       this.#state.volumes.delete(volumeId);
       await this.#save();
     });
+  }
+
+  snapshotVolume(volumeId: string, snapshotId: string): Promise<number> {
+    return this.#exclusively(async () => {
+      const dropletId = this.#volume(volumeId).attachment?.dropletId;
+      const init = dropletId === undefined ? undefined : await this.#initOf(dropletId);
+      return snapshotDisk(this.#home, volumeId, snapshotId, init);
+    });
+  }
+
+  deleteSnapshot(snapshotId: string): Promise<void> {
+    return this.#exclusively(() => deleteSnapshotFile(this.#home, snapshotId));
   }
 
   attachVolume(volumeId: string, dropletId: number): Promise<void> {

@@ -23,6 +23,7 @@ import { checkExchange } from "./openapi.ts";
 export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   readonly machines = new Map<number, { spec: DropletSpec; running: boolean; size: MachineSize }>();
   readonly disks = new Map<string, { spec: VolumeSpec; sizeGigabytes: number; dropletId: number | undefined }>();
+  readonly snapshots = new Set<string>();
   /** The reserved addresses that lead to a droplet. */
   readonly addresses = new Map<string, number>();
   firewalls: FirewallSpec[] = [];
@@ -97,6 +98,18 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
     await this.#enter("deleteVolume", id);
     if (this.disks.get(id)?.dropletId !== undefined) throw new Error(`disk ${id} is attached`);
     this.disks.delete(id);
+  }
+
+  async snapshotVolume(id: string, snapshotId: string) {
+    await this.#enter("snapshotVolume", `${id} ${snapshotId}`);
+    this.#disk(id);
+    this.snapshots.add(snapshotId);
+    return 0.256;
+  }
+
+  async deleteSnapshot(snapshotId: string) {
+    await this.#enter("deleteSnapshot", snapshotId);
+    this.snapshots.delete(snapshotId);
   }
 
   async attachVolume(id: string, dropletId: number) {

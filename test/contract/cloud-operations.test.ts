@@ -164,7 +164,14 @@ it("answers each operation with the documented status", async () => {
   await idle();
   await expectStatus(200, "GET", `/v2/volumes/${volume}/actions`);
   await expectStatus(200, "GET", `/v2/volumes/${volume}/actions/${textOf(attach.body.action?.id)}`);
-  await expectStatus(200, "GET", `/v2/volumes/${volume}/snapshots`);
+  await expectStatus(201, "POST", `/v2/volumes/${volume}/snapshots`, { name: "before", tags: ["web"] });
+  const { body: copies } = await expectStatus(200, "GET", `/v2/volumes/${volume}/snapshots`);
+  const copy = textOf(copies.snapshots?.[0]?.id);
+  await expectStatus(200, "GET", "/v2/snapshots?resource_type=volume");
+  for (const path of [`/v2/snapshots/${copy}`, `/v2/volumes/snapshots/${copy}`]) await expectStatus(200, "GET", path);
+  await expectStatus(200, "GET", "/v2/tags/web");
+  await expectStatus(204, "DELETE", `/v2/snapshots/${copy}`);
+  await expectStatus(404, "DELETE", `/v2/volumes/snapshots/${copy}`);
   const detach = { type: "detach", volume_name: VOLUME.name, region: VOLUME.region, droplet_id: Number(droplet) };
   await expectStatus(202, "POST", "/v2/volumes/actions", detach);
   await idle();
@@ -248,6 +255,7 @@ describe.each([
   ["POST", "/v2/volumes"],
   ["POST", "/v2/volumes/actions"],
   ["POST", "/v2/volumes/VOLUME/actions"],
+  ["POST", "/v2/volumes/VOLUME/snapshots"],
 ] as [string, string][])("%s %s", (method, template) => {
   let path = template;
 

@@ -67,6 +67,32 @@ test("devices exist before mounts of /etc/fstab, at every boot", { timeout: 180_
   expect(await lab.ssh(one, `readlink -f ${LOGS}`)).toBe("/dev/sdb");
 });
 
+test("a snapshot of a volume in use is one moment of it, and becomes a volume", { timeout: 60_000 }, async () => {
+  await lab.room.createVolume({ id: "33333333", name: "busy", sizeGigabytes: 1, filesystem: { type: "ext4" } });
+  await lab.room.attachVolume("33333333", 1);
+  const busy = "/dev/disk/by-id/scsi-0DO_Volume_busy";
+  // Each number is on the disk before the next one is written.
+  const writer = "i=0; while :; do i=$((i+1)); echo $i > a; sync -d a; echo $i > b; sync -d b; done";
+  await lab.ssh(one, `mkdir /mnt/busy && mount ${busy} /mnt/busy`);
+  await lab.ssh(one, `systemd-run --quiet --unit writer --working-directory /mnt/busy sh -c '${writer}'`);
+  await lab.ssh(one, "while ! [ -s /mnt/busy/b ]; do sleep 0.1; done");
+  expect(await lab.room.snapshotVolume("33333333", "copy")).toBeGreaterThan(0);
+  const before = await lab.ssh(one, "cat /mnt/busy/a");
+  await lab.ssh(one, `while [ "$(cat /mnt/busy/a)" = ${before} ]; do sleep 0.1; done`);
+
+  await lab.room.createVolume({ id: "44444444", name: "restored", sizeGigabytes: 2, snapshotId: "copy" });
+  await lab.room.deleteSnapshot("copy");
+  await lab.room.attachVolume("44444444", 2);
+  const restored = "/dev/disk/by-id/scsi-0DO_Volume_restored";
+  const look = `e2fsck -p ${restored} > /dev/null; mkdir /mnt/old && mount ${restored} /mnt/old && cat /mnt/old/[ab]`;
+  const [a = 0, b = 0] = (await lab.ssh(two, look)).split("\n").map(Number);
+  expect(b).toBeGreaterThan(0);
+  expect([b, b + 1]).toContain(a);
+  expect(await lab.ssh(two, `blockdev --getsize64 ${restored}`)).toBe(String(2 * 1024 ** 3));
+  await lab.ssh(one, "systemctl stop writer; umount /mnt/busy");
+  for (const id of ["33333333", "44444444"]) await lab.room.detachVolume(id);
+});
+
 test("a volume that grows is immediately larger inside, without data loss", async () => {
   await lab.room.growVolume("11111111", 120);
   expect(await lab.ssh(one, `blockdev --getsize64 ${DATA}`)).toBe(String(120 * 1024 ** 3));

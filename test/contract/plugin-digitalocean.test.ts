@@ -18,6 +18,7 @@ const PROJECT = "digitalocean:index/project:Project";
 const RESERVED_IP = "digitalocean:index/reservedIp:ReservedIp";
 const RESERVED_IP_ASSIGNMENT = "digitalocean:index/reservedIpAssignment:ReservedIpAssignment";
 const SSH_KEY = "digitalocean:index/sshKey:SshKey";
+const SNAPSHOT = "digitalocean:index/volumeSnapshot:VolumeSnapshot";
 const VOLUME = "digitalocean:index/volume:Volume";
 
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
@@ -428,6 +429,27 @@ describe("Volume", () => {
     expect(await plugin.diff(made, wanted)).toMatchObject({ diffs: ["tags"], replaces: [] });
     const updated = await plugin.update(made, wanted);
     expect((await plugin.diff(await refreshed(updated), wanted)).diffs).toEqual([]);
+  });
+
+  test("is made from a snapshot, which changes its tags in place and is replaced for another volume", async () => {
+    const original = await plugin.create(VOLUME, { ...volume, initialFilesystemType: "ext4" });
+    const inputs = { name: "before", volumeId: original.id, tags: ["old"] };
+    const made = await plugin.create(SNAPSHOT, inputs);
+    expect(made.state).toMatchObject({ ...inputs, regions: ["fra1"], minDiskSize: 10, size: 0.26 });
+    expectSame(await refreshed(made), made);
+    const changed = await plugin.update(made, { ...inputs, tags: ["new"] });
+    expect(changed.state["tags"]).toEqual(["new"]);
+    expect((await plugin.diff(made, { ...inputs, volumeId: "5a4981aa" })).replaces).toEqual(["volumeId"]);
+    expect((await plugin.diff(made, { ...inputs, name: "x" })).replaces).toEqual(["name"]);
+
+    const restored = await plugin.create(VOLUME, { ...volume, name: "restored", size: 20, snapshotId: made.id });
+    expect(restored.state).toMatchObject({ filesystemType: "ext4", snapshotId: made.id });
+    await plugin.delete(changed);
+    expect(await plugin.read(changed)).toBeUndefined();
+    await expect(plugin.delete(changed)).rejects.toThrow(/Error deleting snapshot: DELETE .*: 404 /);
+    await expect(plugin.create(SNAPSHOT, { ...inputs, volumeId: made.id })).rejects.toThrow(
+      /Error creating Volume Snapshot: POST .*: 404 /,
+    );
   });
 
   test("shows after a refresh that it was grown or deleted from outside", async () => {

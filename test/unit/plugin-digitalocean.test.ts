@@ -14,6 +14,7 @@ import { spacesBucket } from "../../sandbox/plugins/digitalocean/spaces-bucket.t
 import { spacesKey } from "../../sandbox/plugins/digitalocean/spaces-key.ts";
 import { sshKey } from "../../sandbox/plugins/digitalocean/ssh-key.ts";
 import { volume } from "../../sandbox/plugins/digitalocean/volume.ts";
+import { volumeSnapshot } from "../../sandbox/plugins/digitalocean/volume-snapshot.ts";
 import { expectSdkArguments, expectSdkProperties } from "./plugin-declarations.ts";
 
 test.each([
@@ -29,6 +30,7 @@ test.each([
   ["spacesKey", "SpacesKey", spacesKey],
   ["sshKey", "SshKey", sshKey],
   ["volume", "Volume", volume],
+  ["volumeSnapshot", "VolumeSnapshot", volumeSnapshot],
 ])("%s has the properties of the npm SDK", (module, className, resource) => {
   expectSdkProperties(resource, "digitalocean", module, className);
 });

@@ -3,13 +3,13 @@ import type { FastifyInstance } from "fastify";
 import { removeTag } from "../changes.ts";
 import type { Cloud } from "../cloud.ts";
 import { notSimulated, unprocessable } from "../errors.ts";
-import { ensureTags, recordedDroplet, recordedTag, recordedVolume } from "../lookups.ts";
+import { ensureTags, recordedDroplet, recordedSnapshot, recordedTag, recordedVolume } from "../lookups.ts";
 import type { CloudState } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { apiUrl, paginate } from "./pagination.ts";
 
 /** Kinds of resources that have tags in the real API, but are not simulated. */
-const NOT_SIMULATED = ["image", "volume_snapshot", "database", "load_balancer"];
+const NOT_SIMULATED = ["image", "database", "load_balancer"];
 
 function tagView(state: CloudState, url: string, tag: string) {
   const summary = (kind: string, ids: (string | number)[]) => {
@@ -20,17 +20,18 @@ function tagView(state: CloudState, url: string, tag: string) {
     resources.filter((resource) => resource.tags.includes(tag)).map((resource) => resource.id);
   const droplets = summary("droplets", tagged(state.droplets));
   const volumes = summary("volumes", tagged(state.volumes));
+  const snapshots = summary("snapshots", tagged(state.snapshots));
   const none = { count: 0 };
   return {
     name: tag,
     resources: {
       ...volumes,
       ...droplets,
-      count: droplets.count + volumes.count,
+      count: droplets.count + volumes.count + snapshots.count,
       droplets,
       images: none,
       volumes,
-      volume_snapshots: none,
+      volume_snapshots: snapshots,
       databases: none,
     },
   };
@@ -94,7 +95,8 @@ function namedResources(draft: CloudState, body: Fields): { tags: string[] }[] {
       const type = resource.text("resource_type");
       if (type === "droplet") return recordedDroplet(draft, id);
       if (type === "volume") return recordedVolume(draft, id);
+      if (type === "volume_snapshot") return recordedSnapshot(draft, id);
       if (NOT_SIMULATED.includes(type)) throw notSimulated(`Tagging a resource of type ${type}`);
-      throw unprocessable(`resource_type: is ${type}, must be droplet or volume.`);
+      throw unprocessable(`resource_type: is ${type}, must be droplet, volume or volume_snapshot.`);
     });
 }

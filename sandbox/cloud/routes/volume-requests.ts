@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 
-import { conflict, notSimulated, unprocessable } from "../errors.ts";
+import { conflict, unprocessable } from "../errors.ts";
 import { ensureTags } from "../lookups.ts";
 import { assignToDefault } from "../project-resources.ts";
 import type { CloudState, VolumeRecord } from "../records.ts";
@@ -28,7 +28,7 @@ export function addVolume(draft: CloudState, body: Fields): VolumeRecord {
   if (sizeGigabytes < 1 || sizeGigabytes > MAX_VOLUME_GIGABYTES) {
     throw unprocessable(`size_gigabytes: is ${sizeGigabytes}, must be from 1 to ${MAX_VOLUME_GIGABYTES}.`);
   }
-  if (body.optionalText("snapshot_id")) throw notSimulated("A volume from a snapshot");
+  const snapshot = readSnapshot(draft, region.slug, sizeGigabytes, body.optionalText("snapshot_id") ?? "");
   if (draft.volumes.some((volume) => volume.name === name && volume.region === region.slug)) {
     throw conflict("already exists");
   }
@@ -38,7 +38,7 @@ export function addVolume(draft: CloudState, body: Fields): VolumeRecord {
     region: region.slug,
     size_gigabytes: sizeGigabytes,
     description: body.optionalText("description") ?? "",
-    ...readFilesystem(body),
+    ...(snapshot ?? readFilesystem(body)),
     droplet_id: null,
     tags: ensureTags(draft, body.texts("tags")),
     created_at: timestamp(),
@@ -47,6 +47,18 @@ export function addVolume(draft: CloudState, body: Fields): VolumeRecord {
   draft.volumes.push(volume);
   assignToDefault(draft, `do:volume:${volume.id}`);
   return volume;
+}
+
+/** What a volume gets from the snapshot that the request names, if it names one. */
+function readSnapshot(state: CloudState, region: string, sizeGigabytes: number, id: string) {
+  if (id === "") return undefined;
+  const snapshot = state.snapshots.find((candidate) => candidate.id === id);
+  if (snapshot?.region !== region) throw unprocessable(`snapshot_id: ${id} is not a snapshot in ${region}.`);
+  if (sizeGigabytes < snapshot.min_disk_size) {
+    throw unprocessable(`size_gigabytes: is ${sizeGigabytes}, must be at least ${snapshot.min_disk_size}.`);
+  }
+  const { filesystem_type, filesystem_label } = snapshot;
+  return { filesystem_type, filesystem_label, snapshot_id: id };
 }
 
 function readFilesystem(body: Fields): Pick<VolumeRecord, "filesystem_type" | "filesystem_label"> {

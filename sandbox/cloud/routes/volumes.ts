@@ -80,11 +80,6 @@ export function volumeRoutes(api: FastifyInstance, { hypervisor, store }: Cloud)
   api.delete<{ Params: { id: string } }>("/v2/volumes/:id", (request, reply) =>
     remove((state) => recordedVolume(state, request.params.id), reply),
   );
-
-  api.get<{ Params: { id: string } }>("/v2/volumes/:id/snapshots", (request) => {
-    recordedVolume(store.state, request.params.id);
-    return paginate(request, "snapshots", []);
-  });
 }
 
 function volumeView(volume: VolumeRecord) {

@@ -16,6 +16,7 @@ import { spacesBucket } from "./spaces-bucket.ts";
 import { spacesKey } from "./spaces-key.ts";
 import { sshKey } from "./ssh-key.ts";
 import { volume } from "./volume.ts";
+import { volumeSnapshot } from "./volume-snapshot.ts";
 
 /**
  * Stand-in for the plugin `digitalocean`, for the sandbox's cloud simulator only: any other endpoint is refused.
@@ -59,6 +60,7 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       "digitalocean:index/spacesKey:SpacesKey": spacesKey,
       "digitalocean:index/sshKey:SshKey": sshKey,
       "digitalocean:index/volume:Volume": volume,
+      "digitalocean:index/volumeSnapshot:VolumeSnapshot": volumeSnapshot,
     },
     functions: {
       "digitalocean:index/getSizes:getSizes": getSizes,
