@@ -71,23 +71,34 @@ test("a snapshot of a volume in use is one moment of it, and becomes a volume", 
   await lab.room.createVolume({ id: "33333333", name: "busy", sizeGigabytes: 1, filesystem: { type: "ext4" } });
   await lab.room.attachVolume("33333333", 1);
   const busy = "/dev/disk/by-id/scsi-0DO_Volume_busy";
-  // Each number is on the disk before the next one is written.
-  const writer = "i=0; while :; do i=$((i+1)); echo $i > a; sync -d a; echo $i > b; sync -d b; done";
-  await lab.ssh(one, `mkdir /mnt/busy && mount ${busy} /mnt/busy`);
-  await lab.ssh(one, `systemd-run --quiet --unit writer --working-directory /mnt/busy sh -c '${writer}'`);
-  await lab.ssh(one, "while ! [ -s /mnt/busy/b ]; do sleep 0.1; done");
+  // A file with the same number at both ends; each is on the disk before the other one is written.
+  const length = 300 * 1024 ** 2;
+  const writer = `import os
+f = os.open("numbers", os.O_RDWR | os.O_CREAT)
+os.write(f, b"x" * ${length})
+for number in range(1, 10**8):
+    for place in (0, ${length - 8}):
+        os.pwrite(f, b"%08d" % number, place)
+        os.fsync(f)
+`;
+  await lab.ssh(one, `mkdir /mnt/busy && mount ${busy} /mnt/busy && cat > /root/writer.py <<'END'\n${writer}END`);
+  await lab.ssh(one, "systemd-run --quiet --unit writer --working-directory /mnt/busy python3 /root/writer.py");
+  const last = "tail -c 8 /mnt/busy/numbers";
+  // The first numbers wait until the disk has the rest of the file.
+  await lab.ssh(one, `until ${last} | grep -q '^00000[1-9]'; do sleep 0.1; done`);
   expect(await lab.room.snapshotVolume("33333333", "copy")).toBeGreaterThan(0);
-  const before = await lab.ssh(one, "cat /mnt/busy/a");
-  await lab.ssh(one, `while [ "$(cat /mnt/busy/a)" = ${before} ]; do sleep 0.1; done`);
+  const before = await lab.ssh(one, last);
+  await lab.ssh(one, `while [ "$(${last})" = ${before} ]; do sleep 0.1; done`);
 
   await lab.room.createVolume({ id: "44444444", name: "restored", sizeGigabytes: 2, snapshotId: "copy" });
   await lab.room.deleteSnapshot("copy");
   await lab.room.attachVolume("44444444", 2);
   const restored = "/dev/disk/by-id/scsi-0DO_Volume_restored";
-  const look = `e2fsck -p ${restored} > /dev/null; mkdir /mnt/old && mount ${restored} /mnt/old && cat /mnt/old/[ab]`;
-  const [a = 0, b = 0] = (await lab.ssh(two, look)).split("\n").map(Number);
-  expect(b).toBeGreaterThan(0);
-  expect([b, b + 1]).toContain(a);
+  const numbers = "head -c 8 /mnt/old/numbers; echo; tail -c 8 /mnt/old/numbers";
+  const look = `e2fsck -p ${restored} > /dev/null; mkdir /mnt/old && mount ${restored} /mnt/old && (${numbers})`;
+  const [first = 0, second = 0] = (await lab.ssh(two, look)).split("\n").map(Number);
+  expect(second).toBeGreaterThan(0);
+  expect([second, second + 1]).toContain(first);
   expect(await lab.ssh(two, `blockdev --getsize64 ${restored}`)).toBe(String(2 * 1024 ** 3));
   await lab.ssh(one, "systemctl stop writer; umount /mnt/busy");
   for (const id of ["33333333", "44444444"]) await lab.room.detachVolume(id);
