@@ -80,7 +80,8 @@ export class Spaces implements AsyncDisposable {
     });
     const fault = this.#takeFault(asked.method, subjectOf(asked), asked.accessKey);
     if (fault) await sleep(fault.delayMilliseconds);
-    const error = (fault && errorOf(fault)) ?? this.#refusal(asked);
+    const acl = request.headers["x-amz-acl"] ?? "private";
+    const error = (fault && errorOf(fault)) ?? this.#refusal(asked, acl);
     if (error) {
       // The client may still send the body, and only then reads the answer.
       request.resume();
@@ -102,7 +103,9 @@ export class Spaces implements AsyncDisposable {
     if (answer) await this.#pass(asked, answer, response, fault?.effect === "cut");
   }
 
-  #refusal(asked: S3Request) {
+  #refusal(asked: S3Request, acl: string | string[]) {
+    // The server would ignore it.
+    if (acl !== "private" && !isAbout(asked, "acl")) return S3_ERRORS.notSimulated;
     // A form has its key in its body.
     if (asked.method === "POST" && !asked.accessKey) return S3_ERRORS.notSimulated;
     const key = this.#keys.find(({ access_key }) => access_key === asked.accessKey);

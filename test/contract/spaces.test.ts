@@ -104,6 +104,10 @@ describe("buckets", () => {
     await client(full).send(new PutBucketAclCommand({ Bucket, ACL: "private" }));
     const open = (s3: S3Client) => refusal(s3.send(new PutBucketAclCommand({ Bucket, ACL: "public-read" })));
     expect(await open(client(full))).toBe("501 NotImplemented");
+    const born = client(full).send(new CreateBucketCommand({ Bucket: "born-public", ACL: "public-read" }));
+    expect(await refusal(born)).toBe("501 NotImplemented");
+    const object = { Bucket, Key: "a", Body: "x", ACL: "public-read" } as const;
+    expect(await refusal(client(full).send(new PutObjectCommand(object)))).toBe("501 NotImplemented");
     expect(await open(client({ ...full, secretAccessKey: "wrong" }))).toBe("403 SignatureDoesNotMatch");
     const headers = { host: "nyc3.digitaloceanspaces.com" };
     const [anonymous] = (await once(http.get(`${cloud.url}/${Bucket}`, { headers }), "response")) as [IncomingMessage];
