@@ -56,13 +56,15 @@ for stanza in json.loads(sys.stdin.read(), strict=False):
             print(stanza["name"] + ": " + repository["status"]["message"])' <<< "$info")
   if [[ -n $problem ]]; then
     printf '%s\n' "$problem" >&2
+    # The first file that it reads is encrypted, too.
+    if grep -q '^.*\[\(CryptoError\|FormatError\)\]' <<< "$problem"; then problem="wrong cipher-pass"; fi
     fail "the database's backups: cannot be read. $(explain <<< "$problem")"
   fi
   printf '%s\n' "$info"
 }
 
 # reach_files: restic itself tries for a quarter of an hour to reach a bucket that is not there.
-reach_files() { attempt "the files' backups" timeout 60 restic cat config --no-lock > /dev/null; }
+reach_files() { attempt "the files' backups" timeout 30 restic cat config --no-lock > /dev/null; }
 
 # snapshots_of STANZA: the snapshots of its files, as restic describes them.
 snapshots_of() { reach_files && attempt "the files' backups" restic snapshots --json --no-lock --host "$1"; }
@@ -92,8 +94,8 @@ print(stanza["archive"][-1]["id"])' "$folder/info" "$stanza")
   chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder") || fail "$chosen"
   target=()
   while IFS='=' read -r name value; do target[$name]=$value; done <<< "$chosen"
-  target[files]=$(attempt "the files' backups" restic stats --json --no-lock --mode restore-size "${target[snapshot]}" \
-    | python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["total_size"])') || exit 1
+  chosen=$(attempt "the files of ${target[point]}" restic stats --json --no-lock --mode restore-size "${target[snapshot]}") || exit 1
+  target[files]=$(python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["total_size"])' <<< "$chosen")
   rm -r "$folder"
 }
 

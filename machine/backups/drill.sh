@@ -122,7 +122,7 @@ def lines(name):
     path = os.path.join(results, name)
     return open(path).read().splitlines() if os.path.exists(path) else []
 found = [int(value) for line in lines("found") for value in line.split()]
-problems = lines("problems")
+problems = list(dict.fromkeys(lines("problems")))
 report = {"started": started, "seconds": int(seconds), "point": (lines("point") or [None])[0],
           "rows": found[0] if found else None, "files": found[2] if found else None,
           "result": "failed" if problems else "ok", "problems": problems}

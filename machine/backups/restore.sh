@@ -54,7 +54,8 @@ plan() {
   local stanza rows newest files now=null
   stanza=$(choose_stanza "$2")
   find_target "$stanza" "$1"
-  read -r rows newest files < <(current_state)
+  # Nothing on a blank volume.
+  read -r rows newest files < <(current_state) || true
   if [[ -n $rows ]]; then now="[$rows, $newest, $files, $(rows_after), $(files_after)]"; fi
   python3 -IS -c '
 import json, sys
@@ -106,6 +107,7 @@ files_after() { stored_files -newermt "@${target[moment]}" | wc -l; }
 run() {
   local to=$1 stanza container=$3 values=$4
   alone
+  trap give_up EXIT
   install -d -m 0711 "$MOUNTPOINT/backups"
   read_journal "$MOUNTPOINT"
   case ${journal[phase]:-} in
@@ -124,6 +126,14 @@ run() {
     prepare "$stanza" "$to $2" "$container"
   fi
   complete "$container" "$values"
+}
+
+# give_up: does not keep a copy that is not complete. Of a run that was killed, the next one removes it.
+give_up() {
+  end_leftovers
+  if [[ ${journal[phase]:-} == prepare ]]; then
+    rm -rf "${journal[cluster]}.restored" "$MOUNTPOINT/data.restored" "$(journal_of "$MOUNTPOINT")"
+  fi
 }
 
 # description STANZA: what a copy was made from.

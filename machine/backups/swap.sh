@@ -54,6 +54,8 @@ finish_swap() {
 put_in_place() {
   local path=$1 before=$1.before-$2
   [[ -e $path.restored ]] || return 0
+  # A new volume has an empty one.
+  rmdir "$path" 2> /dev/null || true
   if [[ -e $path ]]; then
     [[ ! -e $before ]] || fail "$path: was made again during a restore, it should not be there. Nothing was started. Move it away, then run the restore again"
     mv --no-target-directory "$path" "$before"

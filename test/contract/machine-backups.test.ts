@@ -1,0 +1,424 @@
+import { randomBytes } from "node:crypto";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { MOUNTPOINT } from "../../contract/names.ts";
+import { namedValues } from "../../contract/scripts.ts";
+import { Spaces } from "../../sandbox/spaces/spaces.ts";
+import { spacesFolder } from "../../sandbox/spaces/s3-servers.ts";
+import { stepByStep } from "../steps.ts";
+import { type Lab, openLab } from "./droplet-harness.ts";
+import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
+
+const REGION = "nyc3";
+const ENDPOINT = `${REGION}.digitaloceanspaces.com`;
+const BUCKET = "backups";
+const KEY = { access_key: "key-of-the-test", secret_key: randomBytes(20).toString("hex") };
+const CIPHER = randomBytes(20).toString("hex");
+const STANZA = "11111111-1111-4111-8111-111111111111";
+const OTHER_STANZA = "22222222-2222-4222-8222-222222222222";
+const FILES = `${MOUNTPOINT}/data/storage/files`;
+const JOURNAL = `${MOUNTPOINT}/backups/restore.journal`;
+const PGBACKREST = "cd / && runuser -u postgres -- pgbackrest";
+
+let lab: Lab;
+let spaces: Spaces;
+let machine: Machine;
+
+beforeAll(async () => {
+  lab = await openLab();
+  spaces = await serveBucket();
+  machine = await boot(1, STANZA);
+  await setUpCluster(machine);
+  await machine.sh(
+    `${PGBACKREST} --stanza=${STANZA} stanza-create && ${PGBACKREST} --stanza=${STANZA} --type=full backup`,
+  );
+  await machine.sh("set -a; . /etc/convex-droplet/backups.env; restic init > /dev/null");
+}, 300_000);
+afterAll(async () => {
+  await spaces[Symbol.asyncDispose]();
+  await lab[Symbol.asyncDispose]();
+});
+
+/** An S3 server that droplets reach at the names of Spaces. */
+async function serveBucket(): Promise<Spaces> {
+  const served = new Spaces(
+    lab.home,
+    () => undefined,
+    () => undefined,
+  );
+  await served.open();
+  await served.setKeys([{ ...KEY, grants: [{ bucket: "", permission: "fullaccess" }] }]);
+  await lab.room.serveSpaces(served.serve);
+  return served;
+}
+
+/** A droplet whose volume is set up, with the tools and their configuration as the program writes it. */
+async function boot(id: number, stanza: string): Promise<Machine> {
+  await lab.room.createVolume({ id: `volume-${id}`, name: "data", sizeGigabytes: 20 });
+  const booted = await Machine.create(lab, { ...lab.spec(id), volumeIds: [`volume-${id}`] });
+  expect(await booted.run("host/host.sh", hostValues({ sizeGb: 20 }))).toMatchObject({ exitCode: 0 });
+  await booted.sh(`
+    echo "create_main_cluster = false" | install -D -m 0644 /dev/stdin /etc/postgresql-common/createcluster.conf
+    systemctl mask -q pgbackrest.service
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends pgbackrest restic > /dev/null 2>&1
+    hash=$(sha256sum < /dev/null | cut -d ' ' -f 1)
+    curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user ${KEY.access_key}:${KEY.secret_key} -H "x-amz-content-sha256: $hash" \\
+      -X PUT https://${ENDPOINT}/${BUCKET} > /dev/null 2>&1 || true
+    install -d /etc/pgbackrest /etc/convex-droplet
+    install -m 0640 -g postgres /dev/stdin /etc/pgbackrest/pgbackrest.conf << 'END'
+[global]
+repo1-type=s3
+repo1-path=/postgres
+repo1-s3-endpoint=${ENDPOINT}
+repo1-s3-bucket=${BUCKET}
+repo1-s3-region=us-east-1
+repo1-s3-uri-style=path
+repo1-s3-key=${KEY.access_key}
+repo1-s3-key-secret=${KEY.secret_key}
+repo1-cipher-type=aes-256-cbc
+repo1-cipher-pass=${CIPHER}
+repo1-retention-full=2
+repo1-bundle=y
+repo1-block=y
+start-fast=y
+log-level-console=warn
+log-level-file=off
+[${stanza}]
+pg1-path=${MOUNTPOINT}/postgresql/17/main
+END
+    install -m 0600 /dev/stdin /etc/convex-droplet/backups.env << 'END'
+STANZA=${stanza}
+MOUNTPOINT=${MOUNTPOINT}
+DATABASE=convex_self_hosted
+RESTIC_REPOSITORY=s3:https://${ENDPOINT}/${BUCKET}/files
+RESTIC_PASSWORD=${CIPHER}
+AWS_ACCESS_KEY_ID=${KEY.access_key}
+AWS_SECRET_ACCESS_KEY=${KEY.secret_key}
+AWS_DEFAULT_REGION=us-east-1
+RESTIC_CACHE_DIR=${MOUNTPOINT}/backups/cache
+END`);
+  return booted;
+}
+
+/** PostgreSQL with archiving, the backend's tables, and its folder for files with the marks of an accepted instance. */
+async function setUpCluster(on: Machine): Promise<void> {
+  expect(await on.run("postgres/postgres.sh", postgresValues("a-password"))).toMatchObject({ exitCode: 0 });
+  await on.sh(`
+    cat > /etc/postgresql/17/main/conf.d/20-archive.conf << 'END'
+archive_mode = on
+archive_command = 'pgbackrest --stanza=${STANZA} archive-push %p'
+END
+    systemctl restart postgresql@17-main
+    install -d ${FILES}
+    echo the-instance | tee ${MOUNTPOINT}/instance > ${MOUNTPOINT}/data/storage/.instance`);
+  await sql("CREATE ROLE convex LOGIN PASSWORD 'first'", "postgres");
+  await sql("CREATE DATABASE convex_self_hosted OWNER convex", "postgres");
+  await sql(
+    "CREATE TABLE documents (id BYTEA NOT NULL, ts BIGINT NOT NULL, table_id BYTEA NOT NULL, json_value BYTEA, deleted BOOLEAN DEFAULT false, prev_ts BIGINT, PRIMARY KEY (ts, table_id, id))",
+  );
+}
+
+const sql = (statement: string, database = "convex_self_hosted", on = machine) =>
+  on.sh(`cd / && runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 ${database} << 'END'\n${statement}\nEND`);
+
+/** Stores a file as the backend does: first the file, then its row. */
+function store(content: string) {
+  return machine.sh(`
+    cat > /root/store.py << 'END'
+import base64, hashlib, json, sys, uuid
+key, content = str(uuid.uuid4()), sys.argv[1].encode()
+open("${FILES}/" + key + ".blob", "wb").write(content)
+row = {"storageId": "not-its-name", "storageKey": key, "size": {"$integer": base64.b64encode(len(content).to_bytes(8, "little")).decode()},
+       "sha256": {"$bytes": base64.b64encode(hashlib.sha256(content).digest()).decode()}}
+print("INSERT INTO documents (id, ts, table_id, json_value) VALUES (decode(md5('%s'), 'hex'), (extract(epoch FROM clock_timestamp()) "
+      "* 1000000)::bigint * 1000, substring(sha256('_file_storage') FOR 16), convert_to('%s', 'UTF8'))" % (key, json.dumps(row)))
+END
+    python3 /root/store.py '${content}' | (cd / && runuser -u postgres -- psql -Xq -v ON_ERROR_STOP=1 convex_self_hosted)`);
+}
+
+/** Makes a restore point and the snapshot of the files that belongs to it. */
+function point(on = machine): Promise<string> {
+  return on.sh(`
+    set -eu; set -a; . /etc/convex-droplet/backups.env; set +a
+    sql() { (cd / && runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 postgres -c "$1"); }
+    # Their names have whole seconds.
+    sleep 1.1
+    point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
+    sql "SELECT pg_create_restore_point('$point')" > /dev/null
+    sql "SELECT pg_logical_emit_message(true, 'convex-droplet', '$point')" > /dev/null
+    wal=$(sql "SELECT pg_walfile_name(pg_switch_wal())")
+    for i in $(seq 100); do
+      [ "$(sql "SELECT last_archived_wal >= '$wal' FROM pg_stat_archiver")" != t ] || break
+      sleep 0.1
+    done
+    restic backup --quiet --host "$STANZA" --tag "point=$point" --exclude ${MOUNTPOINT}/data/tmp ${MOUNTPOINT}/data ${MOUNTPOINT}/instance
+    echo "$point"`);
+}
+
+function values(to: string, mode = "run", stanza = ""): string {
+  return namedValues({ to, stanza, mode, container: "convex-backend" });
+}
+const restore = (to: string, mode = "run", on = machine) => on.run("backups/restore.sh", values(to, mode));
+const stored = () => sql("SELECT count(*) FROM documents").then(Number);
+const timeline = () => sql("SELECT timeline_id FROM pg_control_checkpoint()").then(Number);
+const archiver = () => sql("SELECT failed_count FROM pg_stat_archiver");
+const moment = () => machine.sh("date --utc +%FT%T.%6NZ");
+
+/** The report of a drill. */
+async function drill(on = machine) {
+  const { exitCode, output } = await on.try(`bash ${SCRIPTS}/backups/drill.sh < /dev/null`);
+  const report = JSON.parse(await on.sh(`cat ${MOUNTPOINT}/backups/drill.json`)) as {
+    result: string;
+    problems: string[];
+  };
+  return { exitCode, output, ...report };
+}
+
+describe("a restore in place", () => {
+  stepByStep();
+  let first: string, second: string, third: string, between: string;
+
+  it("plans what would be lost, and changes nothing", async () => {
+    first = await point();
+    await store("one");
+    await store("two");
+    second = await point();
+    await store("three");
+    third = await point();
+    const { exitCode, output } = await restore(second, "plan");
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(output)).toMatchObject({
+      stanza: STANZA,
+      target: { to: second, point: second, timeline: 1 },
+      now: { rows: 3, files: 3 },
+      lost: { rows: 1, files: 1 },
+    });
+    expect(await machine.sh(`ls -d ${MOUNTPOINT}/*.restored 2> /dev/null || true`)).toBe("");
+  });
+
+  it("brings database and files to a restore point, keeps what was replaced and the passwords", async () => {
+    await sql("ALTER ROLE convex PASSWORD 'second'", "postgres");
+    const password = await sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'convex'");
+    const { exitCode, output } = await restore(second);
+    expect(output).toContain(`restore.sh: restored to ${second}`);
+    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up$/);
+    expect(exitCode).toBe(0);
+    expect([await stored(), await timeline()]).toEqual([2, 2]);
+    expect(await machine.sh(`cat ${FILES}/*.blob`)).toMatch(/^(onetwo|twoone)$/);
+    expect(await machine.sh(`cat ${MOUNTPOINT}/data.before-*/storage/files/*.blob | wc -c`)).toBe("11");
+    expect(await sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'convex'")).toBe(password);
+    expect(await machine.sh(`cat ${MOUNTPOINT}/instance ${MOUNTPOINT}/data/storage/.instance`)).toBe(
+      "the-instance\nthe-instance",
+    );
+    expect(await machine.sh(`grep -v '^#' ${MOUNTPOINT}/postgresql/17/main/postgresql.auto.conf || true`)).toBe("");
+    expect(await sql("SELECT count(*) FROM pg_settings WHERE pending_restart")).toBe("0");
+  });
+
+  it("archives its new timeline, and can go to a moment on it", async () => {
+    await store("four");
+    between = await moment();
+    await store("five");
+    await point();
+    expect(await archiver()).toBe("0");
+    expect((await restore(between)).output).toContain("restored to");
+    expect([await stored(), await timeline()]).toEqual([3, 3]);
+  });
+
+  it("can go to a restore point that an earlier restore has undone", async () => {
+    expect((await restore(third)).output).toContain(`restored to ${third}`);
+    expect([await stored(), await timeline()]).toEqual([3, 4]);
+    expect(await machine.sh(`cat ${FILES}/*.blob | grep -c three`)).toBe("1");
+  });
+
+  it("can go to before the first restore", async () => {
+    expect((await restore(first)).output).toContain(`restored to ${first}`);
+    expect([await stored(), await timeline()]).toEqual([0, 5]);
+    await point();
+    expect(await archiver()).toBe("0");
+  });
+
+  it("removes what restores have kept, if it is asked to", async () => {
+    expect((await restore("latest", "forget")).output).toMatch(/restore\.sh: done, 8 changed$/);
+    expect(
+      await machine.sh(`ls -d ${MOUNTPOINT}/*before* ${MOUNTPOINT}/postgresql/17/*before* 2> /dev/null || true`),
+    ).toBe("");
+  });
+});
+
+describe("a restore that is interrupted", () => {
+  stepByStep();
+
+  it.each([
+    `grep -q phase=prepare ${JOURNAL}`,
+    `test -e ${MOUNTPOINT}/postgresql/17/main.restored/base`,
+    "grep -q replaying $log",
+    `grep -q phase=ready ${JOURNAL}`,
+    `grep -q phase=stop ${JOURNAL}`,
+    `grep -q phase=start ${JOURNAL}`,
+  ])(
+    "is finished by the next run after it was killed when %s",
+    async (condition) => {
+      await store("kept");
+      const before = await stored();
+      const kept = await point();
+      await store("lost");
+      await machine.killWhen(condition, "backups/restore.sh", values(kept));
+      if (!condition.includes("start") && !condition.includes("stop")) expect(await stored()).toBe(before + 1);
+      expect(await restore(kept)).toMatchObject({ exitCode: 0 });
+      expect(await stored()).toBe(before);
+      expect(await machine.sh(`ls ${FILES} | wc -l; ls ${JOURNAL} 2> /dev/null || true`)).toBe(String(before));
+    },
+    120_000,
+  );
+
+  it("never starts PostgreSQL with the cluster of one time and the files of another", async () => {
+    const kept = await point();
+    await store("lost");
+    const before = await stored();
+    await machine.killWhen(`grep -q phase=ready ${JOURNAL}`, "backups/restore.sh", values(kept));
+    // As a loss of power between two renames leaves it.
+    await machine.sh(`
+      systemctl stop postgresql@17-main
+      sed -i 's/^phase=.*/phase=swap/; $a stamp=crash' ${JOURNAL}
+      cd ${MOUNTPOINT}/postgresql/17 && mv main main.before-crash && mv main.restored main`);
+    await machine.sh("systemctl start postgresql@17-main");
+    expect(await stored()).toBe(before - 1);
+    expect(await machine.sh(`ls ${FILES} | wc -l; ls -d ${MOUNTPOINT}/data.*`)).toBe(
+      `${before - 1}\n${MOUNTPOINT}/data.before-crash`,
+    );
+    expect((await restore(kept)).output).toContain("finishing the restore");
+    expect(await machine.sh(`ls ${JOURNAL} 2> /dev/null || true`)).toBe("");
+  });
+});
+
+describe("a restore that cannot succeed", () => {
+  it.each([
+    ["convex-20200101T000000Z", "to: there is no restore point convex-20200101T000000Z, it should be an existing one."],
+    ["2020-01-01T00:00:00Z", "to: 2020-01-01T00:00:00Z is before the oldest backup"],
+    ["2100-01-01T00:00:00Z", "to: 2100-01-01T00:00:00Z is after the last restore point"],
+    ["yesterday", "to: is 'yesterday', it should be latest, the name of a restore point, or a moment such as"],
+  ])("refuses %s", async (to, message) => {
+    const { exitCode, output } = await restore(to);
+    expect(output).toContain(`restore.sh: error: ${message}`);
+    expect(exitCode).toBe(1);
+  });
+
+  it("refuses the backup of another instance, and names both", async () => {
+    await machine.sh("sed -i 's/^DATABASE=.*/DATABASE=another/' /etc/convex-droplet/backups.env");
+    const { exitCode, output } = await restore("latest");
+    await machine.sh("sed -i 's/^DATABASE=.*/DATABASE=convex_self_hosted/' /etc/convex-droplet/backups.env");
+    expect(output).toContain("has no database another, but convex_self_hosted. It belongs to another instance");
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("a drill", () => {
+  const objects = (prefix: string) =>
+    readdir(path.join(spacesFolder(lab.home), REGION, "buckets", BUCKET, prefix), {
+      recursive: true,
+      withFileTypes: true,
+    }).then((entries) =>
+      entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name)),
+    );
+
+  /** Runs a drill while an object has other content, or is gone. */
+  async function drillWith(file: string, damage: (content: Buffer) => Buffer | undefined) {
+    const content = await readFile(file);
+    const damaged = damage(Buffer.from(content));
+    await (damaged ? writeFile(file, damaged) : rm(file));
+    const report = await drill();
+    await writeFile(file, content);
+    return report;
+  }
+
+  it("restores everything beside the instance, and reports it", async () => {
+    const rows = await stored();
+    const newest = await point();
+    const pid = await machine.sh("systemctl show --property MainPID --value postgresql@17-main");
+    const { exitCode, ...report } = await drill();
+    expect(report).toMatchObject({ result: "ok", problems: [], point: newest, rows, files: rows });
+    expect(exitCode).toBe(0);
+    expect(await machine.sh(`ls ${MOUNTPOINT}/backups`)).toBe("cache\ndrill.json\nswap.lock");
+    expect(await machine.sh("systemctl show --property MainPID --value postgresql@17-main")).toBe(pid);
+  }, 60_000);
+
+  it("finds a bit that was flipped in the backup", async () => {
+    const [bundle = ""] = (await objects("postgres/backup")).filter((file) => file.endsWith("bundle/1"));
+    const report = await drillWith(bundle, (content) => {
+      content[content.length >> 1]! ^= 1;
+      return content;
+    });
+    expect(report).toMatchObject({ result: "failed", exitCode: 1 });
+    expect(report.problems[0]).toMatch(/^backup .*: failed\. An object in the bucket is damaged/);
+  }, 60_000);
+
+  it("finds a segment of the write-ahead log that is missing", async () => {
+    const segments = (await objects("postgres/archive"))
+      .filter((file) => /\/0000000[1-9][0-9A-F]{16}-/.test(file))
+      .sort();
+    const report = await drillWith(segments.at(-1) ?? "", () => undefined);
+    expect(report.problems[0]).toContain("The write-ahead log in the bucket ends before this moment");
+    const followed = segments.filter((file) => path.basename(file).startsWith("00000001"));
+    const gap = await drillWith(followed.at(-2) ?? "", () => undefined);
+    expect(gap.problems.join()).toMatch(/segments? .* missing in the bucket/);
+  }, 90_000);
+
+  it("finds an object that was cut off", async () => {
+    const [file = ""] = (await objects("files/snapshots")).slice(-1);
+    const report = await drillWith(file, (content) => content.subarray(0, content.length >> 1));
+    expect(report).toMatchObject({ result: "failed" });
+    expect(report.problems.join()).toContain("An object in the bucket is damaged");
+  }, 60_000);
+
+  it.each([
+    ["RESTIC_PASSWORD", "/etc/convex-droplet/backups.env", "files' backups are encrypted with another secret"],
+    ["repo1-cipher-pass", "/etc/pgbackrest/pgbackrest.conf", "database's backups are encrypted with another secret"],
+    ["AWS_ACCESS_KEY_ID", "/etc/convex-droplet/backups.env", "The bucket refuses the access key"],
+    ["repo1-s3-key", "/etc/pgbackrest/pgbackrest.conf", "The bucket refuses the access key"],
+  ])(
+    "explains a wrong %s",
+    async (setting, file, message) => {
+      await machine.sh(`cp -p ${file} /root/right && sed -i 's/^${setting}=.*/${setting}=wrong/' ${file}`);
+      const report = await drill();
+      await machine.sh(`cp -p /root/right ${file}`);
+      expect(report.problems.join()).toContain(message);
+      expect(report).toMatchObject({ result: "failed", exitCode: 1 });
+    },
+    90_000,
+  );
+
+  it("needs space, and says how much", async () => {
+    await machine.sh(
+      `fallocate -l $(($(df --block-size=1 --output=avail ${MOUNTPOINT} | tail -n 1) - 500000000)) ${MOUNTPOINT}/full`,
+    );
+    const report = await drill();
+    await machine.sh(`rm ${MOUNTPOINT}/full`);
+    expect(report.problems.join()).toMatch(/has \S+ free, it should have \S+ to restore beside what is there/);
+  }, 60_000);
+
+  it("removes what a killed drill has left", async () => {
+    await machine.killWhen("grep -q replaying $log", "backups/drill.sh");
+    expect((await drill()).result).toBe("ok");
+    expect(
+      await machine.sh(`ls ${MOUNTPOINT}/backups; systemctl is-active convex-backups-beside.service || true`),
+    ).toBe("cache\ndrill.json\nswap.lock\ninactive");
+  }, 60_000);
+});
+
+describe("a restore on a blank volume", () => {
+  it("puts both in place, and the next run of postgres.sh adopts it", async () => {
+    const rows = await stored();
+    const other = await boot(2, OTHER_STANZA);
+    const { exitCode, output } = await restore("latest", "run", other);
+    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up$/);
+    expect(exitCode).toBe(0);
+    expect(await other.run("postgres/postgres.sh", postgresValues("another-password"))).toMatchObject({ exitCode: 0 });
+    expect(await sql("SELECT count(*) FROM documents", "convex_self_hosted", other)).toBe(String(rows));
+    expect(await other.sh(`cat ${MOUNTPOINT}/instance; ls ${MOUNTPOINT} ${MOUNTPOINT}/postgresql/17`)).toBe(
+      `the-instance\n${MOUNTPOINT}:\nbackups\ndata\ninstance\nlost+found\npostgresql\n\n${MOUNTPOINT}/postgresql/17:\nmain`,
+    );
+  }, 180_000);
+});
