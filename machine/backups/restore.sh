@@ -197,7 +197,7 @@ complete() {
   fi
   rm -f "$(journal_of "$MOUNTPOINT")"
   tell
-  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up"; fi
+  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program"; fi
 }
 
 unit_of() {

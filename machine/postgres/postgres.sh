@@ -108,7 +108,7 @@ refuse_to_hide_backups() {
   found=$(attempt "the backups, which may contain this instance's data" as_postgres pgbackrest info --output=json) || exit 1
   [[ $found != *'"label"'* ]] \
     || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with npm run restore," \
-      "then run npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"
+      "then run the same npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"
 }
 
 # certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
 import { requireStack } from "../arguments.ts";
 import { State } from "../state.ts";
-import { npmCommand } from "../typed.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
@@ -69,14 +69,19 @@ export async function runRestore(args: string[]): Promise<number> {
 
   const planned = await run("plan");
   if (planned.exitCode !== 0) return 1;
-  process.stdout.write(describe(JSON.parse(planned.stdout) as Plan));
+  const plan = JSON.parse(planned.stdout) as Plan;
+  process.stdout.write(describe(plan));
   if (values.yes !== true) {
     const again = ["--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"].join(" ");
     process.stdout.write(`Nothing was changed. Restore with: ${npmCommand(stack, "restore", again)}\n`);
     return 2;
   }
   if ((await run("run")).exitCode !== 0) return 1;
-  process.stdout.write(`Check the whole stack with: ${npmCommand(stack, "doctor")}\n`);
+  process.stdout.write(
+    plan.now === null
+      ? `Start the instance with: ${pulumiCommand(stack, "up", "--refresh --run-program")}\n`
+      : `Check the whole stack with: ${npmCommand(stack, "doctor")}\n`,
+  );
   return 0;
 }
 

@@ -6,7 +6,7 @@ import { execa, execaSync } from "execa";
 import { vi } from "vitest";
 
 import { HOST_IN_CONTAINERS, MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
-import { namedValues, scriptFiles, SCRIPTS } from "../../contract/scripts.ts";
+import { namedValues, type Values, scriptFiles, SCRIPTS } from "../../contract/scripts.ts";
 import type { DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import type { Lab } from "./droplet-harness.ts";
@@ -46,14 +46,30 @@ function certify(): Record<"key" | "certificate" | "authority", string[]> {
 export const CERTIFIED = certify();
 
 /** The values that postgres.sh reads on stdin. */
-export function postgresValues(password: string, maxConnections = 84, certified = CERTIFIED): string {
+export function postgresValues(
+  password: string,
+  maxConnections = 84,
+  certified = CERTIFIED,
+  repository: Values = NO_REPOSITORY,
+): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
     ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
     ...certified,
     scripts: scriptFiles(),
+    ...repository,
   });
 }
+
+/** The values of a machine without backups. */
+export const NO_REPOSITORY: Values = Object.fromEntries(
+  [
+    ...["stanza", "backup_days", "backup_weeks"],
+    ...["endpoint", "region", "bucket", "key", "key_secret", "passphrase", "authority"].map(
+      (name) => `repository_${name}`,
+    ),
+  ].map((name) => [name, ""]),
+);
 
 /** A script's exit code and output. */
 export interface ScriptRun {
