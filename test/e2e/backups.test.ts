@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { Availability } from "./availability.ts";
+import { eventually, type Run, TestCloud } from "./harness.ts";
+import { leaksIn, leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
+import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
+import { stepByStep } from "../steps.ts";
+
+const STACK = "backups";
+
+let cloud: TestCloud;
+let processes: ProcessWatch;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  processes = new ProcessWatch();
+  await cloud.createStack(STACK, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", backups: "spaces" });
+});
+
+afterAll(async () => {
+  await processes[Symbol.asyncDispose]();
+  await cloud[Symbol.asyncDispose]();
+});
+
+function succeeded({ exitCode, all }: Run): string {
+  expect(exitCode, all).toBe(0);
+  return all;
+}
+
+const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
+const backup = (...args: string[]) => cloud.operate("backup", STACK, args);
+const restore = (...args: string[]) => cloud.operate("restore", STACK, args);
+const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
+
+/** Checksums of all documents and of all files. */
+async function contents(): Promise<{ rows: string; files: string }> {
+  const all = "SELECT md5(string_agg(d::text, '|' ORDER BY ts, table_id, id)) FROM documents d";
+  return {
+    rows: await droplet(`cd / && runuser -u postgres -- psql -Atd convex_self_hosted -c "${all}"`),
+    files: await droplet(
+      "cd /mnt/convex/data/storage/files && find . -type f ! -name '.*' | sort | xargs sha256sum | sha256sum",
+    ),
+  };
+}
+
+/** Counts what is in the cloud, and destroys droplet and volume as somebody does in the control panel. */
+async function destroyInCloud(): Promise<void> {
+  for (const kind of ["droplets", "volumes"] as const) {
+    const listed = (await (await cloud.cloud("GET", `/v2/${kind}`)).json()) as Record<string, { id: string }[]>;
+    const id = listed[kind]?.[0]?.id ?? "none";
+    await eventually(`${kind} to be gone`, 60, async () => {
+      const { status } = await cloud.cloud("DELETE", `/v2/${kind}/${id}`);
+      expect([204, 404]).toContain(status);
+      expect((await cloud.cloud("GET", `/v2/${kind}/${id}`)).status).toBe(404);
+    });
+  }
+}
+
+// One stack; each test continues where the one before ended.
+describe("a stack with backups", () => {
+  stepByStep();
+  let file = "";
+  let adminKey = "";
+
+  it("has a restore point and a backup after its up, and a second up changes nothing", async () => {
+    succeeded(await cloud.up(STACK));
+    adminKey = (await cloud.outputs(STACK))["adminKey"] ?? "";
+    await writeRow(await url(), "first", "one");
+    file = await writeFile(await url(), "a file");
+    succeeded(await backup("now"));
+    const listed = succeeded(await backup());
+    expect(listed).toMatch(/ full +20/);
+    expect(listed).toMatch(/convex-\d{8}T\d{6}Z +\d{4}-/);
+    expect(listed).toMatch(/can be restored, for example: npm run sandbox -- restore --stack backups --to latest\n$/);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  });
+
+  it("is restored to a moment between two writes, with a short stop, and keeps what it replaced", async () => {
+    const before = await contents();
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    const moment = await droplet("date --utc +%Y-%m-%dT%H:%M:%S.%3NZ");
+    await writeRow(await url(), "first", "two");
+    await writeFile(await url(), "another file");
+    succeeded(await backup("now"));
+    const after = await contents();
+    expect(after).not.toEqual(before);
+
+    const planned = await restore("--to", moment);
+    expect(planned.exitCode).toBe(2);
+    expect(planned.all).toMatch(/Lost: +[1-9]\d* rows and 1 files that are newer/);
+    expect(await contents()).toEqual(after);
+
+    const availability = new Availability(`${await url()}/version`, `${await url()}/version`);
+    const restored = await cloud.typed(/Nothing was changed\. Restore with: (.*)/.exec(planned.stdout)?.[1] ?? "");
+    availability.stop();
+    expect(succeeded(restored)).toContain("remove it with: npm run restore -- --forget");
+    console.log(`a restore in place stopped the API for ${availability.moved().gap.toFixed(1)} s`);
+    expect(await contents()).toEqual(before);
+    expect(await readRow(await url(), "first")).toBe("one");
+    expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
+    expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
+  });
+
+  it("is restored forwards again, to what the first restore has replaced", async () => {
+    const { points } = JSON.parse((await backup("--format", "json")).stdout) as { points: { name: string }[] };
+    succeeded(await restore("--to", points[0]?.name ?? "", "--yes"));
+    expect(await readRow(await url(), "first")).toBe("two");
+    succeeded(await restore("--forget"));
+    expect(await droplet("ls -d /mnt/convex/*before* /mnt/convex/postgresql/*/*before* 2> /dev/null || true")).toBe("");
+  });
+
+  it.each([
+    ["2020-01-01T00:00:00Z", /is before the oldest backup, it should be after/],
+    ["2999-01-01T00:00:00Z", /is after the last restore point/],
+    ["yesterday", /it should be latest, the name of a restore point, or a moment/],
+    ["convex-20200101T000000Z", /there is no restore point convex-20200101T000000Z/],
+    ["", /--to: is not given/],
+  ])("refuses to restore to %j, and changes nothing", async (to, message) => {
+    const before = await contents();
+    const refused = await restore("--to", to, "--yes");
+    expect(refused.exitCode).toBe(1);
+    expect(refused.all).toMatch(message);
+    expect(await contents()).toEqual(before);
+  });
+
+  it("passes a drill, without any change to the instance", async () => {
+    succeeded(await backup("now"));
+    const before = await contents();
+    const started = performance.now();
+    expect(succeeded(await cloud.operate("drill", STACK))).toContain("the backups can be restored: convex-");
+    console.log(`a drill took ${Math.round((performance.now() - started) / 1000)} s`);
+    expect(await contents()).toEqual(before);
+    expect(await droplet("ls /mnt/convex/backups")).not.toContain("drill\n");
+  });
+
+  it("is served while its bucket cannot be reached, and makes restore points again after that", async () => {
+    await cloud.cloud("POST", "/_control/spaces", { action: "down" });
+    await writeRow(await url(), "during", "the outage");
+    expect((await cloud.onDroplet(STACK, "systemctl start convex-base-backup.service")).exitCode).not.toBe(0);
+    expect(await readRow(await url(), "during")).toBe("the outage");
+    await cloud.cloud("POST", "/_control/spaces", { action: "up" });
+    await eventually("a restore point", 120, async () => {
+      succeeded(await backup("now"));
+    });
+  });
+
+  it("is restored after droplet and volume were destroyed in the cloud, with the same key", async () => {
+    const before = await contents();
+    await destroyInCloud();
+    const started = performance.now();
+    const refresh = ["--refresh", "--run-program"];
+    const refused = await cloud.up(STACK, ...refresh);
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toMatch(/error: the volume is blank, but bucket \S+ has backups of this instance/);
+    expect(succeeded(await restore("--to", "latest", "--yes"))).toContain(
+      "Start the instance with: npm run sandbox -- pulumi up --stack backups --refresh --run-program",
+    );
+    succeeded(await cloud.up(STACK, ...refresh));
+    console.log(`from nothing to serving: ${Math.round((performance.now() - started) / 1000)} s`);
+    expect(await contents()).toEqual(before);
+    expect(await readRow(await url(), "first")).toBe("two");
+    expect(await readFile(await url(), file)).toBe("a file");
+    expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
+  });
+
+  it("shows keys and passphrase of its backups nowhere but in root's own files", async () => {
+    const secrets = await secretsOf(cloud, STACK);
+    expect(Object.keys(secrets)).toEqual(
+      expect.arrayContaining([
+        "convex-backup-passphrase.result",
+        "convex-spaces-key.secretKey",
+        "convex-backup-key.secretKey",
+      ]),
+    );
+    expect(await leaksOf(cloud, STACK, processes, secrets)).toEqual([]);
+    // Only the limited key is on the droplet at all.
+    const found = await cloud.onDroplet(
+      STACK,
+      `grep -rsIlF -f - /etc /mnt /root /usr/local /var || true`,
+      secrets["convex-spaces-key.secretKey"],
+    );
+    expect(found.stdout).toBe("");
+    expect(leaksIn("the bucket's names", succeeded(await backup()), secrets)).toEqual([]);
+  });
+
+  it("has no jobs and no keys on its droplet after backups were switched off, and keeps the data", async () => {
+    const before = await contents();
+    await cloud.configure(STACK, "backups", "off");
+    succeeded(await cloud.up(STACK));
+    expect(await droplet("ls /etc/systemd/system /etc/convex-droplet /etc/pgbackrest")).not.toMatch(
+      /convex-(restore|base|drill)|backups\.env|pgbackrest\.conf/,
+    );
+    expect(await contents()).toEqual(before);
+    expect((await cloud.operate("backup", STACK)).all).toContain(
+      "has no backups. Switch them on with: npm run sandbox -- pulumi config set",
+    );
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  });
+});
