@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts the backups: the instance's part of the repository, and the timers of its jobs. Without a repository, it removes both
-# from the machine; what is in the bucket stays. The second run changes nothing and says so.
+# from the machine. The second run changes nothing and says so.
 #
 #   backups.sh <mountpoint, and the values of the repository (see repository.sh)
 set -euo pipefail
@@ -84,7 +84,7 @@ stop_backups() {
   systemctl daemon-reload
   # Last, because the next run looks for it if this one is killed.
   rm "$REPOSITORY"
-  changed "stopped the backups. What is in the bucket stays"
+  changed "stopped the backups"
 }
 
 main "$@"
