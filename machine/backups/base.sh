@@ -15,20 +15,17 @@ source "$here/repository.sh"
 source "$here/jobs.sh"
 
 main() {
-  local type gap had_gap pace=()
+  local type started pace=()
   open_repository
-  one_at_a_time base
-  gap=$(data_directory)/convex-archive-gap
+  one_at_a_time base "${1:-}"
+  started=$(mktemp)
+  # shellcheck disable=SC2064 # the name as it is now
+  trap "rm -f '$started'" EXIT
   type=$(type_of_backup "${1:-}") || exit 1
-  had_gap=$(kind_of "$gap")
-  # What is dropped from now on is another gap.
-  rm -f "$gap"
   # Otherwise PostgreSQL spreads its checkpoint over some minutes, to disturb less.
-  if [[ ${1:-} == now ]]; then pace=(--start-fast); fi
-  if ! attempt "backup" in_repository backup --type="$type" "${pace[@]}"; then
-    if [[ $had_gap == file ]]; then : > "$gap"; fi
-    exit 1
-  fi
+  if [[ ${1:-} == now || $type == full ]]; then pace=(--start-fast); fi
+  attempt "backup" in_repository backup --type="$type" "${pace[@]}" || exit 1
+  pass_gap "$started"
   # Files are only added, so a later snapshot contains those of an earlier one.
   attempt "backup: was made, but old files were not removed; that" restic forget --quiet --host "$STANZA" --group-by host --keep-last 12 \
     --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --keep-weekly "$BACKUP_WEEKS" --prune || exit 1
@@ -39,12 +36,16 @@ main() {
 # type_of_backup [now]: full, diff or incr.
 type_of_backup() {
   local listed
-  listed=$(in_repository info --output=json 2>&1) || {
-    echo "$listed"
-    return 1
-  }
+  listed=$(attempt "the backups" in_repository info --output=json) || return
   jq -r --arg now "${1:-}" '[.[0].backup[]? | select(.type == "full") | .timestamp.stop] | max // 0
     | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
+}
+
+# pass_gap STARTED: forgets a gap in PostgreSQL's log that is older than the file STARTED, because a backup now follows it.
+pass_gap() {
+  local gap
+  gap=$(data_directory)/convex-archive-gap
+  if [[ $gap -ot $1 ]]; then rm -f "$gap"; fi
 }
 
 main "$@"

@@ -4,10 +4,14 @@
 # shellcheck source=machine/lib/on-volume.sh
 source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
 
-# one_at_a_time NAME: ends the script well if the same job is running.
+# one_at_a_time NAME [now]: if the same job is running, ends the script well; with `now`, waits for it.
 one_at_a_time() {
   exec {job_lock}> "/run/convex-droplet-$1.lock"
-  if ! flock --nonblock "$job_lock"; then
+  flock --nonblock "$job_lock" && return
+  if [[ ${2:-} == now ]]; then
+    say "waiting for the one that is running"
+    flock "$job_lock"
+  else
     say "is running already"
     exit 0
   fi

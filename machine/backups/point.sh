@@ -3,6 +3,8 @@
 #
 # The database's point comes first, the files after it. Convex writes a file before the row that names it, and never changes
 # or removes one that a row names. So these files contain everything that the database names at the point.
+#
+#   point.sh [now]  with `now`: also if one is being made at the moment
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -19,7 +21,7 @@ readonly ARCHIVE_SECONDS=200
 main() {
   local point wal saved
   open_repository
-  one_at_a_time point
+  one_at_a_time point "${1:-}"
   point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
   wal=$(make_point "$point") || fail "PostgreSQL: does not answer. See: journalctl -u 'postgresql@*'"
   await_archive "$wal" || fail "restore point: was not made, because PostgreSQL's log did not reach the bucket within $ARCHIVE_SECONDS s. $(archive_failure)"

@@ -21,7 +21,7 @@ Exit code: 0 done, 1 it failed.
 const FORMATS: Record<string, (listed: Listed, stack: string) => string> = { text: asText, json: asJson };
 
 /** The scripts of each verb, one after the other. */
-const SCRIPTS: Record<string, string[]> = { now: ["base.sh now", "point.sh"], verify: ["drill.sh all"] };
+const SCRIPTS: Record<string, string[]> = { now: ["base.sh now", "point.sh now"], verify: ["drill.sh all"] };
 
 /**
  * The command `backup`.

@@ -31,16 +31,16 @@ describe("the stacks that come with the program", () => {
     const dev = await plan(clone, "dev");
     const prod = await plan(clone, "prod");
 
-    // In prod, nobody may reach the ports yet.
+    // In prod, nobody may reach the ports yet, the address is fixed, and there are backups.
     const publicOnly = (name: string) => !name.endsWith("::convex-public-firewall");
-    const fixedAddress = (name: string) => !name.endsWith("::convex-reserved-ip");
+    const prodOnly = /::convex-(reserved-ip|backup-passphrase|bucket|bucket-suffix|backup-key|spaces|spaces-key)$/;
     expect([...dev.keys()].filter(publicOnly).sort()).toEqual(
       [...prod.keys()]
         .map((name) => name.replace("-prod", "-dev"))
-        .filter(fixedAddress)
+        .filter((name) => !prodOnly.test(name))
         .sort(),
     );
-    expect([dev.size, prod.size]).toEqual([40, 40]);
+    expect([dev.size, prod.size]).toEqual([43, 49]);
 
     expect(whatDiffers(dev)).toEqual({
       size: "s-2vcpu-4gb",

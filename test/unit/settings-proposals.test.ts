@@ -53,6 +53,15 @@ it.each<Record<string, unknown>>([
   { adminCidrs: ["203.0.113.77/24", "2001:db8::5678/32", "10.0.0.0", "x"], allowedCidrs: ["::1/64"] },
   { adminCidrs: [] },
   { adminCidrs: "203.0.113.0/24", allowedCidrs: {} },
+  { backups: "yes" },
+  { backups: "spaces", region: "nyc1" },
+  {
+    backupRegion: "New York",
+    backupEndpoint: "http://s3.example.com",
+    backupBucket: "My",
+    backupDays: 0,
+    backupWeeks: 999,
+  },
 ])("the proposals for %j pass", (configuration) => {
   const proposed = mended(configuration);
   expect(proposed).not.toEqual(configuration);

@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+
+import { asText, parseList, size } from "../../operations/backups/list.ts";
+
+const VOLUME = "506f78a4";
+const backup = (label: string, stop: string, type = "full") => ({
+  ...{ label, type, info: { size: 31_253_750, repository: { delta: 3_774_873 } } },
+  timestamp: { start: 0, stop: Date.parse(stop) / 1000 },
+});
+const snapshot = (time: string, hostname = VOLUME) => ({
+  ...{ hostname, tags: [`point=convex-${time}`] },
+  summary: { total_files_processed: 4, total_bytes_processed: 2048 },
+});
+
+/** What the droplet prints, with some of it changed. */
+function printed(changes: object = {}): string {
+  return JSON.stringify({
+    stanza: VOLUME,
+    bucket: "https://nyc3.digitaloceanspaces.com/mine",
+    info: [
+      { name: VOLUME, backup: [backup("A", "2026-11-26T02:00:00Z"), backup("B", "2026-11-27T02:00:00Z", "diff")] },
+    ],
+    snapshots: [snapshot("20261126T010000Z"), snapshot("20261126T030000Z"), snapshot("20261127T030000Z")],
+    drill: { started: "2026-11-27T04:00:00Z", result: "ok", point: "convex-20261127T030000Z" },
+    ...changes,
+  });
+}
+
+describe("the list of backups", () => {
+  it("has the newest first, and no restore point that is older than the volume's oldest backup", () => {
+    const { backups, points, from, to } = parseList(printed());
+    expect(backups.map(({ name }) => name)).toEqual(["B", "A"]);
+    expect(points.map(({ name, drilled }) => [name, drilled])).toEqual([
+      ["convex-20261127T030000Z", true],
+      ["convex-20261126T030000Z", false],
+    ]);
+    expect([from, to]).toEqual(["2026-11-26T02:00:00Z", "2026-11-27T03:00:00Z"]);
+  });
+
+  it("has backups and points of another volume apart, and says so if only those can be restored", () => {
+    const other = printed({ stanza: "another" });
+    expect(parseList(other)).not.toHaveProperty("from");
+    expect(asText(parseList(other), "dev")).toContain(`3.6 MiB  of volume ${VOLUME}`);
+    expect(asText(parseList(other), "dev")).toContain(
+      "Of this volume, nothing can be restored yet, but an earlier volume can be restored. Make a restore point with: npm run backup -- --stack dev now",
+    );
+  });
+
+  it("is readable before the first backup", () => {
+    const text = asText(parseList(printed({ info: [], snapshots: [], drill: null })), "dev");
+    expect(text).toContain("  none");
+    expect(text).toContain("Last drill: never.");
+  });
+
+  it("shows a person the newest points, and how many more there are", () => {
+    const snapshots = Array.from({ length: 20 }, (_, minute) =>
+      snapshot(`20261126T03${String(minute).padStart(2, "0")}00Z`),
+    );
+    const text = asText(parseList(printed({ snapshots })), "dev");
+    expect(text).toContain("and 8 more, which --format json lists");
+    expect(text).toContain("Every moment from 2026-11-26T02:00:00Z to 2026-11-26T03:19:00Z can be restored");
+  });
+});
+
+it.each([
+  [0, "0 B"],
+  [1023, "1023 B"],
+  [1024, "1.0 KiB"],
+  [31_253_750, "29.8 MiB"],
+  [5 * 1024 ** 4, "5.0 TiB"],
+])("%i bytes are shown as %s", (bytes, shown) => {
+  expect(size(bytes)).toBe(shown);
+});
