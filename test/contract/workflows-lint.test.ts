@@ -68,6 +68,7 @@ describe("the workflows, and those that docs/ci.md tells users to write", () => 
     "preview.yml",
     "up.yml",
     "drift.yml",
+    "drill.yml",
     "pull-request.yml",
     "deploy.yml",
     "watch.yml",

@@ -6,11 +6,11 @@ import { describe, expect, it } from "vitest";
 import { CHECKOUT, readWorkflow, type Step, type Workflow, WORKFLOWS } from "../contract/workflows-runner.ts";
 
 const NAMES = await readdir(WORKFLOWS);
-const REUSABLE = ["drift.yml", "preview.yml", "up.yml"];
+const REUSABLE = ["drift.yml", "drill.yml", "preview.yml", "up.yml"];
 
 const steps = (workflow: Workflow): Step[] => Object.values(workflow.jobs).flatMap((job) => job.steps);
 
-it("are the project's own checks and three workflows for users to call", () => {
+it("are the project's own checks and four workflows for users to call", () => {
   expect(NAMES.toSorted()).toEqual(["ci.yml", "long.yml", ...REUSABLE].toSorted());
 });
 
@@ -60,7 +60,7 @@ describe.each(REUSABLE)("%s", (name) => {
     for (const job of Object.values(workflow.jobs)) expect(JSON.stringify(job.env)).not.toContain("secrets.");
     for (const { name: step, env = {} } of steps(workflow)) {
       const given = Object.keys(env).filter((variable) => env[variable]?.startsWith("${{ secrets."));
-      expect(given.toSorted()).toEqual(["Preview", "Deploy", "Check for drift"].includes(step) ? SECRETS : []);
+      expect(given.toSorted()).toEqual(["Preview", "Deploy", "Check for drift", "Drill"].includes(step) ? SECRETS : []);
       for (const variable of given) expect(env[variable]).toBe(`\${{ secrets.${variable} }}`);
     }
   });
