@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { TestCloud } from "../e2e/harness.ts";
 import { projectFolder } from "../../sandbox/project.ts";
 import { step } from "../../sandbox/progress.ts";
+import { measureBackup, reportBackup } from "./backup.ts";
 import { EmptyProject } from "./empty.ts";
 import { measure, type Measured } from "./measure.ts";
 import { divide, PHASES } from "./phases.ts";
@@ -13,13 +14,13 @@ import { median, spread, table } from "./statistics.ts";
 
 const STACK = "bench";
 
-const HELP = `Usage: npm run bench [-- --runs N] [--only proxy]
+const HELP = `Usage: npm run bench [-- --runs N] [--only proxy|backup]
 
 Measures the program on a separate cloud on this computer, N times (default: 3; about five minutes each). Compares it with one
 shell script that does the same work, and with empty programs. Then compares requests through TLS and nginx with those to the
-backend's own port (about three minutes).
+backend's own port (about three minutes), and requests during backups with those without (about four).
 
-  --only proxy   measures only these requests
+  --only proxy, --only backup   measures only these requests
 `;
 
 /** The commands that each run measures, by their names in the report. */
@@ -56,14 +57,19 @@ async function main(): Promise<number> {
     process.stderr.write(`--runs: ${values.runs} is not a number of runs, it should be 1 or more.\n\n${HELP}`);
     return 2;
   }
-  if (values.only !== undefined && values.only !== "proxy") {
-    process.stderr.write(`--only: ${values.only} is unknown, it should be proxy.\n\n${HELP}`);
+  const { only } = values;
+  if (only !== undefined && only !== "proxy" && only !== "backup") {
+    process.stderr.write(`--only: ${only} is unknown, it should be proxy or backup.\n\n${HELP}`);
     return 2;
   }
   await using cloud = await TestCloud.start();
-  if (values.only === undefined) await benchProgram(cloud, runs);
-  const proxy = await step("Requests through the proxy", () => measureProxy(cloud, runs));
-  process.stdout.write(reportProxy(proxy));
+  if (only === undefined) await benchProgram(cloud, runs);
+  if (only !== "backup") {
+    process.stdout.write(reportProxy(await step("Requests through the proxy", () => measureProxy(cloud, runs))));
+  }
+  if (only !== "proxy") {
+    process.stdout.write(reportBackup(await step("Requests during backups", () => measureBackup(cloud, runs))));
+  }
   return 0;
 }
 

@@ -1,20 +1,14 @@
-import path from "node:path";
-
-import Docker from "dockerode";
-import { execa } from "execa";
-
 import { useDomain } from "../../sandbox/domain.ts";
 import { acmeAuthority } from "../../sandbox/droplet/acme-server.ts";
-import { containerName } from "../../sandbox/droplet/container.ts";
 import type { TestCloud } from "../e2e/harness.ts";
-import type { Answered, Load } from "./load.ts";
-import { median, table } from "./statistics.ts";
+import { loadOnDroplet, rowOf } from "./droplet-load.ts";
+import type { Answered } from "./load.ts";
+import { table } from "./statistics.ts";
 
 const STACK = "proxy";
 const HOST = "api.convex.test";
 const CONNECTIONS = 16;
 const SECONDS = 10;
-const QUERY = JSON.stringify({ path: "sandbox:get", args: { key: "bench" }, format: "json" });
 
 /** The same requests on the backend's own port, and through TLS and nginx, with one entry for each round. */
 export interface ProxyResults {
@@ -30,15 +24,11 @@ export async function measureProxy(cloud: TestCloud, rounds: number): Promise<Pr
   await useDomain(cloud.home, STACK, "convex.test");
   const up = await cloud.up(STACK);
   if (up.exitCode !== 0) throw new Error(up.all);
-  const init = await initOfDroplet(cloud);
-  const ask = async (url: string) => {
-    const load: Load = { url, host: HOST, body: QUERY, connections: CONNECTIONS, seconds: SECONDS };
-    const program = [process.execPath, path.join(import.meta.dirname, "load.ts"), JSON.stringify(load)];
-    const { stdout } = await execa("nsenter", ["--net", "--target", String(init), ...program], {
-      env: { NODE_EXTRA_CA_CERTS: acmeAuthority(cloud.home) },
-    });
-    return JSON.parse(stdout) as Answered;
-  };
+  const ask = await loadOnDroplet(
+    cloud,
+    { host: HOST, connections: CONNECTIONS, seconds: SECONDS },
+    acmeAuthority(cloud.home),
+  );
   const results: ProxyResults = { direct: [], proxied: [], nginxMegabytes: NaN };
   for (let round = 1; round <= rounds; round += 1) {
     results.direct.push(await ask("http://127.0.0.1:3210/api/query"));
@@ -51,18 +41,8 @@ export async function measureProxy(cloud: TestCloud, rounds: number): Promise<Pr
   return results;
 }
 
-/** This computer's id of the first process of the cloud's droplet. */
-async function initOfDroplet(cloud: TestCloud): Promise<number> {
-  const { droplets } = (await (await cloud.cloud("GET", "/v2/droplets")).json()) as { droplets: { id: number }[] };
-  const container = new Docker().getContainer(containerName(cloud.home, droplets[0]?.id ?? 0));
-  return (await container.inspect()).State.Pid;
-}
-
 export function reportProxy({ direct, proxied, nginxMegabytes }: ProxyResults): string {
-  const row = (name: string, value: keyof Answered, aim: string) => {
-    const [own, through] = [direct, proxied].map((all) => median(all.map((one) => one[value]))) as [number, number];
-    return [name, through.toFixed(1), own.toFixed(1), (through / own).toFixed(2), aim];
-  };
+  const row = rowOf(proxied, direct);
   return [
     `\n/api/query on the droplet, ${CONNECTIONS} connections that stay open; medians of ${direct.length} rounds of ${SECONDS} s\n\n`,
     table([

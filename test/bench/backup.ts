@@ -1,0 +1,61 @@
+import type { TestCloud } from "../e2e/harness.ts";
+import { loadOnDroplet, rowOf } from "./droplet-load.ts";
+import type { Answered } from "./load.ts";
+import { table } from "./statistics.ts";
+
+const STACK = "backup";
+/** Few, so that the backend has time to answer: with many, a request mostly waits for the others. */
+const CONNECTIONS = 4;
+const SECONDS = 10;
+const FILLER_MEGABYTES = 1000;
+
+/** The same requests while nothing else runs, and while full backups are made; one entry for each round. */
+export interface BackupResults {
+  quiet: Answered[];
+  during: Answered[];
+  /** How many full backups were completed. */
+  backups: number;
+}
+
+/** Deploys a stack with backups and a gigabyte of data, and measures `/api/query` on the backend's own port, in turns. */
+export async function measureBackup(cloud: TestCloud, rounds: number): Promise<BackupResults> {
+  await cloud.createStack(STACK, { backups: "spaces" });
+  const up = await cloud.up(STACK);
+  if (up.exitCode !== 0) throw new Error(up.all);
+  const onDroplet = async (command: string) => {
+    const { exitCode, all } = await cloud.onDroplet(STACK, command);
+    if (exitCode !== 0) throw new Error(all);
+    return all.trim();
+  };
+  await onDroplet(`cd / && runuser -u postgres -- psql -qd convex_self_hosted << 'END'
+CREATE TABLE filler AS
+SELECT string_agg(gen_random_uuid()::text, '') AS noise FROM generate_series(1, ${FILLER_MEGABYTES * 27}) AS page, generate_series(1, 1024) GROUP BY page;
+CHECKPOINT;
+END`);
+  const ask = await loadOnDroplet(cloud, { host: "127.0.0.1", connections: CONNECTIONS, seconds: SECONDS });
+  const results: BackupResults = { quiet: [], during: [], backups: 0 };
+  for (let round = 1; round <= rounds; round += 1) {
+    results.quiet.push(await ask("http://127.0.0.1:3210/api/query"));
+    // As the timer's unit does it, one after the other.
+    await onDroplet(`systemd-run --quiet --unit=bench-backup --slice=convex-backups.slice --nice=10 --property=IOSchedulingClass=idle --uid=postgres \
+      bash -c 'cd /; while pgbackrest --stanza=$(sed -n "s/^\\[\\(.*-.*\\)\\]/\\1/p" /etc/pgbackrest/pgbackrest.conf) --type=full --start-fast backup; do :; done'`);
+    results.during.push(await ask("http://127.0.0.1:3210/api/query"));
+    await onDroplet("systemctl stop bench-backup || true");
+  }
+  results.backups = Number(await onDroplet("cd / && runuser -u postgres -- pgbackrest info | grep -c 'full backup'"));
+  await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]);
+  return results;
+}
+
+export function reportBackup({ quiet, during, backups }: BackupResults): string {
+  const row = rowOf(during, quiet);
+  return [
+    `\n/api/query while full backups are made, ${CONNECTIONS} connections; medians of ${quiet.length} rounds of ${SECONDS} s; ${backups} backups are kept\n\n`,
+    table([
+      ["", "during a backup", "without", "ratio", "aim"],
+      row("requests per second", "perSecond", ""),
+      row("median, ms", "p50", ""),
+      row("99th percentile, ms", "p99", "≤ 1.2"),
+    ]),
+  ].join("");
+}
