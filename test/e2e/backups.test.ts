@@ -71,7 +71,7 @@ describe("a stack with backups", () => {
     const listed = succeeded(await backup());
     expect(listed).toMatch(/ full +20/);
     expect(listed).toMatch(/convex-\d{8}T\d{6}Z +\d{4}-/);
-    expect(listed).toMatch(/can be restored, for example: npm run sandbox -- restore --stack backups --to latest\n$/);
+    expect(listed).toMatch(/can be restored, for example: npm run sandbox -- restore --stack backups --to latest$/);
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
   });
 
