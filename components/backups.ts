@@ -21,7 +21,7 @@ export interface BackupsArgs {
 }
 
 /**
- * The jobs that back up an instance: every five minutes a restore point of database and files, every night a backup of the
+ * The jobs that back up an instance: every minute a restore point of database and files, every night a backup of the
  * database.
  *
  * *Owns* the jobs' timers on the machine.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a restore point: a moment of database and files that belong together, in the repository. A timer runs it every five minutes.
+# Makes a restore point: a moment of database and files that belong together, in the repository. A timer runs it every minute.
 #
 # The database's point comes first, the files after it. Convex writes a file before the row that names it, and never changes
 # or removes one that a row names. So these files contain everything that the database names at the point.
@@ -29,7 +29,7 @@ main() {
     systemctl start --no-block convex-base-backup.service
     fail "restore point: was not made, because a part of PostgreSQL's log was dropped while the bucket could not be reached. A new backup has been started, and the next point will follow it"
   fi
-  saved=$(attempt "restore point, the files" restic backup --json --quiet --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
+  saved=$(attempt "restore point, the files" restic backup --json --quiet --retry-lock 10m --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
     "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")") || exit 1
   record point "$(jq -c --arg point "$point" 'select(.message_type == "summary")
     | {point: $point, snapshot: .snapshot_id[:8], files: .total_files_processed, bytes: .total_bytes_processed, added: .data_added_packed}' <<< "$saved")"

@@ -112,7 +112,7 @@ export function asJson(listed: Listed): string {
   return `${JSON.stringify(listed, undefined, 2)}\n`;
 }
 
-/** How many restore points are shown to a person; there is one for every five minutes. */
+/** How many restore points are shown to a person; there is one for every minute. */
 const SHOWN = 12;
 
 /** For a person at a terminal. */
