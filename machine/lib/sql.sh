@@ -4,4 +4,5 @@
 # sql [STATEMENT]: the result of a statement, or of stdin, one line for each row.
 sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres ${1:+-c "$1"}; }
 
-as_postgres() { (cd / && runuser -u postgres -- "$@"); }
+# Without PAM, which would log each of them.
+as_postgres() { (cd / && setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"); }
