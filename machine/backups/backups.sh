@@ -5,14 +5,8 @@
 #   backups.sh <mountpoint, and the values of the repository (see repository.sh)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-# shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
 # shellcheck source=machine/lib/units.sh
 source "$here/../lib/units.sh"
-# shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
-# shellcheck source=machine/backups/repository.sh
-source "$here/repository.sh"
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 

@@ -5,12 +5,6 @@
 #   base.sh [now]  with `now`: also if there was one today; only what has changed since the last one
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-# shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
-# shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
-# shellcheck source=machine/backups/repository.sh
-source "$here/repository.sh"
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 

@@ -3,12 +3,8 @@
 # stanzas), snapshots (restic's), and what the last jobs have recorded: point, base, drill (null if they never ran).
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-# shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
-# shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
-# shellcheck source=machine/backups/repository.sh
-source "$here/repository.sh"
+# shellcheck source=machine/backups/jobs.sh
+source "$here/jobs.sh"
 
 main() {
   local folder job

@@ -7,12 +7,6 @@
 #   point.sh [now]  with `now`: also if one is being made at the moment
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-# shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
-# shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
-# shellcheck source=machine/backups/repository.sh
-source "$here/repository.sh"
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 

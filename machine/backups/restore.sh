@@ -18,14 +18,8 @@ set -euo pipefail
 # A restore takes as long as its data needs; 12 hours by default.
 export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-# shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
-# shellcheck source=machine/lib/on-volume.sh
-source "$here/../lib/on-volume.sh"
-# shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
-# shellcheck source=machine/backups/repository.sh
-source "$here/repository.sh"
+# shellcheck source=machine/backups/jobs.sh
+source "$here/jobs.sh"
 # shellcheck source=machine/backups/beside.sh
 source "$here/beside.sh"
 # shellcheck source=machine/backups/swap.sh
