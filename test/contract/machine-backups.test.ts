@@ -286,9 +286,9 @@ describe("a restore that is interrupted", () => {
       cd ${MOUNTPOINT}/postgresql/17 && mv main main.before-crash && mv main.restored main`);
     await machine.sh("systemctl start postgresql@17-main");
     expect(await stored()).toBe(before - 1);
-    expect(await machine.sh(`ls ${FILES} | wc -l; ls -d ${MOUNTPOINT}/data.*`)).toBe(
-      `${before - 1}\n${MOUNTPOINT}/data.before-crash`,
-    );
+    expect(
+      await machine.sh(`ls ${FILES} | wc -l; ls -d ${MOUNTPOINT}/data.{restored,before-crash} 2> /dev/null || true`),
+    ).toBe(`${before - 1}\n${MOUNTPOINT}/data.before-crash`);
     expect((await restore(kept)).output).toContain("finishing the restore");
     expect(await machine.sh(`ls ${JOURNAL} 2> /dev/null || true`)).toBe("");
   });
@@ -345,6 +345,7 @@ describe("a drill", () => {
     expect(await machine.sh("systemctl show --property MainPID --value postgresql@17-main")).toBe(pid);
   }, 60_000);
 
+  // pgBackRest tries such an object again and again.
   it("finds a bit that was flipped in the backup", async () => {
     const [bundle = ""] = (await objects("postgres/backup")).filter((file) => file.endsWith("bundle/1"));
     const report = await drillWith(bundle, (content) => {
@@ -354,18 +355,16 @@ describe("a drill", () => {
     });
     expect(report).toMatchObject({ result: "failed", exitCode: 1 });
     expect(report.problems[0]).toMatch(/^backup .*: failed\. An object in the bucket is damaged/);
-  }, 60_000);
+  }, 180_000);
 
   it("finds a segment of the write-ahead log that is missing", async () => {
-    const segments = (await objects("postgres/archive"))
-      .filter((file) => /\/0000000[1-9][0-9A-F]{16}-/.test(file))
-      .sort();
+    const segments = (await objects("postgres/archive")).filter((file) => /\/[0-9A-F]{24}-/.test(file)).sort();
     const report = await drillWith(segments.at(-1) ?? "", () => undefined);
     expect(report.problems[0]).toContain("The write-ahead log in the bucket ends before this moment");
     const followed = segments.filter((file) => path.basename(file).startsWith("00000001"));
     const gap = await drillWith(followed.at(-2) ?? "", () => undefined);
     expect(gap.problems.join()).toMatch(/segments? .* missing in the bucket/);
-  }, 90_000);
+  }, 180_000);
 
   it("finds an object that was cut off", async () => {
     const [file = ""] = (await objects("files/snapshots")).slice(-1);
@@ -388,7 +387,7 @@ describe("a drill", () => {
       expect(report.problems.join()).toContain(message);
       expect(report).toMatchObject({ result: "failed", exitCode: 1 });
     },
-    90_000,
+    180_000,
   );
 
   it("needs space, and says how much", async () => {
