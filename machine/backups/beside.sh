@@ -132,6 +132,8 @@ restore_beside() {
   say "restoring the files of ${target[point]} ($(human "${target[files]}"))"
   install -d -m 0755 "$files"
   attempt "the files of ${target[point]}" gently restic restore --quiet --no-lock "${target[snapshot]}:${target[data]}" --target "$files" > /dev/null || exit 1
+  # The snapshot is younger than the target. A file is written before the row that names it, so the rows name none of these.
+  find "$files/storage" -type f -newermt "@${target[moment]}" -delete
   # The backend makes it, but its backup leaves it out.
   install -d -m 0755 "$files/tmp"
   fetch_history "$stanza" "$cluster"
