@@ -48,6 +48,12 @@ async function contents(until?: string): Promise<{ rows: string; files: string; 
   };
 }
 
+/** The name of the newest restore point. */
+async function newestPoint(): Promise<string> {
+  const { points } = JSON.parse((await backup("--format", "json")).stdout) as { points: { name: string }[] };
+  return points[0]?.name ?? "";
+}
+
 /** Destroys droplet and volume as somebody does in the control panel. */
 async function destroyInCloud(): Promise<void> {
   for (const kind of ["droplets", "volumes"] as const) {
@@ -65,6 +71,7 @@ async function destroyInCloud(): Promise<void> {
 describe("a stack with backups", () => {
   stepByStep();
   let file = "";
+  let newest = "";
   let adminKey = "";
 
   it("has a restore point and a backup after its up, and a second up changes nothing", async () => {
@@ -87,6 +94,7 @@ describe("a stack with backups", () => {
     await writeRow(await url(), "first", "two");
     await writeFile(await url(), "another file");
     succeeded(await backup("now"));
+    newest = await newestPoint();
     const after = await contents();
     expect(after).not.toEqual(before);
 
@@ -107,8 +115,7 @@ describe("a stack with backups", () => {
   });
 
   it("is restored forwards again, to what the first restore has replaced", async () => {
-    const { points } = JSON.parse((await backup("--format", "json")).stdout) as { points: { name: string }[] };
-    succeeded(await restore("--to", points[0]?.name ?? "", "--yes"));
+    succeeded(await restore("--to", newest, "--yes"));
     expect(await readRow(await url(), "first")).toBe("two");
     succeeded(await restore("--forget"));
     expect(await droplet("ls -d /mnt/convex/*before* /mnt/convex/postgresql/*/*before* 2> /dev/null || true")).toBe("");
