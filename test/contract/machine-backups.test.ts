@@ -30,7 +30,7 @@ let machine: Machine;
 beforeAll(async () => {
   lab = await openLab();
   spaces = await serveBucket();
-  machine = await boot(1, STANZA);
+  machine = await boot(1);
   await setUpCluster(machine);
   await machine.sh(
     `${PGBACKREST} --stanza=${STANZA} stanza-create && ${PGBACKREST} --stanza=${STANZA} --type=full backup`,
@@ -55,63 +55,31 @@ async function serveBucket(): Promise<Spaces> {
   return served;
 }
 
-/** A droplet whose volume is set up, with the tools and their configuration as the program writes it. */
-async function boot(id: number, stanza: string): Promise<Machine> {
+/** A droplet whose volume is set up, and the bucket, if it is not there. */
+async function boot(id: number): Promise<Machine> {
   await lab.room.createVolume({ id: `volume-${id}`, name: "data", sizeGigabytes: 20 });
   const booted = await Machine.create(lab, { ...lab.spec(id), volumeIds: [`volume-${id}`] });
   expect(await booted.run("host/host.sh", hostValues({ sizeGb: 20 }))).toMatchObject({ exitCode: 0 });
   await booted.sh(`
-    echo "create_main_cluster = false" | install -D -m 0644 /dev/stdin /etc/postgresql-common/createcluster.conf
-    systemctl mask -q pgbackrest.service
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends pgbackrest restic > /dev/null 2>&1
     hash=$(sha256sum < /dev/null | cut -d ' ' -f 1)
-    curl -fsS --aws-sigv4 aws:amz:us-east-1:s3 --user ${KEY.access_key}:${KEY.secret_key} -H "x-amz-content-sha256: $hash" \\
-      -X PUT https://${ENDPOINT}/${BUCKET} > /dev/null 2>&1 || true
-    install -d /etc/pgbackrest /etc/convex-droplet
-    install -m 0640 -g postgres /dev/stdin /etc/pgbackrest/pgbackrest.conf << 'END'
-[global]
-repo1-type=s3
-repo1-path=/postgres
-repo1-s3-endpoint=${ENDPOINT}
-repo1-s3-bucket=${BUCKET}
-repo1-s3-region=us-east-1
-repo1-s3-uri-style=path
-repo1-s3-key=${KEY.access_key}
-repo1-s3-key-secret=${KEY.secret_key}
-repo1-cipher-type=aes-256-cbc
-repo1-cipher-pass=${CIPHER}
-repo1-retention-full=2
-repo1-bundle=y
-repo1-block=y
-start-fast=y
-log-level-console=warn
-log-level-file=off
-[${stanza}]
-pg1-path=${MOUNTPOINT}/postgresql/17/main
-END
-    install -m 0600 /dev/stdin /etc/convex-droplet/backups.env << 'END'
-STANZA=${stanza}
-MOUNTPOINT=${MOUNTPOINT}
-DATABASE=convex_self_hosted
-RESTIC_REPOSITORY=s3:https://${ENDPOINT}/${BUCKET}/files
-RESTIC_PASSWORD=${CIPHER}
-AWS_ACCESS_KEY_ID=${KEY.access_key}
-AWS_SECRET_ACCESS_KEY=${KEY.secret_key}
-AWS_DEFAULT_REGION=us-east-1
-RESTIC_CACHE_DIR=${MOUNTPOINT}/backups/cache
-END`);
+    curl -fsS --aws-sigv4 aws:amz:${REGION}:s3 --user ${KEY.access_key}:${KEY.secret_key} -H "x-amz-content-sha256: $hash" \\
+      -X PUT https://${ENDPOINT}/${BUCKET} > /dev/null 2>&1 || true`);
   return booted;
+}
+
+/** The values of postgres.sh for a volume whose backups are in the bucket. */
+function inBucket(password: string, stanza: string): string {
+  return postgresValues(password, 84, undefined, {
+    ...{ stanza, backup_days: 14, backup_weeks: 8, repository_endpoint: ENDPOINT, repository_region: REGION },
+    ...{ repository_bucket: BUCKET, repository_key: KEY.access_key, repository_key_secret: KEY.secret_key },
+    ...{ repository_passphrase: CIPHER, repository_authority: "" },
+  });
 }
 
 /** PostgreSQL with archiving, the backend's tables, and its folder for files with the marks of an accepted instance. */
 async function setUpCluster(on: Machine): Promise<void> {
-  expect(await on.run("postgres/postgres.sh", postgresValues("a-password"))).toMatchObject({ exitCode: 0 });
+  expect(await on.run("postgres/postgres.sh", inBucket("a-password", STANZA))).toMatchObject({ exitCode: 0 });
   await on.sh(`
-    cat > /etc/postgresql/17/main/conf.d/20-archive.conf << 'END'
-archive_mode = on
-archive_command = 'pgbackrest --stanza=${STANZA} archive-push %p'
-END
-    systemctl restart postgresql@17-main
     install -d ${FILES}
     echo the-instance | tee ${MOUNTPOINT}/instance > ${MOUNTPOINT}/data/storage/.instance`);
   await sql("CREATE ROLE convex LOGIN PASSWORD 'first'", "postgres");
@@ -139,23 +107,11 @@ END
     python3 /root/store.py '${content}' | (cd / && runuser -u postgres -- psql -Xq -v ON_ERROR_STOP=1 convex_self_hosted)`);
 }
 
-/** Makes a restore point and the snapshot of the files that belongs to it. */
+/** Makes a restore point, and returns its name, which has whole seconds. */
 function point(on = machine): Promise<string> {
-  return on.sh(`
-    set -eu; set -a; . /etc/convex-droplet/backups.env; set +a
-    sql() { (cd / && runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 postgres -c "$1"); }
-    # Their names have whole seconds.
-    sleep 1.1
-    point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
-    sql "SELECT pg_create_restore_point('$point')" > /dev/null
-    sql "SELECT pg_logical_emit_message(true, 'convex-droplet', '$point')" > /dev/null
-    wal=$(sql "SELECT pg_walfile_name(pg_switch_wal())")
-    for i in $(seq 100); do
-      [ "$(sql "SELECT last_archived_wal >= '$wal' FROM pg_stat_archiver")" != t ] || break
-      sleep 0.1
-    done
-    restic backup --quiet --host "$STANZA" --tag "point=$point" --exclude ${MOUNTPOINT}/data/tmp ${MOUNTPOINT}/data ${MOUNTPOINT}/instance
-    echo "$point"`);
+  return on
+    .sh(`sleep 1.1; bash ${SCRIPTS}/backups/point.sh now 2>&1 && jq -r .point ${MOUNTPOINT}/backups/point.json`)
+    .then((output) => output.split("\n").at(-1) ?? "");
 }
 
 function values(to: string, mode = "run", stanza = ""): string {
@@ -204,7 +160,7 @@ describe("a restore in place", () => {
     const password = await sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'convex'");
     const { exitCode, output } = await restore(second);
     expect(output).toContain(`restore.sh: restored to ${second}`);
-    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up$/);
+    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program$/);
     expect(exitCode).toBe(0);
     expect([await stored(), await timeline()]).toEqual([2, 2]);
     expect(await machine.sh(`cat ${FILES}/*.blob`)).toMatch(/^(onetwo|twoone)$/);
@@ -404,18 +360,24 @@ describe("a drill", () => {
     expect((await drill()).result).toBe("ok");
     expect(
       await machine.sh(`ls ${MOUNTPOINT}/backups; systemctl is-active convex-backups-beside.service || true`),
-    ).toBe("cache\ndrill.json\nswap.lock\ninactive");
+    ).toBe("cache\ndrill.json\npoint.json\nswap.lock\ninactive");
   }, 60_000);
 });
 
 describe("a restore on a blank volume", () => {
   it("puts both in place, and the next run of postgres.sh adopts it", async () => {
     const rows = await stored();
-    const other = await boot(2, OTHER_STANZA);
+    const other = await boot(2);
+    const empty = await other.run("postgres/postgres.sh", inBucket("another-password", OTHER_STANZA));
+    expect(empty.output).toMatch(
+      /error: the volume is blank, but bucket backups has backups of this instance\. Restore/,
+    );
     const { exitCode, output } = await restore("latest", "run", other);
-    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up$/);
+    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program$/);
     expect(exitCode).toBe(0);
-    expect(await other.run("postgres/postgres.sh", postgresValues("another-password"))).toMatchObject({ exitCode: 0 });
+    expect(await other.run("postgres/postgres.sh", inBucket("another-password", OTHER_STANZA))).toMatchObject({
+      exitCode: 0,
+    });
     expect(await sql("SELECT count(*) FROM documents", "convex_self_hosted", other)).toBe(String(rows));
     expect(await other.sh(`cat ${MOUNTPOINT}/instance; ls ${MOUNTPOINT} ${MOUNTPOINT}/postgresql/17`)).toBe(
       `the-instance\n${MOUNTPOINT}:\nbackups\ndata\ninstance\nlost+found\npostgresql\n\n${MOUNTPOINT}/postgresql/17:\nmain`,
