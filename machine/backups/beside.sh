@@ -128,7 +128,7 @@ restore_beside() {
   install -d -o postgres -g postgres -m 0700 "${cluster%/*}" "$cluster"
   say "restoring the database from backup ${target[backup]} ($(human "${target[bytes]}"))"
   attempt "backup ${target[backup]}" gently runuser -u postgres -- \
-    pgbackrest --stanza="$stanza" --pg1-path="$cluster" --log-level-console=warn --log-level-stderr=warn --set="${target[backup]}" --type=none restore || exit 1
+    pgbackrest --stanza="$stanza" --pg1-path="$cluster" --log-level-console=warn --log-level-stderr=warn --set="${target[backup]}" --type=default --target-timeline="${target[timeline]}" restore || exit 1
   say "restoring the files of ${target[point]} ($(human "${target[files]}"))"
   install -d -m 0755 "$files"
   attempt "the files of ${target[point]}" gently restic restore --quiet --no-lock "${target[snapshot]}:${target[data]}" --target "$files" > /dev/null || exit 1
