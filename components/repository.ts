@@ -48,6 +48,7 @@ export class Repository extends pulumi.ComponentResource {
 
   constructor(name: string, args: RepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Repository", name, {}, opts);
+    if (args.backups === "off" && pulumi.runtime.isDryRun()) this.#tellOff(args.protectData);
     // Every backup is lost with it.
     const passphrase =
       args.backups === "off"
@@ -72,6 +73,13 @@ export class Repository extends pulumi.ComponentResource {
       backup_weeks: args.backupWeeks,
     };
     this.registerOutputs({ values: this.values });
+  }
+
+  /** In a preview: a stack to keep gets a warning, another one only a remark. */
+  #tellOff(protectData: boolean): void {
+    const set = `npx pulumi config set backups spaces --stack ${pulumi.getStack()}`;
+    const text = `backups: are off, so what is lost with the volume cannot be restored. Switch them on with: ${set}`;
+    void (protectData ? pulumi.log.warn(text, this) : pulumi.log.info(text, this));
   }
 
   /** A bucket of the account, and a key that can use only this bucket. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints how this machine differs from what is declared, and facts to compare with the rest. Changes nothing. It needs the other
 # scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres`,
-# `edge`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
+# `edge`, `backups`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
 # It prints records; each field ends with NUL:
 #
 #   difference  script  area  subject  property  expected  found   (from a script in check mode, see common.sh)
@@ -25,6 +25,8 @@ source "$SCRIPTS/host/facts.sh"
 source "$SCRIPTS/postgres/facts.sh"
 # shellcheck source=machine/edge/facts.sh
 source "$SCRIPTS/edge/facts.sh"
+# shellcheck source=machine/backups/facts.sh
+source "$SCRIPTS/backups/facts.sh"
 # shellcheck source=machine/convex/facts.sh
 source "$SCRIPTS/convex/facts.sh"
 # shellcheck source=machine/functions/facts.sh
@@ -45,6 +47,7 @@ main() {
   host_facts "$mountpoint"
   if [[ -e $expected/postgres ]]; then postgres_facts "$expected/postgres" "$expected/backend"; fi
   if [[ -e $expected/edge ]]; then edge_facts "$expected/edge"; fi
+  if [[ -e $expected/backups ]]; then backups_facts "$expected/backups"; fi
   if [[ -e $expected/backend ]]; then
     convex_facts "$expected/backend" "$mountpoint"
     functions_facts "$expected/backend"

@@ -1,9 +1,9 @@
 import type { ClientChannel } from "ssh2";
 
 import { namedValues, SCRIPTS, type Values } from "../../contract/scripts.ts";
-import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { dial } from "../../ssh/connect.ts";
 import { dropletTarget } from "../droplet.ts";
+import { hasBackups } from "../findings/expected.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../typed.ts";
 
@@ -56,8 +56,7 @@ export async function runOnDroplet(state: State, script: string, values: Values 
 /** @throws Error if the stack was deployed without backups */
 function requireBackups(state: State): void {
   // Before the first deployment is complete, the script looks itself.
-  const deployed = state.find(TYPES.command, RESOURCES.backups)?.inputs["stdin"];
-  if (deployed === undefined || /^repository_endpoint=./m.test(deployed as string)) return;
+  if (hasBackups(state) !== false) return;
   throw new Error(
     `stack ${state.stack}: has no backups. Switch them on with: ${pulumiCommand(state.stack, "config set", "backups spaces")}, ` +
       `then: ${pulumiCommand(state.stack, "up")}. It costs about 5 USD a month, and PostgreSQL restarts`,

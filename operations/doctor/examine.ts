@@ -1,5 +1,6 @@
 import { UnreachableError } from "../../ssh/connect.ts";
-import { declaredBackend, declaredEdge } from "../findings/expected.ts";
+import { describeBackups } from "../findings/backups/backups.ts";
+import { declaredBackend, declaredEdge, hasBackups } from "../findings/expected.ts";
 import { type Area, type Finding, inOrder } from "../findings/finding.ts";
 import type { Inside } from "../findings/inside.ts";
 import { compare, inspect } from "../findings/look.ts";
@@ -58,6 +59,7 @@ const INSIDE: { name: string; healthy: string; areas: Area[] }[] = [
     healthy: "serves, with the stack's secret, and accepts its keys",
     areas: ["convex", "functions"],
   },
+  { name: "backups", healthy: "are made, and can be restored", areas: ["backups"] },
   { name: "names", healthy: "lead here, with a valid certificate", areas: ["edge"] },
 ];
 
@@ -104,11 +106,19 @@ function checkInside(state: State, inside: Inside, findings: Finding[], answers:
     const problems = [...(name === "backend" ? explained(state.stack, inside) : []), ...problemsOf(state.stack, own)];
     if (problems.length > 0) return unhealthy(name, problems);
     if (name === "backend" && declaredBackend(state) === undefined) {
-      return unknown(name, `is not deployed yet: ${pulumiCommand(state.stack, "up")}`);
+      return unknown(name, notDeployed(state));
     }
     if (name === "names" && declaredEdge(state) === undefined) return healthy(name, "no domain is set");
+    if (name === "backups") {
+      if (hasBackups(state) === undefined) return unknown(name, notDeployed(state));
+      return healthy(name, describeBackups(state, inside));
+    }
     return healthy(name, said);
   });
+}
+
+function notDeployed({ stack }: State): string {
+  return `is not deployed yet: ${pulumiCommand(stack, "up")}`;
 }
 
 /** Findings as problems. One `up` fixes all that an `up` fixes. */

@@ -85,6 +85,12 @@ export function declaredEdge(state: State): DeclaredEdge | undefined {
   return { hosts, address: valueIn(stdin, "address"), hasProxies: valueIn(stdin, "trusted_proxies") !== "" };
 }
 
+/** Whether a stack was deployed with backups. Undefined if its deployment did not come so far. */
+export function hasBackups(state: State): boolean | undefined {
+  const stdin = state.find(TYPES.command, RESOURCES.backups)?.inputs["stdin"] as string | undefined;
+  return stdin === undefined ? undefined : valueIn(stdin, "repository_endpoint") !== "";
+}
+
 /** The values that a resource last ran its script with; undefined if it was not deployed yet. */
 function valuesOf(state: State, resource: string): string | undefined {
   const inputs = state.find(TYPES.command, resource)?.inputs;

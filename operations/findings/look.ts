@@ -1,6 +1,7 @@
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { dropletStatus, dropletTarget } from "../droplet.ts";
 import { State } from "../state.ts";
+import { compareBackups, JOBS } from "./backups/backups.ts";
 import { compareFirewalls } from "./cloud/firewalls.ts";
 import { compareCloud } from "./cloud/refresh.ts";
 import { compareReservedIp } from "./cloud/reserved-ip.ts";
@@ -9,7 +10,7 @@ import { compareContainers } from "./containers/containers.ts";
 import { compareNetworks } from "./containers/networks.ts";
 import { compareConvex } from "./convex/backend.ts";
 import { compareEdgeNames, EDGE_NAMES } from "./edge/names.ts";
-import { expected } from "./expected.ts";
+import { expected, hasBackups } from "./expected.ts";
 import { type Finding, findingsBy } from "./finding.ts";
 import { compareFunctionEnvironment } from "./functions/environment.ts";
 import { compareAccounts } from "./host/accounts.ts";
@@ -133,10 +134,13 @@ export function compare(state: State, inside: Inside): Finding[] {
       .filter(({ path }) => path !== "postgres.pending-restart" || settings.length === 0),
     ...compareListeners(state, inside),
     ...compareAccounts(state, inside),
-    ...compareFiles(inside).filter(({ path }) => !stopped.has(path)),
+    ...compareFiles(inside).filter(
+      ({ path }) => !stopped.has(path) && !(hasBackups(state) === true && JOBS.includes(path)),
+    ),
     ...comparePackages(inside),
     ...compareDisks(inside),
     ...postgres.map((finding) => (finding.repair === RUN_POSTGRES ? notRepaired(state, finding) : finding)),
+    ...compareBackups(state, inside),
     ...compareContainers(state, inside).map((finding) =>
       // A restart of the backend does not help if its server is down.
       finding.property === "health" && postgres.some(({ path }) => path === "postgres")

@@ -35,6 +35,9 @@ export const RUN_BOTH: Up = { up: [RESOURCES.setup, RESOURCES.server] };
 /** The same for nginx and the certificate. */
 export const RUN_EDGE: Up = { up: [RESOURCES.edge] };
 
+/** The same for the jobs of the backups. */
+export const RUN_BACKUPS: Up = { up: [RESOURCES.backups] };
+
 /** Refreshes a resource that the engine can read: it sees the difference itself. */
 export function refresh(resource: string, costs?: string): Up {
   return { up: [], refresh: [resource], ...(costs === undefined ? {} : { costs }) };
@@ -59,6 +62,7 @@ const COSTS: Record<string, string> = {
   [RESOURCES.setup]: "Docker may have to start again: then some seconds without answers",
   [RESOURCES.server]: "PostgreSQL may have to start again: then some seconds without answers",
   [RESOURCES.edge]: "nginx reads its configuration again: nothing stops",
+  [RESOURCES.backups]: "the timers of the backups are installed again: nothing stops",
   [RESOURCES.network]: "network and containers are recreated: some seconds without answers",
   [RESOURCES.backend]: "the backend's container is recreated: some seconds without answers",
   [RESOURCES.dashboard]: "the dashboard's container is recreated; the backend keeps running",

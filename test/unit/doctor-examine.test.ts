@@ -56,7 +56,7 @@ describe("the check of the names", () => {
 
   it("is the last one on the droplet", async () => {
     const names = (await examined(answer.said, {})).map(({ name }) => name);
-    expect(names.slice(-3)).toEqual(["backend", "names", "from here"]);
+    expect(names.slice(-4)).toEqual(["backend", "backups", "names", "from here"]);
   });
 
   it.each<[what: string, facts: Record<string, string>, differences: Difference[], symptom: string, cure: RegExp]>([

@@ -1,0 +1,272 @@
+import type { State } from "../../state.ts";
+import { npmCommand, pulumiCommand } from "../../typed.ts";
+import { hasBackups } from "../expected.ts";
+import { json } from "../facts.ts";
+import { type Finding, findingsBy } from "../finding.ts";
+import type { Inside } from "../inside.ts";
+import { type Repair, RUN_BACKUPS } from "../repair.ts";
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** The units of the jobs. What they fail of is found here, with its cause. */
+export const JOBS = ["convex-restore-point", "convex-base-backup", "convex-drill"].map(
+  (job) => `units[${job}.service]`,
+);
+
+/** The facts that machine/backups/facts.sh describes. */
+interface Jobs {
+  now: number;
+  point: Job<{ at: string }>;
+  base: Job<{ at: string }>;
+  drill: Job<{ started: string; result: string; problems: string[] }>;
+}
+
+interface Job<Record> {
+  last: Record | null;
+  since: number | null;
+  running: boolean;
+  result: string;
+  ended: number | null;
+  cause: string;
+}
+
+interface Archive {
+  now: number;
+  archived: number | null;
+  failed: number | null;
+  wal: string | null;
+  failures: number;
+  waiting: number;
+  oldest: number | null;
+  gap: boolean;
+  cause: string;
+}
+
+interface Restores {
+  phase: string | null;
+  request: string;
+  to: string;
+  running: boolean;
+  kept: string[];
+}
+
+/** Whether the backups are made, complete, and proved by drills. Without backups, only a notice. */
+export function compareBackups(state: State, inside: Inside): Finding[] {
+  const has = hasBackups(state);
+  if (has === undefined) return [];
+  if (!has) {
+    const { notice } = findingsBy("the stack's state", "backups");
+    const set = pulumiCommand(state.stack, "config set", "backups spaces");
+    const why = `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
+    return [notice("backups", { found: "off", message: OFF }, { why })];
+  }
+  return [
+    ...from<Jobs>(inside, "backups.jobs", (jobs) => [
+      ...latePoint(state, jobs),
+      ...lateBackup(state, jobs),
+      ...missingDrill(state, jobs),
+    ]),
+    ...from<Archive>(inside, "backups.archive", (archive) => compareArchive(state, archive)),
+    ...from<Restores>(inside, "backups.restores", (restores) => compareRestores(state, restores)),
+  ];
+}
+
+const OFF = "are off, so what is lost with the volume cannot be restored";
+
+/** A line about healthy backups, for a person. */
+export function describeBackups(state: State, inside: Inside): string {
+  if (hasBackups(state) === false) return OFF;
+  const jobs = json<Jobs>(inside, "backups.jobs");
+  if (jobs === undefined) return "are on";
+  const { now, point, base, drill } = jobs;
+  const last = (name: string, time: string | undefined) =>
+    time === undefined ? `no ${name} yet` : `${name} ${span(now - seconds(time))} ago`;
+  return [
+    last("restore point", point.last?.at),
+    last("backup", base.last?.at),
+    last("drill", drill.last?.started),
+  ].join(", ");
+}
+
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows what the fact contains
+function from<T>(inside: Inside, fact: string, compare: (value: T) => Finding[]): Finding[] {
+  const value = json<T>(inside, fact);
+  if (value !== undefined) return compare(value);
+  const reason = inside.facts.get(fact)?.text.trim().split("\n").at(-1) ?? "";
+  const message = `could not be looked at${reason === "" ? "" : `: ${reason}`}`;
+  return [findingsBy(fact, "backups").error(fact, { message }, RUN_BACKUPS)];
+}
+
+const { error } = findingsBy("backups.jobs", "backups");
+
+/** The timer makes a restore point every 5 minutes. */
+function latePoint(state: State, { now, point }: Jobs): Finding[] {
+  const late = lateness(point, point.last?.at, now, { limit: 15 * MINUTE, never: 15 * MINUTE, settle: 15 * MINUTE });
+  if (late === undefined) return [];
+  const running = point.running && point.cause === "" ? "; one is being made now" : "";
+  return [error("backups.restore-point", withCause(late, point, running), again(state, point, ["backup", "now"]))];
+}
+
+/** The timer makes a backup every night, and after a boot if it missed one. */
+function lateBackup(state: State, { now, base }: Jobs): Finding[] {
+  const late =
+    lastFailed(base, base.last?.at) ??
+    (base.running ? undefined : lateness(base, base.last?.at, now, { limit: 26 * HOUR, never: HOUR, settle: HOUR }));
+  if (late === undefined) return [];
+  return [error("backups.backup", withCause(late, base), again(state, base, ["backup", "now"]))];
+}
+
+/** The timer makes a drill every week. */
+function missingDrill(state: State, { now, drill }: Jobs): Finding[] {
+  const { last } = drill;
+  const repair = again(state, drill, ["drill"]);
+  if (last?.result === "failed") {
+    const problems = last.problems.join("; ");
+    const message = `failed on ${last.started}, so the backups may not be restorable: ${problems}`;
+    return [error("backups.drill", { expected: "ok", found: "failed", message }, repair)];
+  }
+  const late =
+    lastFailed(drill, last?.started) ??
+    (drill.running ? undefined : lateness(drill, last?.started, now, { limit: 8 * DAY, never: 8 * DAY, settle: HOUR }));
+  return late === undefined ? [] : [error("backups.drill", withCause(late, drill), repair)];
+}
+
+interface Late {
+  expected: string;
+  found: string;
+  message: string;
+}
+
+/**
+ * How late a job is; undefined if it is not.
+ *
+ * @param limits  in seconds: the age that its last record may have, how long its timer may run before the first one, and
+ *   how long after a boot nothing is late
+ */
+function lateness(
+  { since }: Job<unknown>,
+  last: string | undefined,
+  now: number,
+  { limit, never, settle }: { limit: number; never: number; settle: number },
+): Late | undefined {
+  const expected = `at most ${span(limit)} old`;
+  const running = now - (since ?? now);
+  if (last === undefined) {
+    if (running <= never) return undefined;
+    return {
+      expected,
+      found: "none",
+      message: `was never made, although its timer has been active for ${span(running)}`,
+    };
+  }
+  const age = now - seconds(last);
+  if (age <= limit || (since !== null && running <= settle)) return undefined;
+  return { expected, found: `${span(age)} old`, message: `is ${span(age)} old, it should be ${expected}` };
+}
+
+/** Whether the last run of a job failed, and none was completed after it. */
+function lastFailed({ result, ended, cause }: Job<unknown>, last: string | undefined): Late | undefined {
+  const killed = result !== "success" && ended !== null && ended > (last === undefined ? 0 : seconds(last));
+  if (cause === "" && !killed) return undefined;
+  const how = cause === "" ? `: its service ended with ${result}` : "";
+  return { expected: "made", found: "failed", message: `was not made when it was last tried${how}` };
+}
+
+function withCause(late: Late, { cause }: Job<unknown>, more = ""): Late {
+  return { ...late, message: `${late.message}${cause === "" ? "" : `; the last error is: ${cause}`}${more}` };
+}
+
+/** Without its timer, a job never runs again by itself. */
+function again({ stack }: State, { since }: Job<unknown>, [name = "", ...rest]: string[]): Repair {
+  if (since === null) return RUN_BACKUPS;
+  return { why: `fix the cause, then run: ${npmCommand(stack, name, ...rest)}` };
+}
+
+/** PostgreSQL tries a file again and again, so a file that waits for minutes has failed many times. */
+function compareArchive(state: State, { now, archived, failed, oldest, waiting, wal, gap, cause }: Archive): Finding[] {
+  const { error } = findingsBy("backups.archive", "backups");
+  const findings: Finding[] = [];
+  const waits = oldest === null ? 0 : now - oldest;
+  if ((failed !== null && failed > (archived ?? 0)) || waits > 5 * MINUTE) {
+    const last =
+      archived === null
+        ? "nothing of it has reached the bucket"
+        : `the last part that did is ${span(now - archived)} old`;
+    const why = "fix the cause; PostgreSQL tries again by itself, at least once a minute. For the log";
+    const message =
+      `does not reach the bucket: ${last}, ${waiting} files wait` +
+      `${wal === null || failed === null ? "" : `, and ${wal} failed ${span(now - failed)} ago`}${cause === "" ? "" : `. ${cause}`}`;
+    findings.push(
+      error(
+        "backups.log",
+        { expected: "archived", found: "waiting", message },
+        { why, command: "tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a P00" },
+      ),
+    );
+  }
+  if (gap) {
+    const why = `once the bucket can be reached, run: ${npmCommand(state.stack, "backup", "now")}`;
+    const message =
+      "has a gap: parts of PostgreSQL's log were dropped while the bucket could not be reached, " +
+      "so no moment after the last restore point can be restored until there is a new backup";
+    findings.push(error(["backups.log", "gap"], { expected: "none", found: "a gap", message }, { why }));
+  }
+  return findings;
+}
+
+function compareRestores({ stack }: State, { phase, request, to, running, kept }: Restores): Finding[] {
+  const { error, notice } = findingsBy("backups.restores", "backups");
+  const findings: Finding[] = [];
+  if (phase !== null && !running) {
+    const [wanted = "latest", stanza = ""] = splitRequest(request);
+    const command = npmCommand(
+      stack,
+      "restore",
+      "--to",
+      wanted,
+      ...(stanza === "" ? [] : ["--stanza", stanza]),
+      "--yes",
+    );
+    const what = { prepare: UNTOUCHED, ready: UNTOUCHED }[phase] ?? "the instance may be stopped until it is finished";
+    const message = `to ${to} was interrupted: ${what}`;
+    const why = `finish it with: ${command}`;
+    const dropped =
+      phase === "prepare" || phase === "ready" ? `, or drop it with: ${npmCommand(stack, "restore", "--forget")}` : "";
+    findings.push(
+      error("backups.restore", { expected: "finished", found: phase, message }, { why: `${why}${dropped}` }),
+    );
+  }
+  if (phase !== null && running) {
+    findings.push(
+      notice("backups.restore", { found: phase, message: `to ${to} is running` }, { why: "wait for its end" }),
+    );
+  }
+  if (kept.length > 0 && phase === null) {
+    const message = `what restores have replaced is still on the volume: ${kept.join(", ")}`;
+    const why = `remove it with: ${npmCommand(stack, "restore", "--forget")}`;
+    findings.push(notice("backups.kept", { found: kept, message }, { why }));
+  }
+  return findings;
+}
+
+const UNTOUCHED = "it had changed nothing yet";
+
+/** The target and the stanza, as restore.sh writes them: the target may contain a blank. */
+function splitRequest(request: string): [to: string, stanza: string] {
+  const end = request.lastIndexOf(" ");
+  return end < 0 ? [request, ""] : [request.slice(0, end), request.slice(end + 1)];
+}
+
+function seconds(time: string): number {
+  return Date.parse(time) / 1000;
+}
+
+/** A duration in words, rounded down. */
+function span(duration: number): string {
+  if (duration < 2 * MINUTE) return `${Math.max(0, Math.floor(duration))} s`;
+  if (duration < 2 * HOUR) return `${Math.floor(duration / MINUTE)} min`;
+  if (duration < 2 * DAY) return `${Math.floor(duration / HOUR)} h`;
+  return `${Math.floor(duration / DAY)} days`;
+}
