@@ -74,7 +74,8 @@ why_not_archived() (
 
 tell_restores() {
   local running=false kept journal=$1/backups/restore.journal
-  if lslocks --noheadings --output PATH | grep -Fxq /run/convex-droplet-beside.lock; then running=true; fi
+  # Not by taking its lock, because a restore that begins at this moment would stop.
+  if find /proc/[0-9]*/fd -lname /run/convex-droplet-beside.lock 2> /dev/null | grep -q .; then running=true; fi
   kept=$(find "$1" "$1"/postgresql/*/ -mindepth 1 -maxdepth 1 -type d \( -name 'data.before-*' -o -name 'main.before-*' \) 2> /dev/null | sort)
   jq -nc --arg phase "$(in_journal phase "$journal")" --arg request "$(in_journal request "$journal")" --arg to "$(in_journal to "$journal")" \
     --argjson running "$running" --arg kept "$kept" \

@@ -139,7 +139,7 @@ wrong password or no key found|The files' backups are encrypted with another sec
 wrong cipher-pass|The database's backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
 repository does not exist|There are no files' backups at this place in the bucket. See backupBucket and backupEndpoint
 certificate;x509|The bucket's certificate is not trusted. See backupEndpoint and backupAuthority
-timeout;timed out;HostConnectError;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
+timeout;timed out;HostConnectError;TLS error;connection refused;no such host;unable to get address|The bucket cannot be reached from the droplet. See backupEndpoint, and the network
 requested timeline .* is not a child;unexpected timeline|The write-ahead log in the bucket does not lead to this moment. Choose another restore point
 CryptoError;invalid checksum;checksum mismatch;error restoring;does not match;ChecksumError;ciphertext verification failed;FormatError;Pack ID;Damaged pack;contains errors;corrupt;unexpected EOF;invalid data;failed to load;decrypt|An object in the bucket is damaged. Choose a restore point that uses another backup, and make a new backup now
 recovery ended before configured recovery target was reached|The write-ahead log in the bucket ends before this moment: a segment is missing. Choose an earlier restore point, and make a new backup now

@@ -60,7 +60,7 @@ interface Look {
 }
 
 async function drift(): Promise<Look> {
-  const { exitCode, stdout, all } = await cloud.operate("drift", STACK, ["--format", "json"]);
+  const { exitCode, stdout, all } = await cloud.operate("drift", STACK, ["--format", "json", "--ignore", "backups"]);
   expect(stdout, all).not.toBe("");
   const { findings, unknown } = JSON.parse(stdout) as {
     findings: { path: string; message: string; repair: string }[];

@@ -1,3 +1,4 @@
+import { quote } from "../../../contract/scripts.ts";
 import type { State } from "../../state.ts";
 import { npmCommand, pulumiCommand } from "../../typed.ts";
 import { hasBackups } from "../expected.ts";
@@ -196,8 +197,8 @@ function compareArchive(state: State, { now, archived, failed, oldest, waiting, 
         : `the last part that did is ${span(now - archived)} old`;
     const why = "fix the cause; PostgreSQL tries again by itself, at least once a minute. For the log";
     const message =
-      `does not reach the bucket: ${last}, ${waiting} files wait` +
-      `${wal === null || failed === null ? "" : `, and ${wal} failed ${span(now - failed)} ago`}${cause === "" ? "" : `. ${cause}`}`;
+      `does not reach the bucket: ${last}, files that wait: ${waiting}` +
+      `${wal === null || failed === null ? "" : `, ${wal} failed ${span(now - failed)} ago`}${cause === "" ? "" : `. ${cause}`}`;
     findings.push(
       error(
         "backups.log",
@@ -220,12 +221,12 @@ function compareRestores({ stack }: State, { phase, request, to, running, kept }
   const { error, notice } = findingsBy("backups.restores", "backups");
   const findings: Finding[] = [];
   if (phase !== null && !running) {
-    const [wanted = "latest", stanza = ""] = splitRequest(request);
+    const [wanted, stanza] = splitRequest(request);
     const command = npmCommand(
       stack,
       "restore",
       "--to",
-      wanted,
+      quote(wanted),
       ...(stanza === "" ? [] : ["--stanza", stanza]),
       "--yes",
     );
