@@ -51,6 +51,7 @@ of_unit() {
 
 tell_archive() {
   local status waiting gap=false folder
+  # shellcheck disable=SC2016 # of the inner shell
   status=$(timeout 5 bash -c 'source "$0" && sql "$1"' "$SCRIPTS/lib/sql.sh" "SELECT json_build_object('archived', floor(extract(epoch FROM last_archived_time)),
     'failed', floor(extract(epoch FROM last_failed_time)), 'wal', last_failed_wal, 'failures', failed_count) FROM pg_stat_archiver" 2> /dev/null) \
     || status='{"archived": null, "failed": null, "wal": null, "failures": 0}'
@@ -67,8 +68,6 @@ tell_archive() {
 why_not_archived() (
   # shellcheck source=machine/backups/repository.sh
   source "$SCRIPTS/backups/repository.sh"
-  # shellcheck source=machine/backups/jobs.sh
-  source "$SCRIPTS/backups/jobs.sh"
   archive_failure 2> /dev/null | sed '/^The cause is in the lines above/d' || true
 )
 

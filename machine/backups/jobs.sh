@@ -30,7 +30,4 @@ record() {
   jq -c --arg at "$(date --utc +%FT%TZ)" '{at: $at} + .' <<< "$2" > "$new" && mv "$new" "$MOUNTPOINT/backups/$1.json"
 }
 
-# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence.
-archive_failure() { tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a 'P00 *ERROR' | tail -n 1 | explain; }
-
 data_directory() { sed -n 's/^pg1-path=//p' "$PGBACKREST"; }

@@ -149,3 +149,6 @@ unable to acquire lock;already locked|Another backup, restore or drill is at wor
 EOF
   echo "The cause is in the lines above"
 }
+
+# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence.
+archive_failure() { tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a 'P00 *ERROR' | tail -n 1 | explain; }

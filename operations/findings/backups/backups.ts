@@ -102,7 +102,7 @@ function from<T>(inside: Inside, fact: string, compare: (value: T) => Finding[])
 
 const { error } = findingsBy("backups.jobs", "backups");
 
-/** The timer makes a restore point every 5 minutes. */
+/** The timer makes a restore point every minute. */
 function latePoint(state: State, { now, point }: Jobs): Finding[] {
   const late = lateness(point, point.last?.at, now, { limit: 15 * MINUTE, never: 15 * MINUTE, settle: 15 * MINUTE });
   if (late === undefined) return [];
