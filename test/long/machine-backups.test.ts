@@ -9,8 +9,8 @@ import { namedValues } from "../../contract/scripts.ts";
 import { Spaces } from "../../sandbox/spaces/spaces.ts";
 import { spacesFolder } from "../../sandbox/spaces/s3-servers.ts";
 import { stepByStep } from "../steps.ts";
-import { type Lab, openLab } from "./droplet-harness.ts";
-import { hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
+import { type Lab, openLab } from "../contract/droplet-harness.ts";
+import { hostValues, Machine, postgresValues, SCRIPTS } from "../contract/machine-harness.ts";
 
 const REGION = "nyc3";
 const ENDPOINT = `${REGION}.digitaloceanspaces.com`;
@@ -297,7 +297,7 @@ describe("a drill", () => {
     const { exitCode, ...report } = await drill();
     expect(report).toMatchObject({ result: "ok", problems: [], point: newest, rows, files: rows });
     expect(exitCode).toBe(0);
-    expect(await machine.sh(`ls ${MOUNTPOINT}/backups`)).toBe("cache\ndrill.json\nswap.lock");
+    expect(await machine.sh(`ls ${MOUNTPOINT}/backups`)).toBe("cache\ndrill.json\npoint.json\nswap.lock");
     expect(await machine.sh("systemctl show --property MainPID --value postgresql@17-main")).toBe(pid);
   }, 60_000);
 
