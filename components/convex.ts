@@ -33,6 +33,8 @@ export interface ConvexArgs {
   protectData: boolean;
   /** Name of the instance, which its admin keys contain. */
   instanceName: string;
+  /** The secret that its admin keys are made from, 64 hexadecimal digits; secret. If empty, it is generated. Changing it makes all keys invalid. */
+  instanceSecret: string;
   /** Backend image by digest. Changing it restarts the backend; its migrations only go forward. */
   backendImage: string;
   /** Dashboard image by digest, of the same revision as the backend. */
@@ -84,12 +86,14 @@ export class Convex extends pulumi.ComponentResource {
     const { ports, bindAddress, hosts, acmeAuthorityFile } = args.exposure;
     const { origins } = args;
 
-    // 64 hexadecimal digits. The id of a RandomBytes would be the secret in plain text.
-    const instanceSecret = new random.RandomPassword(
+    // 64 hexadecimal digits. The id of a RandomBytes would be the secret in plain text. It also exists if it is not used, so that
+    // the way back leads to the same keys.
+    const generated = new random.RandomPassword(
       `${name}-instance-secret`,
       { length: 64, upper: false, lower: false, numeric: true, special: true, overrideSpecial: "abcdef" },
       { ...child, protect: args.protectData },
     );
+    const instanceSecret = args.instanceSecret === "" ? generated.result : pulumi.secret(args.instanceSecret);
 
     const engine = new docker.Provider(`${name}-docker`, { host: args.dockerHost }, child);
     const inEngine = {
@@ -120,7 +124,7 @@ export class Convex extends pulumi.ComponentResource {
       `${name}-backend`,
       {
         ...containerDefaults(containers.backend, args.backendImage),
-        envs: pulumi.secret(environment(args, origins, authorityFile, instanceSecret.result)),
+        envs: pulumi.secret(environment(args, origins, authorityFile, instanceSecret)),
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // An address, because Docker's "host-gateway" is the default bridge, where PostgreSQL does not listen.
         // The backend's own names, too: not every network lets a machine reach its public address from inside.
@@ -154,7 +158,7 @@ export class Convex extends pulumi.ComponentResource {
       { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
     );
 
-    const minted = instanceSecret.result.apply((secret) => mintAdminKey(args.instanceName, secret));
+    const minted = instanceSecret.apply((secret) => mintAdminKey(args.instanceName, secret));
     const acceptance = new command.remote.Command(
       `${name}-acceptance`,
       {
@@ -198,7 +202,7 @@ export class Convex extends pulumi.ComponentResource {
     this.adminKey = pulumi.secret(acceptance.stdout);
     this.readOnlyAdminKey = pulumi.secret(
       pulumi
-        .all([acceptance.stdout, instanceSecret.result])
+        .all([acceptance.stdout, instanceSecret])
         .apply(([accepted, secret]) => readOnlyKeyBeside(accepted, args.instanceName, secret)),
     );
     this.backendUrl = pulumi.all([origins.cloud, acceptance.id]).apply(([url]) => url);

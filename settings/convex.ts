@@ -7,6 +7,7 @@ import { type Fault, matches, type Reader } from "./reader.ts";
 export function readConvex(read: Reader) {
   const settings = {
     instanceName: read.text("instanceName", instanceNameFault),
+    instanceSecret: read.text("instanceSecret", instanceSecretFault),
     backendImage: read.text("backendImage", imageFault),
     dashboardImage: read.text("dashboardImage", imageFault),
     logLevel: read.text("logLevel", logLevelFault),
@@ -30,6 +31,15 @@ function instanceNameFault(text: string): Fault | undefined {
     "up to 63 lower-case letters, digits, - and _, a letter first (Convex splits keys at | and :)",
     value,
   )(text);
+}
+
+/** Never shows the value, because it is a secret. */
+function instanceSecretFault(text: string): Fault | undefined {
+  if (/^(?:[0-9a-f]{64})?$/i.test(text)) return undefined;
+  return {
+    sentence: "is not valid, it should be the INSTANCE_SECRET of an instance that you move in: 64 hexadecimal digits.",
+    fix: "Set it with: npx pulumi config set --secret instanceSecret, or let it be generated with: npx pulumi config rm instanceSecret",
+  };
 }
 
 /** If a word is not a level, the backend reads it as the name of a module, and logs only what that module writes. */

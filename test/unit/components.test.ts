@@ -189,6 +189,7 @@ const CONVEX = (): ConvexArgs => ({
   memoryMb: 4096,
   protectData: false,
   instanceName: "convex-self-hosted",
+  instanceSecret: "",
   backendImage: "backend@sha256:1",
   dashboardImage: "dashboard@sha256:2",
   exposure: EXPOSURE,
@@ -423,6 +424,18 @@ describe("Convex", () => {
       "RUST_LOG=info",
       "UDF_CACHE_MAX_SIZE=100",
     ]);
+  });
+
+  it("uses the secret of an instance that was moved in, as a secret, and keeps the generated one", async () => {
+    const secret = "a1".repeat(32);
+    accepted = mintAdminKey("convex-self-hosted", secret);
+    const convex = new Convex("convex", { ...CONVEX(), instanceSecret: secret });
+    const readOnly = await valueOf(convex.readOnlyAdminKey);
+    const resources = await settled();
+    expect(secretValue(resources("convex-backend")["envs"])).toContain(`INSTANCE_SECRET=${secret}`);
+    expect(secretValue(resources("convex-acceptance")["stdin"])).toContain(`key=${accepted}\n`);
+    expect(readOnly).toBe(mintAdminKey("convex-self-hosted", secret, { readOnly: true }));
+    expect(resources("convex-instance-secret")).toBeDefined();
   });
 
   it("gives the backend the certificate that it trusts, under a name that changes with it", async () => {

@@ -71,6 +71,16 @@ describe("the configuration", () => {
     expect(found[0]).toContain(sentence);
   });
 
+  it.each(["a1".repeat(31), "a1".repeat(33), `${"a1".repeat(31)}xy`])(
+    "refuses the instance secret %s without showing it",
+    (value) => {
+      expect(mistakesOf({ instanceSecret: value })).toEqual([
+        "convex-droplet:instanceSecret: is not valid, it should be the INSTANCE_SECRET of an instance that you move in: 64 hexadecimal digits. " +
+          "Set it with: npx pulumi config set --secret instanceSecret, or let it be generated with: npx pulumi config rm instanceSecret",
+      ]);
+    },
+  );
+
   it("refuses equal origins", () => {
     const origin = "https://convex.example.com";
     expect(mistakesOf({ cloudOrigin: origin, siteOrigin: origin })).toEqual([
