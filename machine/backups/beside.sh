@@ -218,15 +218,22 @@ beside_sql() { as_postgres psql -h "$BESIDE" -qAtX -v ON_ERROR_STOP=1 -d "$1" -c
 
 # check_beside FILES: checks what was restored; fails if it is not complete. Prints on stdout: rows, newest row (in ns since 1970), files.
 check_beside() {
-  local files=$1 database found problems rows stored
+  local files=$1 database
   [[ -n $(beside_sql postgres "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") ]] \
     || fail "the backup: has no database $DATABASE, but $(beside_sql postgres "SELECT string_agg(datname, ', ') FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')")." \
       "It belongs to another instance. Restore it into a stack with that instance's name"
   while read -r database; do
     beside_sql "$database" "SELECT count(*) FROM pg_class" > /dev/null || fail "the restored database $database: cannot be read"
   done < <(beside_sql postgres "SELECT datname FROM pg_database WHERE datallowconn")
-  rows=$(rows_in beside_sql) || fail "the restored database $DATABASE: its documents cannot be read"
-  stored=$(attempt "the rows of the stored files" stored_rows) || exit 1
+  compare_files beside_sql "$files"
+}
+
+# compare_files SQL FILES: compares the stored files with their rows in DATABASE, with a function that asks its server; fails if they
+# are not complete. Prints on stdout: rows, newest row (in ns since 1970), files and their bytes.
+compare_files() {
+  local files=$2 found problems rows stored
+  rows=$(rows_in "$1") || fail "database $DATABASE: its documents cannot be read"
+  stored=$(attempt "the rows of the stored files" stored_rows "$1") || exit 1
   found=$(gently python3 -IS "$HELPERS/blobs.py" "$files/storage/files" <<< "$stored") || fail "the stored files: cannot be compared with their rows"
   problems=$(head -n -1 <<< "$found")
   if [[ -n $problems ]]; then
@@ -246,11 +253,11 @@ rows_in() {
   fi
 }
 
-# stored_rows: the documents of all _file_storage tables, of which each component of an app has one. The backend names a table by the id
+# stored_rows SQL: the documents of all _file_storage tables, of which each component of an app has one. The backend names a table by the id
 # of its row in _tables.
 stored_rows() {
-  [[ -n $(beside_sql "$DATABASE" "SELECT to_regclass('documents')") ]] || return 0
-  beside_sql "$DATABASE" "
+  [[ -n $("$1" "$DATABASE" "SELECT to_regclass('documents')") ]] || return 0
+  "$1" "$DATABASE" "
 WITH tables AS (
   SELECT substring(sha256('_file_storage') FOR 16) AS id
   UNION

@@ -50,17 +50,17 @@ finish_swap() {
   exec {swap_lock}>&-
 }
 
-# put_in_place PATH STAMP: replaces PATH by PATH.restored and keeps it as PATH.before-STAMP.
+# put_in_place PATH STAMP [COPY]: replaces PATH by PATH.COPY (restored by default) and keeps it as PATH.before-STAMP.
 put_in_place() {
-  local path=$1 before=$1.before-$2
-  [[ -e $path.restored ]] || return 0
+  local path=$1 before=$1.before-$2 copy=$1.${3:-restored}
+  [[ -e $copy ]] || return 0
   # A new volume has an empty one.
   rmdir "$path" 2> /dev/null || true
   if [[ -e $path ]]; then
     [[ ! -e $before ]] || fail "$path: was made again during a restore, it should not be there. Nothing was started. Move it away, then run the restore again"
     mv --no-target-directory "$path" "$before"
   fi
-  mv --no-target-directory "$path.restored" "$path"
+  mv --no-target-directory "$copy" "$path"
 }
 
 # mark_as_restored MOUNTPOINT: gives the volume the mark of the restored files.
