@@ -9,6 +9,7 @@ import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
 import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
+import { runMoveIn } from "./move-in/command.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { State } from "./state.ts";
@@ -16,7 +17,7 @@ import { pulumiCommand } from "./typed.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
-       npm run env|drift|doctor|backup|restore|drill -- --stack STACK [OPTION ...]
+       npm run env|drift|doctor|backup|restore|drill|move-in -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
@@ -26,6 +27,7 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
   backup   lists what can be restored, makes a backup now, or reads all of them
   restore  restores database and files to a moment
   drill    proves that the backups can be restored
+  move-in  moves a hand-made installation into the stack
 
 All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift and doctor
 also call DigitalOcean.
@@ -39,6 +41,7 @@ const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   backup: runBackup,
   restore: runRestore,
   drill: runDrill,
+  "move-in": runMoveIn,
 };
 
 /** @returns the process's exit code */

@@ -4,7 +4,7 @@ import { execa } from "execa";
 
 import { prepareChecks } from "../sandbox/prerequisites.ts";
 
-const SCRIPTS = "machine/*.sh machine/*/*.sh .github/scripts/*.sh bin/bootstrap .ci/run";
+const SCRIPTS = "machine/*.sh machine/*/*.sh operations/*/*.sh .github/scripts/*.sh bin/bootstrap .ci/run";
 
 /** The checks of `npm run check`: they need no Docker and no cloud. */
 const CHECKS = [

@@ -18,7 +18,7 @@ describe("the README", () => {
 
   it("quotes only npm scripts that exist", () => {
     const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
-    const quoted = [...readme.matchAll(/npm run (?:--silent )?([\w:]+)/g)].map(([, name]) => name ?? "");
+    const quoted = [...readme.matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, name]) => name ?? "");
     expect(quoted.filter((name) => !(name in scripts))).toEqual([]);
   });
 });

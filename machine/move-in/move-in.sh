@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# Receives a hand-made installation: its database and its files arrive on stdin and are put beside the running instance, as database
+# NAME_moving and folder data.moving. `swap` puts both in place of the instance's own, and keeps those as NAME_before_STAMP and
+# data.before-STAMP. Until then, nothing of the instance changes.
+#
+# A run that was killed leaves an incomplete copy, which the next one replaces. A swap that was interrupted is finished by the next `swap`:
+# its journal is there from before the first change until the backend serves.
+#
+#   move-in.sh facts DATABASE           what there is, as lines name=value
+#   move-in.sh database DATABASE OWNER  < a dump in pg_dump's custom format
+#   move-in.sh files [add]              < a tar of the backend's folder; `add` keeps the files that are there
+#   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
+#   move-in.sh drop DATABASE            removes the copy
+#   move-in.sh swap                     < database, and the values of convex/backend.sh
+#   move-in.sh forget DATABASE          removes what swaps have kept
+set -euo pipefail
+# As long as the data needs.
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/lib/common.sh
+source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/on-volume.sh
+source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/backups/repository.sh
+source "$here/../backups/repository.sh"
+# shellcheck source=machine/backups/beside.sh
+source "$here/../backups/beside.sh"
+# shellcheck source=machine/backups/swap.sh
+source "$here/../backups/swap.sh"
+
+main() {
+  local verb=$1
+  MOUNTPOINT=$(declared MOUNTPOINT)
+  mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
+  # The stamp of a swap that has begun.
+  swapping=$MOUNTPOINT/backups/move-in.journal
+  alone
+  case $verb in
+    facts | database | files | check | drop | swap | forget) "$verb" "${@:2}" ;;
+    *) fail "$verb: is not one of the verbs of this script" ;;
+  esac
+}
+
+# Names are cut at 63 bytes.
+moving_of() { echo "${1:0:55}_moving"; }
+before_of() { echo "${1:0:38}_before_$2"; }
+
+# in_database DATABASE STATEMENT
+in_database() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
+
+has_database() { [[ -n $(in_database postgres "SELECT 1 FROM pg_database WHERE datname = '$1'") ]]; }
+
+facts() {
+  local version
+  version=$(sql "SHOW server_version_num")
+  printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$(own_rows "$1")" \
+    "swapping=$(cat "$swapping" 2> /dev/null || true)" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
+}
+
+# own_rows DATABASE: documents in tables that are not the backend's own; of those, only the stored files count. The backend names a
+# table by the id of its row in _tables.
+own_rows() {
+  [[ -n $(in_database "$1" "SELECT to_regclass('documents')") ]] || { echo 0 && return; }
+  in_database "$1" "
+WITH live AS (
+  SELECT * FROM (SELECT DISTINCT ON (table_id, id) * FROM documents ORDER BY table_id, id, ts DESC) AS newest WHERE NOT deleted),
+system AS (
+  SELECT substring(sha256(name::bytea) FOR 16) AS id FROM unnest(ARRAY['_environment_variables', '_backend_state', '_canonical_urls', '_pushes']) AS name
+  UNION
+  SELECT id FROM live
+  WHERE CASE WHEN position('\"_'::bytea IN json_value) > 0
+    THEN (convert_from(json_value, 'UTF8')::json ->> 'name') ~ '^_' AND (convert_from(json_value, 'UTF8')::json ->> 'name') <> '_file_storage'
+      AND (convert_from(json_value, 'UTF8')::json ->> 'number') IS NOT NULL END)
+SELECT count(*) FROM live WHERE table_id NOT IN (SELECT id FROM system)"
+}
+
+# refuse_during_swap: after the swap has begun, the copy may be in use.
+refuse_during_swap() { [[ ! -e $swapping ]] || fail "an earlier cut-over was interrupted while it swapped. Run it again to finish it"; }
+
+database() {
+  local moving owner=$2
+  refuse_during_swap
+  moving=$(moving_of "$1")
+  in_database postgres "DROP DATABASE IF EXISTS \"$moving\" WITH (FORCE)" 2> /dev/null || fail "database $moving: cannot be dropped"
+  in_database postgres "CREATE DATABASE \"$moving\" OWNER \"$owner\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+  in_database postgres "REVOKE ALL ON DATABASE \"$moving\" FROM PUBLIC"
+  as_postgres pg_restore --exit-on-error --no-owner --no-privileges --no-comments --role="$owner" --dbname="$moving" \
+    || fail "the dump: cannot be restored, see above. The instance is unchanged"
+  in_database "$moving" "ANALYZE"
+}
+
+files() {
+  local folder=$MOUNTPOINT/data.moving inner
+  refuse_during_swap
+  if [[ ${1:-} != add ]]; then rm -rf "$folder"; fi
+  install -d -m 0755 "$folder"
+  tar --extract --file=- --directory="$folder" --no-same-owner || fail "the files: are not a complete tar, see above. The instance is unchanged"
+  # A tar of the folder itself, such as docker cp makes.
+  for inner in "$folder"/*/storage; do
+    if [[ -d $inner && ! -e $folder/storage ]]; then
+      mv "${inner%/storage}" "$folder.inner"
+      rm -r "$folder"
+      mv "$folder.inner" "$folder"
+    fi
+  done
+  [[ -d $folder/storage ]] || fail "the files: have no folder storage, they should be the content of the backend's /convex/data"
+  rm -rf "$folder/tmp"
+  install -d -m 0755 "$folder/tmp"
+}
+
+check() {
+  local name secret credentials=$MOUNTPOINT/data.moving/credentials identity=same rows newest files bytes
+  take name secret
+  DATABASE=$(moving_of "$1")
+  [[ -n $(in_database "$DATABASE" "SELECT to_regclass('documents')") ]] \
+    || fail "the database: has no table documents in its default schema, so no Convex backend has used it"
+  if [[ ! -e $credentials/instance_secret ]]; then
+    identity=unknown
+  elif [[ $(cat "$credentials/instance_name") != "$name" ]]; then
+    identity="name $(tr -dc 'a-z0-9_-' < "$credentials/instance_name")"
+  elif [[ $(cat "$credentials/instance_secret") != "$secret" ]]; then
+    identity=secret
+  fi
+  read -r rows newest files bytes < <(compare_files in_database "$MOUNTPOINT/data.moving") || exit 1
+  [[ -n $rows ]] || exit 1
+  printf '%s\n' "identity=$identity" "rows=$rows" "newest=$newest" "files=$files" "bytes=$bytes"
+}
+
+drop() {
+  refuse_during_swap
+  in_database postgres "DROP DATABASE IF EXISTS \"$(moving_of "$1")\" WITH (FORCE)" 2> /dev/null
+  rm -rf "$MOUNTPOINT/data.moving"
+}
+
+swap() {
+  local values container database stamp
+  values=$(cat)
+  take container database <<< "$values"
+  lock
+  begin "$database"
+  stamp=$(< "$swapping")
+  say "stopping the backend"
+  docker stop "$container" > /dev/null || fail "$container: does not stop. See: docker ps"
+  say "putting database and files in place"
+  wait_until 60 "database $database to have no users" swap_database "$database" "$stamp" || fail "database $database: cannot be renamed. Run the same command again"
+  put_in_place "$MOUNTPOINT/data" "$stamp" moving
+  mark_as_restored "$MOUNTPOINT"
+  sync --file-system "$MOUNTPOINT"
+  docker start "$container" > /dev/null || fail "$container: does not start. See: docker logs $container"
+  unlock
+  bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
+    || fail "the backend does not serve the instance that was moved in, see above. Fix the cause and run the same command again, or see npm run doctor"
+  rm "$swapping"
+  say "what was here before is kept as database $(before_of "$database" "$stamp") and folder $MOUNTPOINT/data.before-$stamp"
+}
+
+# begin DATABASE: writes the journal of a new swap, whose copy is complete.
+begin() {
+  [[ ! -e $swapping ]] || return 0
+  { [[ -d $MOUNTPOINT/data.moving ]] && has_database "$(moving_of "$1")"; } || fail "there is no complete copy to put in place. Run the cut-over again"
+  install -d -m 0711 "$MOUNTPOINT/backups"
+  date --utc +%Y%m%dT%H%M%SZ > "$swapping.new"
+  sync "$swapping.new"
+  mv "$swapping.new" "$swapping"
+  sync "${swapping%/*}"
+}
+
+# swap_database DATABASE STAMP: in one transaction, and only once. Jobs of the backups may use it for a moment.
+swap_database() {
+  local database=$1 moving before
+  moving=$(moving_of "$1") before=$(before_of "$1" "$2")
+  has_database "$moving" || return 0
+  in_database postgres "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('$database', '$moving')" > /dev/null
+  as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres << END
+BEGIN;
+ALTER DATABASE "$database" RENAME TO "$before";
+ALTER DATABASE "$moving" RENAME TO "$database";
+COMMIT;
+END
+}
+
+forget() {
+  local found
+  refuse_during_swap
+  while read -r found; do
+    in_database postgres "DROP DATABASE \"$found\" WITH (FORCE)"
+    rm -rf "$MOUNTPOINT/data.before-${found##*_before_}"
+    changed "removed database $found and its files"
+  done < <(in_database postgres "SELECT datname FROM pg_database WHERE datname ~ '^$(before_of "$1" '[0-9TZ]+')\$'")
+  finish
+}
+
+main "$@"

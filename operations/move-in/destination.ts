@@ -1,0 +1,144 @@
+import { pipeline } from "node:stream/promises";
+
+import type { Client } from "ssh2";
+
+import { databaseName, RESOURCES, ROLES, TYPES } from "../../contract/names.ts";
+import { namedValues, quote, SCRIPTS, valueIn } from "../../contract/scripts.ts";
+import { dial } from "../../ssh/connect.ts";
+import { dropletTarget } from "../droplet.ts";
+import { outputsOf } from "../outputs.ts";
+import { collect, type Ended, runRemotely, startRemotely } from "../remote.ts";
+import type { State } from "../state.ts";
+import type { Reading } from "./source.ts";
+
+/** The droplet's side of a move. */
+export interface Place {
+  /** Major version of its PostgreSQL. */
+  version: number;
+  /** Free bytes on the volume. */
+  free: number;
+  /** Rows in the instance's own tables, and its stored files. */
+  ownRows: number;
+  /** Whether a cut-over was interrupted while it swapped. */
+  isSwapping: boolean;
+  /** Whether a restore was interrupted. */
+  isRestoring: boolean;
+}
+
+/** What a copy on the droplet contains. */
+export interface Copy {
+  /** Whether name and secret in its files are those of the stack; `unknown` if it has none. */
+  identity: string;
+  rows: number;
+  /** Time of the newest row, as the database has it. */
+  newest: string;
+  /** Stored files with a row, and their bytes. */
+  files: number;
+  bytes: number;
+}
+
+/** A stack's droplet, to which an installation moves. */
+export class Destination implements AsyncDisposable {
+  readonly identity: { name: string; secret: string };
+  readonly #client: Client;
+  /** What convex/backend.sh checks a backend with. */
+  readonly #acceptance: string;
+  readonly #database: string;
+
+  private constructor(client: Client, state: State) {
+    this.#client = client;
+    this.identity = identityOf(state);
+    this.#acceptance = String(state.get(TYPES.command, RESOURCES.acceptance).inputs["stdin"]);
+    this.#database = databaseName(this.identity.name);
+  }
+
+  /** @throws Error if the stack is not deployed, or its droplet cannot be reached */
+  static async open(state: State): Promise<Destination> {
+    outputsOf(state);
+    return new Destination(await dial(dropletTarget(state)), state);
+  }
+
+  async look(): Promise<Place> {
+    const { stdout } = await this.#run("facts", [this.#database]);
+    const value = (name: string) => valueIn(stdout, name);
+    return {
+      version: Number(value("version")),
+      free: Number(value("free")),
+      ownRows: Number(value("own_rows")),
+      isSwapping: value("swapping") !== "",
+      isRestoring: value("restoring") === "yes",
+    };
+  }
+
+  receiveDatabase(from: Reading): Promise<void> {
+    return this.#receive("database", [this.#database, ROLES.owner], from);
+  }
+
+  /** @param add  whether to keep the files that were received before */
+  receiveFiles(from: Reading, add = false): Promise<void> {
+    return this.#receive("files", add ? ["add"] : [], from);
+  }
+
+  /** Compares what was received. @throws Error if it is not complete */
+  async check(): Promise<Copy> {
+    const { stdout } = await this.#run("check", [this.#database], namedValues(this.identity));
+    const value = (name: string) => valueIn(stdout, name);
+    return {
+      identity: value("identity"),
+      rows: Number(value("rows")),
+      newest: value("newest"),
+      files: Number(value("files")),
+      bytes: Number(value("bytes")),
+    };
+  }
+
+  /** Puts what was received in place of the instance's database and files, and waits until its backend accepts the admin key. */
+  async swap(): Promise<void> {
+    await this.#run("swap", [], namedValues({ database: this.#database }) + this.#acceptance);
+  }
+
+  async drop(): Promise<void> {
+    await this.#run("drop", [this.#database]);
+  }
+
+  /** Removes what earlier moves have kept. */
+  async forget(): Promise<void> {
+    await this.#run("forget", [this.#database]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#client.end();
+    return Promise.resolve();
+  }
+
+  async #run(verb: string, args: string[], stdin = ""): Promise<Ended> {
+    const ended = await runRemotely(this.#client, commandOf(verb, args), stdin);
+    requireSuccess(verb, ended.exitCode);
+    return ended;
+  }
+
+  async #receive(verb: string, args: string[], { stream, complete }: Reading): Promise<void> {
+    const running = await startRemotely(this.#client, commandOf(verb, args));
+    const ended = collect(running);
+    const [piped] = await Promise.allSettled([pipeline(stream, running.channel)]);
+    // If one end fails, the other one may only have noticed it. The old side's own reason comes first.
+    if (piped.status === "fulfilled") await complete;
+    requireSuccess(verb, (await ended).exitCode);
+    if (piped.status === "rejected") throw piped.reason as Error;
+  }
+}
+
+function commandOf(verb: string, args: string[]): string {
+  return `bash ${[`${SCRIPTS}/move-in/move-in.sh`, verb, ...args].map(quote).join(" ")}`;
+}
+
+function requireSuccess(verb: string, exitCode: number): void {
+  if (exitCode === 127) throw new Error("the droplet has no script for this yet. Copy it there with: npx pulumi up");
+  if (exitCode !== 0) throw new Error(`the droplet: ${verb} failed, see above`);
+}
+
+/** Name and secret that the stack's backend runs with. */
+function identityOf(state: State): { name: string; secret: string } {
+  const environment = (state.get(TYPES.container, RESOURCES.backend).inputs["envs"] as string[]).join("\n");
+  return { name: valueIn(environment, "INSTANCE_NAME"), secret: valueIn(environment, "INSTANCE_SECRET") };
+}
