@@ -53,11 +53,14 @@ async function finishSwap({ stack, verb, yes, again }: Request, destination: Des
 class Move {
   readonly #request: Request;
   readonly #source: Source;
+  /** The same, if its backend may run. */
+  readonly #live: OldMachine | undefined;
   readonly #destination: Destination;
 
   constructor(request: Request, source: Source, destination: Destination) {
     this.#request = request;
     this.#source = source;
+    this.#live = source instanceof OldMachine ? source : undefined;
     this.#destination = destination;
   }
 
@@ -126,13 +129,15 @@ class Move {
 
   /** Stops the old backend and copies what it has written since the copy of the files began. */
   async #lastCopy(old: Installation): Promise<Copy> {
-    tell("stopping the old backend");
-    await this.#source.stop();
+    if (this.#live !== undefined) {
+      tell("stopping the old backend");
+      await this.#live.stop();
+    }
     await this.#copyDatabase();
     // Clocks of file systems are not exact.
-    await this.#copyFiles(old.now - 60);
+    if (this.#live !== undefined) await this.#copyFiles(old.now - 60);
     const copy = await this.#check(old);
-    const rows = await this.#source.rows();
+    const rows = await this.#live?.rows();
     if (rows !== undefined && rows !== `${copy.rows} ${copy.newest}`) {
       throw new Error(
         `the old database: has rows that are not in the copy (${rows} instead of ${copy.rows} ${copy.newest}), so something still writes to it. Stop it, then run the command again`,
@@ -150,15 +155,15 @@ class Move {
   }
 
   async #goBack(): Promise<void> {
-    if (this.#source.startCommand === undefined) return;
+    if (this.#live?.startCommand === undefined) return;
     tell("starting the old backend again");
-    await this.#source.start().catch((error: unknown) => {
+    await this.#live.start().catch((error: unknown) => {
       process.stderr.write(`error: ${messageOf(error)}${this.#howToStart()}\n`);
     });
   }
 
   #howToStart(): string {
-    const command = this.#source.startCommand;
+    const command = this.#live?.startCommand;
     return command === undefined
       ? ""
       : `\nThe old backend is stopped. Never let both serve. To go back, start it with: ${command}`;

@@ -1,4 +1,5 @@
-import { pipeline } from "node:stream/promises";
+import { once } from "node:events";
+import type { Readable } from "node:stream";
 
 import type { Client } from "ssh2";
 
@@ -7,7 +8,7 @@ import { namedValues, quote, SCRIPTS, valueIn } from "../../contract/scripts.ts"
 import { dial } from "../../ssh/connect.ts";
 import { dropletTarget } from "../droplet.ts";
 import { outputsOf } from "../outputs.ts";
-import { collect, type Ended, runRemotely, startRemotely } from "../remote.ts";
+import { collect, type Ended, runRemotely, type Running, startRemotely } from "../remote.ts";
 import type { State } from "../state.ts";
 import type { Reading } from "./source.ts";
 
@@ -120,11 +121,31 @@ export class Destination implements AsyncDisposable {
   async #receive(verb: string, args: string[], { stream, complete }: Reading): Promise<void> {
     const running = await startRemotely(this.#client, commandOf(verb, args));
     const ended = collect(running);
-    const [piped] = await Promise.allSettled([pipeline(stream, running.channel)]);
-    // If one end fails, the other one may only have noticed it. The old side's own reason comes first.
-    if (piped.status === "fulfilled") await complete;
+    // Another error may come first.
+    ended.catch(() => undefined);
+    const isSent = await send(stream, running);
+    await complete;
     requireSuccess(verb, (await ended).exitCode);
-    if (piped.status === "rejected") throw piped.reason as Error;
+    if (!isSent) throw new Error(`the droplet: ${verb} ended before it had received everything`);
+  }
+}
+
+/** Sends a stream to a command's stdin; ends without an error if the command ends before. @returns whether all of it was sent */
+async function send(stream: Readable, { channel, ended }: Running): Promise<boolean> {
+  const over = new AbortController();
+  const stop = () => {
+    over.abort();
+  };
+  ended.then(stop, stop);
+  channel.on("error", () => undefined);
+  try {
+    for await (const chunk of stream) {
+      if (over.signal.aborted) return false;
+      if (!channel.write(chunk)) await once(channel, "drain", over).catch(() => undefined);
+    }
+    return true;
+  } finally {
+    channel.end();
   }
 }
 

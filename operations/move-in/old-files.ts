@@ -1,5 +1,7 @@
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
+import { pipeline, type Readable } from "node:stream";
+import { finished } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 
 import { quote } from "../../contract/scripts.ts";
@@ -7,7 +9,6 @@ import type { Installation, Reading, Source } from "./source.ts";
 
 /** An installation that was copied to two files on this computer: a dump in pg_dump's custom format, and a tar of /convex/data. */
 export class OldFiles implements Source {
-  readonly startCommand = undefined;
   readonly #dump: string;
   readonly #tar: string;
 
@@ -49,32 +50,23 @@ export class OldFiles implements Source {
   }
 
   dump(): Promise<Reading> {
-    return Promise.resolve({ stream: createReadStream(this.#dump), complete: Promise.resolve() });
+    return Promise.resolve(reading(createReadStream(this.#dump)));
   }
 
   files(): Promise<Reading> {
     const file = createReadStream(this.#tar);
-    if (!/gz$/.test(this.#tar)) return Promise.resolve({ stream: file, complete: Promise.resolve() });
-    const stream = createGunzip();
-    file.once("error", (error) => stream.destroy(error)).pipe(stream);
-    return Promise.resolve({ stream, complete: Promise.resolve() });
-  }
-
-  rows(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
-  stop(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  start(): Promise<void> {
-    return Promise.resolve();
+    return Promise.resolve(reading(this.#tar.endsWith("gz") ? pipeline(file, createGunzip(), () => undefined) : file));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function reading(stream: Readable): Reading {
+  const complete = finished(stream);
+  complete.catch(() => undefined);
+  return { stream, complete };
 }
 
 async function firstBytes(file: string): Promise<string> {

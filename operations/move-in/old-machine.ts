@@ -10,8 +10,9 @@ import type { Installation, Reading, Source } from "./source.ts";
 
 const SCRIPT = readFileSync(path.join(import.meta.dirname, "old.sh"), "utf8");
 
-/** An installation on a machine that is reached over SSH. */
+/** An installation on a machine that is reached over SSH. Only `stop` and `start` change it. */
 export class OldMachine implements Source {
+  /** The command that starts the backend again, for people; undefined if nothing was stopped. */
   startCommand: string | undefined;
   readonly #client: Client;
   readonly #at: Stranger;
@@ -71,10 +72,12 @@ export class OldMachine implements Source {
     return this.#read("files", ...(since === undefined ? [] : [since]));
   }
 
+  /** Number of rows and the newest one's time. */
   async rows(): Promise<string> {
     return (await this.#ask("rows")).trim();
   }
 
+  /** Stops its backend, so that nothing changes any more. */
   async stop(): Promise<void> {
     this.startCommand = this.#typed(`docker start ${quote(this.#container)}`);
     this.#stopped = this.#ask("stop");

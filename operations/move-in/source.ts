@@ -28,18 +28,11 @@ export interface Reading {
   complete: Promise<void>;
 }
 
-/** A hand-made installation. Only `stop` and `start` change it. */
+/** A hand-made installation, which is only read. */
 export interface Source extends AsyncDisposable {
   look(): Promise<Installation>;
   /** The database, in pg_dump's custom format. */
   dump(): Promise<Reading>;
   /** The backend's folder as a tar; with a time, only files that were changed since, in seconds since 1970. */
   files(since?: number): Promise<Reading>;
-  /** Number of rows and the newest one's time; undefined if it cannot be asked. */
-  rows(): Promise<string | undefined>;
-  /** Stops its backend, so that nothing changes any more. */
-  stop(): Promise<void>;
-  start(): Promise<void>;
-  /** The command that starts the backend again, for people; undefined if nothing was stopped. */
-  startCommand: string | undefined;
 }
