@@ -120,7 +120,7 @@ check() {
     identity=unknown
   elif [[ $(cat "$credentials/instance_name") != "$name" ]]; then
     identity="name $(tr -dc 'a-z0-9_-' < "$credentials/instance_name")"
-  elif [[ $(cat "$credentials/instance_secret") != "$secret" ]]; then
+  elif [[ $(tr A-F a-f < "$credentials/instance_secret") != "${secret,,}" ]]; then
     identity=secret
   fi
   read -r rows newest files bytes < <(compare_files in_database "$MOUNTPOINT/data.moving") || exit 1

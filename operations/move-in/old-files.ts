@@ -44,7 +44,6 @@ export class OldFiles implements Source {
       version: undefined,
       // A dump is compressed, and has no indexes.
       bytes: { database: dump.size * 5, files: tar.size },
-      files: undefined,
       now: Date.now() / 1000,
     };
   }

@@ -17,6 +17,7 @@ export class OldMachine implements Source {
   readonly #client: Client;
   readonly #at: Stranger;
   #container: string;
+  #isRunning = false;
   #stopped: Promise<unknown> | undefined;
 
   private constructor(client: Client, at: Stranger, container: string) {
@@ -50,6 +51,7 @@ export class OldMachine implements Source {
     const found = await this.#ask("look");
     const value = (name: string) => valueIn(found, name);
     this.#container = value("container");
+    this.#isRunning = value("running") === "true";
     const server = value("server");
     return {
       description: `container ${this.#container} on ${this.#at.host}, files in ${value("folder")}${server === "" ? "" : `, database in ${server}`}`,
@@ -59,7 +61,6 @@ export class OldMachine implements Source {
       storage: value("storage") as Installation["storage"],
       version: Number(value("version")) || undefined,
       bytes: { database: Number(value("bytes")), files: Number(value("files_bytes")) },
-      files: Number(value("files")),
       now: Number(value("now")),
     };
   }
@@ -84,7 +85,9 @@ export class OldMachine implements Source {
     await this.#stopped;
   }
 
+  /** Starts its backend again, if it ran before. */
   async start(): Promise<void> {
+    if (!this.#isRunning) return;
     // Docker would stop a container that was started while it stops.
     await this.#stopped?.catch(() => undefined);
     await this.#ask("start");

@@ -131,7 +131,8 @@ is_here() {
   return 1
 }
 
-as_postgres() { (cd / && runuser -u postgres -- "$@"); }
+# Without PAM, which would log each of them.
+as_postgres() { (cd / && setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"); }
 
 # client PROGRAM OPTION...: one of PostgreSQL's programs. The password is only in its environment.
 client() {
@@ -148,7 +149,7 @@ sql() { client psql -qAtX -v ON_ERROR_STOP=1 -d "${2:-$db}" -c "$1"; }
 look() {
   printf '%s\n' "container=$container" "running=$(docker inspect --format '{{.State.Running}}' "$container")" "name=$name" "secret=$secret" \
     "database=$database" "storage=$storage" "folder=$(folder)" "now=$(date +%s)" \
-    "files=$(find "$(folder)/storage" -type f 2> /dev/null | wc -l)" "files_bytes=$(du --summarize --block-size=1 --exclude=./tmp "$(folder)" | cut -f 1)"
+    "files_bytes=$(du --summarize --block-size=1 --exclude=./tmp "$(folder)" | cut -f 1)"
   [[ $database == postgres ]] || return 0
   printf '%s\n' "server=$server" "version=$(($(sql "SHOW server_version_num") / 10000))" "bytes=$(sql "SELECT pg_database_size('$db')")"
 }

@@ -15,8 +15,6 @@ export interface Installation {
   version: number | undefined;
   /** Sizes in bytes. */
   bytes: { database: number; files: number };
-  /** Number of files; undefined if unknown. */
-  files: number | undefined;
   /** Its clock, in seconds since 1970. */
   now: number;
 }

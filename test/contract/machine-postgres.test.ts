@@ -124,7 +124,9 @@ describe("the set-up of the server", () => {
     await machine.sh(`mv /root/sshd.conf ${SCRIPTS}/host/`);
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 2 changed$/);
     expect(await machine.sh(`ls ${all} ${SCRIPTS}/files 2>&1 | grep -c "No such file"`)).toBe("3");
-    expect(await machine.sh(`ls ${SCRIPTS}`)).toBe("backups\nconvex\nedge\nfunctions\nhost\ninspect.sh\nlib\npostgres");
+    expect(await machine.sh(`ls ${SCRIPTS}`)).toBe(
+      "backups\nconvex\nedge\nfunctions\nhost\ninspect.sh\nlib\nmove-in\npostgres",
+    );
   });
 
   it("creates one cluster on the volume, with checksums, and none on the root disk", async () => {

@@ -84,8 +84,8 @@ export class HandMade implements AsyncDisposable {
       find ${DATA} /opt /etc/postgresql /root /home /tmp -xdev ! -path '*/.cache*' -printf '%p %s %T@ %m\\n' | sort
       docker ps --all --format '{{.Names}} {{.State}} {{.CreatedAt}}'
       docker inspect --format '{{.State.StartedAt}} {{.RestartCount}}' convex-backend
-      cd / && for database in swarm_dev swarmdb; do
-        runuser -u postgres -- psql -Atd "$database" -c "SELECT pg_stat_clear_snapshot(), datname, tup_inserted, tup_updated, tup_deleted FROM pg_stat_database WHERE datname = '$database'"
+      cd / && for table in swarm_dev.documents swarm_dev.indexes swarm_dev.leases swarm_dev.persistence_globals swarmdb.orders; do
+        runuser -u postgres -- psql -Atd "\${table%.*}" -c "SELECT '$table', md5(string_agg(row::text, ',' ORDER BY row::text)) FROM \${table#*.} AS row"
       done
       systemctl show --property ActiveEnterTimestampMonotonic postgresql@17-main docker ssh`);
   }

@@ -185,12 +185,14 @@ describe("a hand-made installation", () => {
     expect((await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", STACK])).exitCode).toBe(0);
   });
 
-  it("leaves what the stack had before until that is removed", async () => {
+  it("leaves what the stack had before until that is removed, and no drift", async () => {
     expect((await databases()).match(/swarm_dev_before_/g)).toHaveLength(2);
     const forgotten = await moveIn("--forget");
     expect(forgotten.exitCode, forgotten.all).toBe(0);
     expect(await databases()).not.toContain("before");
     expect(await inStack("ls /mnt/convex")).not.toContain("before");
+    const drift = await cloud.operate("drift", STACK);
+    expect(drift.exitCode, drift.all).toBe(0);
   });
 });
 

@@ -72,7 +72,6 @@ it("finds the backend's container, and its PostgreSQL in another one of its netw
       "database=postgres",
       "storage=local",
       `folder=${folder}/data`,
-      "files=1",
       "server=container old-postgres-1",
       "version=16",
       "bytes=12345",

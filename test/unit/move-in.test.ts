@@ -77,7 +77,6 @@ describe("an installation", () => {
     storage: "local",
     version: 16,
     bytes: { database: 1e9, files: 1e9 },
-    files: 3,
     now: 0,
   };
   const PLACE: Place = { version: 17, free: 1e11, ownRows: 0, isSwapping: false, isRestoring: false };
