@@ -9,6 +9,9 @@
 #   backups.restores    phase, request and to of an unfinished restore, or null; running (whether a restore or drill is at
 #                       work), kept (folders that restores have replaced)
 
+# What `explain` says if it knows no cause. Whoever reads a fact does not see these lines.
+readonly UNEXPLAINED="The cause is in the lines above"
+
 # backups_facts VALUES: nothing without a repository.
 backups_facts() {
   local mountpoint
@@ -37,6 +40,7 @@ tell_job() {
   from=$(jq -r --argjson since "${since:-null}" '(.at? // .started? | fromdate?) // $since // empty' <<< "$last")
   # Only lines of the script itself: those of the tools may contain more than a person needs.
   cause=$(timeout 5 journalctl --quiet --output cat --unit "$3.service" ${from:+--since "@$from"} | sed -n "s/^$2\.sh: error: //p" | tail -n 1)
+  cause=${cause% "$UNEXPLAINED"}
   jq -nc --arg name "$2" --argjson last "$last" --argjson since "${since:-null}" --argjson running "$running" \
     --arg result "$(of_unit "$3.service" Result)" --argjson ended "${ended:-null}" --arg cause "$cause" \
     '{($name): {$last, $since, $running, $result, $ended, $cause}}'
@@ -68,7 +72,7 @@ tell_archive() {
 why_not_archived() (
   # shellcheck source=machine/backups/repository.sh
   source "$SCRIPTS/backups/repository.sh"
-  archive_failure 2> /dev/null | sed '/^The cause is in the lines above/d' || true
+  archive_failure 2> /dev/null | sed "/^$UNEXPLAINED/d" || true
 )
 
 tell_restores() {

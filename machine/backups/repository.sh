@@ -150,5 +150,9 @@ EOF
   echo "The cause is in the lines above"
 }
 
-# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence.
-archive_failure() { tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a 'P00 *ERROR' | tail -n 1 | explain; }
+# archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence. The first line of an error of
+# pgBackRest is general; the next ones contain the cause, until PostgreSQL's next message.
+archive_failure() {
+  tail -qn 500 /var/log/postgresql/postgresql-*.log \
+    | awk '/^(P00 +)?ERROR: \[[0-9]+\]/ {text = ""; inside = 1} /^[0-9]+-[0-9]+-[0-9]+ / {inside = 0} inside {text = text $0 "\n"} END {printf "%s", text}' | explain
+}

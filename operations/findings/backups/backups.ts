@@ -152,7 +152,7 @@ function lateness(
   now: number,
   { limit, never, settle }: { limit: number; never: number; settle: number },
 ): Late | undefined {
-  const expected = `at most ${span(limit)} old`;
+  const expected = `less than ${span(limit)} old`;
   const running = now - (since ?? now);
   if (last === undefined) {
     if (running <= never) return undefined;
@@ -163,7 +163,7 @@ function lateness(
     };
   }
   const age = now - seconds(last);
-  if (age <= limit || (since !== null && running <= settle)) return undefined;
+  if (age < limit || (since !== null && running <= settle)) return undefined;
   return { expected, found: `${span(age)} old`, message: `is ${span(age)} old, it should be ${expected}` };
 }
 
@@ -203,7 +203,7 @@ function compareArchive(state: State, { now, archived, failed, oldest, waiting, 
       error(
         "backups.log",
         { expected: "archived", found: "waiting", message },
-        { why, command: "tail -qn 500 /var/log/postgresql/postgresql-*.log | grep -a P00" },
+        { why, command: "grep -ahA 9 'ERROR: \\[' /var/log/postgresql/postgresql-*.log | tail -n 20" },
       ),
     );
   }
