@@ -43,11 +43,10 @@ end_leftovers() {
 pgbackrest_of() { as_postgres pgbackrest --stanza="$1" --pg1-path="$2" --log-level-console=warn --log-level-stderr=warn "${@:3}"; }
 
 # repository_info: all stanzas of the bucket, as pgBackRest describes them. Without the right secret or key it exits with 0 and
-# reports the problem in its output, in which line breaks are not encoded. Its usual time limit of a minute for each of many
-# attempts means nine minutes without an answer.
+# reports the problem in its output, in which line breaks are not encoded.
 repository_info() {
   local info problem
-  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --io-timeout=15 --log-level-stderr=warn) || return
+  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --log-level-stderr=warn) || return
   problem=$(python3 -IS -c '
 import json, sys
 for stanza in json.loads(sys.stdin.read(), strict=False):

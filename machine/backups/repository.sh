@@ -60,6 +60,8 @@ EOF
   if [[ -n $repository_authority ]]; then echo "repo1-storage-ca-file=$REPOSITORY_AUTHORITY"; fi
   cat << EOF
 compress-type=zst
+# A bucket that does not answer is tried several times; with the usual minute for each, that takes nine.
+io-timeout=20
 process-max=1
 # If the bucket cannot be reached for so long that this much waits, the oldest is dropped, so that the volume does not fill.
 archive-push-queue-max=$(archive_limit "$mountpoint")GiB
