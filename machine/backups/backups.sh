@@ -75,6 +75,9 @@ stop_backups() {
   done
   systemctl disable --quiet convex-restore.service 2> /dev/null || true
   rm -f /etc/systemd/system/convex-{backups.slice,restore.service} "$PGBACKREST" "$REPOSITORY_AUTHORITY"
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge pgbackrest restic > /dev/null < /dev/null \
+    || fail "pgbackrest: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge pgbackrest restic"
+  rm -f /etc/systemd/system/pgbackrest.service
   systemctl daemon-reload
   # Last, because the next run looks for it if this one is killed.
   rm "$REPOSITORY"

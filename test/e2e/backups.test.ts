@@ -211,5 +211,6 @@ describe("a stack with backups", () => {
       "has no backups. Switch them on with: npm run sandbox -- pulumi config set",
     );
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
   });
 });
