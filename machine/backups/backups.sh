@@ -39,9 +39,12 @@ begin() {
     || fail "backups: the bucket cannot be used. $(briefly restic cat config 2>&1 | explain)"
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explain <<< "$said")"
-  if [[ ! -e $mountpoint/backups/base.json ]]; then
+  said=$(attempt "the backups" in_repository info --output=json) || exit 1
+  if [[ $said != *'"label"'* ]]; then
     # A part of PostgreSQL's log makes the whole way.
     in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure)"
+    # Of another bucket.
+    rm -f "$mountpoint"/backups/{point,base,drill}.json
     systemctl daemon-reload
     systemctl start --no-block convex-base-backup.service
     changed "started the first backup"

@@ -190,6 +190,8 @@ complete() {
     bash "$here/../convex/backend.sh" <<< "$values" > /dev/null || fail "the backend does not serve after the restore, see above. Both states are on the volume; run the restore again, or see npm run doctor"
   fi
   rm -f "$(journal_of "$MOUNTPOINT")"
+  # Until there is one, the latest restore point is one that this restore has undone.
+  if configured; then systemctl start convex-restore-point.service 2> /dev/null || say "no restore point was made yet; its timer tries again"; fi
   tell
   if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program"; fi
 }
