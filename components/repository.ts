@@ -24,8 +24,6 @@ export interface RepositoryArgs {
   backupAuthority: string;
   /** For how many days every moment can be restored. Spaces keeps deleted objects as long. */
   backupDays: number;
-  /** How many weekly backups are kept. */
-  backupWeeks: number;
   /** The volume's id. Each volume has its own part of the repository. */
   volumeId: pulumi.Input<string>;
   /** Whether the bucket and the encryption's secret are protected from deletion. Otherwise `destroy` deletes all backups. */
@@ -60,7 +58,7 @@ export class Repository extends pulumi.ComponentResource {
         : {
             repository_endpoint: args.backups === "off" ? "" : new URL(args.backupEndpoint).host,
             repository_bucket: args.backupBucket,
-            repository_key: args.backupAccessKey,
+            repository_key: pulumi.secret(args.backupAccessKey),
             repository_key_secret: pulumi.secret(args.backupSecretKey),
           };
     this.values = {
@@ -70,7 +68,6 @@ export class Repository extends pulumi.ComponentResource {
       repository_passphrase: passphrase,
       repository_authority: args.backupAuthority.trim().split("\n"),
       backup_days: args.backupDays,
-      backup_weeks: args.backupWeeks,
     };
     this.registerOutputs({ values: this.values });
   }
@@ -114,12 +111,14 @@ export class Repository extends pulumi.ComponentResource {
         name: pulumi.unsecret(pulumi.interpolate`${args.label.slice(0, 45)}-backups-${suffix}`),
         region: args.backupRegion,
         acl: "private",
-        // Who has the droplet has its key, and could delete backups. Their old versions stay.
+        // What is deleted by mistake can be brought back for these days.
         versioning: { enabled: true },
         lifecycleRules: [
           {
             enabled: true,
             noncurrentVersionExpiration: { days: args.backupDays },
+            // Otherwise, each deletion leaves a mark for ever.
+            expiration: { expiredObjectDeleteMarker: true },
             abortIncompleteMultipartUploadDays: 1,
           },
         ],

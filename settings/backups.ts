@@ -13,7 +13,6 @@ export function readBackups(read: Reader, region: string) {
     backupSecretKey: read.text("backupSecretKey", keyFault),
     backupAuthority: read.text("backupAuthority", authorityFault),
     backupDays: read.integer("backupDays", 1, 365),
-    backupWeeks: read.integer("backupWeeks", 1, 520),
   };
   for (const key of ["backupEndpoint", "backupBucket", "backupAccessKey", "backupSecretKey"] as const) {
     if (backups === "s3" && settings[key] === "") read.refuse(key, missing(key));

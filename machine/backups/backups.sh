@@ -41,6 +41,7 @@ begin() {
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explain <<< "$said")"
   said=$(attempt "the backups" in_repository info --output=json) || exit 1
   if [[ $said != *'"label"'* ]]; then
+    announce_timelines
     # A part of PostgreSQL's log makes the whole way.
     in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure)"
     # Of another bucket.
@@ -49,6 +50,16 @@ begin() {
     systemctl start --no-block convex-base-backup.service
     changed "started the first backup"
   fi
+}
+
+# announce_timelines: archives the histories of the timelines that an earlier restore has left, also those whose own volume or bucket
+# was another one. PostgreSQL never removes them.
+announce_timelines() {
+  local file log
+  log=$(data_directory)/pg_wal
+  for file in "$log"/*.history; do
+    if [[ -e $file ]]; then install -o postgres -g postgres -m 0600 /dev/null "$log/archive_status/${file##*/}.ready"; fi
+  done
 }
 
 # has_files: whether restic's part of the repository is there; makes it if the bucket has none.

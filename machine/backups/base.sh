@@ -24,7 +24,7 @@ main() {
   # Removes only the locks of processes that are gone.
   restic unlock --quiet 2> /dev/null || true
   attempt "backup: was made, but old files were not removed; that" restic forget --quiet --retry-lock 10m --host "$STANZA" --group-by host --keep-last 12 \
-    --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --keep-weekly "$BACKUP_WEEKS" --prune || exit 1
+    --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --prune || exit 1
   record base "$(in_repository info --output=json | jq -c '.[0].backup[-1] | {label, type, bytes: .info.size, added: .info.repository.delta}')"
   say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
 }

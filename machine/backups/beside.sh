@@ -26,6 +26,13 @@ alone() {
   trap end_leftovers EXIT
 }
 
+# pause_points, allow_points: no restore point is made meanwhile, because it would contain rows of one time and files of another.
+pause_points() {
+  exec {points_lock}> /run/convex-droplet-point.lock
+  flock --timeout 900 "$points_lock" || fail "a restore point has been made for 15 minutes. Wait until it is complete, then run the command again"
+}
+allow_points() { if [[ -n ${points_lock:-} ]]; then exec {points_lock}>&-; fi; }
+
 # gently COMMAND...: runs it when nobody else needs the processors and the disk. It does not keep the lock, because it may outlive a
 # script that is killed.
 gently() (
@@ -41,26 +48,6 @@ end_leftovers() {
 
 # pgbackrest_of STANZA CLUSTER OPTION...: runs pgBackRest as the owner of the cluster, which has to be the one of its files.
 pgbackrest_of() { as_postgres pgbackrest --stanza="$1" --pg1-path="$2" --log-level-console=warn --log-level-stderr=warn "${@:3}"; }
-
-# repository_info: all stanzas of the bucket, as pgBackRest describes them. Without the right secret or key it exits with 0 and
-# reports the problem in its output, in which line breaks are not encoded.
-repository_info() {
-  local info problem
-  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --log-level-stderr=warn) || return
-  problem=$(python3 -IS -c '
-import json, sys
-for stanza in json.loads(sys.stdin.read(), strict=False):
-    for repository in stanza["repo"]:
-        if repository["status"]["code"] not in (0, 1, 2):
-            print(stanza["name"] + ": " + repository["status"]["message"])' <<< "$info")
-  if [[ -n $problem ]]; then
-    printf '%s\n' "$problem" >&2
-    # The first file that it reads is encrypted, too.
-    if grep -q '^.*\[\(CryptoError\|FormatError\)\]' <<< "$problem"; then problem="wrong cipher-pass"; fi
-    fail "the database's backups: cannot be read. $(explain <<< "$problem")"
-  fi
-  printf '%s\n' "$info"
-}
 
 # reach_files: restic itself tries for a quarter of an hour to reach a bucket that is not there.
 reach_files() { attempt "the files' backups" timeout 30 restic cat config --no-lock > /dev/null; }
@@ -131,8 +118,9 @@ restore_beside() {
   say "restoring the files of ${target[point]} ($(human "${target[files]}"))"
   install -d -m 0755 "$files"
   attempt "the files of ${target[point]}" gently restic restore --quiet --no-lock "${target[snapshot]}:${target[data]}" --target "$files" > /dev/null || exit 1
-  # The snapshot is younger than the target. A file is written before the row that names it, so the rows name none of these.
-  find "$files/storage" -type f -newermt "@${target[moment]}" -delete
+  # The snapshot is younger than a moment. A file is written before the row that names it, so the rows name none of these. A restore
+  # point is the snapshot's own; its name has no fractions of a second.
+  if [[ ${target[kind]} == time ]]; then find "$files/storage" -type f -newermt "@${target[moment]}" -delete; fi
   # The backend makes it, but its backup leaves it out.
   install -d -m 0755 "$files/tmp"
   fetch_history "$stanza" "$cluster"
@@ -160,6 +148,8 @@ fetch_history() {
 replay() {
   local stanza=$1 cluster=$2 bin=$3
   install -d -o postgres -g postgres -m 0700 "$BESIDE"
+  # The mark is of the time of the backup.
+  rm -f "$cluster/convex-archive-gap"
   # What an earlier restore has left, because a server with two targets does not start.
   sed -i -E '/^(restore_command|recovery_[a-z_]+) /d' "$cluster/postgresql.auto.conf"
   recovery_settings "$stanza" "$cluster" "$bin" > "$BESIDE/postgresql.conf"

@@ -99,8 +99,9 @@ check_database_in_bucket() {
   lists=$results/lists
   mkdir "$lists"
   repository_info > "$lists/info" || exit 1
-  attempt "the write-ahead log" as_postgres pgbackrest --stanza="$STANZA" repo-ls --recurse --output=json "archive/$STANZA" > "$lists/archive"
-  while read -r problem; do say "error: $problem"; done < <(python3 -IS "$HELPERS/target.py" gaps "$STANZA" "$lists")
+  attempt "the write-ahead log" as_postgres pgbackrest --stanza="$STANZA" repo-ls --recurse --output=json "archive/$STANZA" > "$lists/archive" || exit 1
+  output=$(python3 -IS "$HELPERS/target.py" gaps "$STANZA" "$lists") || say "error: the write-ahead log: cannot be checked"
+  while read -r problem; do [[ -z $problem ]] || say "error: $problem"; done <<< "$output"
   [[ $thorough == all || $(date +%u) == 7 ]] || return 0
   # It exits with 0 also if it has found something.
   output=$(attempt "the database's backups" gently runuser -u postgres -- pgbackrest --stanza="$STANZA" --log-level-console=off --log-level-stderr=error --output=text --verbose verify) || exit 1

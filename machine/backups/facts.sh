@@ -79,7 +79,7 @@ tell_restores() {
   local running=false kept journal=$1/backups/restore.journal
   # Not by taking its lock, because a restore that begins at this moment would stop.
   if find /proc/[0-9]*/fd -lname /run/convex-droplet-beside.lock 2> /dev/null | grep -q .; then running=true; fi
-  kept=$(find "$1" "$1"/postgresql/*/ -mindepth 1 -maxdepth 1 -type d \( -name 'data.before-*' -o -name 'main.before-*' \) 2> /dev/null | sort)
+  kept=$(find "$1" "$1"/postgresql/*/ -mindepth 1 -maxdepth 1 -type d \( -name 'data.before-[0-9]*' -o -name 'main.before-[0-9]*' \) 2> /dev/null | sort)
   jq -nc --arg phase "$(in_journal phase "$journal")" --arg request "$(in_journal request "$journal")" --arg to "$(in_journal to "$journal")" \
     --argjson running "$running" --arg kept "$kept" \
     '{phase: (if $phase == "" then null else $phase end), $request, $to, $running, kept: [$kept | scan("[^\n]+")]}'

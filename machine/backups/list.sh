@@ -12,7 +12,7 @@ main() {
   folder=$(mktemp -d)
   # shellcheck disable=SC2064 # the name as it is now
   trap "rm -r '$folder'" EXIT
-  attempt "the backups" as_postgres pgbackrest info --output=json > "$folder/info" || exit 1
+  repository_info > "$folder/info" || exit 1
   attempt "the restore points" timeout 60 restic snapshots --json --no-lock > "$folder/snapshots" || exit 1
   for job in point base drill; do
     cat "$MOUNTPOINT/backups/$job.json" > "$folder/$job" 2> /dev/null || echo null > "$folder/$job"

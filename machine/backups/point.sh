@@ -21,13 +21,20 @@ main() {
   await_archive "$wal" || fail "restore point: was not made, because PostgreSQL's log did not reach the bucket within $ARCHIVE_SECONDS s. $(archive_failure)"
   if [[ -e $(data_directory)/convex-archive-gap ]]; then
     systemctl start --no-block convex-base-backup.service
-    fail "restore point: was not made, because a part of PostgreSQL's log was dropped while the bucket could not be reached. A new backup has been started, and the next point will follow it"
+    fail "restore point: was not made, because a part of PostgreSQL's log was dropped, as it could not be archived fast enough. A new backup has been started, and the next point will follow it"
   fi
+  # A file that is being uploaded has another name, with a dot.
   saved=$(attempt "restore point, the files" restic backup --json --quiet --retry-lock 10m --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
-    "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")") || exit 1
+    --exclude "$MOUNTPOINT/data/storage/*/.*" "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")") || give_up "$point"
   record point "$(jq -c --arg point "$point" 'select(.message_type == "summary")
-    | {point: $point, snapshot: .snapshot_id[:8], files: .total_files_processed, bytes: .total_bytes_processed, added: .data_added_packed}' <<< "$saved")"
+    | {point: $point, snapshot: .snapshot_id[:8], files: .total_files_processed, bytes: .total_bytes_processed, added: (.data_added_packed // .data_added)}' <<< "$saved")"
   say "$point, $(jq -r '"\(.files) files, \(.added) bytes of them new"' "$MOUNTPOINT/backups/point.json")"
+}
+
+# give_up NAME: removes a snapshot that is not complete, and fails.
+give_up() {
+  restic snapshots --json --host "$STANZA" --tag "point=$1" 2> /dev/null | jq -r '.[].id' | xargs --no-run-if-empty restic forget > /dev/null 2>&1 || true
+  exit 1
 }
 
 # make_point NAME: prints the file of PostgreSQL's log that contains it. The transaction is a commit after the point: without one,

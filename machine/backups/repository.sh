@@ -8,7 +8,7 @@
 
 # The values that a repository needs, with the volume's id and how long to keep what.
 readonly REPOSITORY_VALUES=(stanza repository_endpoint repository_region repository_bucket repository_key repository_key_secret
-  repository_passphrase repository_authority backup_days backup_weeks)
+  repository_passphrase repository_authority backup_days)
 readonly PGBACKREST=/etc/pgbackrest/pgbackrest.conf REPOSITORY=/etc/convex-droplet/backups.env
 readonly REPOSITORY_AUTHORITY=/etc/convex-droplet/backups-authority.pem
 
@@ -52,10 +52,9 @@ repo1-cipher-type=aes-256-cbc
 repo1-cipher-pass=$repository_passphrase
 repo1-bundle=y
 repo1-block=y
-# Of backups older than these days, only the moment of the backup can be restored.
-repo1-retention-full=$((backup_weeks + 1))
-repo1-retention-archive=$((backup_days + 1))
-repo1-retention-archive-type=diff
+# The newest full backup that is older than these days stays, and PostgreSQL's log since then.
+repo1-retention-full=$backup_days
+repo1-retention-full-type=time
 EOF
   if [[ -n $repository_authority ]]; then echo "repo1-storage-ca-file=$REPOSITORY_AUTHORITY"; fi
   cat << EOF
@@ -63,7 +62,7 @@ compress-type=zst
 # A bucket that does not answer is tried several times; with the usual minute for each, that takes nine.
 io-timeout=20
 process-max=1
-# If the bucket cannot be reached for so long that this much waits, the oldest is dropped, so that the volume does not fill.
+# If so much waits, because the bucket cannot be reached or is too slow, the oldest is dropped, so that the volume does not fill.
 archive-push-queue-max=$(archive_limit "$mountpoint")GiB
 log-level-console=warn
 log-level-stderr=warn
@@ -84,7 +83,6 @@ STANZA=$stanza
 MOUNTPOINT=$mountpoint
 DATABASE=$database
 BACKUP_DAYS=$backup_days
-BACKUP_WEEKS=$backup_weeks
 RESTIC_REPOSITORY=s3:https://$repository_endpoint/$repository_bucket/files
 RESTIC_PASSWORD=$repository_passphrase
 RESTIC_CACHE_DIR=$mountpoint/backups/cache
@@ -102,7 +100,7 @@ open_repository() {
   # shellcheck disable=SC1090 # written above
   source "$REPOSITORY"
   set +a
-  : "${STANZA:?}" "${MOUNTPOINT:?}" "${DATABASE:?}" "${BACKUP_DAYS:?}" "${BACKUP_WEEKS:?}"
+  : "${STANZA:?}" "${MOUNTPOINT:?}" "${DATABASE:?}" "${BACKUP_DAYS:?}"
 }
 
 # in_repository COMMAND...: one of pgBackRest's commands, as PostgreSQL's user.
@@ -150,6 +148,26 @@ FileMissingError;missing file;NoSuchKey;key does not exist;does not exist;not fo
 unable to acquire lock;already locked|Another backup, restore or drill is at work. Wait until it has ended
 EOF
   echo "The cause is in the lines above"
+}
+
+# repository_info: all stanzas of the bucket, as pgBackRest describes them. Without the right secret or key it exits with 0 and
+# reports the problem in its output, in which line breaks are not encoded.
+repository_info() {
+  local info problem
+  info=$(attempt "the database's backups" as_postgres pgbackrest info --output=json --log-level-stderr=warn) || return
+  problem=$(python3 -IS -c '
+import json, sys
+for stanza in json.loads(sys.stdin.read(), strict=False):
+    for repository in stanza["repo"]:
+        if repository["status"]["code"] not in (0, 1, 2):
+            print(stanza["name"] + ": " + repository["status"]["message"])' <<< "$info")
+  if [[ -n $problem ]]; then
+    printf '%s\n' "$problem" >&2
+    # The first file that it reads is encrypted, too.
+    if grep -q '^.*\[\(CryptoError\|FormatError\)\]' <<< "$problem"; then problem="wrong cipher-pass"; fi
+    fail "the database's backups: cannot be read. $(explain <<< "$problem")"
+  fi
+  printf '%s\n' "$info"
 }
 
 # archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence. The first line of an error of

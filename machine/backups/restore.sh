@@ -102,6 +102,8 @@ run() {
   local to=$1 stanza container=$3 values=$4
   alone
   trap give_up EXIT
+  # A connection that breaks must not stop it in the middle.
+  trap '' PIPE
   install -d -m 0711 "$MOUNTPOINT/backups"
   read_journal "$MOUNTPOINT"
   case ${journal[phase]:-} in
@@ -114,7 +116,7 @@ run() {
   esac
   stanza=$(choose_stanza "$2")
   find_target "$stanza" "$to"
-  if [[ ${journal[phase]:-} =~ ^(ready|stop)$ && ${journal[of]} == "$(description "$stanza")" ]]; then
+  if [[ ${journal[phase]:-} =~ ^(ready|stop)$ && ${journal[of]} == "$(description "$stanza")" ]] && has_copies; then
     say "the copy of an earlier run is complete, and is used"
   else
     prepare "$stanza" "$to $2" "$container"
@@ -122,10 +124,14 @@ run() {
   complete "$container" "$values"
 }
 
+has_copies() { [[ -d ${journal[cluster]}.restored && -d $MOUNTPOINT/data.restored ]]; }
+
 # give_up: does not keep a copy that is not complete. Of a run that was killed, the next one removes it.
 give_up() {
   end_leftovers
-  if [[ ${journal[phase]:-} == prepare ]]; then
+  if [[ ${journal[phase]:-} == stop ]]; then
+    start_services "${journal[container]}" && write_journal "$MOUNTPOINT" ready
+  elif [[ ${journal[phase]:-} == prepare ]]; then
     rm -rf "${journal[cluster]}.restored" "$MOUNTPOINT/data.restored" "$(journal_of "$MOUNTPOINT")"
   fi
 }
@@ -144,7 +150,7 @@ prepare() {
   found=$(check_beside "$MOUNTPOINT/data.restored") || exit 1
   keep_passwords
   stop_beside "$cluster.restored"
-  if [[ $stanza == "$STANZA" ]]; then continue_archive "$cluster.restored"; fi
+  continue_archive "$cluster.restored"
   sync --file-system "$MOUNTPOINT"
   journal[found]=$found
   write_journal "$MOUNTPOINT" ready
@@ -176,6 +182,7 @@ complete() {
   local container=$1 values=$2 unit
   lock
   if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then
+    pause_points
     journal[stamp]=$(date --utc +%Y%m%dT%H%M%SZ)
     write_journal "$MOUNTPOINT" stop
     say "stopping the backend and PostgreSQL"
@@ -190,6 +197,7 @@ complete() {
     bash "$here/../convex/backend.sh" <<< "$values" > /dev/null || fail "the backend does not serve after the restore, see above. Both states are on the volume; run the restore again, or see npm run doctor"
   fi
   rm -f "$(journal_of "$MOUNTPOINT")"
+  allow_points
   # Until there is one, the latest restore point is one that this restore has undone.
   if configured; then systemctl start convex-restore-point.service 2> /dev/null || say "no restore point was made yet; its timer tries again"; fi
   tell
@@ -226,8 +234,10 @@ start_services() {
   if [[ -n $(container_state "$1") ]]; then docker start "$1" > /dev/null || fail "$1: does not start. See: docker logs $1"; fi
 }
 
-# resume: after a reboot. Before the swap, the instance goes on as it was.
+# resume: after a reboot. Before the swap, the instance goes on as it was; after it, with what was restored.
 resume() {
+  alone
+  lock
   read_journal "$MOUNTPOINT"
   case ${journal[phase]:-} in
     stop)
@@ -235,11 +245,11 @@ resume() {
       write_journal "$MOUNTPOINT" ready
       ;;
     swap | start)
-      alone
-      lock
       finish_swap "$MOUNTPOINT"
       read_journal "$MOUNTPOINT"
       start_services "${journal[container]}"
+      rm -f "$(journal_of "$MOUNTPOINT")"
+      tell
       ;;
   esac
 }
@@ -247,7 +257,7 @@ resume() {
 # kept: the folders that restores have replaced.
 kept() {
   find "$MOUNTPOINT" "$MOUNTPOINT"/postgresql/*/ -mindepth 1 -maxdepth 1 -type d \
-    \( -name 'data.before-*' -o -name 'main.before-*' \) 2> /dev/null | sort || true
+    \( -name 'data.before-[0-9]*' -o -name 'main.before-[0-9]*' \) 2> /dev/null | sort || true
 }
 
 tell() {
@@ -268,13 +278,14 @@ forget() {
   mapfile -t folders < <(kept)
   folders+=("$MOUNTPOINT"/postgresql/*/main.restored "$MOUNTPOINT/data.restored")
   end_leftovers
+  # First, because it may name one of these folders.
+  rm -f "$(journal_of "$MOUNTPOINT")"
   for folder in "${folders[@]}"; do
     if [[ -d $folder ]]; then
       rm -rf "$folder"
       changed "removed $folder"
     fi
   done
-  rm -f "$(journal_of "$MOUNTPOINT")"
   finish
 }
 

@@ -168,10 +168,16 @@ def find_gaps(name, folder):
         for edge in ("start", "stop"):
             if number_of(backup["archive"][edge]) not in there[timeline]:
                 print(f"the write-ahead log of backup {backup['label']}: {backup['archive'][edge]} is missing in the bucket")
-    first = min(number_of(backup["archive"]["start"]) for backup in stanza["backup"])
+    first = min((number_of(backup["archive"]["start"]) for backup in stanza["backup"]), default=0)
+    starts = {}
+    for backup in stanza["backup"]:
+        timeline = int(backup["archive"]["start"][:8], 16)
+        starts[timeline] = max(starts.get(timeline, 0), number_of(backup["archive"]["start"]))
     for timeline, numbers in sorted(there.items()):
         needed = {number for number in numbers if number >= first}
-        missing = sorted(set(range(min(needed, default=0), max(needed, default=-1))) - needed)
+        # Behind an older gap is a newer backup.
+        missing = [number for number in range(min(needed, default=0), max(needed, default=-1))
+                   if number not in needed and number > starts.get(timeline, 0)]
         if missing:
             begin, end = (f"{timeline:08X}{number >> 8:08X}{number & 255:08X}" for number in (missing[0], missing[-1]))
             print(f"the write-ahead log: {len(missing)} of the segments from {begin} to {end} are missing in the bucket, so moments after them are lost")

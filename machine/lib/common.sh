@@ -32,7 +32,8 @@ area=${area%.sh}
 readonly PENDING=/run/convex-droplet LISTS_UPDATED=/run/convex-droplet-lists
 
 # say TEXT...: prints a message for people, on stderr; stdout is for data.
-say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+# Nobody may be there any more, after a connection broke.
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2 || true; }
 
 # changed TEXT...: reports a change, and counts it.
 changed() {

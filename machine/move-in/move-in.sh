@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Receives a hand-made installation: its database and its files arrive on stdin and are put beside the running instance, as database
 # NAME_moving and folder data.moving. `swap` puts both in place of the instance's own, and keeps those as NAME_before_STAMP and
-# data.before-STAMP. Until then, nothing of the instance changes.
+# data.before-moved-STAMP. Until then, nothing of the instance changes.
 #
 # A run that was killed leaves an incomplete copy, which the next one replaces. A swap that was interrupted is finished by the next `swap`:
 # its journal is there from before the first change until the backend serves.
@@ -139,21 +139,23 @@ swap() {
   values=$(cat)
   take container database <<< "$values"
   lock
+  pause_points
   begin "$database"
   stamp=$(< "$swapping")
   say "stopping the backend"
   docker stop "$container" > /dev/null || fail "$container: does not stop. See: docker ps"
   say "putting database and files in place"
   wait_until 60 "database $database to have no users" swap_database "$database" "$stamp" || fail "database $database: cannot be renamed. Run the same command again"
-  put_in_place "$MOUNTPOINT/data" "$stamp" moving
+  put_in_place "$MOUNTPOINT/data" "moved-$stamp" moving
   mark_as_restored "$MOUNTPOINT"
   sync --file-system "$MOUNTPOINT"
   docker start "$container" > /dev/null || fail "$container: does not start. See: docker logs $container"
+  allow_points
   unlock
   bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
     || fail "the backend does not serve the instance that was moved in, see above. Fix the cause and run the same command again, or see npm run doctor"
   rm "$swapping"
-  say "what was here before is kept as database $(before_of "$database" "$stamp") and folder $MOUNTPOINT/data.before-$stamp"
+  say "what was here before is kept as database $(before_of "$database" "$stamp") and folder $MOUNTPOINT/data.before-moved-$stamp"
 }
 
 # begin DATABASE: writes the journal of a new swap, whose copy is complete.
@@ -186,7 +188,7 @@ forget() {
   refuse_during_swap
   while read -r found; do
     in_database postgres "DROP DATABASE \"$found\" WITH (FORCE)"
-    rm -rf "$MOUNTPOINT/data.before-${found##*_before_}"
+    rm -rf "$MOUNTPOINT/data.before-moved-${found##*_before_}"
     changed "removed database $found and its files"
   done < <(in_database postgres "SELECT datname FROM pg_database WHERE datname ~ '^$(before_of "$1" '[0-9TZ]+')\$'")
   finish

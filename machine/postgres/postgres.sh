@@ -105,11 +105,15 @@ create_cluster() {
 refuse_to_hide_backups() {
   local found empty=$1/backups/start-empty
   if [[ -z $repository_endpoint || -e $empty ]]; then return 0; fi
-  found=$(attempt "the backups, which may contain this instance's data" as_postgres pgbackrest info --output=json) || exit 1
+  # A new key may take some seconds to be accepted.
+  wait_until 60 "the bucket to accept the key" lists_backups 2> /dev/null || true
+  found=$(repository_info) || exit 1
   [[ $found != *'"label"'* ]] \
     || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with npm run restore," \
       "then run the same npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"
 }
+
+lists_backups() { (repository_info) > /dev/null 2>&1; }
 
 # certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
 certify() {

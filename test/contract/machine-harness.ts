@@ -64,7 +64,7 @@ export function postgresValues(
 /** The values of a machine without backups. */
 export const NO_REPOSITORY: Values = Object.fromEntries(
   [
-    ...["stanza", "backup_days", "backup_weeks"],
+    ...["stanza", "backup_days"],
     ...["endpoint", "region", "bucket", "key", "key_secret", "passphrase", "authority"].map(
       (name) => `repository_${name}`,
     ),

@@ -175,6 +175,11 @@ describe("a stack with backups", () => {
     expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
     expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
+    // The new volume's own backups can be restored, too.
+    succeeded(await backup("now"));
+    succeeded(await cloud.operate("drill", STACK));
+    succeeded(await restore("--to", "latest", "--yes"));
+    expect(await contents(before.until)).toEqual(before);
   });
 
   it("shows keys and passphrase of its backups nowhere but in root's own files", async () => {

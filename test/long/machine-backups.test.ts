@@ -70,7 +70,7 @@ async function boot(id: number): Promise<Machine> {
 /** The values of postgres.sh for a volume whose backups are in the bucket. */
 function inBucket(password: string, stanza: string): string {
   return postgresValues(password, 84, undefined, {
-    ...{ stanza, backup_days: 14, backup_weeks: 8, repository_endpoint: ENDPOINT, repository_region: REGION },
+    ...{ stanza, backup_days: 14, repository_endpoint: ENDPOINT, repository_region: REGION },
     ...{ repository_bucket: BUCKET, repository_key: KEY.access_key, repository_key_secret: KEY.secret_key },
     ...{ repository_passphrase: CIPHER, repository_authority: "" },
   });

@@ -121,7 +121,6 @@ const REPOSITORY: RepositoryArgs = {
   backupSecretKey: "",
   backupAuthority: "",
   backupDays: 14,
-  backupWeeks: 8,
   volumeId: "506f78a4",
   protectData: false,
 };
@@ -629,12 +628,17 @@ describe("the repository of backups", () => {
     expect(values).toMatchObject({
       repository_endpoint: "s3.example.com:9000",
       repository_bucket: "mine",
-      repository_key: "ID",
       repository_region: "us-east-1",
       stanza: "506f78a4",
     });
-    expect(await valueOf(pulumi.output(values["repository_key_secret"]))).toBe("KEY");
-    expect(await pulumi.isSecret(pulumi.output(values["repository_key_secret"]))).toBe(true);
+    for (const [name, key] of [
+      ["repository_key", "ID"],
+      ["repository_key_secret", "KEY"],
+    ] as const) {
+      const value = pulumi.output(values[name]);
+      expect(await valueOf(value)).toBe(key);
+      expect(await pulumi.isSecret(value)).toBe(true);
+    }
   });
 
   it("does not exist without backups", async () => {

@@ -18,8 +18,8 @@ const S3 = {
 };
 
 describe("backups", () => {
-  it("are off by default, and kept for two weeks and eight weeks", () => {
-    expect(backupsOf({})).toMatchObject({ backups: "off", backupDays: 14, backupWeeks: 8 });
+  it("are off by default, and kept for thirty days", () => {
+    expect(backupsOf({})).toMatchObject({ backups: "off", backupDays: 30 });
   });
 
   it("in Spaces are in the droplet's region, if another one is not set", () => {
@@ -60,7 +60,6 @@ describe("backups", () => {
     [{ backups: "spaces", backupBucket: "my-backups" }, "backupBucket: has no effect, because backups is spaces"],
     [{ backupDays: 0 }, "backupDays: 0 is below 1."],
     [{ backupDays: 366 }, "backupDays: 366 is above 365."],
-    [{ backupWeeks: 0 }, "backupWeeks: 0 is below 1."],
   ])("refuse %j", (overrides, message) => {
     expect(mistakesOf(overrides).join("\n")).toContain(
       `convex-droplet:${message}`.replace("convex-droplet:Set", "Set"),

@@ -60,7 +60,6 @@ it.each<Record<string, unknown>>([
     backupEndpoint: "http://s3.example.com",
     backupBucket: "My",
     backupDays: 0,
-    backupWeeks: 999,
   },
 ])("the proposals for %j pass", (configuration) => {
   const proposed = mended(configuration);

@@ -210,7 +210,7 @@ function compareArchive(state: State, { now, archived, failed, oldest, waiting, 
   if (gap) {
     const why = `once the bucket can be reached, run: ${npmCommand(state.stack, "backup", "now")}`;
     const message =
-      "has a gap: parts of PostgreSQL's log were dropped while the bucket could not be reached, " +
+      "has a gap: parts of PostgreSQL's log were dropped, as they could not be archived fast enough, " +
       "so no moment after the last restore point can be restored until there is a new backup";
     findings.push(error(["backups.log", "gap"], { expected: "none", found: "a gap", message }, { why }));
   }
