@@ -170,7 +170,7 @@ describe("backups", () => {
     [
       "a gap",
       { archive: { gap: true } },
-      "error backups backups.archive backups.log.gap: has a gap: parts of PostgreSQL's log were dropped while the bucket could not be reached, so no moment after the last restore point can be restored until there is a new backup",
+      "error backups backups.archive backups.log.gap: has a gap: parts of PostgreSQL's log were dropped, as they could not be archived fast enough, so no moment after the last restore point can be restored until there is a new backup",
       "once the bucket can be reached, run: npm run backup -- --stack dev now",
     ],
     [
