@@ -18,8 +18,11 @@ const STATES = [
     file: "before-named-values.json",
     passphrase: "h3HiELITqS0uhwbNThbVa1FX81p1DqCzmaPgOhRcFs8",
     steps: [
-      // The server's certificate, the edge without names, and a component, which is only a parent for resources that exist.
+      // The server's certificate, the edge without names, backups that are off, and a component, which is only a parent for
+      // resources that exist.
+      "create Backups convex",
       "create CertRequest convex-postgres-certificate-request",
+      "create Command convex-backups",
       "create Command convex-edge",
       "create Database convex",
       "create Edge convex",
@@ -29,6 +32,7 @@ const STATES = [
       "create PrivateKey convex-postgres-certificate-key",
       // What is in the project, apart from what DigitalOcean puts there.
       "create ProjectResources convex-project-resources",
+      "create Repository convex",
       "create SelfSignedCert convex-postgres-authority",
       // The backend connects over TLS, and is checked again.
       "replace Command convex-acceptance",
@@ -223,7 +227,9 @@ function idsOf({ deployment }: State): Record<string, unknown> {
 
 /** The new ids that a plan gives, by type and logical name. A component has none. */
 function idsMadeBy(steps: string[]): Record<string, unknown> {
-  const made = steps.flatMap((step) => /^(?:create|replace) (?!Database |Edge )(.*)/.exec(step)?.[1] ?? []);
+  const made = steps.flatMap(
+    (step) => /^(?:create|replace) (?!Backups |Database |Edge |Repository )(.*)/.exec(step)?.[1] ?? [],
+  );
   return Object.fromEntries(made.map((name) => [name, expect.any(String) as unknown]));
 }
 
