@@ -107,7 +107,7 @@ new Backups(ID, {
   machineId: host.machineId,
   mountpoint,
   repository: repository.values,
-  ready: convex.adminKey,
+  after: convex,
   onMachine,
 });
 

@@ -14,8 +14,8 @@ export interface BackupsArgs {
   mountpoint: pulumi.Input<string>;
   /** Where the backups go; without an endpoint, there are none. */
   repository: RepositoryValues;
-  /** Resolves once there is something to back up. */
-  ready: pulumi.Input<unknown>;
+  /** What is backed up, which has to be there first. */
+  after: pulumi.Resource;
   /** Lifetime of the jobs on the machine. */
   onMachine: Lifetime;
 }
@@ -34,12 +34,17 @@ export class Backups extends pulumi.ComponentResource {
     new command.remote.Command(
       `${name}-backups`,
       {
-        connection: pulumi.all([args.connection, args.ready]).apply(([known]) => known),
+        connection: args.connection,
         ...runScript("backups/backups.sh", { mountpoint: args.mountpoint, ...args.repository }),
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },
-      { parent: this, ...args.onMachine, customTimeouts: { create: "10m", update: "10m" } },
+      {
+        parent: this,
+        ...args.onMachine,
+        dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), args.after] as pulumi.Resource[],
+        customTimeouts: { create: "10m", update: "10m" },
+      },
     );
     this.registerOutputs({});
   }

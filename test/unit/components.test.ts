@@ -130,7 +130,7 @@ const BACKUPS = (): BackupsArgs => ({
   machineId: "7",
   mountpoint: "/mnt/convex",
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
-  ready: "key",
+  after: new pulumi.ComponentResource("test:index:Other", "convex"),
   onMachine: lifetime(),
 });
 
