@@ -166,6 +166,7 @@ describe("SpacesBucket", () => {
     id: "old-versions",
     enabled: true,
     noncurrentVersionExpiration: { days: 3 },
+    expiration: { expiredObjectDeleteMarker: true },
     abortIncompleteMultipartUploadDays: 7,
   };
   let count = 0;
