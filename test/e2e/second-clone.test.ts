@@ -161,7 +161,7 @@ describe("a second computer with the states, the passphrase and the token", () =
 
   it("destroys everything in the cloud", async () => {
     const destroy = await second.pulumi(["destroy", "--yes", "--skip-preview"]);
-    expect(destroy.all).toContain("40 deleted");
+    expect(destroy.all).toContain("43 deleted");
     expect(destroy.exitCode).toBe(0);
     const left = async (route: string) => (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown>;
     expect(await left("/v2/droplets")).toMatchObject({ droplets: [] });
