@@ -36,7 +36,7 @@ export type RepositoryValues = Record<string, pulumi.Input<string | number | str
 /**
  * The bucket that keeps an instance's backups, and the secrets to use it.
  *
- * *Owns* for Spaces the bucket and its keys; always the secret that encrypts the backups.
+ * *Owns* the secret that encrypts the backups, and for Spaces the bucket and its keys; without backups, nothing.
  * *Survives* droplet, volume and, if it is protected, `destroy`.
  * *Replacing it means* another, empty bucket.
  */
@@ -47,7 +47,7 @@ export class Repository extends pulumi.ComponentResource {
   constructor(name: string, args: RepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Repository", name, {}, opts);
     if (args.backups === "off" && pulumi.runtime.isDryRun()) this.#tellOff(args.protectData);
-    // Every backup is lost with it.
+    // Without it, nobody can read the backups.
     const passphrase =
       args.backups === "off"
         ? ""

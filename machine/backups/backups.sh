@@ -39,8 +39,8 @@ begin() {
     || fail "backups: the bucket cannot be used. $(briefly restic cat config 2>&1 | explain)"
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explain <<< "$said")"
-  said=$(attempt "the backups" in_repository info --output=json) || exit 1
-  if [[ $said != *'"label"'* ]]; then
+  said=$(own_info) || exit 1
+  if ! has_backup <<< "$said"; then
     announce_timelines
     # A part of PostgreSQL's log makes the whole way.
     in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure)"

@@ -20,19 +20,19 @@ main() {
   if [[ ${1:-} == now || $type == full ]]; then pace=(--start-fast); fi
   attempt "backup" in_repository backup --type="$type" "${pace[@]}" || exit 1
   pass_gap "$started"
-  # Files are only added, so a later snapshot contains those of an earlier one.
   # Removes only the locks of processes that are gone.
   restic unlock --quiet 2> /dev/null || true
+  # Files are only added, so a later snapshot contains those of an earlier one.
   attempt "backup: was made, but old files were not removed; that" restic forget --quiet --retry-lock 10m --host "$STANZA" --group-by host --keep-last 12 \
     --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --prune || exit 1
-  record base "$(in_repository info --output=json | jq -c '.[0].backup[-1] | {label, type, bytes: .info.size, added: .info.repository.delta}')"
+  record base "$(own_info | jq -c '.[0].backup[-1] | {label, type, bytes: .info.size, added: .info.repository.delta}')"
   say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
 }
 
 # type_of_backup [now]: full, diff or incr.
 type_of_backup() {
   local listed
-  listed=$(attempt "the backups" in_repository info --output=json) || return
+  listed=$(own_info) || return
   jq -r --arg now "${1:-}" '[.[0].backup[]? | select(.type == "full") | .timestamp.stop] | max // 0
     | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
 }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # Restores an instance beside the running one: a cluster that was replayed to the target, and the files of that time, each in a
-# folder that the caller names. Checks both. Never touches what the instance uses. Sourced after repository.sh
-# by restore.sh and drill.sh; only one of them may run.
+# folder that the caller names. Checks both. Never touches what the instance uses. Sourced after jobs.sh by restore.sh, drill.sh and
+# move-in.sh; only one of them may run.
 # shellcheck disable=SC2153 # open_repository has read the capital ones
 #
-# The copy is promoted while its archiving is off, so nothing of it reaches the bucket. If it is to continue its stanza, it
-# gets a mark that makes the real server archive the new timeline's history first, see continue_archive.
+# The copy is promoted while its archiving is off, so nothing of it reaches the bucket. One that is to be the instance's gets a mark
+# that makes the real server archive the new timeline's history first, see continue_archive.
 
 # The server for the copy: only its socket, which only root and postgres reach.
 readonly BESIDE=/run/convex-droplet-beside

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# What all jobs of the backups need.
-# shellcheck disable=SC2153,SC2154 # open_repository has read the capital ones, and the caller has set `here`
+# What all jobs of the backups need, and move-in.sh.
+# shellcheck disable=SC2153 # open_repository has read the capital ones
 
 # shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
+source "${BASH_SOURCE[0]%/*}/../lib/common.sh"
 # shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
+source "${BASH_SOURCE[0]%/*}/../lib/sql.sh"
 # shellcheck source=machine/lib/on-volume.sh
-source "$here/../lib/on-volume.sh"
+source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
 # shellcheck source=machine/backups/repository.sh
-source "$here/repository.sh"
+source "${BASH_SOURCE[0]%/*}/repository.sh"
 
 # one_at_a_time NAME [now]: if the same job is running, ends the script well; with `now`, waits for it.
 one_at_a_time() {

@@ -1,26 +1,23 @@
 #!/usr/bin/env bash
 # Prints what can be restored, as one JSON object: stanza (this volume's part of the bucket), bucket, info (pgBackRest's, of all
-# stanzas), snapshots (restic's), and what the last jobs have recorded: point, base, drill (null if they never ran).
+# stanzas), snapshots (restic's), and drill (the report of the last one; null if there was none).
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 
 main() {
-  local folder job
+  local folder
   open_repository
   folder=$(mktemp -d)
   # shellcheck disable=SC2064 # the name as it is now
   trap "rm -r '$folder'" EXIT
   repository_info > "$folder/info" || exit 1
   attempt "the restore points" timeout 60 restic snapshots --json --no-lock > "$folder/snapshots" || exit 1
-  for job in point base drill; do
-    cat "$MOUNTPOINT/backups/$job.json" > "$folder/$job" 2> /dev/null || echo null > "$folder/$job"
-  done
+  cat "$MOUNTPOINT/backups/drill.json" > "$folder/drill" 2> /dev/null || echo null > "$folder/drill"
   jq -nc --arg stanza "$STANZA" --arg bucket "$RESTIC_REPOSITORY" --slurpfile info "$folder/info" --slurpfile snapshots "$folder/snapshots" \
-    --slurpfile point "$folder/point" --slurpfile base "$folder/base" --slurpfile drill "$folder/drill" \
-    '{$stanza, bucket: ($bucket | ltrimstr("s3:") | rtrimstr("/files")), info: $info[0], snapshots: $snapshots[0],
-      point: $point[0], base: $base[0], drill: $drill[0]}'
+    --slurpfile drill "$folder/drill" \
+    '{$stanza, bucket: ($bucket | ltrimstr("s3:") | rtrimstr("/files")), info: $info[0], snapshots: $snapshots[0], drill: $drill[0]}'
 }
 
 main "$@"

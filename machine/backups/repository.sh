@@ -170,6 +170,16 @@ for stanza in json.loads(sys.stdin.read(), strict=False):
   printf '%s\n' "$info"
 }
 
+# own_info: only this volume's stanza.
+own_info() {
+  local info
+  info=$(repository_info) || return
+  jq -c --arg stanza "$STANZA" 'map(select(.name == $stanza))' <<< "$info"
+}
+
+# has_backup <INFO: whether any of these stanzas has a backup.
+has_backup() { grep -q '"label"'; }
+
 # archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence. The first line of an error of
 # pgBackRest is general; the next ones contain the cause, until PostgreSQL's next message.
 archive_failure() {

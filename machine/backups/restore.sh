@@ -201,7 +201,7 @@ complete() {
   # Until there is one, the latest restore point is one that this restore has undone.
   if configured; then systemctl start convex-restore-point.service 2> /dev/null || say "no restore point was made yet; its timer tries again"; fi
   tell
-  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program"; fi
+  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes"; fi
 }
 
 unit_of() {

@@ -17,14 +17,8 @@ set -euo pipefail
 # As long as the data needs.
 export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
-# shellcheck source=machine/lib/common.sh
-source "$here/../lib/common.sh"
-# shellcheck source=machine/lib/on-volume.sh
-source "$here/../lib/on-volume.sh"
-# shellcheck source=machine/lib/sql.sh
-source "$here/../lib/sql.sh"
-# shellcheck source=machine/backups/repository.sh
-source "$here/../backups/repository.sh"
+# shellcheck source=machine/backups/jobs.sh
+source "$here/../backups/jobs.sh"
 # shellcheck source=machine/backups/beside.sh
 source "$here/../backups/beside.sh"
 # shellcheck source=machine/backups/swap.sh

@@ -90,6 +90,8 @@ create_cluster() {
       --encoding UTF8 --locale C.UTF-8 --auth-local peer --auth-host scram-sha-256 > /dev/null
     sync --file-system "$data.unfinished"
     mv "$data.unfinished" "$data"
+    # It was for this cluster only.
+    rm -f "${home%/*}/backups/start-empty"
     changed "created the cluster $data"
   fi
   # On a new droplet, the user may have another id, and the data still belongs to the old one. chown changes this folder last.
@@ -108,7 +110,7 @@ refuse_to_hide_backups() {
   # A new key may take some seconds to be accepted.
   wait_until 60 "the bucket to accept the key" lists_backups 2> /dev/null || true
   found=$(repository_info) || exit 1
-  [[ $found != *'"label"'* ]] \
+  ! has_backup <<< "$found" \
     || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with npm run restore," \
       "then run the same npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"
 }

@@ -57,7 +57,7 @@ interface Raw {
 interface RawBackup {
   label: string;
   type: string;
-  timestamp: { start: number; stop: number };
+  timestamp: { stop: number };
   info: { size: number; repository: { delta: number } };
 }
 

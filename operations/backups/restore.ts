@@ -2,8 +2,9 @@ import { parseArgs } from "node:util";
 
 import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
 import { requireStack } from "../arguments.ts";
+import { REMAKE, repairText } from "../findings/repair.ts";
 import { State } from "../state.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { npmCommand } from "../typed.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
@@ -79,7 +80,7 @@ export async function runRestore(args: string[]): Promise<number> {
   if ((await run("run")).exitCode !== 0) return 1;
   process.stdout.write(
     plan.now === null
-      ? `Start the instance with: ${pulumiCommand(stack, "up", "--refresh --run-program")}\n`
+      ? `Start the instance with: ${repairText(stack, REMAKE)}\n`
       : `Check the whole stack with: ${npmCommand(stack, "doctor")}\n`,
   );
   return 0;
@@ -106,7 +107,7 @@ function describe({ stanza, target, now, lost, bytes }: Plan): string {
           `Lost:    ${lost.rows} rows and ${lost.files} files that are newer${lost.seconds > 0 ? `, of ${lost.seconds} s` : ""}`,
         ]),
     `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
-    "Costs:   API and dashboard stop while the folders are exchanged, for some seconds. What is replaced stays on the volume.",
+    "Costs:   the API stops while the folders are exchanged, for some seconds. What is replaced stays on the volume.",
   ];
   return `${lines.join("\n")}\n`;
 }

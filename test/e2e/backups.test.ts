@@ -165,7 +165,7 @@ describe("a stack with backups", () => {
     expect(refused.exitCode).not.toBe(0);
     expect(refused.all).toMatch(/error: the volume is blank, but bucket \S+ has backups of this instance/);
     expect(succeeded(await restore("--to", "latest", "--yes"))).toContain(
-      "Start the instance with: npm run sandbox -- pulumi up --stack backups --refresh --run-program",
+      "Start the instance with: npm run sandbox -- pulumi up --stack backups --refresh --run-program --skip-preview --yes",
     );
     succeeded(await cloud.up(STACK, ...refresh));
     console.log(`from nothing to serving: ${Math.round((performance.now() - started) / 1000)} s`);

@@ -160,7 +160,9 @@ describe("a restore in place", () => {
     const password = await sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'convex'");
     const { exitCode, output } = await restore(second);
     expect(output).toContain(`restore.sh: restored to ${second}`);
-    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program$/);
+    expect(output).toMatch(
+      /there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes$/,
+    );
     expect(exitCode).toBe(0);
     expect([await stored(), await timeline()]).toEqual([2, 2]);
     expect(await machine.sh(`cat ${FILES}/*.blob`)).toMatch(/^(onetwo|twoone)$/);
@@ -373,7 +375,9 @@ describe("a restore on a blank volume", () => {
       /error: the volume is blank, but bucket backups has backups of this instance\. Restore/,
     );
     const { exitCode, output } = await restore("latest", "run", other);
-    expect(output).toMatch(/there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program$/);
+    expect(output).toMatch(
+      /there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes$/,
+    );
     expect(exitCode).toBe(0);
     expect(await other.run("postgres/postgres.sh", inBucket("another-password", OTHER_STANZA))).toMatchObject({
       exitCode: 0,
