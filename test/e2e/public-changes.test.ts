@@ -107,7 +107,8 @@ describe("a domain whose records are made by hand", () => {
     const before = await records();
     const preview = await cloud.pulumi(["preview", "--stack", STACK]);
     expect(preview.exitCode).not.toBe(0);
-    expect(preview.all).toContain("api.convex.test already has the record A");
+    // The names are looked up side by side, and the engine stops at the first one that is refused.
+    expect(preview.all).toMatch(/(api|site)\.convex\.test already has the record A/);
     expect(preview.all).toContain("which this stack did not make, so it is not touched");
     expect(await records()).toEqual(before);
   });
