@@ -10,7 +10,7 @@
 # The server for the copy: only its socket, which only root and postgres reach.
 readonly BESIDE=/run/convex-droplet-beside
 # What all heavy work runs in. Whatever a killed run leaves in it is ended by end_leftovers.
-readonly BESIDE_SLICE=convex-backups-beside.slice BESIDE_SERVER=convex-backups-beside.service
+readonly BESIDE_SLICE=backups-beside.slice BESIDE_SERVER=convex-backups-beside.service
 
 readonly HELPERS=${BASH_SOURCE[0]%/*}
 
