@@ -1,10 +1,13 @@
 import { defineConfig } from "vitest/config";
 
+import { LongestFirst } from "./test/sequencer.ts";
+
 export default defineConfig({
   test: {
     reporters: ["default", "./test/reporter.ts"],
     // Contract and end-to-end tests mostly wait; two at a time halve the time on the smallest computer.
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
