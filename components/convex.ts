@@ -218,11 +218,12 @@ export class Convex extends pulumi.ComponentResource {
 
 /**
  * A backend is healthy if it answers and its database server does too: without the server, it still answers from memory. Only
- * a PostgreSQL server answers a request for TLS (eight bytes), with S if it offers TLS, and it needs no login for that.
+ * a PostgreSQL server answers a request for encryption by GSSAPI (eight bytes), with G or N, and it needs no login for that. The
+ * same with TLS would leave a line in PostgreSQL's log each time.
  */
 const HEALTH =
   `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
-  String.raw`printf '\0\0\0\10\4\322\26\57' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == S ]]`;
+  String.raw`printf '\0\0\0\10\4\322\26\60' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [GN] ]]`;
 
 /** On the droplet and in the image: the authorities that curl and the backend trust. */
 const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";

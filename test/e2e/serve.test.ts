@@ -131,6 +131,14 @@ describe("a stack in an empty account", () => {
     expect((await cloud.up(STACK, "--expect-no-changes")).exitCode).toBe(0);
   });
 
+  it("is asked for its health without a line in PostgreSQL's log", async () => {
+    const asked = await cloud.onDroplet(STACK, "docker inspect --format '{{json .State.Health}}' convex-backend");
+    expect((JSON.parse(asked.stdout) as { Status: string }).Status).toBe("healthy");
+    const log = await cloud.onDroplet(STACK, "cat /var/log/postgresql/*.log");
+    expect(log.stdout).toContain("database system is ready to accept connections");
+    expect(log.stdout).not.toContain("could not accept");
+  });
+
   it("grows its volume in place, with the file system", async () => {
     await cloud.configure(STACK, "volumeSizeGb", "120");
     expect(await planned()).toEqual({ "convex-volume": "update", "convex-setup": "update" });
