@@ -7,6 +7,7 @@ import { parse } from "yaml";
 
 import type { FinishedPush } from "../../sandbox/images/backend/pushes.ts";
 import { Clone } from "./clone.ts";
+import { blocksIn } from "./documents.ts";
 import { run, type Run, TestCloud } from "./harness.ts";
 import { stepByStep } from "../steps.ts";
 
@@ -54,10 +55,7 @@ class Reader {
 
   static async start({ folder }: Clone): Promise<Reader> {
     const document = await readFile(path.join(folder, "docs/app-repos.md"), "utf8");
-    const blocks = [...document.matchAll(/^( *)```sh\n([^]*?)^ *```$/gm)].map(([, indent = "", text = ""]) =>
-      text.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
-    );
-    return new Reader(folder, blocks, {
+    return new Reader(folder, blocksIn(document), {
       ...cloud.env,
       CI: "1",
       // git clones the example instead of the document's repository.

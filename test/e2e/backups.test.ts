@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { Availability } from "./availability.ts";
+import { Runbook } from "./documents.ts";
 import { eventually, type Run, TestCloud } from "./harness.ts";
 import { leaksIn, leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
 import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
@@ -10,8 +11,10 @@ const STACK = "backups";
 
 let cloud: TestCloud;
 let processes: ProcessWatch;
+let runbook: Runbook;
 
 beforeAll(async () => {
+  runbook = await Runbook.read(STACK);
   cloud = await TestCloud.start();
   processes = new ProcessWatch();
   await cloud.createStack(STACK, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", backups: "spaces" });
@@ -30,6 +33,8 @@ function succeeded({ exitCode, all }: Run): string {
 const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
 const backup = (...args: string[]) => cloud.operate("backup", STACK, args);
 const restore = (...args: string[]) => cloud.operate("restore", STACK, args);
+/** Runs the next command of the runbook as it stands there. */
+const follow = (moment?: string) => cloud.typed(runbook.next(moment));
 const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
 
 /** Checksums of all files, and of all documents up to a time, by default the newest one's, because each check of a backend adds some. */
@@ -67,7 +72,7 @@ async function destroyInCloud(): Promise<void> {
   }
 }
 
-// One stack; each test continues where the one before ended.
+// One stack; each test continues where the one before ended. They run the runbook's commands in their order.
 describe("a stack with backups", () => {
   stepByStep();
   let file = "";
@@ -80,7 +85,7 @@ describe("a stack with backups", () => {
     await writeRow(await url(), "first", "one");
     file = await writeFile(await url(), "a file");
     succeeded(await backup("now"));
-    const listed = succeeded(await backup());
+    const listed = succeeded(await follow());
     expect(listed).toMatch(/ full +20/);
     expect(listed).toMatch(/convex-\d{8}T\d{6}Z +\d{4}-/);
     expect(listed).toMatch(/can be restored, for example: npm run sandbox -- restore --stack backups --to latest$/);
@@ -98,13 +103,15 @@ describe("a stack with backups", () => {
     const after = await contents();
     expect(after).not.toEqual(before);
 
-    const planned = await restore("--to", moment);
+    const planned = await follow(moment);
     expect(planned.exitCode).toBe(2);
     expect(planned.all).toMatch(/Lost: +[1-9]\d* rows and 1 files that are newer/);
     expect(await contents()).toEqual(after);
 
     const availability = new Availability(`${await url()}/version`, `${await url()}/version`);
-    const restored = await cloud.typed(/Nothing was changed\. Restore with: (.*)/.exec(planned.stdout)?.[1] ?? "");
+    const next = runbook.next(moment);
+    expect(planned.stdout).toContain(`Nothing was changed. Restore with: ${next}`);
+    const restored = await cloud.typed(next);
     availability.stop();
     expect(succeeded(restored)).toContain("remove it with: npm run restore -- --forget");
     console.log(`a restore in place stopped the API for ${availability.moved().gap.toFixed(1)} s`);
@@ -117,7 +124,7 @@ describe("a stack with backups", () => {
   it("is restored forwards again, to what the first restore has replaced", async () => {
     succeeded(await restore("--to", newest, "--yes"));
     expect(await readRow(await url(), "first")).toBe("two");
-    succeeded(await restore("--forget"));
+    succeeded(await follow());
     expect(await droplet("ls -d /mnt/convex/*before* /mnt/convex/postgresql/*/*before* 2> /dev/null || true")).toBe("");
   });
 
@@ -160,14 +167,13 @@ describe("a stack with backups", () => {
     const before = await contents();
     await destroyInCloud();
     const started = performance.now();
-    const refresh = ["--refresh", "--run-program"];
-    const refused = await cloud.up(STACK, ...refresh);
+    const refused = await follow();
     expect(refused.exitCode).not.toBe(0);
     expect(refused.all).toMatch(/error: the volume is blank, but bucket \S+ has backups of this instance/);
-    expect(succeeded(await restore("--to", "latest", "--yes"))).toContain(
-      "Start the instance with: npm run sandbox -- pulumi up --stack backups --refresh --run-program --skip-preview --yes",
-    );
-    succeeded(await cloud.up(STACK, ...refresh));
+    const restored = succeeded(await follow());
+    const start = runbook.next();
+    expect(restored).toContain(`Start the instance with: ${start}`);
+    succeeded(await cloud.typed(start));
     console.log(`from nothing to serving: ${Math.round((performance.now() - started) / 1000)} s`);
     expect(await contents(before.until)).toEqual(before);
     expect(await readRow(await url(), "first")).toBe("two");
@@ -180,6 +186,8 @@ describe("a stack with backups", () => {
     succeeded(await cloud.operate("drill", STACK));
     succeeded(await restore("--to", "latest", "--yes"));
     expect(await contents(before.until)).toEqual(before);
+    // The test of dead droplets runs the last one.
+    expect(runbook.left).toHaveLength(1);
   });
 
   it("shows keys and passphrase of its backups nowhere but in root's own files", async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { Runbook } from "./documents.ts";
 import { eventually, type Run, TestCloud } from "./harness.ts";
 import { readRow, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
@@ -87,7 +88,7 @@ it("a droplet that does not shut down is switched off and replaced", async () =>
   await expectServing();
 });
 
-it("a droplet that somebody destroyed is created again by the command that drift names", async () => {
+it("a droplet that somebody destroyed is created again by the command that drift and the runbook name", async () => {
   await cloud.cloud("DELETE", await only("droplets", "/v2/droplets"));
   await eventually("the droplet to be gone", 60, async () => {
     expect(await (await cloud.cloud("GET", "/v2/droplets")).json()).toMatchObject({ droplets: [] });
@@ -95,7 +96,7 @@ it("a droplet that somebody destroyed is created again by the command that drift
   await preview();
   const { stdout } = await cloud.operate("drift", STACK);
   const [, named = ""] = /^Repair with: (.*)$/m.exec(stdout) ?? [];
-  expect(named, stdout).toContain("--skip-preview --yes");
+  expect(named, stdout).toBe((await Runbook.read(STACK)).left.at(-1));
   const up = await cloud.typed(named);
   expect(up.exitCode, up.all).toBe(0);
   await expectServing();

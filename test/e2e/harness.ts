@@ -105,15 +105,13 @@ export class TestCloud implements AsyncDisposable {
   }
 
   /**
-   * Runs a printed command as a person on the sandbox would type it; an `up` runs without its question.
+   * Runs a printed command exactly as it stands. If Pulumi asks whether to go on, the answer is yes.
    *
    * @param printed  the command, or a sentence that ends with it
    */
   async typed(printed: string): Promise<Run> {
-    const command = printed
-      .slice(printed.indexOf("npm run sandbox --"))
-      .replaceAll("pulumi up", "$& --yes --skip-preview");
-    const env = { CONVEX_DROPLET_SANDBOX: this.home.root };
+    const command = printed.slice(printed.indexOf("npm run sandbox --"));
+    const env = { CONVEX_DROPLET_SANDBOX: this.home.root, PULUMI_SKIP_CONFIRMATIONS: "true" };
     const finished = await run("sh", ["-c", command], path.resolve("."), { env });
     this.transcript += finished.all;
     return finished;
