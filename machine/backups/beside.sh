@@ -235,17 +235,18 @@ compare_files() {
 # rows_in SQL: the number of rows and the newest one's time, with a function that asks a server. Nothing before the first start of a
 # backend.
 rows_in() {
-  if [[ -n $("$1" "$DATABASE" "SELECT to_regclass('documents')") ]]; then
-    "$1" "$DATABASE" "SELECT count(*) || ' ' || coalesce(max(ts), 0) FROM documents"
-  else
-    echo "0 0"
-  fi
+  local documents
+  documents=$("$1" "$DATABASE" "SELECT to_regclass('documents')") || return
+  [[ -n $documents ]] || { echo "0 0" && return; }
+  "$1" "$DATABASE" "SELECT count(*) || ' ' || coalesce(max(ts), 0) FROM documents"
 }
 
 # stored_rows SQL: the documents of all _file_storage tables, of which each component of an app has one. The backend names a table by the id
 # of its row in _tables.
 stored_rows() {
-  [[ -n $("$1" "$DATABASE" "SELECT to_regclass('documents')") ]] || return 0
+  local documents
+  documents=$("$1" "$DATABASE" "SELECT to_regclass('documents')") || return
+  [[ -n $documents ]] || return 0
   "$1" "$DATABASE" "
 WITH tables AS (
   SELECT substring(sha256('_file_storage') FOR 16) AS id

@@ -4,7 +4,8 @@
 # data.before-moved-STAMP. Until then, nothing of the instance changes.
 #
 # A run that was killed leaves an incomplete copy, which the next one replaces. A swap that was interrupted is finished by the next `swap`:
-# its journal is there from before the first change until the backend serves.
+# its journal is there from before the first change until the backend serves. After a reboot, `resume` finishes it, so that the instance
+# serves; then the next `swap` only checks it.
 #
 #   move-in.sh facts DATABASE           what there is, as lines name=value
 #   move-in.sh database DATABASE OWNER  < a dump in pg_dump's custom format
@@ -12,6 +13,7 @@
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
 #   move-in.sh drop DATABASE            removes the copy
 #   move-in.sh swap                     < database, and the values of convex/backend.sh
+#   move-in.sh resume                   (after a reboot)
 #   move-in.sh forget DATABASE          removes what swaps have kept
 set -euo pipefail
 # As long as the data needs.
@@ -24,15 +26,17 @@ source "$here/../backups/beside.sh"
 # shellcheck source=machine/backups/swap.sh
 source "$here/../backups/swap.sh"
 
+readonly RESUME=/etc/systemd/system/convex-move-in.service
+
 main() {
   local verb=$1
   MOUNTPOINT=$(declared MOUNTPOINT)
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
-  # The stamp of a swap that has begun.
+  # Of a swap that has begun: stamp, database and container, in lines name=value.
   swapping=$MOUNTPOINT/backups/move-in.journal
   alone
   case $verb in
-    facts | database | files | check | drop | swap | forget) "$verb" "${@:2}" ;;
+    facts | database | files | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
     *) fail "$verb: is not one of the verbs of this script" ;;
   esac
 }
@@ -44,19 +48,23 @@ before_of() { echo "${1:0:38}_before_$2"; }
 # in_database DATABASE STATEMENT
 in_database() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
 
-has_database() { [[ -n $(in_database postgres "SELECT 1 FROM pg_database WHERE datname = '$1'") ]]; }
+# has_database NAME: prints 1, or nothing. Fails if PostgreSQL does not answer.
+has_database() { in_database postgres "SELECT 1 FROM pg_database WHERE datname = '$1'"; }
 
 facts() {
-  local version
+  local version rows
   version=$(sql "SHOW server_version_num")
-  printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$(own_rows "$1")" \
-    "swapping=$(cat "$swapping" 2> /dev/null || true)" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
+  rows=$(own_rows "$1")
+  printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$rows" \
+    "swapping=$(either yes no test -e "$swapping")" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
 }
 
 # own_rows DATABASE: documents in tables that are not the backend's own; of those, only the stored files count. The backend names a
 # table by the id of its row in _tables.
 own_rows() {
-  [[ -n $(in_database "$1" "SELECT to_regclass('documents')") ]] || { echo 0 && return; }
+  local documents
+  documents=$(in_database "$1" "SELECT to_regclass('documents')") || return
+  [[ -n $documents ]] || { echo 0 && return; }
   in_database "$1" "
 WITH live AS (
   SELECT * FROM (SELECT DISTINCT ON (table_id, id) * FROM documents ORDER BY table_id, id, ts DESC) AS newest WHERE NOT deleted),
@@ -129,45 +137,75 @@ drop() {
 }
 
 swap() {
-  local values container database stamp
+  local values container database
+  # The old backend is stopped, so a connection that breaks must not stop this in the middle.
+  trap '' PIPE
   values=$(cat)
   take container database <<< "$values"
   lock
   pause_points
-  begin "$database"
-  stamp=$(< "$swapping")
-  say "stopping the backend"
-  docker stop "$container" > /dev/null || fail "$container: does not stop. See: docker ps"
-  say "putting database and files in place"
-  wait_until 60 "database $database to have no users" swap_database "$database" "$stamp" || fail "database $database: cannot be renamed. Run the same command again"
-  put_in_place "$MOUNTPOINT/data" "moved-$stamp" moving
-  mark_as_restored "$MOUNTPOINT"
-  sync --file-system "$MOUNTPOINT"
-  docker start "$container" > /dev/null || fail "$container: does not start. See: docker logs $container"
+  begin "$database" "$container"
+  take_over
   allow_points
   unlock
   bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
     || fail "the backend does not serve the instance that was moved in, see above. Fix the cause and run the same command again, or see npm run doctor"
-  rm "$swapping"
-  say "what was here before is kept as database $(before_of "$database" "$stamp") and folder $MOUNTPOINT/data.before-moved-$stamp"
+  say "what was here before is kept as database $(before_of "$database" "$(in_journal stamp)") and folder $MOUNTPOINT/data.before-moved-$(in_journal stamp)"
+  end
 }
 
-# begin DATABASE: writes the journal of a new swap, whose copy is complete.
+resume() {
+  lock
+  if [[ -e $swapping ]]; then take_over; else end; fi
+}
+
+# take_over: puts both in place, and starts the backend with them. Safe to do again.
+take_over() {
+  local database container stamp
+  database=$(in_journal database) container=$(in_journal container) stamp=$(in_journal stamp)
+  say "stopping the backend"
+  docker stop "$container" > /dev/null || fail "$container: does not stop. See: docker ps"
+  say "putting database and files in place"
+  wait_until 120 "database $database to have no users" swap_database "$database" "$stamp" || fail "database $database: cannot be renamed. Run the same command again"
+  put_in_place "$MOUNTPOINT/data" "moved-$stamp" moving
+  mark_as_restored "$MOUNTPOINT"
+  sync --file-system "$MOUNTPOINT"
+  docker start "$container" > /dev/null || fail "$container: does not start. See: docker logs $container"
+}
+
+in_journal() { sed -n "s/^$1=//p" "$swapping"; }
+
+# begin DATABASE CONTAINER: writes the journal of a new swap, whose copy is complete, and a unit that resumes it at boot.
 begin() {
+  local found
   [[ ! -e $swapping ]] || return 0
-  { [[ -d $MOUNTPOINT/data.moving ]] && has_database "$(moving_of "$1")"; } || fail "there is no complete copy to put in place. Run the cut-over again"
+  found=$(has_database "$(moving_of "$1")")
+  [[ -d $MOUNTPOINT/data.moving && -n $found ]] || fail "there is no complete copy to put in place. Run the cut-over again"
+  sync --file-system "$MOUNTPOINT"
+  install -m 0644 "$here/${RESUME##*/}" "$RESUME"
+  systemctl enable --quiet "${RESUME##*/}"
+  sync --file-system "$RESUME"
   install -d -m 0711 "$MOUNTPOINT/backups"
-  date --utc +%Y%m%dT%H%M%SZ > "$swapping.new"
+  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" > "$swapping.new"
   sync "$swapping.new"
   mv "$swapping.new" "$swapping"
   sync "${swapping%/*}"
 }
 
-# swap_database DATABASE STAMP: in one transaction, and only once. Jobs of the backups may use it for a moment.
+end() {
+  rm -f "$swapping"
+  systemctl disable --quiet "${RESUME##*/}"
+  rm -f "$RESUME"
+  systemctl daemon-reload
+}
+
+# swap_database DATABASE STAMP: in one transaction, and only once. Jobs of the backups may use it for a moment. PostgreSQL may not answer
+# yet.
 swap_database() {
-  local database=$1 moving before
+  local database=$1 moving before found
   moving=$(moving_of "$1") before=$(before_of "$1" "$2")
-  has_database "$moving" || return 0
+  found=$(has_database "$moving") || return
+  [[ -n $found ]] || return 0
   in_database postgres "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('$database', '$moving')" > /dev/null
   as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres << END
 BEGIN;

@@ -388,3 +388,24 @@ describe("a restore on a blank volume", () => {
     );
   }, 180_000);
 });
+
+describe("a cut-over that was interrupted while it swapped", () => {
+  it("waits for PostgreSQL after a reboot, and puts database and files in place together", async () => {
+    await machine.sh(`
+      for name in moved moved_moving; do runuser -u postgres -- createdb "$name"; done
+      install -d ${MOUNTPOINT}/data.moving/storage
+      echo moved > ${MOUNTPOINT}/data.moving/storage/.instance
+      printf '%s\\n' stamp=20260101T000000Z database=moved container=convex-backend > ${MOUNTPOINT}/backups/move-in.journal
+      install -D -m 0755 /dev/stdin /root/bin/docker <<< '#!/bin/sh'
+      systemctl stop postgresql@17-main`);
+    await machine.sh(`
+      PATH=/root/bin:$PATH bash ${SCRIPTS}/move-in/move-in.sh resume > /root/resumed 2>&1 &
+      until (($(grep -c 'connection to server' /root/resumed) >= 2)); do kill -0 $! || exit 1; sleep 0.05; done
+      test -e ${MOUNTPOINT}/data.moving
+      systemctl start postgresql@17-main
+      wait $!`);
+    const databases = await sql("SELECT datname FROM pg_database WHERE datname ~ '^moved' ORDER BY 1");
+    expect(databases).toBe("moved\nmoved_before_20260101T000000Z");
+    expect(await machine.sh(`cat ${MOUNTPOINT}/data/storage/.instance ${MOUNTPOINT}/instance`)).toBe("moved\nmoved");
+  }, 60_000);
+});
