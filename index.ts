@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
+import { findSnapshot, Safeguard } from "./digitalocean/volume-snapshots.ts";
 import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
@@ -18,20 +19,24 @@ import { openRunTunnel } from "./ssh/run-tunnel.ts";
 import "./unmapped.ts";
 
 const { exposure, ...settings } = loadSettings();
-const { region, size, volumeSizeGb, protectData, bootTimeoutSeconds } = settings.host;
+const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, protectData, bootTimeoutSeconds } = settings.host;
 const { postgresPoolSize, tunnelPort } = settings.postgres;
 const stack = pulumi.getStack();
-const [{ memoryMb, offers }] = await Promise.all([
+const [{ memoryMb, offers }, snapshotId] = await Promise.all([
   findSize(size, region),
+  findSnapshot(volumeSnapshot, region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
 
+const safeguard = new Safeguard(label(stack), volumeSnapshots);
 const boot = Boot.ofRun(bootTimeoutSeconds);
 const host = new Host(ID, {
   ...settings.host,
   exposure,
   label: label(stack),
   offers,
+  snapshotId,
+  safeguard,
   sshAgent: openEmptyAgent,
   onChange: boot.begin,
 });
@@ -63,7 +68,7 @@ const postgres = new Postgres(ID, {
   onMachine,
   onVolume: host.onVolume,
 });
-const database = new Database(ID, { ...owned, protectData, inCluster: postgres.inCluster });
+const database = new Database(ID, { ...owned, snapshotId, protectData, inCluster: postgres.inCluster });
 
 const edge = new Edge(ID, {
   ...settings.edge,
@@ -90,6 +95,7 @@ const convex = new Convex(ID, {
   postgresPoolSize,
   memoryMb,
   protectData,
+  beforeNewImage: safeguard.beforeChange(`${ID}-image`, () => host.volumeId),
   onMachine,
 });
 

@@ -55,6 +55,8 @@ export interface ConvexArgs {
   backendEnvironment: Record<string, string>;
   /** The containers' network. PostgreSQL's rules name it. */
   network: ContainerNetwork;
+  /** Run before another backend image is used. */
+  beforeNewImage: pulumi.ResourceHook[];
   /** Lifetime of network, images and containers. */
   onMachine: Lifetime;
 }
@@ -113,10 +115,15 @@ export class Convex extends pulumi.ComponentResource {
       },
       inEngine,
     );
-    const pull = (role: string, image: string) =>
-      new docker.RemoteImage(`${name}-${role}-image`, { name: image, keepLocally: true }, inEngine);
-    const backendImage = pull("backend", args.backendImage);
-    const dashboardImage = pull("dashboard", args.dashboardImage);
+    const pull = (role: string, image: string, beforeCreate: pulumi.ResourceHook[]) =>
+      new docker.RemoteImage(
+        `${name}-${role}-image`,
+        { name: image, keepLocally: true },
+        { ...inEngine, hooks: { ...inEngine.hooks, beforeCreate } },
+      );
+    // The old backend still runs when its hook does.
+    const backendImage = pull("backend", args.backendImage, args.beforeNewImage);
+    const dashboardImage = pull("dashboard", args.dashboardImage, []);
 
     // Its name changes with its content, because a container that runs keeps the file that it was started with.
     const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${contentHash(pem)}.pem`);

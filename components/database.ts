@@ -11,6 +11,8 @@ export interface DatabaseArgs {
   database: string;
   /** Name of the role that owns it. */
   role: string;
+  /** The snapshot that the volume is made from; empty for none. The role in it may have another password, so it gets a new one. */
+  snapshotId: string;
   /** Whether the database is protected from deletion. It is never dropped in either case: its data goes with the volume. */
   protectData: boolean;
   /** Provider and lifetime of role and database. */
@@ -36,12 +38,17 @@ export class Database extends pulumi.ComponentResource {
     // These resources once belonged to the server's component.
     const child = { parent: this, aliases: [{ parent: pulumi.createUrn(name, "convex-droplet:index:Postgres") }] };
 
-    const password = generatedPassword(`${name}-password`, child);
+    const isRestored = args.snapshotId !== "";
+    const password = generatedPassword(
+      `${name}-password`,
+      isRestored ? child : { ...child, ignoreChanges: ["keepers"] },
+      isRestored ? { snapshot: args.snapshotId } : undefined,
+    );
     const inCluster = { ...child, ...args.inCluster, hooks: { onError: [reportHalfDone(`${name}-postgres`)] } };
     const role = new postgresql.Role(
       `${name}-role`,
       { name: args.role, login: true, password: password.result },
-      inCluster,
+      isRestored ? { ...inCluster, hooks: { ...inCluster.hooks, beforeCreate: [refuseNewRole(name)] } } : inCluster,
     );
     const database = new postgresql.Database(
       `${name}-database`,
@@ -62,4 +69,15 @@ export class Database extends pulumi.ComponentResource {
     );
     this.registerOutputs({ url: this.url });
   }
+}
+
+/** Refuses, also in a preview, to create what is in the snapshot. The provider would only report that it already exists. */
+function refuseNewRole(name: string): pulumi.ResourceHook {
+  const refuse = () => {
+    throw new Error(
+      "convex-droplet:volumeSnapshot: this stack has no database yet, whose place the one of the snapshot could take. " +
+        "Deploy it without a snapshot first: npx pulumi config rm volumeSnapshot && npx pulumi up; then set it again",
+    );
+  };
+  return new pulumi.ResourceHook(`${name}-new-role`, refuse, { onDryRun: true });
 }

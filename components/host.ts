@@ -3,8 +3,9 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
-import { refuseDropletSize, refuseVolumeSize, volumeName } from "../digitalocean/sizes.ts";
+import { refuseDropletSize, refuseVolumeSize, sizeOf, volumeName } from "../digitalocean/sizes.ts";
 import type { Offer } from "../digitalocean/catalogue.ts";
+import type { Safeguard } from "../digitalocean/volume-snapshots.ts";
 import { DATA, MOUNTPOINT } from "../contract/names.ts";
 import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../error-hooks/droplet.ts";
@@ -30,6 +31,13 @@ export interface HostArgs {
   volumeSizeGb: number;
   /** Whether the volume is protected from deletion, and kept even if it is removed from the stack. */
   protectData: boolean;
+  /**
+   * The snapshot that the volume is made from; empty for none. If the volume was not, a new one takes its place, with a new
+   * droplet. The other one is kept if data is protected, and deleted otherwise. Without a snapshot again, the volume stays.
+   */
+  snapshotId: string;
+  /** Makes a snapshot before the volume grows, and before another droplet gets it. */
+  safeguard: Safeguard;
   /** OpenSSH public keys that may log in as root, besides the deploy key. Changed in place. */
   operatorKeys: string[];
   /** Networks that may reach SSH. Changed in place. */
@@ -95,19 +103,32 @@ export class Host extends pulumi.ComponentResource {
       unique,
     );
 
+    const isRestored = args.snapshotId !== "";
     const volume = new digitalocean.Volume(
       `${name}-volume`,
       {
-        name: volumeName(args.label),
+        name: volumeName(args.label, args.snapshotId),
         region: args.region,
         size: args.volumeSizeGb,
         description: "PostgreSQL data and Convex files",
+        ...(isRestored ? { snapshotId: args.snapshotId } : {}),
       },
       {
         ...unique,
-        protect: args.protectData,
+        // While the setting is there, the present volume may go, but not before the new one exists.
+        ...(isRestored ? { deleteBeforeReplace: false } : { ignoreChanges: ["name", "snapshotId"] }),
+        protect: args.protectData && !isRestored,
         retainOnDelete: args.protectData,
-        hooks: { ...unique.hooks, beforeUpdate: [refuseVolumeSize(name)] },
+        hooks: {
+          ...unique.hooks,
+          afterCreate: args.safeguard.afterNewVolume(name),
+          beforeUpdate: [
+            refuseVolumeSize(name),
+            ...args.safeguard.beforeChange(`${name}-volume`, ({ id, oldOutputs, newInputs }) =>
+              sizeOf(newInputs) === sizeOf(oldOutputs) ? undefined : id,
+            ),
+          ],
+        },
       },
     );
 
@@ -142,6 +163,7 @@ export class Host extends pulumi.ComponentResource {
         ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
         hooks: {
           onError: [deleteLostDroplet(name), switchOffDeafDroplet(name), ...reports],
+          beforeCreate: args.safeguard.beforeChange(`${name}-droplet`, () => volume.id),
           beforeUpdate: [refuseDropletSize(name, args.offers)],
           afterUpdate: [new pulumi.ResourceHook(`${name}-droplet-changed`, args.onChange)],
         },
@@ -232,7 +254,8 @@ export class Host extends pulumi.ComponentResource {
     // `deletedWith` names the setup and not the droplet. When the engine replaces a droplet, it first deletes the resources that
     // are replaced with it, and skips a deletion only if the resource in `deletedWith` is among them.
     this.onMachine = { deletedWith: setup, replaceWith: [droplet], dependsOn: [setup] };
-    this.onVolume = { deletedWith: setup, replaceWith: [volume] };
+    // A volume from a snapshot has the cluster.
+    this.onVolume = { deletedWith: setup, replaceWith: isRestored ? [] : [volume] };
 
     const ready = setup.id;
     this.publicIp = reservedIp?.ipAddress ?? droplet.ipv4Address;

@@ -4,9 +4,14 @@ import type { Offer } from "./catalogue.ts";
 import { account } from "./own-account.ts";
 import { tellState } from "./grown-volume.ts";
 
-/** The name of the data volume in the account. */
-export function volumeName(label: string): string {
-  return `${label}-data`;
+/**
+ * The name of the data volume in the account. It cannot be changed, and a volume that takes the place of another needs one of
+ * its own.
+ *
+ * @param snapshotId  of the snapshot that the volume is made from; empty for none
+ */
+export function volumeName(label: string, snapshotId: string): string {
+  return `${label}-data${snapshotId === "" ? "" : `-${snapshotId.slice(0, 8)}`}`;
 }
 
 /**
@@ -16,10 +21,12 @@ export function volumeName(label: string): string {
  * @throws pulumi.RunError
  */
 export async function refuseShrinking(label: string, region: string, sizeGb: number): Promise<void> {
-  const name = volumeName(label);
-  const asked = account().ask<{ volumes: Volume[] }>("GET", `/v2/volumes?name=${name}&region=${region}`);
-  const found = (await orProvider(asked))?.volumes[0]?.size_gigabytes ?? 0;
-  if (found <= sizeGb) return;
+  const listed = (await orProvider(account().list<Volume>(`/v2/volumes?region=${region}`, "volumes"))) ?? [];
+  const own = listed.filter(({ name }) => name === volumeName(label, name.slice(`${label}-data-`.length)));
+  // One whose place a volume from a snapshot has taken is attached to no droplet.
+  const [volume] = own.length === 1 ? own : own.filter(({ droplet_ids: droplets }) => droplets.length > 0);
+  if (volume === undefined || volume.size_gigabytes <= sizeGb) return;
+  const { name, size_gigabytes: found } = volume;
   throw new pulumi.RunError(
     `convex-droplet:volumeSizeGb: ${sizeGb} is below ${found}, the size of volume ${name} in DigitalOcean, and a volume cannot shrink. ` +
       `Set it with: npx pulumi config set volumeSizeGb ${found}; if somebody grew it by hand, also record that in the stack's state ` +
@@ -56,12 +63,16 @@ async function orProvider<T>(asked: Promise<T>): Promise<T | undefined> {
   return asked.catch(() => undefined);
 }
 
+/** The size in a volume's or a droplet's properties. */
+export function sizeOf(properties: unknown): unknown {
+  return (properties as { size: unknown }).size;
+}
+
 /** Checks each change of the size that the state has. If `fault` returns a text, the run fails with it. */
 function beforeResize(
   name: string,
   fault: (id: string, wanted: unknown) => Promise<string | undefined>,
 ): pulumi.ResourceHook {
-  const sizeOf = (properties: unknown) => (properties as { size: unknown }).size;
   const check = async ({ id, oldOutputs, newInputs }: pulumi.ResourceHookArgs) => {
     const wanted = sizeOf(newInputs);
     const found = wanted === sizeOf(oldOutputs) ? undefined : await orProvider(fault(id, wanted));
@@ -92,7 +103,9 @@ export function sizeFault(droplet: Droplet, wanted: string, offers: readonly Off
 }
 
 interface Volume {
+  name: string;
   size_gigabytes: number;
+  droplet_ids: number[];
 }
 
 interface Droplet {

@@ -5,6 +5,7 @@ import { requireStack } from "./arguments.ts";
 import { runBackup } from "./backups/backup.ts";
 import { runDrill } from "./backups/drill.ts";
 import { runRestore } from "./backups/restore.ts";
+import { runSnapshot } from "./backups/snapshot.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
 import { dropletTarget } from "./droplet.ts";
@@ -17,7 +18,7 @@ import { pulumiCommand } from "./typed.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
-       npm run env|drift|doctor|backup|restore|drill|move-in -- --stack STACK [OPTION ...]
+       npm run env|drift|doctor|backup|restore|drill|snapshot|move-in -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
@@ -27,10 +28,11 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
   backup   lists what can be restored, makes a backup now, or reads all of them
   restore  restores database and files to a moment
   drill    proves that the backups can be restored
+  snapshot lists, makes and deletes snapshots of the volume
   move-in  moves a hand-made installation into the stack
 
-All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift and doctor
-also call DigitalOcean.
+All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift, doctor
+and snapshot also call DigitalOcean.
 `;
 
 /** The commands that parse their own arguments. */
@@ -41,6 +43,7 @@ const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   backup: runBackup,
   restore: runRestore,
   drill: runDrill,
+  snapshot: runSnapshot,
   "move-in": runMoveIn,
 };
 

@@ -24,7 +24,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
   env [OPTION ...]     URLs and admin key for an app; see: npm run env -- --help
   drift [OPTION ...]   what was changed since the deployment; see: npm run drift -- --help
   doctor [OPTION ...]  what fails, why, and the fix; see: npm run doctor -- --help
-  backup, restore, drill   with the sandbox's Spaces; see: npm run backup -- --help
+  backup, restore, drill, snapshot   with the sandbox's Spaces; see: npm run backup -- --help
   move-in [OPTION ...] moves a hand-made installation into the sandbox's stack
   pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
   down [--force]       removes all of it; --force also if the engine fails
@@ -57,6 +57,7 @@ async function main(args: string[]): Promise<number> {
     case "doctor":
     case "backup":
     case "restore":
+    case "snapshot":
     case "drill":
     case "move-in":
       requireSandbox(home);

@@ -13,6 +13,10 @@ export function readHost(read: Reader) {
       matches(/^(debian-13|ubuntu-24-04)-x64$/, "debian-13-x64 or ubuntu-24-04-x64", "debian-13-x64"),
     ),
     volumeSizeGb: read.integer("volumeSizeGb", 100, 16384),
+    // 25 is DigitalOcean's limit for each volume. One is left for a person.
+    volumeSnapshots: read.integer("volumeSnapshots", 0, 24),
+    // What it means, the account knows.
+    volumeSnapshot: read.raw("volumeSnapshot").trim(),
     protectData: read.flag("protectData"),
     reservedIp: read.flag("reservedIp"),
     operatorKeys: readOperatorKeys(read, "operatorKeys"),

@@ -160,7 +160,8 @@ export function asText(listed: Listed, stack: string): string {
   return `${lines.join("\n")}\n`;
 }
 
-function table(head: string[], rows: string[][]): string[] {
+/** Lines with aligned columns. */
+export function table(head: string[], rows: string[][]): string[] {
   const all = [head, ...(rows.length === 0 ? [["none"]] : rows)];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   return all.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd());

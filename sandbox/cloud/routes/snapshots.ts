@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 
 import type { Cloud } from "../cloud.ts";
-import { badRequest } from "../errors.ts";
+import { ApiError, badRequest, unprocessable } from "../errors.ts";
 import { ensureTags, recordedSnapshot, recordedVolume } from "../lookups.ts";
 import type { SnapshotRecord } from "../records.ts";
 import { timestamp } from "../time.ts";
@@ -32,6 +32,7 @@ export function snapshotRoutes(api: FastifyInstance, { hypervisor, store }: Clou
     const name = body.text("name");
     if (name === "") throw badRequest("name is required");
     const volume = recordedVolume(store.state, request.params.id);
+    refuseTooMany(store.state.snapshots.filter(({ volume_id }) => volume_id === volume.id));
     const snapshot: SnapshotRecord = {
       ...{ id: randomUUID(), name, volume_id: volume.id, region: volume.region },
       ...{ filesystem_type: volume.filesystem_type, filesystem_label: volume.filesystem_label },
@@ -58,6 +59,15 @@ export function snapshotRoutes(api: FastifyInstance, { hypervisor, store }: Clou
       return reply.code(204).send();
     });
   }
+}
+
+/** The limits of one volume; the first message is DigitalOcean's. */
+function refuseTooMany(snapshots: SnapshotRecord[]): void {
+  const since = Date.now() - 10 * 60_000;
+  if (snapshots.some(({ created_at: made }) => Date.parse(made) > since)) {
+    throw new ApiError(429, "failed to create snapshot: this operation is rate-limited - one request per 10m0s");
+  }
+  if (snapshots.length >= 25) throw unprocessable("volume has reached its limit of 25 snapshots");
 }
 
 function view(snapshot: SnapshotRecord) {
