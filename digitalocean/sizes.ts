@@ -14,6 +14,11 @@ export function volumeName(label: string, snapshotId: string): string {
   return `${label}-data${snapshotId === "" ? "" : `-${snapshotId.slice(0, 8)}`}`;
 }
 
+function isVolumeName(name: string, label: string): boolean {
+  const first = volumeName(label, "");
+  return name.startsWith(first) && /^(?:-[^-]{8})?$/.test(name.slice(first.length));
+}
+
 /**
  * Refuses a size below that of the stack's volume in DigitalOcean, also if somebody grew it by hand. The provider would also
  * refuse it, even in a refresh, but without the fix.
@@ -22,7 +27,7 @@ export function volumeName(label: string, snapshotId: string): string {
  */
 export async function refuseShrinking(label: string, region: string, sizeGb: number): Promise<void> {
   const listed = (await orProvider(account().list<Volume>(`/v2/volumes?region=${region}`, "volumes"))) ?? [];
-  const own = listed.filter(({ name }) => name === volumeName(label, name.slice(`${label}-data-`.length)));
+  const own = listed.filter(({ name }) => isVolumeName(name, label));
   // One whose place a volume from a snapshot has taken is attached to no droplet.
   const [volume] = own.length === 1 ? own : own.filter(({ droplet_ids: droplets }) => droplets.length > 0);
   if (volume === undefined || volume.size_gigabytes <= sizeGb) return;

@@ -70,9 +70,10 @@ export function recentSnapshot(
   volumeId: string,
   now = Date.now(),
 ): Snapshot | undefined {
-  const since = new Date(now - INTERVAL_MINUTES * 60_000).toISOString();
+  const since = now - INTERVAL_MINUTES * 60_000;
   return snapshots.find(
-    (snapshot) => isOwn(snapshot, label) && snapshot.resource_id === volumeId && snapshot.created_at > since,
+    (snapshot) =>
+      isOwn(snapshot, label) && snapshot.resource_id === volumeId && Date.parse(snapshot.created_at) > since,
   );
 }
 

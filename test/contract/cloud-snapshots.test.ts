@@ -44,9 +44,18 @@ describe("a volume's snapshot", () => {
     });
   });
 
+  it("is the only one in ten minutes", async () => {
+    const { status, body } = await cloud.call("POST", `/v2/volumes/${volume}/snapshots`, { name: "x" });
+    const message = "failed to create snapshot: this operation is rate-limited - one request per 10m0s";
+    expect([status, body.message]).toEqual([429, message]);
+    await expect(cloud.call("GET", "/v2/snapshots")).resolves.toMatchObject({ body: { meta: { total: 1 } } });
+  });
+
   it("is not recorded if the copy fails", async () => {
+    const { body } = await cloud.call("POST", "/v2/volumes", { ...VOLUME, name: "other" });
     cloud.hypervisor.failing.add("snapshotVolume");
-    expect((await cloud.call("POST", `/v2/volumes/${volume}/snapshots`, { name: "x" })).status).toBe(500);
+    const route = `/v2/volumes/${textOf(body.volume?.id)}/snapshots`;
+    expect((await cloud.call("POST", route, { name: "x" })).status).toBe(500);
     expect((await cloud.call("GET", "/v2/snapshots")).body.meta).toEqual({ total: 1 });
   });
 

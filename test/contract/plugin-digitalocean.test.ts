@@ -444,6 +444,11 @@ describe("Volume", () => {
 
     const restored = await plugin.create(VOLUME, { ...volume, name: "restored", size: 20, snapshotId: made.id });
     expect(restored.state).toMatchObject({ filesystemType: "ext4", snapshotId: made.id });
+    expect((await refreshed(restored)).state).toMatchObject({ snapshotId: made.id });
+    expect((await plugin.diff(restored, { ...volume, name: "restored", size: 20 })).replaces).toEqual(["snapshotId"]);
+    await expect(plugin.create(VOLUME, { ...volume, name: "small", size: 9, snapshotId: made.id })).rejects.toThrow(
+      /Error creating Volume: POST .*: 422 /,
+    );
     await plugin.delete(changed);
     expect(await plugin.read(changed)).toBeUndefined();
     await expect(plugin.delete(changed)).rejects.toThrow(/Error deleting snapshot: DELETE .*: 404 /);

@@ -12,6 +12,7 @@ import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
+import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
 import type { Exposure } from "../../settings/exposure.ts";
 import { componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
@@ -57,6 +58,8 @@ const HOST: HostArgs = {
   image: "debian-13-x64",
   volumeSizeGb: 120,
   protectData: true,
+  snapshotId: "",
+  safeguard: new Safeguard("convex-test", 0),
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
   exposure: { hosts: undefined },
@@ -137,6 +140,7 @@ const BACKUPS = (): BackupsArgs => ({
 const DATABASE = (): DatabaseArgs => ({
   database: "convex_self_hosted",
   role: "convex",
+  snapshotId: "",
   protectData: false,
   inCluster: { ...lifetime("volume"), provider: new postgresql.Provider("other", {}) },
 });
@@ -178,6 +182,7 @@ const EDGE = (): EdgeArgs => ({
 });
 
 const CONVEX = (): ConvexArgs => ({
+  beforeNewImage: [],
   connection: pulumi.secret({ host: "192.0.2.1" }),
   mountpoint: "/mnt/convex",
   dockerHost: "unix:///tmp/docker.sock",
@@ -696,13 +701,28 @@ describe("every registered resource", () => {
   const onVolume = { deletedWith: "setup", replaceWith: ["volume"] };
   const run = { replaceOnChanges: ["triggers[*]"] };
 
+  it("changes for a volume from a snapshot: the volume can be replaced, and what is in it is not", async () => {
+    const snapshotId = "506f78a4-e098-11e5-ad9f-000f53306ae1";
+    const { onVolume: lifetime } = new Host(ID, { ...HOST, snapshotId });
+    new Database(ID, { ...DATABASE(), snapshotId });
+    const find = await settled();
+    expect(options.get("convex-volume Volume")).toEqual({ ...host, retainOnDelete: true });
+    expect(find("convex-volume")).toMatchObject({ name: "convex-test-data-506f78a4", snapshotId });
+    expect(lifetime.replaceWith).toEqual([]);
+    expect(options.get("convex-password RandomPassword")).toEqual(database);
+    expect(find("convex-password")).toMatchObject({ keepers: { snapshot: snapshotId } });
+  });
+
   it("has its parent and its lifetime", async () => {
     await deploy();
     expect(Object.fromEntries([...options].filter(([, told]) => Object.keys(told).length > 0))).toEqual({
       "convex-deploy-key PrivateKey": host,
       "convex-host-key PrivateKey": host,
       "convex-ssh-key SshKey": { ...host, ...unique },
-      "convex-volume Volume": { ...host, ...unique, protect: true, retainOnDelete: true },
+      "convex-volume Volume": {
+        ...{ ...host, ...unique, protect: true, retainOnDelete: true },
+        ignoreChanges: ["name", "snapshotId"],
+      },
       "convex-droplet Droplet": {
         ...{ ...host, ...unique, replaceWith: ["convex-volume"] },
         ignoreChanges: ["image", "userData", "sshKeys", "backups", "backupPolicy", "ipv6"],
@@ -714,7 +734,7 @@ describe("every registered resource", () => {
       "convex-scripts CopyToRemote": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-setup Command": { ...host, ...run, replaceWith: ["convex-droplet"] },
       "convex-admin-password RandomPassword": postgres,
-      "convex-password RandomPassword": database,
+      "convex-password RandomPassword": { ...database, ignoreChanges: ["keepers"] },
       "convex-postgres-authority-key PrivateKey": postgres,
       "convex-postgres-authority SelfSignedCert": postgres,
       "convex-postgres-certificate-key PrivateKey": postgres,

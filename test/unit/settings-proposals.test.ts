@@ -32,6 +32,7 @@ it.each<Record<string, unknown>>([
     documentRetentionSeconds: -1,
     tunnelPort: 80,
   },
+  { volumeSnapshots: 25 },
   { telemetry: "yes", protectData: "no", authKeys: "", redactClientLogs: 1 },
   { dashboardPort: 5432 },
   { sitePort: 5432, dashboardPort: 5433 },

@@ -11,6 +11,11 @@ const OFFERS = [
 ];
 const TELL = "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --yes --target '**convex-volume'";
 
+const VOLUMES = "/v2/volumes?region=nyc3&per_page=200";
+const volume = (suffix: string, size: number, droplets = [1]) => ({
+  ...{ name: `convex-dev-data${suffix}`, size_gigabytes: size, droplet_ids: droplets },
+});
+
 let account: Record<string, unknown>;
 
 beforeEach(async () => {
@@ -48,15 +53,21 @@ describe("a volume", () => {
 
   it.each([
     ["does not exist", []],
-    ["has its size", [{ size_gigabytes: 150 }]],
-    ["should grow", [{ size_gigabytes: 120 }]],
+    ["has its size", [volume("", 150)]],
+    ["should grow", [volume("", 120)]],
+    ["is another stack's", [volume("-2", 200), { ...volume("", 200), name: "convex-dev-2-data" }]],
+    ["took the place of a larger one", [volume("", 200, []), volume("-506f78a4", 150)]],
   ])("that %s is accepted", async (_, volumes) => {
-    account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes } };
+    account = { [VOLUMES]: { volumes } };
     await expect(refuseShrinking("convex-dev", "nyc3", 150)).resolves.toBeUndefined();
   });
 
   it("that is larger than declared is refused, with the commands that take it over", async () => {
-    account = { "/v2/volumes?name=convex-dev-data&region=nyc3": { volumes: [{ size_gigabytes: 150 }] } };
+    account = { [VOLUMES]: { volumes: [volume("", 100, []), volume("-506f78a4", 150)] } };
+    await expect(refuseShrinking("convex-dev", "nyc3", 100)).rejects.toThrow(
+      "the size of volume convex-dev-data-506f78a4",
+    );
+    account = { [VOLUMES]: { volumes: [volume("", 150, [])] } };
     await expect(refuseShrinking("convex-dev", "nyc3", 100)).rejects.toThrow(
       "convex-droplet:volumeSizeGb: 100 is below 150, the size of volume convex-dev-data in DigitalOcean, and a volume cannot shrink. " +
         `Set it with: npx pulumi config set volumeSizeGb 150; if somebody grew it by hand, also record that in the stack's state with: ${TELL}`,

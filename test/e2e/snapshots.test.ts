@@ -1,0 +1,169 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { type Run, TestCloud } from "./harness.ts";
+import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
+import { stepByStep } from "../steps.ts";
+
+const STACK = "snapshots";
+
+let cloud: TestCloud;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8", protectData: "true", volumeSnapshots: "1" });
+});
+
+afterAll(() => cloud[Symbol.asyncDispose]());
+
+function succeeded({ exitCode, all }: Run): string {
+  expect(exitCode, all).toBe(0);
+  return all;
+}
+
+interface Volume {
+  id: string;
+  name: string;
+  droplet_ids: number[];
+}
+
+const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
+const snapshot = (...args: string[]) => cloud.operate("snapshot", STACK, args);
+const replaceImage = () => cloud.up(STACK, "--replace", "**convex-backend-image");
+const unset = async () => succeeded(await cloud.pulumi(["config", "rm", "volumeSnapshot", "--stack", STACK]));
+
+async function ask<T>(method: string, route: string, body?: object): Promise<T> {
+  return (await (await cloud.cloud(method, route, body)).json()) as T;
+}
+
+const volumes = async () => (await ask<{ volumes: Volume[] }>("GET", "/v2/volumes")).volumes;
+
+/** The names of all snapshots of the account, the newest first. */
+async function names(): Promise<string[]> {
+  return (await ask<{ snapshots: { name: string }[] }>("GET", "/v2/snapshots")).snapshots
+    .map(({ name }) => name)
+    .toReversed();
+}
+
+/** Checksums of the table with the documents up to a time, and of all files. */
+async function contents(until?: string): Promise<{ until: string; rows: string; files: string }> {
+  const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
+  const query = (statement: string) =>
+    droplet(`cd / && runuser -u postgres -- psql -Atd convex_self_hosted -c "${statement}"`);
+  const newest = until ?? (await query("SELECT max(ts) FROM documents"));
+  return {
+    until: newest,
+    rows: await query(
+      `SELECT md5(string_agg(d::text, '|' ORDER BY ts, table_id, id)) FROM documents d WHERE ts <= ${newest}`,
+    ),
+    files: await droplet(
+      "cd /mnt/convex/data/storage/files && find . -type f ! -name '.*' | sort | xargs sha256sum | sha256sum",
+    ),
+  };
+}
+
+// One stack; each test continues where the one before ended.
+describe("a stack with snapshots of its volume", () => {
+  stepByStep();
+  let before = { until: "", rows: "", files: "" };
+  let [made, file, adminKey, kept] = ["", "", "", ""];
+
+  it("refuses a snapshot before its first up, because it has no database whose place that one could take", async () => {
+    const { id } = (
+      await ask<{ volume: Volume }>("POST", "/v2/volumes", { name: "large", region: "nyc3", size_gigabytes: 200 })
+    ).volume;
+    await ask("POST", `/v2/volumes/${id}/snapshots`, { name: "of-others", tags: ["before-change"] });
+    await cloud.configure(STACK, "volumeSnapshot", "of-others");
+    const preview = await cloud.pulumi(["preview", "--stack", STACK]);
+    expect(preview.exitCode).not.toBe(0);
+    expect(preview.all).toContain("volumeSizeGb: 100 is below 200, the size of the volume of snapshot of-others.");
+    await cloud.configure(STACK, "volumeSizeGb", "200");
+    const again = await cloud.pulumi(["preview", "--stack", STACK]);
+    expect(again.exitCode).not.toBe(0);
+    expect(again.all).toContain("volumeSnapshot: this stack has no database yet");
+    await cloud.configure(STACK, "volumeSizeGb", "100");
+    await unset();
+  });
+
+  it("makes none in its first up", async () => {
+    expect(succeeded(await cloud.up(STACK))).not.toContain("snapshot");
+    expect(await names()).toEqual(["of-others"]);
+    expect(succeeded(await snapshot())).toContain("Make one with: npm run sandbox -- snapshot --stack snapshots now");
+  });
+
+  it("makes none, and changes nothing, if DigitalOcean refuses, and says how to go on", async () => {
+    adminKey = (await cloud.outputs(STACK))["adminKey"] ?? "";
+    await writeRow(await url(), "key", "before");
+    file = await writeFile(await url(), "a file");
+    before = await contents();
+    await cloud.configure(STACK, "volumeSizeGb", "110");
+    await cloud.fault({ kind: "request", method: "POST", path: "/snapshots$", status: 500 });
+    const failed = await cloud.up(STACK);
+    expect(failed.exitCode).not.toBe(0);
+    expect(failed.all).toMatch(
+      /volumeSnapshots: the volume has no snapshot from before this change, so the change was not made\..* answered 500 .*go on without a snapshot: npx pulumi config set volumeSnapshots 0/,
+    );
+    expect(await volumes()).toContainEqual(
+      expect.objectContaining({ name: "convex-snapshots-data", size_gigabytes: 100 }),
+    );
+  });
+
+  it("makes one for several risky changes of an up, and uses it again if the next one comes soon", async () => {
+    const up = succeeded(await replaceImage());
+    made = /made snapshot (\S+) of the volume/.exec(up)?.[1] ?? "none";
+    expect(await names()).toEqual([made, "of-others"]);
+    expect(succeeded(await replaceImage())).toContain(`kept snapshot ${made} of the volume`);
+    expect(await names()).toEqual([made, "of-others"]);
+    const refused = await snapshot("now");
+    expect([refused.exitCode, refused.all]).toEqual([
+      1,
+      expect.stringContaining("only one snapshot of a volume in 10 minutes"),
+    ]);
+  });
+
+  it("goes back to it with a new volume, and keeps the other one", async () => {
+    await writeRow(await url(), "key", "after");
+    await writeFile(await url(), "another file");
+    await cloud.configure(STACK, "volumeSnapshot", "nothing");
+    const refused = await cloud.pulumi(["preview", "--stack", STACK]);
+    expect(refused.all).toContain(
+      `"nothing" is no snapshot of this account, it should be one of a volume in nyc3, such as ${made}`,
+    );
+    kept = (await volumes()).find(({ name }) => name === "convex-snapshots-data")?.id ?? "";
+
+    await cloud.configure(STACK, "volumeSnapshot", made);
+    succeeded(await cloud.up(STACK));
+    expect(await contents(before.until)).toEqual(before);
+    expect(await readRow(await url(), "key")).toBe("before");
+    expect(await readFile(await url(), file)).toBe("a file");
+    expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
+    const [old, next] = (await volumes()).filter(({ name }) => name.startsWith("convex-snapshots-data"));
+    expect(old).toMatchObject({ id: kept, droplet_ids: [] });
+    expect(next?.droplet_ids).toHaveLength(1);
+  });
+
+  it("does not change when the setting is removed, and is as declared", async () => {
+    await unset();
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect((await cloud.operate("drift", STACK)).stdout).not.toMatch(/error|warning/);
+    const { stdout } = await cloud.pulumi(["stack", "export", "--stack", STACK]);
+    const { resources } = (JSON.parse(stdout) as { deployment: { resources: { urn: string; protect?: boolean }[] } })
+      .deployment;
+    expect(resources.find(({ urn }) => urn.endsWith("::convex-volume"))?.protect).toBe(true);
+  });
+
+  it("then makes the next one, and removes the oldest that an up made, and no other", async () => {
+    succeeded(await snapshot("now"));
+    const byCommand = (await names())[0] ?? "";
+    expect(succeeded(await replaceImage())).toContain(`kept snapshot ${byCommand} of the volume`);
+    succeeded(await snapshot("delete", byCommand));
+    const up = succeeded(await replaceImage());
+    const [, newest = "none"] = /made snapshot (\S+) of the volume; removed (\S+)/.exec(up) ?? [];
+    expect(up).toContain(`; removed ${made}`);
+    expect(await names()).toEqual([newest, "of-others"]);
+    const foreign = await snapshot("delete", "of-others");
+    expect([foreign.exitCode, foreign.all]).toEqual([
+      1,
+      expect.stringContaining("is no snapshot that this stack made"),
+    ]);
+  });
+});
