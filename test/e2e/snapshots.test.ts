@@ -85,7 +85,7 @@ describe("a stack with snapshots of its volume", () => {
   });
 
   it("makes none in its first up", async () => {
-    expect(succeeded(await cloud.up(STACK))).not.toContain("snapshot");
+    expect(succeeded(await cloud.up(STACK))).not.toContain("made snapshot");
     expect(await names()).toEqual(["of-others"]);
     expect(succeeded(await snapshot())).toContain("Make one with: npm run sandbox -- snapshot --stack snapshots now");
   });
