@@ -107,20 +107,30 @@ export class Safeguard {
 
   async #snapshot(volumeId: string): Promise<void> {
     try {
-      const before = await listSnapshots(account());
+      const existing = await listSnapshots(account());
       // Also that of a run that was killed.
-      const recent = recentSnapshot(before, this.#label, volumeId);
+      const recent = recentSnapshot(existing, this.#label, volumeId);
       const made = recent ?? (await makeSnapshot(account(), this.#label, volumeId, true));
-      const surplus = surplusSnapshots(recent === undefined ? [made, ...before] : before, this.#label, this.#keep);
-      for (const { id } of surplus) await account().ask("DELETE", `/v2/snapshots/${id}`);
-      const which =
+      await pulumi.log.info(
         recent === undefined
           ? `made snapshot ${made.name} of the volume`
-          : `kept snapshot ${made.name} of the volume, because DigitalOcean makes only one in ${INTERVAL_MINUTES} minutes; what was written since then is not in it`;
-      const removed = surplus.length === 0 ? "" : `; removed ${surplus.map(({ name }) => name).join(", ")}`;
-      await pulumi.log.info(`${which}${removed}`);
+          : `kept snapshot ${made.name} of the volume, because DigitalOcean makes only one in ${INTERVAL_MINUTES} minutes; what was written since then is not in it`,
+      );
+      await this.#removeSurplus(recent === undefined ? [made, ...existing] : existing);
     } catch (error) {
       throw new Error(refusal(error), { cause: error });
+    }
+  }
+
+  /** What cannot be removed now is removed by a later run. */
+  async #removeSurplus(snapshots: Snapshot[]): Promise<void> {
+    for (const { id, name } of surplusSnapshots(snapshots, this.#label, this.#keep)) {
+      await account()
+        .ask("DELETE", `/v2/snapshots/${id}`)
+        .then(
+          () => pulumi.log.info(`removed snapshot ${name}`),
+          (error: unknown) => pulumi.log.warn(`snapshot ${name} was not removed. ${String(error)}`),
+        );
     }
   }
 }

@@ -73,7 +73,7 @@ export async function runSnapshot(args: string[]): Promise<number> {
   const account = accountOf(state);
   if (account === undefined) throw new Error(NO_TOKEN);
   const volume = state.get(TYPES.volume, RESOURCES.volume).id;
-  const own = label(stack);
+  const own = label(stack.slice(stack.lastIndexOf("/") + 1));
   if (verb === "now") await make(account, stack, own, volume);
   else if (verb === "delete") await remove(account, stack, own, rest[0] ?? "");
   else process.stdout.write(printable(format(await list(account, own, volume), stack)));

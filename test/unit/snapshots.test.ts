@@ -87,7 +87,7 @@ describe("a snapshot for a volume", () => {
 describe("before a change of the data", () => {
   let asked: string[];
   let existing: Snapshot[];
-  let refused: number | undefined;
+  let refused: { method: string; status: number } | undefined;
 
   beforeEach(async () => {
     configure();
@@ -97,7 +97,7 @@ describe("before a change of the data", () => {
     vi.stubGlobal("fetch", (url: URL, { method, body }: { method: string; body?: string }) => {
       asked.push(`${method} ${url.pathname}`);
       if (method === "GET") return Promise.resolve(Response.json({ snapshots: existing }));
-      if (refused !== undefined) return Promise.resolve(new Response("{}", { status: refused }));
+      if (refused?.method === method) return Promise.resolve(new Response("{}", { status: refused.status }));
       if (method === "DELETE") return Promise.resolve(new Response(null, { status: 204 }));
       const made = { ...snapshot("new", 0), ...(JSON.parse(body ?? "") as object) };
       return Promise.resolve(Response.json({ snapshot: made }));
@@ -129,9 +129,16 @@ describe("before a change of the data", () => {
     expect(new Safeguard("convex-dev", 0).beforeChange("off", () => "V")).toEqual([]);
   });
 
+  it("lets the change happen if only an older one cannot be removed", async () => {
+    existing = [snapshot("a", 1e6), snapshot("b", 2e6)];
+    refused = { method: "DELETE", status: 500 };
+    await run(new Safeguard("convex-dev", 1).beforeChange("one", () => "V"));
+    expect(asked.slice(2)).toEqual(["DELETE /v2/snapshots/a-id", "DELETE /v2/snapshots/b-id"]);
+  });
+
   it("fails the change if none can be made, and removes nothing", async () => {
     existing = [snapshot("a", 1e6), snapshot("b", 2e6)];
-    refused = 429;
+    refused = { method: "POST", status: 429 };
     await expect(run(new Safeguard("convex-dev", 1).beforeChange("one", () => "V"))).rejects.toThrow(
       "convex-droplet:volumeSnapshots: the volume has no snapshot from before this change, so the change was not made. " +
         "DigitalOcean: answered 429 to POST /v2/volumes/V/snapshots. DigitalOcean makes only one snapshot of a volume in 10 minutes, so wait. " +
