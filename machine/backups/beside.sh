@@ -11,6 +11,8 @@
 readonly BESIDE=/run/convex-droplet-beside
 # What all heavy work runs in. Whatever a killed run leaves in it is ended by end_leftovers.
 readonly BESIDE_SLICE=backups-beside.slice BESIDE_SERVER=convex-backups-beside.service
+# What stays free for the instance, in bytes. This file is there after a copy's work was stopped because of it.
+readonly RESERVE=$((512 * 1024 ** 2)) FULL=$BESIDE/full
 
 readonly HELPERS=${BASH_SOURCE[0]%/*}
 
@@ -92,10 +94,10 @@ needed_bytes() { echo $(((target[bytes] + target[files]) * 11 / 10 + 1024 ** 3))
 # free_bytes FOLDER
 free_bytes() { df --block-size=1 --output=avail "$1" | tail -n 1 | tr -d ' '; }
 
-# require_space FOLDER
+# require_space FOLDER NEEDED: fails if fewer bytes are free.
 require_space() {
-  local needed free
-  needed=$(needed_bytes) free=$(free_bytes "$1")
+  local needed=$2 free
+  free=$(free_bytes "$1")
   ((free >= needed)) \
     || fail "$1: has $(human "$free") free, it should have $(human "$needed") to restore beside what is there. Grow the volume with volumeSizeGb," \
       "or remove what earlier restores have kept: npm run restore -- --forget"
@@ -110,8 +112,9 @@ restore_beside() {
   [[ -x $bin/postgres ]] || fail "PostgreSQL: the backup is of version ${target[version]}, which is not installed here. Use the droplet image that it was made with"
   end_leftovers
   rm -rf "$cluster" "$files"
-  require_space "$(existing "$cluster")"
-  install -d -o postgres -g postgres -m 0700 "${cluster%/*}" "$cluster"
+  require_space "$(existing "$cluster")" "$(needed_bytes)"
+  install -d -o postgres -g postgres -m 0700 "${cluster%/*}" "$cluster" "$BESIDE"
+  watch_space
   say "restoring the database from backup ${target[backup]} ($(human "${target[bytes]}"))"
   attempt "backup ${target[backup]}" gently runuser -u postgres -- \
     pgbackrest --stanza="$stanza" --pg1-path="$cluster" --log-level-console=warn --log-level-stderr=warn --set="${target[backup]}" --type=default --target-timeline="${target[timeline]}" restore || exit 1
@@ -125,6 +128,23 @@ restore_beside() {
   install -d -m 0755 "$files/tmp"
   fetch_history "$stanza" "$cluster"
   replay "$stanza" "$cluster" "$bin"
+}
+
+# watch_space: stops the copy's work if the volume becomes full meanwhile, whoever fills it, because PostgreSQL stops without space.
+# Ends with end_leftovers.
+watch_space() {
+  # shellcheck disable=SC2016 # of the inner shell
+  systemd-run --quiet --collect --slice="$BESIDE_SLICE" bash -c '
+    until (($(df --block-size=1 --output=avail "$0" | tail -n 1) < $1)); do sleep 0.5; done
+    touch "$2"
+    systemctl stop --no-block "$3"' "$MOUNTPOINT" "$RESERVE" "$FULL" "$BESIDE_SLICE"
+}
+
+# tell_if_full: prints why the copy's work was stopped, if it was because of the space. Everything else that failed is a consequence.
+tell_if_full() {
+  [[ -e $FULL ]] || return 0
+  say "error: $MOUNTPOINT: something filled the volume meanwhile, so the copy was removed when $(human "$RESERVE") were left for the instance." \
+    "Make room on it, or grow it with volumeSizeGb"
 }
 
 # existing PATH: the path itself, or the nearest folder above it that exists.

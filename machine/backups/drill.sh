@@ -36,6 +36,9 @@ main() {
   # postgres has to reach its cluster below.
   install -d -m 0711 "$folder"
   step restore
+  # Before the rest, which may take long.
+  end_leftovers
+  rm -rf "$folder"
   step check_files_in_bucket
   step check_database_in_bucket
   report
@@ -53,6 +56,7 @@ step() {
   local status=0
   ("$@") 2> "$results/errors" || status=$?
   cat "$results/errors" >&2
+  if [[ -e $FULL ]]; then tell_if_full 2>&1 | tee "$results/errors" >&2; fi
   sed -n "s/^${0##*/}: error: //p" "$results/errors" >> "$results/problems"
   if ((status != 0)) && ! grep -q "^${0##*/}: error: " "$results/errors"; then
     echo "${*//_/ }: ended with exit code $status, without a reason" >> "$results/problems"

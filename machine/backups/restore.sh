@@ -128,6 +128,7 @@ has_copies() { [[ -d ${journal[cluster]}.restored && -d $MOUNTPOINT/data.restore
 
 # give_up: does not keep a copy that is not complete. Of a run that was killed, the next one removes it.
 give_up() {
+  tell_if_full
   end_leftovers
   if [[ ${journal[phase]:-} == stop ]]; then
     start_services "${journal[container]}" && write_journal "$MOUNTPOINT" ready

@@ -18,6 +18,7 @@ export const S3_ERRORS = {
     ...{ status: 409, code: "BucketAlreadyExists" },
     message: "The requested bucket name is not available.",
   },
+  expired: { status: 400, code: "ExpiredToken", message: "The provided token has expired." },
   full: { status: 403, code: "QuotaExceeded", message: "The storage quota is exceeded." },
   internal: { status: 500, code: "InternalError", message: "We encountered an internal error. Please try again." },
   noLifecycle: {

@@ -6,13 +6,13 @@ import { type S3Error, S3_ERRORS } from "./errors.ts";
 /**
  * A failure on demand of a request to Spaces, after `delayMilliseconds`:
  *
- * - `refused`: the key is not valid (403 InvalidAccessKeyId). `error`: 500 InternalError. `full`: 403 QuotaExceeded.
+ * - `refused`: the key is not valid (403 InvalidAccessKeyId). `expired`: it was (400 ExpiredToken). `error`: 500 InternalError. `full`: 403 QuotaExceeded.
  * - `cut`: the connection is closed when half of the request's body, or of the answer's, has passed.
  * - `none`: only the delay.
  */
 export interface SpacesFault {
   kind: "spaces";
-  effect: "refused" | "error" | "full" | "cut" | "none";
+  effect: (typeof SPACES_EFFECTS)[number];
   /** Undefined matches every method. */
   method?: string;
   /** A regular expression for `/BUCKET/KEY?QUERY`. */
@@ -22,12 +22,11 @@ export interface SpacesFault {
   delayMilliseconds: number;
 }
 
-export const SPACES_EFFECTS = ["refused", "error", "full", "cut", "none"] as const;
+export const SPACES_EFFECTS = ["refused", "expired", "error", "full", "cut", "none"] as const;
 
 export function errorOf(fault: SpacesFault): S3Error | undefined {
-  if (fault.effect === "refused") return S3_ERRORS.refused;
-  if (fault.effect === "error") return S3_ERRORS.internal;
-  return fault.effect === "full" ? S3_ERRORS.full : undefined;
+  const { refused, expired, internal, full } = S3_ERRORS;
+  return { refused, expired, error: internal, full, cut: undefined, none: undefined }[fault.effect];
 }
 
 /** Passes the first half of a message on, and then closes the client's connection. */

@@ -230,6 +230,8 @@ describe("failures on demand", () => {
     ]);
     await fault({ effect: "refused", access_key: full.accessKeyId });
     expect([await put("a"), await put("a")]).toEqual(["403 InvalidAccessKeyId", "no error"]);
+    await fault({ effect: "expired" });
+    expect([await put("a"), await put("a")]).toEqual(["400 ExpiredToken", "no error"]);
     await fault({ effect: "full", method: "PUT" });
     expect([await put("a"), await put("a")]).toEqual(["403 QuotaExceeded", "no error"]);
   });

@@ -1,12 +1,12 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 import { MOUNTPOINT } from "../../contract/names.ts";
 import { namedValues } from "../../contract/scripts.ts";
-import { Spaces } from "../../sandbox/spaces/spaces.ts";
+import { Spaces, type TakeFault } from "../../sandbox/spaces/spaces.ts";
 import { spacesFolder } from "../../sandbox/spaces/s3-servers.ts";
 import { stepByStep } from "../steps.ts";
 import { type Lab, openLab } from "../contract/droplet-harness.ts";
@@ -15,7 +15,11 @@ import { hostValues, Machine, postgresValues, SCRIPTS } from "../contract/machin
 const REGION = "nyc3";
 const ENDPOINT = `${REGION}.digitaloceanspaces.com`;
 const BUCKET = "backups";
-const KEY = { access_key: "key-of-the-test", secret_key: randomBytes(20).toString("hex") };
+const KEY = {
+  access_key: "key-of-the-test",
+  secret_key: randomBytes(20).toString("hex"),
+  grants: [{ bucket: "", permission: "fullaccess" as const }],
+};
 const CIPHER = randomBytes(20).toString("hex");
 const STANZA = "11111111-1111-4111-8111-111111111111";
 const OTHER_STANZA = "22222222-2222-4222-8222-222222222222";
@@ -25,6 +29,7 @@ const PGBACKREST = "cd / && runuser -u postgres -- pgbackrest";
 
 let lab: Lab;
 let spaces: Spaces;
+let takeFault: TakeFault = () => undefined;
 let machine: Machine;
 
 beforeAll(async () => {
@@ -46,11 +51,11 @@ afterAll(async () => {
 async function serveBucket(): Promise<Spaces> {
   const served = new Spaces(
     lab.home,
-    () => undefined,
+    (...request) => takeFault(...request),
     () => undefined,
   );
   await served.open();
-  await served.setKeys([{ ...KEY, grants: [{ bucket: "", permission: "fullaccess" }] }]);
+  await served.setKeys([KEY]);
   await lab.room.serveSpaces(served.serve);
   return served;
 }
@@ -282,6 +287,39 @@ describe("a drill", () => {
       entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name)),
     );
 
+  /** What no drill may change: the server, the rows, the folders on the volume. */
+  const instance = async () => [
+    await machine.sh("systemctl show --property MainPID,ActiveState postgresql@17-main"),
+    await stored(),
+    await machine.sh(`
+      ls ${MOUNTPOINT} ${MOUNTPOINT}/postgresql/17 ${FILES}
+      ls ${MOUNTPOINT}/backups | grep -vx 'cache\\|drill.json\\|point.json\\|swap.lock' || true`),
+  ];
+  /** The checksums of all objects. */
+  const bucket = async () =>
+    Promise.all(
+      (await objects("")).map(
+        async (file) =>
+          [
+            file,
+            createHash("sha256")
+              .update(await readFile(file))
+              .digest("hex"),
+          ] as const,
+      ),
+    );
+  let before: { instance: Awaited<ReturnType<typeof instance>>; bucket: Awaited<ReturnType<typeof bucket>> };
+
+  beforeEach(async () => {
+    before = { instance: await instance(), bucket: await bucket() };
+  });
+  afterEach(async () => {
+    takeFault = () => undefined;
+    expect(await instance()).toEqual(before.instance);
+    // PostgreSQL may have archived more.
+    expect(Object.fromEntries(await bucket())).toMatchObject(Object.fromEntries(before.bucket));
+  });
+
   /** Runs a drill while an object has other content, or is gone. */
   async function drillWith(file: string, damage: (content: Buffer) => Buffer | undefined) {
     const content = await readFile(file);
@@ -348,13 +386,72 @@ describe("a drill", () => {
     180_000,
   );
 
+  it("names a key that was deleted", async () => {
+    await spaces.setKeys([]);
+    const report = await drill();
+    await spaces.setKeys([KEY]);
+    expect(report).toMatchObject({ result: "failed", exitCode: 1 });
+    for (const problem of report.problems)
+      expect(problem).toContain("The bucket refuses the access key: it was deleted");
+  }, 60_000);
+
+  it("names a key that expires in the middle", async () => {
+    let isExpired = false;
+    takeFault = (_, subject) => {
+      isExpired ||= subject.includes("/bundle/");
+      return isExpired ? { kind: "spaces", effect: "expired", path: "", delayMilliseconds: 0 } : undefined;
+    };
+    const report = await drill();
+    expect(isExpired).toBe(true);
+    expect(report).toMatchObject({ result: "failed", exitCode: 1 });
+    for (const problem of report.problems)
+      expect(problem).toContain("The bucket refuses the access key: it was deleted, has expired");
+  }, 240_000);
+
+  it("finds that the backups are of another instance, and names both", async () => {
+    await machine.sh("sed -i 's/^DATABASE=.*/DATABASE=another/' /etc/convex-droplet/backups.env");
+    const report = await drill();
+    await machine.sh("sed -i 's/^DATABASE=.*/DATABASE=convex_self_hosted/' /etc/convex-droplet/backups.env");
+    expect(report).toMatchObject({ result: "failed", exitCode: 1 });
+    expect(report.problems).toEqual([
+      expect.stringContaining("has no database another, but convex_self_hosted. It belongs to another instance"),
+    ]);
+  }, 60_000);
+
+  const fill = (leave: number) =>
+    `fallocate -l $(($(df --block-size=1 --output=avail ${MOUNTPOINT} | tail -n 1) - ${leave})) ${MOUNTPOINT}/full`;
+
   it("needs space, and says how much", async () => {
-    await machine.sh(
-      `fallocate -l $(($(df --block-size=1 --output=avail ${MOUNTPOINT} | tail -n 1) - 500000000)) ${MOUNTPOINT}/full`,
-    );
+    await machine.sh(fill(500_000_000));
     const report = await drill();
     await machine.sh(`rm ${MOUNTPOINT}/full`);
-    expect(report.problems.join()).toMatch(/has \S+ free, it should have \S+ to restore beside what is there/);
+    expect(report.problems).toEqual([
+      expect.stringMatching(/has \S+ free, it should have \S+ to restore beside what is there\. Grow the volume/),
+    ]);
+  }, 60_000);
+
+  it("gives way if something else fills the volume meanwhile, and PostgreSQL goes on writing", async () => {
+    // Otherwise it may end before it is stopped.
+    takeFault = (_, subject) =>
+      subject.startsWith(`/${BUCKET}/files/data/`)
+        ? { kind: "spaces", effect: "none", path: "", delayMilliseconds: 2000 }
+        : undefined;
+    const [report, written] = await Promise.all([
+      drill(),
+      machine
+        .sh(
+          `until test -e ${MOUNTPOINT}/backups/drill/cluster/global/pg_control; do sleep 0.05; done; ${fill(300_000_000)}`,
+        )
+        .then(() => sql("SELECT pg_logical_emit_message(false, 'test', repeat('x', 50000000)) IS NOT NULL")),
+    ]);
+    expect(written).toBe("t");
+    await machine.sh(`rm ${MOUNTPOINT}/full`);
+    expect(report).toMatchObject({ result: "failed", exitCode: 1 });
+    expect(report.problems).toEqual([
+      expect.stringMatching(
+        /: something filled the volume meanwhile, so the copy was removed .* Make room on it, or grow it/,
+      ),
+    ]);
   }, 60_000);
 
   it("removes what a killed drill has left", async () => {

@@ -15,8 +15,8 @@ import { Fields } from "./fields.ts";
  *   - `{kind: "action", action, count?}`
  *   - `{kind: "boot", boot: "never" | "dead", count?}`
  *   - `{kind: "spaces", effect, method?, path?, access_key?, count?, delay_ms?}`: `path` is a regular expression for
- *     `/BUCKET/KEY?QUERY`. `effect` is `refused` (403 InvalidAccessKeyId), `error` (500 InternalError), `full` (403
- *     QuotaExceeded), `cut` (the connection is closed when half of the body or of the answer has passed) or `none` (only
+ *     `/BUCKET/KEY?QUERY`. `effect` is `refused` (403 InvalidAccessKeyId), `expired` (400 ExpiredToken), `error`
+ *     (500 InternalError), `full` (403 QuotaExceeded), `cut` (the connection is closed when half of the body or of the answer has passed) or `none` (only
  *     the delay).
  * - `GET /_control/faults`: `{faults: […]}`, including those with `remaining` 0.
  * - `DELETE /_control/faults` and `DELETE /_control/faults/:id`: 204.
