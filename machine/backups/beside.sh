@@ -11,6 +11,8 @@
 readonly BESIDE=/run/convex-droplet-beside
 # What all heavy work runs in. Whatever a killed run leaves in it is ended by end_leftovers.
 readonly BESIDE_SLICE=backups-beside.slice BESIDE_SERVER=convex-backups-beside.service
+# Where another stack's backups are, and their secrets, for a copy of its instance; see move-in/from-backup.sh.
+readonly OTHER=/run/convex-droplet-other
 # What stays free for the instance, in bytes. This file is there after a copy's work was stopped because of it.
 readonly RESERVE=$((512 * 1024 ** 2)) FULL=$BESIDE/full
 
@@ -25,6 +27,7 @@ declare -A target=()
 alone() {
   exec {beside_lock}> /run/convex-droplet-beside.lock
   flock --nonblock "$beside_lock" || fail "another restore or drill is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
+  rm -rf "$OTHER"
   trap end_leftovers EXIT
 }
 
@@ -205,7 +208,7 @@ hba_file = '$BESIDE/pg_hba.conf'
 ident_file = '$BESIDE/pg_ident.conf'
 autovacuum = off
 max_parallel_workers_per_gather = 0
-restore_command = 'pgbackrest --stanza=$stanza --pg1-path=$cluster --log-level-console=warn --log-level-stderr=warn archive-get %f "%p"'
+restore_command = 'pgbackrest ${PGBACKREST_CONFIG:+--config=$PGBACKREST_CONFIG }--stanza=$stanza --pg1-path=$cluster --log-level-console=warn --log-level-stderr=warn archive-get %f "%p"'
 recovery_target_${target[kind]} = '${target[to]}'
 recovery_target_timeline = '${target[timeline]}'
 recovery_target_action = 'promote'
@@ -230,7 +233,7 @@ check_beside() {
   local files=$1 database
   [[ -n $(beside_sql postgres "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") ]] \
     || fail "the backup: has no database $DATABASE, but $(beside_sql postgres "SELECT string_agg(datname, ', ') FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')")." \
-      "It belongs to another instance. Restore it into a stack with that instance's name"
+      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from its own stack's backups with: npm run restore -- --from STACK"
   while read -r database; do
     beside_sql "$database" "SELECT count(*) FROM pg_class" > /dev/null || fail "the restored database $database: cannot be read"
   done < <(beside_sql postgres "SELECT datname FROM pg_database WHERE datallowconn")

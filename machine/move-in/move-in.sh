@@ -10,11 +10,12 @@
 #   move-in.sh facts DATABASE           what there is, as lines name=value
 #   move-in.sh database DATABASE OWNER  < a dump in pg_dump's custom format
 #   move-in.sh files [add]              < a tar of the backend's folder; `add` keeps the files that are there
+#   move-in.sh from_backup …            instead of a dump and a tar, see from-backup.sh
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
 #   move-in.sh drop DATABASE            removes the copy
 #   move-in.sh swap                     < database, and the values of convex/backend.sh
 #   move-in.sh resume                   (after a reboot)
-#   move-in.sh forget DATABASE          removes what swaps have kept
+#   move-in.sh forget DATABASE          removes what swaps have kept, and an incomplete copy
 set -euo pipefail
 # As long as the data needs.
 export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
@@ -25,6 +26,8 @@ source "$here/../backups/jobs.sh"
 source "$here/../backups/beside.sh"
 # shellcheck source=machine/backups/swap.sh
 source "$here/../backups/swap.sh"
+# shellcheck source=machine/move-in/from-backup.sh
+source "$here/from-backup.sh"
 
 readonly RESUME=/etc/systemd/system/convex-move-in.service
 
@@ -36,7 +39,7 @@ main() {
   swapping=$MOUNTPOINT/backups/move-in.journal
   alone
   case $verb in
-    facts | database | files | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
+    facts | database | files | from_backup | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
     *) fail "$verb: is not one of the verbs of this script" ;;
   esac
 }
@@ -69,7 +72,7 @@ own_rows() {
 WITH live AS (
   SELECT * FROM (SELECT DISTINCT ON (table_id, id) * FROM documents ORDER BY table_id, id, ts DESC) AS newest WHERE NOT deleted),
 system AS (
-  SELECT substring(sha256(name::bytea) FOR 16) AS id FROM unnest(ARRAY['_environment_variables', '_backend_state', '_canonical_urls', '_pushes']) AS name
+  SELECT substring(sha256(name::bytea) FOR 16) AS id FROM unnest(ARRAY['_db', '_environment_variables', '_backend_state', '_canonical_urls', '_pushes']) AS name
   UNION
   SELECT id FROM live
   WHERE CASE WHEN position('\"_'::bytea IN json_value) > 0
@@ -217,7 +220,7 @@ END
 
 forget() {
   local found
-  refuse_during_swap
+  drop "$1"
   while read -r found; do
     in_database postgres "DROP DATABASE \"$found\" WITH (FORCE)"
     rm -rf "$MOUNTPOINT/data.before-moved-${found##*_before_}"

@@ -24,7 +24,7 @@ export async function runOnDroplet(state: State, script: string, values: Values 
 }
 
 /** @throws Error if the stack was deployed without backups */
-function requireBackups(state: State): void {
+export function requireBackups(state: State): void {
   // Before the first deployment is complete, the script looks itself.
   if (hasBackups(state) !== false) return;
   throw new Error(

@@ -5,16 +5,19 @@ import { requireStack } from "../arguments.ts";
 import { REMAKE, repairText } from "../findings/repair.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
+import { copyFrom, sourceOf } from "./copy.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
-const HELP = `Usage: npm run restore -- --stack STACK --to TARGET [--stanza VOLUME] [--yes]
+const HELP = `Usage: npm run restore -- --stack STACK --to TARGET [--from STACK] [--stanza VOLUME] [--yes]
        npm run restore -- --stack STACK --forget
 
 Restores database and files of the stack's instance, in place. It restores beside the running instance and checks the result
 before it stops anything. What it replaces stays on the volume. Without --yes it only shows what would be lost.
 
   --to       latest, a restore point's name, or a moment such as 2026-11-26T14:05:00Z; npm run backup lists them
+  --from     copies the instance of this stack from its backups, which are only read; the stack keeps its name and its keys. You need the
+             state of both stacks, and their passphrases
   --stanza   the id of the volume whose backups are used; needed only if the bucket has those of several other volumes
   --yes      restores
   --forget   removes what earlier restores have replaced
@@ -45,6 +48,7 @@ export async function runRestore(args: string[]): Promise<number> {
     options: {
       stack: { type: "string", short: "s" },
       to: { type: "string" },
+      from: { type: "string" },
       stanza: { type: "string", default: "" },
       yes: { type: "boolean", short: "y" },
       forget: { type: "boolean" },
@@ -56,7 +60,7 @@ export async function runRestore(args: string[]): Promise<number> {
     return 0;
   }
   const stack = requireStack("restore", values.stack);
-  const { to = "", stanza } = values;
+  const { to = "", from, stanza, yes = false } = values;
   if (values.forget !== true && !/^[\w:.+-]+$/.test(to)) {
     const is = to === "" ? "is not given" : `"${to}" is not valid`;
     throw new Error(
@@ -64,6 +68,8 @@ export async function runRestore(args: string[]): Promise<number> {
     );
   }
   const state = await State.read(stack);
+  if (from !== undefined && values.forget !== true)
+    return copyFrom(sourceOf(await State.read(from), stack), state, { to, stanza, yes });
   const run = (mode: string) =>
     runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
   if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;
@@ -72,7 +78,7 @@ export async function runRestore(args: string[]): Promise<number> {
   if (planned.exitCode !== 0) return 1;
   const plan = JSON.parse(planned.stdout) as Plan;
   process.stdout.write(describe(plan));
-  if (values.yes !== true) {
+  if (!yes) {
     const again = ["--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"].join(" ");
     process.stdout.write(`Nothing was changed. Restore with: ${npmCommand(stack, "restore", again)}\n`);
     return 2;

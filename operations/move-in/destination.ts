@@ -38,6 +38,17 @@ export interface Copy {
   bytes: number;
 }
 
+/** What would be copied from another stack's backups. */
+export interface CopyPlan {
+  /** Volume, point in its log and pgBackRest's backup that it would be made of. */
+  stanza: string;
+  to: string;
+  backup: string;
+  /** RFC 3339. */
+  moment: string;
+  bytes: { needed: number; free: number };
+}
+
 /** A stack's droplet, to which an installation moves. */
 export class Destination implements AsyncDisposable {
   readonly identity: { name: string; secret: string };
@@ -78,6 +89,17 @@ export class Destination implements AsyncDisposable {
   /** @param add  whether to keep the files that were received before */
   receiveFiles(from: Reading, add = false): Promise<void> {
     return this.#receive("files", add ? ["add"] : [], from);
+  }
+
+  /** @param source  which backups, for machine/move-in/from-backup.sh */
+  async planCopy(source: string): Promise<CopyPlan> {
+    const { stdout } = await this.#run("from_backup", ["plan", this.#database, ROLES.owner], source);
+    return JSON.parse(stdout) as CopyPlan;
+  }
+
+  /** Receives database and files from the backups of another stack instead. */
+  async receiveBackup(source: string): Promise<void> {
+    await this.#run("from_backup", ["copy", this.#database, ROLES.owner], source);
   }
 
   /** Compares what was received. @throws Error if it is not complete */
@@ -159,7 +181,7 @@ function requireSuccess(verb: string, exitCode: number): void {
 }
 
 /** Name and secret that the stack's backend runs with. */
-function identityOf(state: State): { name: string; secret: string } {
+export function identityOf(state: State): { name: string; secret: string } {
   const environment = (state.get(TYPES.container, RESOURCES.backend).inputs["envs"] as string[]).join("\n");
   return { name: valueIn(environment, "INSTANCE_NAME"), secret: valueIn(environment, "INSTANCE_SECRET") };
 }

@@ -29,6 +29,9 @@ export class LeaseLost extends Error {
 /** The version of this backend's tables; the real one migrates to it in the background. */
 const METADATA_VERSION = 128;
 
+/** The table in which the real backend keeps that version, in one document. */
+const GLOBALS = "_db";
+
 /** A lock's key, the same for all processes: without it, two that create the tables at the same time would collide. */
 const SCHEMA_LOCK = 0x636f6e76;
 
@@ -81,8 +84,25 @@ export class Persistence {
     const taken = await pool.query("UPDATE leases SET ts = $1 WHERE id = 1 AND ts < $1", [lease]);
     if (!taken.rowCount) throw new Error("failed to acquire lease: Already acquired with higher timestamp");
     log.info(`lease acquired with ts ${lease}`);
+    const persistence = new Persistence(pool, lease);
+    await persistence.#migrate();
+    return persistence;
+  }
+
+  async #migrate(): Promise<void> {
+    const globals = (await this.get(GLOBALS, GLOBALS)) as { version: { $integer: string } } | null;
+    const found = globals ? Number(Buffer.from(globals.version.$integer, "base64").readBigInt64LE()) : 0;
+    if (found > METADATA_VERSION) {
+      log.warn(`persisted db metadata version is ahead at ${found}, this binary is at ${METADATA_VERSION}`);
+      return;
+    }
+    if (found < METADATA_VERSION) {
+      const version = Buffer.alloc(8);
+      version.writeBigInt64LE(BigInt(METADATA_VERSION));
+      const value = { version: { $integer: version.toString("base64") }, awsPrefixSecret: "", storageType: null };
+      await this.commit([{ table: GLOBALS, key: GLOBALS, value }]);
+    }
     log.info(`db metadata version up to date at ${METADATA_VERSION}`);
-    return new Persistence(pool, lease);
   }
 
   /** @throws LeaseLost if another process has the lease now */

@@ -1,0 +1,114 @@
+import { databaseName, RESOURCES, TYPES } from "../../contract/names.ts";
+import { namedValues, valueIn } from "../../contract/scripts.ts";
+import { repairText } from "../findings/repair.ts";
+import { type CopyPlan, Destination, identityOf } from "../move-in/destination.ts";
+import type { State } from "../state.ts";
+import { npmCommand } from "../typed.ts";
+import { size } from "./list.ts";
+import { requireBackups } from "./on-droplet.ts";
+
+/** The stack whose instance is copied. */
+export interface Source {
+  stack: string;
+  /** Its database, and where its backups are, for machine/move-in/from-backup.sh; contains secrets. */
+  values: string;
+}
+
+/**
+ * Finds out where the backups of a stack are. Its state knows that, so neither its droplet nor its bucket is asked.
+ *
+ * @param into  the stack that gets the copy
+ * @throws Error if it is the same stack, it is not deployed, or it has no backups
+ */
+export function sourceOf(state: State, into: string): Source {
+  const { stack } = state;
+  if (stack === into) {
+    throw new Error(
+      `--from: is the stack itself, it should be another one. To restore ${into} from its own backups, leave it out`,
+    );
+  }
+  requireBackups(state);
+  const database = databaseName(identityOf(state).name);
+  return {
+    stack,
+    values: namedValues({ database }) + String(state.get(TYPES.command, RESOURCES.backups).inputs["stdin"]),
+  };
+}
+
+/** What the command was asked for. */
+interface Request {
+  to: string;
+  stanza: string;
+  yes: boolean;
+}
+
+/**
+ * Puts a copy of another stack's instance in place of the stack's own, which is kept beside it. Name, secret and admin key stay.
+ *
+ * @returns the process's exit code
+ * @throws Error if one of the stacks has no backups, the droplet cannot be reached, or the copy fails
+ */
+export async function copyFrom(source: Source, state: State, { to, stanza, yes }: Request): Promise<number> {
+  const { stack } = state;
+  requireBackups(state);
+  await using destination = await Destination.open(state);
+  const place = await destination.look();
+  if (place.isRestoring) {
+    throw new Error(
+      "the droplet: a restore was interrupted, it should be finished. Run the same npm run restore again",
+    );
+  }
+  const options = ["--from", source.stack, "--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"];
+  const again = npmCommand(stack, "restore", ...options);
+  if (place.isSwapping) {
+    if (!yes) {
+      process.stdout.write(`An earlier copy was interrupted while it swapped. Finish it with: ${again}\n`);
+      return 2;
+    }
+  } else {
+    const values = namedValues({ to, wanted: stanza }) + source.values;
+    process.stdout.write(describe(await destination.planCopy(values), source.stack, stack, place.ownRows));
+    if (!yes) {
+      process.stdout.write(`Nothing was changed. Copy with: ${again}\n`);
+      return 2;
+    }
+    await destination.receiveBackup(values);
+    const { rows, files } = await destination.check();
+    process.stdout.write(`Copied:  ${rows} rows, ${files} stored files, each with the content that its row says\n`);
+  }
+  await destination.swap();
+  process.stdout.write(
+    [
+      "The admin key is the same as before. What the stack had is kept.",
+      ...(setsVariables(state)
+        ? [`Set the stack's own variables again with: ${repairText(stack, { up: [RESOURCES.functionEnvironment] })}`]
+        : []),
+      `Check the whole stack with: ${npmCommand(stack, "doctor")}`,
+      `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
+      "",
+    ].join("\n"),
+  );
+  return 0;
+}
+
+/** Whether the stack declares variables of the deployment, which the copy has replaced. */
+function setsVariables(state: State): boolean {
+  const stdin = state.find(TYPES.command, RESOURCES.functionEnvironment)?.inputs["stdin"] as string | undefined;
+  return stdin !== undefined && valueIn(stdin, "variables") !== "{}";
+}
+
+function describe(
+  { stanza, to, backup, moment, bytes }: CopyPlan,
+  from: string,
+  stack: string,
+  ownRows: number,
+): string {
+  return [
+    `Target:  ${to}: database and files of ${moment}, from backup ${backup} of volume ${stanza}, of stack ${from}`,
+    `Lost:    ${ownRows} rows and files of stack ${stack}`,
+    `Along:   functions, variables, cron jobs and scheduled functions of stack ${from}. This stack runs them as soon as it starts`,
+    `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
+    `Costs:   the API of stack ${stack} stops for some seconds. What is replaced stays on the volume. Stack ${from} is only read.`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,46 @@
+import { expect, it } from "vitest";
+
+import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { copyFrom, sourceOf } from "../../operations/backups/copy.ts";
+import { type Resource, State } from "../../operations/state.ts";
+
+const resource = (type: string, name: string, inputs: Record<string, unknown>): Resource => ({
+  ...{ type, name, inputs },
+  id: name,
+  outputs: {},
+});
+
+function stackOf(stack: string, endpoint: string): State {
+  return new State(stack, [
+    resource(TYPES.container, RESOURCES.backend, { envs: ["INSTANCE_NAME=the-shop", "INSTANCE_SECRET=ab"] }),
+    resource(TYPES.command, RESOURCES.backups, {
+      stdin: `stanza=the-volume\nrepository_endpoint=${endpoint}\nrepository_passphrase=pass\n`,
+    }),
+  ]);
+}
+
+it("a copy is made of the other stack's database and backups, and does not get its instance's secret", () => {
+  const { stack, values } = sourceOf(stackOf("prod", "nyc3.example.com"), "staging");
+  expect(stack).toBe("prod");
+  expect(values).toBe(
+    "database=the_shop\nstanza=the-volume\nrepository_endpoint=nyc3.example.com\nrepository_passphrase=pass\n",
+  );
+});
+
+it.each([
+  ["the same stack", "staging", "nyc3.example.com", "--from: is the stack itself, it should be another one"],
+  ["a stack without backups", "prod", "", "stack prod: has no backups. Switch them on with: "],
+])("a copy of %s is refused", (_, from, endpoint, message) => {
+  expect(() => sourceOf(stackOf(from, endpoint), "staging")).toThrow(message);
+});
+
+it("a stack that was never deployed cannot be copied", () => {
+  expect(() => sourceOf(new State("prod", []), "staging")).toThrow(/stack prod: has no .*, it should be deployed/);
+});
+
+it("a stack without backups gets no copy, because its droplet has no tools for it", async () => {
+  const source = sourceOf(stackOf("prod", "nyc3.example.com"), "staging");
+  await expect(copyFrom(source, stackOf("staging", ""), { to: "latest", stanza: "", yes: true })).rejects.toThrow(
+    "stack staging: has no backups. Switch them on with: ",
+  );
+});
