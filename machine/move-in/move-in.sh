@@ -223,9 +223,14 @@ forget() {
   drop "$1"
   while read -r found; do
     in_database postgres "DROP DATABASE \"$found\" WITH (FORCE)"
-    rm -rf "$MOUNTPOINT/data.before-moved-${found##*_before_}"
-    changed "removed database $found and its files"
+    changed "removed database $found"
   done < <(in_database postgres "SELECT datname FROM pg_database WHERE datname ~ '^$(before_of "$1" '[0-9TZ]+')\$'")
+  # Also if a restore to a time before the swap has already replaced the database.
+  for found in "$MOUNTPOINT"/data.before-moved-*; do
+    [[ -d $found ]] || continue
+    rm -rf "$found"
+    changed "removed $found"
+  done
   finish
 }
 
