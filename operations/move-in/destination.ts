@@ -77,7 +77,7 @@ export class Destination implements AsyncDisposable {
       version: Number(value("version")),
       free: Number(value("free")),
       ownRows: Number(value("own_rows")),
-      isSwapping: value("swapping") !== "",
+      isSwapping: value("swapping") === "yes",
       isRestoring: value("restoring") === "yes",
     };
   }
