@@ -46,6 +46,8 @@ export interface HostArgs {
   exposure: Pick<Exposure, "hosts">;
   /** Whether the machine has a reserved address. Changing it changes `publicIp`. */
   reservedIp: boolean;
+  /** When the droplet may reboot for an update, HH:MM in UTC, or never. Changed in place. */
+  rebootTime: string;
   /** How long to wait for a new droplet to answer SSH, in seconds. */
   bootTimeoutSeconds: number;
   /** Called after each change of the droplet, which may have booted it. */
@@ -243,6 +245,7 @@ export class Host extends pulumi.ComponentResource {
           size_gb: grownTo(volume, args.volumeSizeGb),
           mountpoint: MOUNTPOINT,
           operator_keys: args.operatorKeys,
+          reboot_time: args.rebootTime,
         }),
         // If a refresh does not find the droplet, the engine creates one instead of replacing it, maybe with the same address.
         triggers: [droplet.id],

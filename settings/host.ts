@@ -25,6 +25,10 @@ export function readHost(read: Reader) {
       "adminCidrs",
       "it should contain the network that you run pulumi from, or no run can reach the droplet",
     ),
+    rebootTime: read.text(
+      "rebootTime",
+      matches(/^(([01]\d|2[0-3]):[0-5]\d|never)$/, "a time from 00:00 to 23:59, or never", "08:00"),
+    ),
     bootTimeoutSeconds: read.integer("bootTimeoutSeconds", 30, 3600),
   };
 }

@@ -26,6 +26,8 @@
 #   packages.sources          for each source that was added or changed: file, line and address, in grep's form
 #   packages.changed          packages' files that were changed or removed after the first boot
 #   packages.broken           the output of dpkg --audit
+#   updates                   JSON: when apt's lists were last updated and updates last installed, since when the timer runs, the
+#                             last error, since when a reboot is required and by what; times in seconds, null if never
 #   run                       `at work` while a script of a run is active, otherwise `none`
 
 # host_facts MOUNTPOINT
@@ -60,6 +62,7 @@ host_facts() {
   fact packages.sources package_sources
   stray packages.changed changed_files
   fact packages.broken dpkg --audit
+  fact updates updates
   fact run at_work
 }
 
@@ -165,7 +168,7 @@ packages_files() { sed -E 's,^/(lib|bin|sbin)/,/usr&,' /var/lib/dpkg/info/*.list
 unowned_elsewhere() {
   local generated='alternatives/|docker/certs\.d/|rc.\.d/|ssl/(certs|private)/|((passwd|group|shadow|gshadow|subuid|subgid)-?|hostname|machine-id|adjtime|mtab|ld\.so\.cache|ca-certificates\.conf)$'
   # ufw writes its own files; nft shows their effect.
-  generated+='|ufw/|ssh/ssh_host_|apt/apt\.conf\.d/0.autoremove|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
+  generated+='|ufw/|ssh/ssh_host_|apt/apt\.conf\.d/(0.autoremove|20auto-upgrades|50unattended-upgrades)$|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
   local told='cron|sudoers\.d|ssh/sshd_config\.d|postgresql/|systemd/|apt/sources\.list|(fstab|hosts|resolv\.conf)$' file
   unowned /etc/ /usr/{,local/}{bin,sbin} /usr/local/lib /usr/lib/{sysctl,modprobe,modules-load,tmpfiles,udev/rules}.d /root/.ssh/rc \
     | { grep -Ev "^/etc/($generated|$told)|^/usr/local/lib/convex-droplet/" || true; } | while read -r file; do
@@ -216,6 +219,29 @@ first_boot() {
 }
 
 held() { dpkg-query -W -f '${db:Status-Want} ${Package}\n' | sed -n 's/^hold //p'; }
+
+# apt touches a file after each success only. Its service never fails, so its result does not show a failure.
+updates() {
+  python3 -IS -c '
+import glob, json, os, re, subprocess, time
+def touched(path):
+    return int(os.stat(path).st_mtime) if os.path.exists(path) else None
+def read(path):
+    return open(path, errors="replace").read() if os.path.exists(path) else ""
+shown = subprocess.run(["systemctl", "show", "--value", "--property", "ActiveEnterTimestampMonotonic", "apt-daily-upgrade.timer"],
+                       capture_output=True, text=True).stdout
+errors = re.findall(r"^\S+ \S+ ERROR (.*)$", read("/var/log/unattended-upgrades/unattended-upgrades.log"), re.M)
+now = time.time()
+print(json.dumps({
+    "now": int(now),
+    "lists": touched("/var/lib/apt/periodic/update-stamp"),
+    "installed": touched("/var/lib/apt/periodic/upgrade-stamp"),
+    "since": int(now - time.monotonic() + int(shown or 0) / 1e6),
+    "cause": errors[-1] if errors else "",
+    "reboot": touched("/run/reboot-required"),
+    "packages": sorted(set(read("/run/reboot-required.pkgs").split())),
+}))'
+}
 
 # A script of a run holds this lock while it is active.
 at_work() {

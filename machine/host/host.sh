@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes a fresh droplet a host for Convex: waits for cloud-init, closes the metadata service and the process list to all but
-# root, hardens SSH, mounts the data volume with its guard, installs Docker. The second run changes nothing and says so.
+# root, hardens SSH, switches on security updates, mounts the data volume with its guard, installs Docker. The second run
+# changes nothing and says so.
 #
-#   host.sh <volume, size_gb, mountpoint, operator_keys (public keys that may also log in)
+#   host.sh <volume, size_gb, mountpoint, operator_keys (public keys that may also log in), reboot_time (HH:MM or never)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -11,8 +12,8 @@ source "$here/../lib/common.sh"
 source "$here/../lib/units.sh"
 
 main() {
-  local volume size_gb mountpoint operator_keys packages=(nftables docker.io e2fsprogs curl)
-  take volume size_gb mountpoint operator_keys
+  local volume size_gb mountpoint operator_keys reboot_time packages=(nftables docker.io e2fsprogs curl unattended-upgrades)
+  take volume size_gb mountpoint operator_keys reboot_time
   lock
   await_cloud_init
   # Debian has a separate package for Docker's client, Ubuntu does not.
@@ -22,6 +23,7 @@ main() {
   guard_metadata
   hide_processes
   admit_operators "$operator_keys"
+  install_updates "$reboot_time"
   in_area volume attach_volume "$volume" "$size_gb" "$mountpoint"
   in_area containers configure_docker "$mountpoint"
   finish
@@ -127,6 +129,26 @@ effective_sshd() { sshd -T -C user=root,host=droplet,addr=192.0.2.1 "$@"; }
 
 # value_of DIRECTIVE CONFIGURATION
 value_of() { sed -n "s/^$1 //p" <<< "$2"; }
+
+# Debian's and Ubuntu's own timers run unattended-upgrades, which schedules a reboot that an update needs.
+install_updates() {
+  put_file 0644 /etc/apt/apt.conf.d/99convex-droplet scheduled-reboot < <(cat "$here/updates.conf" && reboot_option "$1")
+  # It is for another time. The next daily run schedules it again.
+  if pending scheduled-reboot; then
+    [[ ! -e /run/systemd/shutdown/scheduled ]] || shutdown -c
+    settled scheduled-reboot
+  fi
+  # The service makes a shutdown wait for an update that is being installed.
+  start_unit unattended-upgrades.service
+  start_unit apt-daily.timer
+  start_unit apt-daily-upgrade.timer
+}
+
+# reboot_option TIME
+reboot_option() {
+  [[ $1 != never ]] || return 0
+  printf '\nUnattended-Upgrade::Automatic-Reboot "true";\nUnattended-Upgrade::Automatic-Reboot-Time "%s";\n' "$1"
+}
 
 attach_volume() {
   local volume=$1 size_gb=$2 mountpoint=$3

@@ -85,6 +85,11 @@ export function declaredEdge(state: State): DeclaredEdge | undefined {
   return { hosts, address: valueIn(stdin, "address"), hasProxies: valueIn(stdin, "trusted_proxies") !== "" };
 }
 
+/** When the droplet may reboot for an update: HH:MM in UTC, or never. */
+export function rebootTime(state: State): string {
+  return valueIn((state.find(TYPES.command, RESOURCES.setup)?.inputs["stdin"] ?? "") as string, "reboot_time");
+}
+
 /** Whether a stack was deployed with backups. Undefined if its deployment did not come so far. */
 export function hasBackups(state: State): boolean | undefined {
   const stdin = state.find(TYPES.command, RESOURCES.backups)?.inputs["stdin"] as string | undefined;

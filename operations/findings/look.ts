@@ -18,6 +18,7 @@ import { compareDisks } from "./host/disks.ts";
 import { compareFiles } from "./host/files.ts";
 import { compareListeners } from "./host/listeners.ts";
 import { comparePackages } from "./host/packages.ts";
+import { compareUpdates } from "./host/updates.ts";
 import { type Inside, lookInside } from "./inside.ts";
 import { compareNames } from "./network/names.ts";
 import { comparePackets } from "./network/packets.ts";
@@ -138,6 +139,7 @@ export function compare(state: State, inside: Inside): Finding[] {
       ({ path }) => !stopped.has(path) && !(hasBackups(state) === true && JOBS.includes(path)),
     ),
     ...comparePackages(inside),
+    ...compareUpdates(state, inside),
     ...compareDisks(inside),
     ...postgres.map((finding) => (finding.repair === RUN_POSTGRES ? notRepaired(state, finding) : finding)),
     ...compareBackups(state, inside),

@@ -27,6 +27,7 @@ const PACKAGES = [
   "systemd",
   "systemd-sysv",
   "udev",
+  "unattended-upgrades",
   "wget",
   "xfsprogs",
 ];

@@ -19,8 +19,9 @@ export function hostValues({
   sizeGb = 100,
   mountpoint = MOUNTPOINT,
   keys = [] as string[],
+  rebootTime = "08:00",
 } = {}): string {
-  return namedValues({ volume, size_gb: sizeGb, mountpoint, operator_keys: keys });
+  return namedValues({ volume, size_gb: sizeGb, mountpoint, operator_keys: keys, reboot_time: rebootTime });
 }
 
 /** A server's key and certificate for its name, and the certificate of the authority that signed it. */

@@ -9,7 +9,10 @@ import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
 
 const SETUP = "host/host.sh";
-const UNITS = ["convex-metadata-guard", "convex-hide-processes", "convex-volume", "ssh", "docker"];
+const UNITS = [
+  ...["convex-metadata-guard", "convex-hide-processes", "convex-volume", "ssh", "docker"],
+  ...["apt-daily.timer", "apt-daily-upgrade.timer"],
+];
 
 let lab: Lab;
 let machine: Machine;
@@ -28,6 +31,7 @@ describe("the set-up of a fresh droplet", () => {
     "grep -q metadata-guard.nft $log",
     "grep -q convex-hide-processes.service $log",
     "grep -q 10-convex-droplet.conf $log",
+    "grep -q 99convex-droplet $log",
     "grep -q 'formatted volume' $log",
     "grep -q daemon.json $log",
   ])("is killed when %s", (moment) => machine.killWhen(moment, SETUP, hostValues()), 180_000);
@@ -74,6 +78,81 @@ describe("the set-up of a fresh droplet", () => {
     });
     await machine.sh("touch /run/release");
     expect(await machine.run(SETUP, hostValues())).toMatchObject({ exitCode: 0 });
+  });
+});
+
+describe("updates", () => {
+  /** Two releases of two packages, each with a configuration file, the newer ones from two sources of the distribution. */
+  const SOURCES = `
+    build() { # NAME VERSION
+      mkdir -p tree/DEBIAN tree/etc && echo "$2" > "tree/etc/$1.conf" && echo "/etc/$1.conf" > tree/DEBIAN/conffiles
+      printf '%s\n' "Package: $1" "Version: $2" "Architecture: all" "Maintainer: a" "Description: a" > tree/DEBIAN/control
+      dpkg-deb -Znone --build tree "$1_$2.deb" > /dev/null && rm -r tree
+    }
+    publish() { # FOLDER LABEL CODENAME FILE
+      mkdir "$1" && mv "$4" "$1" && cd "$1"
+      { dpkg-deb --field "$4" && echo "Filename: ./$4" && echo "Size: $(stat -c %s "$4")" && echo "SHA256: $(sha256sum < "$4" | cut -d ' ' -f 1)"; } > Packages
+      printf '%s\n' "Origin: Debian" "Label: $2" "Codename: $3" "SHA256:" " $(sha256sum < Packages | cut -d ' ' -f 1) $(stat -c %s Packages) Packages" > Release
+      echo "deb [trusted=yes] file:$PWD ./" >> /etc/apt/sources.list.d/test.list
+      cd ..
+    }
+    mkdir -p /srv/sources /etc/apt/sources.list.d && cd /srv/sources
+    for name in fixed feature; do build $name 1; build $name 2; done
+    dpkg --install fixed_1.deb feature_1.deb > /dev/null
+    publish security Debian-Security trixie-security fixed_2.deb
+    publish updates Debian trixie-updates feature_2.deb`;
+
+  /** Without the mirror's packages, whose updates this test does not need. */
+  const run = () =>
+    machine.sh(`mv /etc/apt/sources.list /root/; apt-get -qq -o APT::Get::List-Cleanup=0 update
+      rm -f /var/lib/apt/periodic/*; systemctl start apt-daily-upgrade; mv /root/sources.list /etc/apt/`);
+  const scheduled = () =>
+    machine.sh("date -u -d @$(sed -n 's/^USEC=\\(.*\\)......$/\\1/p' /run/systemd/shutdown/scheduled) +%H:%M || true");
+
+  afterAll(() =>
+    machine.sh(
+      "rm -rf /srv/sources /etc/apt/sources.list.d/test.list /run/reboot-required; apt-get -qq purge -y fixed feature",
+    ),
+  );
+
+  it("of security are installed, others are not, changed files stay, and the reboot comes at its time", async () => {
+    await machine.sh(SOURCES);
+    await machine.sh("echo mine > /etc/fixed.conf; touch /run/reboot-required");
+    await run();
+    expect(await machine.sh("dpkg-query -W -f '${Package} ${Version}\n' feature fixed; cat /etc/fixed.conf")).toBe(
+      "feature 1\nfixed 2\nmine",
+    );
+    expect(await machine.sh("ls /var/lib/apt/periodic")).toContain("upgrade-stamp");
+    expect(await scheduled()).toBe("08:00");
+  });
+
+  it("reboot at no other time than the setting's, and never if it says so", async () => {
+    const { output } = await machine.run(SETUP, hostValues({ rebootTime: "never" }));
+    expect(output).toMatch(/wrote \/etc\/apt\/apt\.conf\.d\/99convex-droplet\nhost\.sh: done, 1 changed$/);
+    expect(await scheduled()).toBe("");
+    await run();
+    expect(await scheduled()).toBe("");
+    expect((await machine.run(SETUP, hostValues({ rebootTime: "19:30" }))).output).toMatch(/done, 1 changed$/);
+    await run();
+    expect(await scheduled()).toBe("19:30");
+    expect((await machine.run(SETUP, hostValues())).output).toMatch(/done, 1 changed$/);
+    expect(await scheduled()).toBe("");
+  });
+
+  it("are switched on again by the next run, and drift shows what was off", async () => {
+    await machine.sh(`sed -i 's/-Security/-Insecurity/' /etc/apt/apt.conf.d/99convex-droplet
+      systemctl mask --quiet --now apt-daily.timer; systemctl stop apt-daily-upgrade.timer
+      apt-get -qq purge -y unattended-upgrades`);
+    const check = `CONVEX_DROPLET_CHECK=1 bash ${SCRIPTS}/${SETUP} <<< '${hostValues()}' | tr '\\0' ' '`;
+    const shown = await machine.sh(check);
+    expect(shown).toContain("packages unattended-upgrades installed not installed");
+    expect(shown).toContain("files[/etc/apt/apt.conf.d/99convex-droplet] content");
+    expect(shown).toContain("units.apt-daily.timer enabled enabled masked");
+    expect(shown).toContain("units.apt-daily-upgrade.timer active active inactive");
+    expect(shown).toContain("units.unattended-upgrades.service enabled enabled");
+    expect(await machine.run(SETUP, hostValues())).toMatchObject({ exitCode: 0 });
+    expect(await machine.sh(check)).toBe("");
+    expect((await machine.run(SETUP, hostValues())).output).toMatch(/unchanged$/);
   });
 });
 

@@ -64,6 +64,7 @@ const HOST: HostArgs = {
   adminCidrs: ["203.0.113.7/32"],
   exposure: { hosts: undefined },
   reservedIp: false,
+  rebootTime: "08:00",
   bootTimeoutSeconds: 300,
   onChange: () => undefined,
   sshAgent: (hostKey) => hostKey.apply((key) => `/tmp/agent of ${key}`),
@@ -281,13 +282,13 @@ describe("Host", () => {
     }
   });
 
-  it("passes the volume's size and the operators' keys to the machine", async () => {
+  it("passes the volume's size, the operators' keys and the time of reboots to the machine", async () => {
     new Host("convex", HOST);
     const { create, stdin } = (await settled())("convex-setup");
     expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/host\/host\.sh # [0-9a-f]{12}$/);
     expect(stdin).toBe(
       "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
-        "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\n",
+        "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\nreboot_time=08:00\n",
     );
   });
 });

@@ -6,6 +6,7 @@ import { compareDisks } from "../../operations/findings/host/disks.ts";
 import { compareFiles } from "../../operations/findings/host/files.ts";
 import { compareListeners } from "../../operations/findings/host/listeners.ts";
 import { comparePackages } from "../../operations/findings/host/packages.ts";
+import { compareUpdates } from "../../operations/findings/host/updates.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
 
 const DEPLOY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDeployDeployDeployDeployDeployDeploy";
@@ -249,6 +250,67 @@ describe("packages", () => {
     ];
     const text = sites.map((site, index) => `/etc/apt/sources.list:${index}:${site}`).join("\n");
     expect(comparePackages(insideOf({ "packages.sources": text }))).toEqual([]);
+  });
+});
+
+describe("updates", () => {
+  const [HOUR, DAY] = [3600, 86_400];
+  const now = 1_800_000_000;
+  const well = {
+    ...{ now, lists: now - HOUR, installed: now - HOUR, since: now - 90 * DAY },
+    ...{ cause: "", reboot: null as number | null, packages: [] as string[] },
+  };
+  const found = (updates: Partial<Record<keyof typeof well, unknown>>, rebootTime = "08:00") =>
+    told(
+      compareUpdates(
+        stateOf({ type: TYPES.command, name: RESOURCES.setup, inputs: { stdin: `reboot_time=${rebootTime}\n` } }),
+        insideOf({ updates: { ...well, ...updates } }),
+      ),
+    );
+
+  it.each<[what: string, updates: Parameters<typeof found>[0]]>([
+    ["that were installed an hour ago", {}],
+    ["on a new droplet", { lists: null, installed: null, since: now - 2 * DAY }],
+    ["after two days without a run", { installed: now - 2.9 * DAY }],
+    ["on the first day after a boot", { installed: now - 30 * DAY, lists: now - 30 * DAY, since: now - 23 * HOUR }],
+    ["whose last error was followed by a success", { cause: "Lock file is already taken, exiting" }],
+    ["that wait for the next time of reboots", { reboot: now - 47 * HOUR }],
+  ])("are well: %s", (_, updates) => {
+    expect(found(updates)).toEqual([]);
+  });
+
+  const INSTALL =
+    "tail -n 20 /var/log/unattended-upgrades/unattended-upgrades.log; systemctl start apt-daily && systemctl start apt-daily-upgrade";
+
+  it.each<[what: string, updates: Parameters<typeof found>[0], rest: string]>([
+    ["installed", { installed: now - 3 * DAY }, "3 days ago, they should be installed every day"],
+    ["listed", { lists: now - 9.9 * DAY }, "9 days ago, they should be installed every day"],
+    [
+      "ever installed",
+      { installed: null, since: now - 3 * DAY, cause: "E" },
+      "never, they should be installed every day; the last error is: E",
+    ],
+  ])("are late if they were not %s", (_, updates, rest) => {
+    expect(found(updates)).toEqual([
+      [`warning host updates updates: security updates were last installed: ${rest}`, INSTALL],
+    ]);
+  });
+
+  it("that wait for a reboot are a notice without a time for it, and a warning if it did not happen", () => {
+    const kernel = { reboot: now - 2 * DAY, packages: ["linux-image-6.12.5-amd64", "linux-base"] };
+    const waits = "an update of linux-image-6.12.5-amd64, linux-base has waited for a reboot for 2 days";
+    expect(found(kernel, "never")).toEqual([
+      [`notice host updates updates.reboot: ${waits}, because rebootTime is never`, "systemctl reboot"],
+    ]);
+    expect(found(kernel)).toEqual([
+      [`warning host updates updates.reboot: ${waits}, it should have been at 08:00 UTC`, "systemctl reboot"],
+    ]);
+    expect(found({ reboot: now - 1.5 * DAY }, "never")).toEqual([
+      [
+        "notice host updates updates.reboot: an update has waited for a reboot for 1 day, because rebootTime is never",
+        "systemctl reboot",
+      ],
+    ]);
   });
 });
 

@@ -28,6 +28,7 @@ it.each<Record<string, unknown>>([
   {
     volumeSizeGb: 80,
     bootTimeoutSeconds: 5000,
+    rebootTime: "4am",
     postgresPoolSize: "many",
     documentRetentionSeconds: -1,
     tunnelPort: 80,

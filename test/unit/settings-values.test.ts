@@ -169,6 +169,21 @@ describe("an image of the droplet", () => {
   });
 });
 
+describe("the time of reboots", () => {
+  it.each(["00:00", "08:00", "19:30", "23:59", "never"])("may be %s", (rebootTime) => {
+    expect(mistakesOf({ rebootTime })).toEqual([]);
+  });
+
+  it.each(["25:00", "24:00", "12:60", "8:00", "4am", "04:00:00", "04:00 UTC", "Never", "now", ""])(
+    "is refused if it is %j",
+    (rebootTime) => {
+      expect(mistakesOf({ rebootTime })).toEqual([
+        `convex-droplet:rebootTime: "${rebootTime}" is not valid, it should be a time from 00:00 to 23:59, or never. Set it with: npx pulumi config set rebootTime 08:00`,
+      ]);
+    },
+  );
+});
+
 describe("an image of a container", () => {
   const digest = `@sha256:${"a".repeat(64)}`;
 
