@@ -168,7 +168,7 @@ packages_files() { sed -E 's,^/(lib|bin|sbin)/,/usr&,' /var/lib/dpkg/info/*.list
 unowned_elsewhere() {
   local generated='alternatives/|docker/certs\.d/|rc.\.d/|ssl/(certs|private)/|((passwd|group|shadow|gshadow|subuid|subgid)-?|hostname|machine-id|adjtime|mtab|ld\.so\.cache|ca-certificates\.conf)$'
   # ufw writes its own files; nft shows their effect.
-  generated+='|ufw/|ssh/ssh_host_|apt/apt\.conf\.d/(0.autoremove|20auto-upgrades|50unattended-upgrades)$|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
+  generated+='|ufw/|ssh/ssh_host_|apt/apt\.conf\.d/(0.autoremove|(20auto|50unattended)-upgrades$)|postgresql-common/root\.crt$|.*\.(dpkg|ucf)-[a-z]+$'
   local told='cron|sudoers\.d|ssh/sshd_config\.d|postgresql/|systemd/|apt/sources\.list|(fstab|hosts|resolv\.conf)$' file
   unowned /etc/ /usr/{,local/}{bin,sbin} /usr/local/lib /usr/lib/{sysctl,modprobe,modules-load,tmpfiles,udev/rules}.d /root/.ssh/rc \
     | { grep -Ev "^/etc/($generated|$told)|^/usr/local/lib/convex-droplet/" || true; } | while read -r file; do

@@ -18,6 +18,7 @@ main() {
   await_cloud_init
   # Debian has a separate package for Docker's client, Ubuntu does not.
   [[ $(distribution) != debian ]] || packages+=(docker-cli)
+  complete_packages
   install_packages "${packages[@]}"
   put_folder 0755 root:root /etc/convex-droplet
   guard_metadata
@@ -63,6 +64,14 @@ cloud_init_result() {
     echo "done without errors"
   else
     echo "$result"
+  fi
+}
+
+# After an update that was interrupted. A fact shows it to drift. If an update is still running, dpkg's lock stops this.
+complete_packages() {
+  if checking || [[ -z $(dpkg --audit) ]]; then return; fi
+  if DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a > /dev/null 2>&1 < /dev/null; then
+    changed "completed the installation of packages"
   fi
 }
 
@@ -138,6 +147,7 @@ install_updates() {
     [[ ! -e /run/systemd/shutdown/scheduled ]] || shutdown -c
     settled scheduled-reboot
   fi
+  put_drop_in apt-daily-upgrade.service convex-droplet.conf < "$here/apt-daily-upgrade.conf"
   # The service makes a shutdown wait for an update that is being installed.
   start_unit unattended-upgrades.service
   start_unit apt-daily.timer

@@ -82,63 +82,6 @@ describe("the set-up of a fresh droplet", () => {
 });
 
 describe("updates", () => {
-  /** Two releases of two packages, each with a configuration file, the newer ones from two sources of the distribution. */
-  const SOURCES = `
-    build() { # NAME VERSION
-      mkdir -p tree/DEBIAN tree/etc && echo "$2" > "tree/etc/$1.conf" && echo "/etc/$1.conf" > tree/DEBIAN/conffiles
-      printf '%s\n' "Package: $1" "Version: $2" "Architecture: all" "Maintainer: a" "Description: a" > tree/DEBIAN/control
-      dpkg-deb -Znone --build tree "$1_$2.deb" > /dev/null && rm -r tree
-    }
-    publish() { # FOLDER LABEL CODENAME FILE
-      mkdir "$1" && mv "$4" "$1" && cd "$1"
-      { dpkg-deb --field "$4" && echo "Filename: ./$4" && echo "Size: $(stat -c %s "$4")" && echo "SHA256: $(sha256sum < "$4" | cut -d ' ' -f 1)"; } > Packages
-      printf '%s\n' "Origin: Debian" "Label: $2" "Codename: $3" "SHA256:" " $(sha256sum < Packages | cut -d ' ' -f 1) $(stat -c %s Packages) Packages" > Release
-      echo "deb [trusted=yes] file:$PWD ./" >> /etc/apt/sources.list.d/test.list
-      cd ..
-    }
-    mkdir -p /srv/sources /etc/apt/sources.list.d && cd /srv/sources
-    for name in fixed feature; do build $name 1; build $name 2; done
-    dpkg --install fixed_1.deb feature_1.deb > /dev/null
-    publish security Debian-Security trixie-security fixed_2.deb
-    publish updates Debian trixie-updates feature_2.deb`;
-
-  /** Without the mirror's packages, whose updates this test does not need. */
-  const run = () =>
-    machine.sh(`mv /etc/apt/sources.list /root/; apt-get -qq -o APT::Get::List-Cleanup=0 update
-      rm -f /var/lib/apt/periodic/*; systemctl start apt-daily-upgrade; mv /root/sources.list /etc/apt/`);
-  const scheduled = () =>
-    machine.sh("date -u -d @$(sed -n 's/^USEC=\\(.*\\)......$/\\1/p' /run/systemd/shutdown/scheduled) +%H:%M || true");
-
-  afterAll(() =>
-    machine.sh(
-      "rm -rf /srv/sources /etc/apt/sources.list.d/test.list /run/reboot-required; apt-get -qq purge -y fixed feature",
-    ),
-  );
-
-  it("of security are installed, others are not, changed files stay, and the reboot comes at its time", async () => {
-    await machine.sh(SOURCES);
-    await machine.sh("echo mine > /etc/fixed.conf; touch /run/reboot-required");
-    await run();
-    expect(await machine.sh("dpkg-query -W -f '${Package} ${Version}\n' feature fixed; cat /etc/fixed.conf")).toBe(
-      "feature 1\nfixed 2\nmine",
-    );
-    expect(await machine.sh("ls /var/lib/apt/periodic")).toContain("upgrade-stamp");
-    expect(await scheduled()).toBe("08:00");
-  });
-
-  it("reboot at no other time than the setting's, and never if it says so", async () => {
-    const { output } = await machine.run(SETUP, hostValues({ rebootTime: "never" }));
-    expect(output).toMatch(/wrote \/etc\/apt\/apt\.conf\.d\/99convex-droplet\nhost\.sh: done, 1 changed$/);
-    expect(await scheduled()).toBe("");
-    await run();
-    expect(await scheduled()).toBe("");
-    expect((await machine.run(SETUP, hostValues({ rebootTime: "19:30" }))).output).toMatch(/done, 1 changed$/);
-    await run();
-    expect(await scheduled()).toBe("19:30");
-    expect((await machine.run(SETUP, hostValues())).output).toMatch(/done, 1 changed$/);
-    expect(await scheduled()).toBe("");
-  });
-
   it("are switched on again by the next run, and drift shows what was off", async () => {
     await machine.sh(`sed -i 's/-Security/-Insecurity/' /etc/apt/apt.conf.d/99convex-droplet
       systemctl mask --quiet --now apt-daily.timer; systemctl stop apt-daily-upgrade.timer
@@ -153,6 +96,79 @@ describe("updates", () => {
     expect(await machine.run(SETUP, hostValues())).toMatchObject({ exitCode: 0 });
     expect(await machine.sh(check)).toBe("");
     expect((await machine.run(SETUP, hostValues())).output).toMatch(/unchanged$/);
+  });
+});
+
+describe("updates by the daily run", () => {
+  /** Packages with a configuration file, and sources of the distribution with one version of one package. */
+  const SOURCES = `
+    publish() { # FOLDER LABEL CODENAME PACKAGE VERSION
+      mkdir -p tree/DEBIAN tree/etc "$1" && echo "$5" > "tree/etc/$4.conf" && echo "/etc/$4.conf" > tree/DEBIAN/conffiles
+      printf '%s\\n' "Package: $4" "Version: $5" "Architecture: all" "Maintainer: a" "Description: a" > tree/DEBIAN/control
+      printf '%s\\n' '#!/bin/sh' 'touch /run/installing; while [ -e /run/wait ]; do sleep 0.05; done' > tree/DEBIAN/postinst
+      chmod +x tree/DEBIAN/postinst && dpkg-deb -Znone --build tree "$1/a.deb" > /dev/null && rm -r tree && cd "$1"
+      { dpkg-deb --field a.deb && echo "Filename: ./a.deb" && echo "Size: $(stat -c %s a.deb)" && echo "SHA256: $(sha256sum < a.deb | cut -d ' ' -f 1)"; } > Packages
+      printf '%s\\n' "Origin: Debian" "Label: $2" "Codename: $3" "SHA256:" " $(sha256sum < Packages | cut -d ' ' -f 1) $(stat -c %s Packages) Packages" > Release
+      echo "deb [trusted=yes] file:$PWD ./" > "/etc/apt/sources.list.d/$1.list" && cd ..
+    }
+    mkdir -p /srv/sources /etc/apt/sources.list.d && cd /srv/sources`;
+  const publish = (name: string, version: number, label = "Debian-Security", codename = "trixie-security") =>
+    `publish ${codename} ${label} ${codename} ${name} ${version}`;
+
+  const run = (options = "") =>
+    machine.sh(`apt-get -qq -o APT::Get::List-Cleanup=0 update
+      rm -f /var/lib/apt/periodic/upgrade-stamp; systemctl start ${options} apt-daily-upgrade`);
+  const scheduled = () =>
+    machine.sh("date -u -d @$(sed -n 's/^USEC=\\(.*\\)......$/\\1/p' /run/systemd/shutdown/scheduled) +%H:%M || true");
+
+  // The updates of the mirror's packages are not needed here.
+  beforeAll(() => machine.sh("mv /etc/apt/sources.list /root/"));
+  afterAll(() =>
+    machine.sh(`mv /root/sources.list /etc/apt/; rm -rf /srv/sources /etc/apt/sources.list.d/trixie-* /run/reboot-required
+      apt-get -qq purge -y fixed feature`),
+  );
+
+  it("of security are installed, others are not, changed files stay, and the reboot comes at its time", async () => {
+    await machine.sh(`${SOURCES}
+      ${publish("fixed", 1)}; dpkg --install trixie-security/a.deb > /dev/null; ${publish("fixed", 2)}
+      ${publish("feature", 1, "Debian", "trixie-updates")}; dpkg --install trixie-updates/a.deb > /dev/null
+      ${publish("feature", 2, "Debian", "trixie-updates")}
+      echo mine > /etc/fixed.conf; touch /run/reboot-required`);
+    await run();
+    expect(await machine.sh("dpkg-query -W -f '${Package} ${Version}\n' feature fixed; cat /etc/fixed.conf")).toBe(
+      "feature 1\nfixed 2\nmine",
+    );
+    expect(await machine.sh("ls /var/lib/apt/periodic")).toContain("upgrade-stamp");
+    expect(await scheduled()).toBe("08:00");
+  });
+
+  it.each<[by: string, version: number, complete: () => Promise<unknown>]>([
+    ["the next day's run", 3, () => run()],
+    ["an up", 4, () => machine.run(SETUP, hostValues())],
+  ])("that were killed are completed by %s", async (_, version, complete) => {
+    await machine.sh(`${SOURCES}; ${publish("fixed", version)}; rm -f /run/installing; touch /run/wait`);
+    await run("--no-block");
+    await machine.sh(`until [ -e /run/installing ]; do sleep 0.05; done
+      systemctl kill --signal KILL apt-daily-upgrade; rm /run/wait`);
+    expect(await machine.sh("dpkg-query -W -f '${Version} ${db:Status-Status}' fixed")).toBe(
+      `${version} half-configured`,
+    );
+    await complete();
+    expect(await machine.sh("dpkg-query -W -f '${Version} ${db:Status-Status}' fixed")).toBe(`${version} installed`);
+    expect((await machine.run(SETUP, hostValues())).output).toMatch(/unchanged$/);
+  });
+
+  it("reboot at no other time than the setting's, and never if it says so", async () => {
+    const { output } = await machine.run(SETUP, hostValues({ rebootTime: "never" }));
+    expect(output).toMatch(/wrote \/etc\/apt\/apt\.conf\.d\/99convex-droplet\nhost\.sh: done, 1 changed$/);
+    expect(await scheduled()).toBe("");
+    await run();
+    expect(await scheduled()).toBe("");
+    expect((await machine.run(SETUP, hostValues({ rebootTime: "19:30" }))).output).toMatch(/done, 1 changed$/);
+    await run();
+    expect(await scheduled()).toBe("19:30");
+    expect((await machine.run(SETUP, hostValues())).output).toMatch(/done, 1 changed$/);
+    expect(await scheduled()).toBe("");
   });
 });
 

@@ -55,5 +55,6 @@ function waiting(time: string, { now, reboot, packages }: Updates): Finding[] {
 
 function days(age: number): string {
   const count = Math.floor(age / DAY);
+  if (count === 0) return "less than a day";
   return count === 1 ? "1 day" : `${count} days`;
 }
