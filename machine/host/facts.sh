@@ -223,7 +223,7 @@ held() { dpkg-query -W -f '${db:Status-Want} ${Package}\n' | sed -n 's/^hold //p
 # apt touches a file after each success only. Its service never fails, so its result does not show a failure.
 updates() {
   python3 -IS -c '
-import glob, json, os, re, subprocess, time
+import json, os, re, subprocess, time
 def touched(path):
     return int(os.stat(path).st_mtime) if os.path.exists(path) else None
 def read(path):

@@ -280,7 +280,7 @@ describe("updates", () => {
   });
 
   const INSTALL =
-    "tail -n 20 /var/log/unattended-upgrades/unattended-upgrades.log; systemctl start apt-daily && systemctl start apt-daily-upgrade";
+    "systemctl start apt-daily && systemctl start apt-daily-upgrade; tail -n 20 /var/log/unattended-upgrades/unattended-upgrades.log";
 
   it.each<[what: string, updates: Parameters<typeof found>[0], rest: string]>([
     ["installed", { installed: now - 3 * DAY }, "3 days ago, they should be installed every day"],

@@ -33,8 +33,9 @@ function late({ now, lists, installed, since, cause }: Updates): Finding[] {
   const found = last === undefined ? "never" : `${days(age)} ago`;
   const reason = cause === "" ? "" : `; the last error is: ${cause}`;
   const message = `security updates were last installed: ${found}, they should be installed every day${reason}`;
-  const why = "fix the cause that the log shows, then install them. Both";
-  const command = `tail -n 20 /var/log/unattended-upgrades/unattended-upgrades.log; systemctl start apt-daily && systemctl start apt-daily-upgrade`;
+  const why = "install them; if that fails, fix the cause that the log shows";
+  const command =
+    "systemctl start apt-daily && systemctl start apt-daily-upgrade; tail -n 20 /var/log/unattended-upgrades/unattended-upgrades.log";
   return [warning("updates", { expected: "every day", found, message }, { why, command })];
 }
 
