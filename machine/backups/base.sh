@@ -22,9 +22,7 @@ main() {
   pass_gap "$started"
   # Removes only the locks of processes that are gone.
   restic unlock --quiet 2> /dev/null || true
-  # Files are only added, so a later snapshot contains those of an earlier one.
-  attempt "backup: was made, but old files were not removed; that" restic forget --quiet --retry-lock 10m --host "$STANZA" --group-by host --keep-last 12 \
-    --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --prune || exit 1
+  attempt "backup: was made, but old files were not removed; that" forget_points || exit 1
   record base "$(own_info | jq -c '.[0].backup[-1] | {label, type, bytes: .info.size, added: .info.repository.delta}')"
   say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
 }
@@ -35,6 +33,16 @@ type_of_backup() {
   listed=$(own_info) || return
   jq -r --arg now "${1:-}" '[.[0].backup[]? | select(.type == "full") | .timestamp.stop] | max // 0
     | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
+}
+
+# forget_points: thins out the restore points. Files are only added, so a later one contains those of an earlier one, except for what a
+# restore has undone.
+forget_points() {
+  local old forget=(restic forget --quiet --retry-lock 10m)
+  old=$(restic snapshots --json --no-lock --host "$STANZA" --tag undone \
+    | jq -r --arg first "$(date --utc --date="$BACKUP_DAYS days ago" +%FT%T)" '.[] | select(.time < $first) | .id') || return
+  xargs --no-run-if-empty "${forget[@]}" <<< "$old" || return
+  "${forget[@]}" --host "$STANZA" --group-by host --keep-last 12 --keep-within-hourly 2d --keep-within-daily "${BACKUP_DAYS}d" --keep-tag undone --prune
 }
 
 # pass_gap STARTED: forgets a gap in PostgreSQL's log that is older than the file STARTED, because a backup now follows it.

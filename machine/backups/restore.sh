@@ -184,6 +184,7 @@ complete() {
   lock
   if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then
     pause_points
+    keep_undone
     journal[stamp]=$(date --utc +%Y%m%dT%H%M%SZ)
     write_journal "$MOUNTPOINT" stop
     say "stopping the backend and PostgreSQL"
@@ -203,6 +204,16 @@ complete() {
   if configured; then systemctl start convex-restore-point.service 2> /dev/null || say "no restore point was made yet; its timer tries again"; fi
   tell
   if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes"; fi
+}
+
+# keep_undone: marks the last restore point before the restore, which base.sh keeps. Only this one has all files that are undone.
+keep_undone() {
+  local last
+  last=$(timeout 60 restic snapshots --json --no-lock --host "$STANZA" latest 2> /dev/null | jq -r '.[0].id // empty') || true
+  if [[ -n $last && $last != "${target[snapshot]}" ]]; then
+    attempt "the mark of the last restore point" timeout 60 restic tag --quiet --retry-lock 30s --add undone "$last" > /dev/null \
+      || say "what this restore undoes can be restored for two days only"
+  fi
 }
 
 unit_of() {

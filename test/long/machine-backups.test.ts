@@ -203,6 +203,27 @@ describe("a restore in place", () => {
     expect(await archiver()).toBe("0");
   });
 
+  it("keeps what restores have undone as long as everything else", async () => {
+    const restic = "set -a; . /etc/convex-droplet/backups.env; restic";
+    const save = (time: string, tags: string) =>
+      machine.sh(
+        `${restic} backup --quiet --host ${STANZA} --time "$(date --utc --date '${time}' '+%F %T')" --tag ${tags} /etc/hostname`,
+      );
+    await save("12:00 20 days ago", "older,undone");
+    await save("10:00 10 days ago", "thinned");
+    await save("11:00 10 days ago", "undone,kept");
+    await save("12:00 10 days ago", "daily");
+    // The last twelve stay in any case, and the oldest.
+    for (const day of [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]) await save(`12:00 ${day} days ago`, "another");
+    await machine.sh(`bash ${SCRIPTS}/backups/base.sh now`);
+    const listed = JSON.parse(await machine.sh(`${restic} snapshots --json --host ${STANZA}`)) as { tags: string[] }[];
+    const tags = listed.map((snapshot) => snapshot.tags);
+    expect(tags).toContainEqual([`point=${third}`, "undone"]);
+    expect(tags.flat()).toEqual(expect.arrayContaining(["kept", "daily"]));
+    expect(tags.flat()).not.toContain("older");
+    expect(tags.flat()).not.toContain("thinned");
+  });
+
   it("removes what restores have kept, if it is asked to", async () => {
     expect((await restore("latest", "forget")).output).toMatch(/restore\.sh: done, 8 changed$/);
     expect(
