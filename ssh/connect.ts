@@ -27,7 +27,7 @@ export class UnreachableError extends Error {
 }
 
 /** From the kernel, and from an SSH server that starts or stops. */
-const REFUSALS = /ECONNREFUSED|ECONNRESET|before handshake/;
+const REFUSALS = /ECONNREFUSED|ECONNRESET|before handshake|was closed/;
 
 /**
  * Connects as root.
@@ -41,7 +41,7 @@ export async function dial({ host, port = 22, privateKey, hostKey }: Target, bac
   if (background) sock.unref();
   let stranger = false;
   await new Promise<void>((resolve, reject) => {
-    client.once("ready", resolve).once("error", (error: Error) => {
+    const fail = (error: Error) => {
       reject(
         new UnreachableError(
           stranger
@@ -50,6 +50,11 @@ export async function dial({ host, port = 22, privateKey, hostKey }: Target, bac
           stranger ? "stranger" : REFUSALS.test(error.message) ? "refusal" : "nothing",
         ),
       );
+    };
+    client.once("ready", resolve).once("error", fail);
+    // During the handshake, it closes without an error. Without an end of this promise, the process would end well.
+    client.once("close", () => {
+      fail(new Error("the connection was closed"));
     });
     client.connect({
       sock,

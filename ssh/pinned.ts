@@ -46,12 +46,17 @@ export async function dialPinned({ host, port = 22, user, fingerprint, privateKe
     },
   };
   await new Promise<void>((resolve, reject) => {
-    client.once("ready", resolve).once("error", (error: Error) => {
+    const fail = (error: Error) => {
       reject(
         presented !== "" && presented !== fingerprint
           ? new UnconfirmedError(`${host}: has the host key ${presented}`, presented)
           : new Error(`${user}@${host}: cannot be reached over SSH (${error.message})`),
       );
+    };
+    client.once("ready", resolve).once("error", fail);
+    // During the handshake, it closes without an error.
+    client.once("close", () => {
+      fail(new Error("the connection was closed"));
     });
     client.connect(config);
   });
