@@ -70,8 +70,20 @@ choose_stanza() {
 
 # find_target STANZA TO: chooses backup, timeline and snapshot for TO: latest, the name of a restore point, or a moment (RFC 3339).
 find_target() {
-  local stanza=$1 to=$2 folder chosen archive name value file
+  local chosen name value
+  chosen=$(choose_target "$1" "$2") || exit 1
+  target=()
+  while IFS='=' read -r name value; do target[$name]=$value; done <<< "$chosen"
+  chosen=$(attempt "the files of ${target[point]}" restic stats --json --no-lock --mode restore-size "${target[snapshot]}") || exit 1
+  target[files]=$(python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["total_size"])' <<< "$chosen")
+}
+
+# choose_target STANZA TO: prints what target.py chooses. For a subshell, whose end removes what it has listed.
+choose_target() {
+  local stanza=$1 to=$2 folder chosen archive file
   folder=$(mktemp -d)
+  # shellcheck disable=SC2064 # the name as it is now
+  trap "rm -r '$folder'" EXIT
   repository_info > "$folder/info" || exit 1
   snapshots_of "$stanza" > "$folder/snapshots" || exit 1
   archive=archive/$stanza/$(python3 -IS -c '
@@ -83,11 +95,7 @@ print(stanza["archive"][-1]["id"])' "$folder/info" "$stanza")
     attempt "the history of timeline ${file%.history}" as_postgres pgbackrest --stanza="$stanza" repo-get "$archive/$file" > "$folder/$file" || exit 1
   done < <(grep -o '[0-9A-F]\{8\}\.history' "$folder/archive" || true)
   chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder") || fail "$chosen"
-  target=()
-  while IFS='=' read -r name value; do target[$name]=$value; done <<< "$chosen"
-  chosen=$(attempt "the files of ${target[point]}" restic stats --json --no-lock --mode restore-size "${target[snapshot]}") || exit 1
-  target[files]=$(python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["total_size"])' <<< "$chosen")
-  rm -r "$folder"
+  printf '%s\n' "$chosen"
 }
 
 # needed_bytes: what the target needs beside the instance, with a margin for the write-ahead log that is replayed, and for what the
