@@ -53,8 +53,15 @@ clean_up() {
 
 # step COMMAND...: runs it, and notes its errors for the report.
 step() {
-  local status=0
-  ("$@") 2> "$results/errors" || status=$?
+  local status
+  # Behind `||`, the step would go on after an error, and restic tries for a quarter of an hour.
+  set +e
+  (
+    set -e
+    "$@"
+  ) 2> "$results/errors"
+  status=$?
+  set -e
   cat "$results/errors" >&2
   if [[ -e $FULL ]]; then tell_if_full 2>&1 | tee "$results/errors" >&2; fi
   sed -n "s/^${0##*/}: error: //p" "$results/errors" >> "$results/problems"

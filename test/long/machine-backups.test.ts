@@ -130,7 +130,9 @@ const moment = () => machine.sh("date --utc +%FT%T.%6NZ");
 
 /** The report of a drill. */
 async function drill(on = machine) {
-  const { exitCode, output } = await on.try(`bash ${SCRIPTS}/backups/drill.sh < /dev/null`);
+  const { exitCode, output } = await on.try(
+    `rm -f ${MOUNTPOINT}/backups/drill.json && bash ${SCRIPTS}/backups/drill.sh < /dev/null`,
+  );
   const report = JSON.parse(await on.sh(`cat ${MOUNTPOINT}/backups/drill.json`)) as {
     result: string;
     problems: string[];
@@ -425,8 +427,10 @@ describe("a drill", () => {
     const report = await drill();
     expect(isExpired).toBe(true);
     expect(report).toMatchObject({ result: "failed", exitCode: 1 });
-    for (const problem of report.problems)
-      expect(problem).toContain("The bucket refuses the access key: it was deleted, has expired");
+    // restic tries again after this code, so of the files, the drill only knows that the bucket did not answer in time.
+    expect(report.problems[0]).toMatch(
+      /^backup .*: failed\. The bucket refuses the access key: it was deleted, has expired/,
+    );
   }, 240_000);
 
   it("finds that the backups are of another instance, and names both", async () => {
