@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { Availability } from "./availability.ts";
+import { contentsOf } from "./contents.ts";
 import { Runbook } from "./documents.ts";
 import { eventually, type Run, TestCloud } from "./harness.ts";
 import { leaksIn, leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
@@ -37,21 +38,7 @@ const restore = (...args: string[]) => cloud.operate("restore", STACK, args);
 const follow = (moment?: string) => cloud.typed(runbook.next(moment));
 const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
 
-/** Checksums of all files, and of all documents up to a time, by default the newest one's, because each check of a backend adds some. */
-async function contents(until?: string): Promise<{ rows: string; files: string; until: string }> {
-  const ask = (statement: string) =>
-    droplet(`cd / && runuser -u postgres -- psql -Atd convex_self_hosted -c "${statement}"`);
-  const newest = until ?? (await ask("SELECT max(ts) FROM documents"));
-  return {
-    until: newest,
-    rows: await ask(
-      `SELECT md5(string_agg(d::text, '|' ORDER BY ts, table_id, id)) FROM documents d WHERE ts <= ${newest}`,
-    ),
-    files: await droplet(
-      "cd /mnt/convex/data/storage/files && find . -type f ! -name '.*' | sort | xargs sha256sum | sha256sum",
-    ),
-  };
-}
+const contents = (until?: string) => contentsOf(droplet, until);
 
 /** The name of the newest restore point. */
 async function newestPoint(): Promise<string> {

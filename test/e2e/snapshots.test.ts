@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { contentsOf } from "./contents.ts";
 import { type Run, TestCloud } from "./harness.ts";
 import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
@@ -44,22 +45,8 @@ async function names(): Promise<string[]> {
     .toReversed();
 }
 
-/** Checksums of the table with the documents up to a time, and of all files. */
-async function contents(until?: string): Promise<{ until: string; rows: string; files: string }> {
-  const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
-  const query = (statement: string) =>
-    droplet(`cd / && runuser -u postgres -- psql -Atd convex_self_hosted -c "${statement}"`);
-  const newest = until ?? (await query("SELECT max(ts) FROM documents"));
-  return {
-    until: newest,
-    rows: await query(
-      `SELECT md5(string_agg(d::text, '|' ORDER BY ts, table_id, id)) FROM documents d WHERE ts <= ${newest}`,
-    ),
-    files: await droplet(
-      "cd /mnt/convex/data/storage/files && find . -type f ! -name '.*' | sort | xargs sha256sum | sha256sum",
-    ),
-  };
-}
+const contents = (until?: string) =>
+  contentsOf(async (command) => succeeded(await cloud.onDroplet(STACK, command)).trim(), until);
 
 // One stack; each test continues where the one before ended.
 describe("a stack with snapshots of its volume", () => {
