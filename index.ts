@@ -28,7 +28,7 @@ const [{ memoryMb, offers }, snapshotId] = await Promise.all([
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
 
-const safeguard = new Safeguard(label(stack), volumeSnapshots);
+const safeguard = new Safeguard(label(stack), volumeSnapshots, snapshotId);
 const boot = Boot.ofRun(bootTimeoutSeconds);
 const host = new Host(ID, {
   ...settings.host,

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { quote } from "../contract/scripts.ts";
 import { RefusedError } from "./account.ts";
 import { account } from "./own-account.ts";
 import {
@@ -41,7 +42,7 @@ export function snapshotFault(
   const should =
     usable.length === 0
       ? `it should be one of a volume in ${region}, but there is none.`
-      : `it should be one of a volume in ${region}, such as ${usable[0]?.name ?? ""}. ${set} volumeSnapshot ${usable[0]?.name ?? ""}.`;
+      : `it should be one of a volume in ${region}, such as ${usable[0]?.name ?? ""}. ${set} volumeSnapshot ${quote(usable[0]?.name ?? "")}.`;
   const found = snapshots.filter(({ id, name }) => id === wanted || name === wanted);
   const [snapshot] = found;
   if (snapshot === undefined) return `volumeSnapshot: "${wanted}" is no snapshot of this account, ${should} ${remove}`;
@@ -64,6 +65,7 @@ export function snapshotFault(
 export class Safeguard {
   readonly #label: string;
   readonly #keep: number;
+  readonly #used: string;
   /** The volumes that this run made. There is nothing on them yet that a snapshot could save. */
   readonly #new = new Set<string>();
   #done: Promise<void> | undefined;
@@ -71,10 +73,12 @@ export class Safeguard {
   /**
    * @param label  the stack's name in the account
    * @param keep  how many snapshots to keep, of those that runs have made; 0 for making none
+   * @param used  id of the snapshot that the volume is made from, which is also kept; empty for none
    */
-  constructor(label: string, keep: number) {
+  constructor(label: string, keep: number, used: string) {
     this.#label = label;
     this.#keep = keep;
+    this.#used = used;
   }
 
   /** For the `afterCreate` of a volume. */
@@ -124,7 +128,8 @@ export class Safeguard {
 
   /** What cannot be removed now is removed by a later run. */
   async #removeSurplus(snapshots: Snapshot[]): Promise<void> {
-    for (const { id, name } of surplusSnapshots(snapshots, this.#label, this.#keep)) {
+    const surplus = surplusSnapshots(snapshots, this.#label, this.#keep).filter(({ id }) => id !== this.#used);
+    for (const { id, name } of surplus) {
       await account()
         .ask("DELETE", `/v2/snapshots/${id}`)
         .then(

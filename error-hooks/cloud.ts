@@ -68,14 +68,18 @@ async function findProject({ name }: Inputs): Promise<Lost | undefined> {
   return { what: `project ${lost.name}`, remove: () => account().ask("DELETE", `/v2/projects/${lost.id}`) };
 }
 
-async function reportVolume({ name, region }: Inputs): Promise<undefined> {
+async function reportVolume({ name, region, snapshotId }: Inputs): Promise<undefined> {
   const { volumes } = await account().ask<{ volumes: { id: string }[] }>(
     "GET",
     `/v2/volumes?name=${String(name)}&region=${String(region)}`,
   );
+  const origin =
+    snapshotId === undefined
+      ? "If a run was killed while creating it, it is empty"
+      : "It was made from the snapshot, and the stack may have used it since then. If you do not need what is on it";
   for (const { id } of volumes) {
     await pulumi.log.warn(
-      `volume ${String(name)} is in the account but not in the stack's state. If a run was killed while creating it, it is empty: ` +
+      `volume ${String(name)} is in the account but not in the stack's state. ${origin}: ` +
         `delete it with doctl compute volume delete ${id}, then run npx pulumi up again. If it may hold data, look at it first.`,
     );
   }

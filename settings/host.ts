@@ -15,7 +15,7 @@ export function readHost(read: Reader) {
     volumeSizeGb: read.integer("volumeSizeGb", 100, 16384),
     // 25 is DigitalOcean's limit for each volume. One is left for a person.
     volumeSnapshots: read.integer("volumeSnapshots", 0, 24),
-    // What it means, the account knows.
+    // Only the account's API can check it.
     volumeSnapshot: read.raw("volumeSnapshot").trim(),
     protectData: read.flag("protectData"),
     reservedIp: read.flag("reservedIp"),

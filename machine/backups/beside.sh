@@ -23,10 +23,11 @@ readonly HELPERS=${BASH_SOURCE[0]%/*}
 # size in bytes).
 declare -A target=()
 
-# alone: lets only one restore or drill use the copy's server. Whatever happens, that server does not outlive the script.
+# alone: lets only one restore or drill use the copy's server, and waits $patience seconds for another one. Whatever happens, that server
+# does not outlive the script.
 alone() {
   exec {beside_lock}> /run/convex-droplet-beside.lock
-  flock --nonblock "$beside_lock" || fail "another restore or drill is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
+  flock --timeout "${patience:-0}" "$beside_lock" || fail "another restore or drill is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
   rm -rf "$OTHER"
   trap end_leftovers EXIT
 }
@@ -241,7 +242,7 @@ check_beside() {
   local files=$1 database
   [[ -n $(beside_sql postgres "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") ]] \
     || fail "the backup: has no database $DATABASE, but $(beside_sql postgres "SELECT string_agg(datname, ', ') FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')")." \
-      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from its own stack's backups with: npm run restore -- --from STACK"
+      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from its own stack's backups with: npm run restore -- --stack THIS_STACK --from ITS_STACK --to latest"
   while read -r database; do
     beside_sql "$database" "SELECT count(*) FROM pg_class" > /dev/null || fail "the restored database $database: cannot be read"
   done < <(beside_sql postgres "SELECT datname FROM pg_database WHERE datallowconn")

@@ -36,6 +36,9 @@ main() {
   take to stanza mode container <<< "$values"
   open_repository
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
+  if [[ $mode != forget && -e $MOUNTPOINT/backups/move-in.journal ]]; then
+    fail "a cut-over or copy was interrupted while it swapped database and files, and has to be finished first. Run the same npm run move-in or npm run restore -- --from again"
+  fi
   case $mode in
     plan) plan "$to" "$stanza" ;;
     run) run "$to" "$stanza" "$container" "$values" ;;
@@ -151,6 +154,8 @@ prepare() {
   found=$(check_beside "$MOUNTPOINT/data.restored") || exit 1
   keep_passwords
   stop_beside "$cluster.restored"
+  # The copy is complete, so it is not removed any more if the volume becomes full.
+  end_leftovers
   continue_archive "$cluster.restored"
   sync --file-system "$MOUNTPOINT"
   journal[found]=$found

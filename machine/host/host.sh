@@ -70,8 +70,12 @@ cloud_init_result() {
 # After an update that was interrupted. A fact shows it to drift. If an update is still running, dpkg's lock stops this.
 complete_packages() {
   if checking || [[ -z $(dpkg --audit) ]]; then return; fi
-  if DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a > /dev/null 2>&1 < /dev/null; then
+  local said
+  if said=$(DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a 2>&1 < /dev/null); then
     changed "completed the installation of packages"
+  else
+    tail -n 10 <<< "$said" >&2
+    say "error: packages: the installation of some is incomplete, and cannot be completed, see above. See: dpkg --audit"
   fi
 }
 

@@ -29,6 +29,9 @@ from_backup() {
       '{$stanza, $to, $backup, moment: ($moment | floor | todate), bytes: {$needed, $free}}'
     return
   fi
+  # Of a copy that was killed.
+  drop "$own"
+  trap 'tell_if_full; end_leftovers; rm -rf "$OTHER" "$copy"; drop "$own"' EXIT
   require_space "$MOUNTPOINT" "$needed"
   restore_beside "$chosen" "$copy/cluster" "$copy/files"
   # The other instance's secret has no place here.
@@ -42,6 +45,7 @@ from_backup() {
   if [[ -d $MOUNTPOINT/data/credentials ]]; then cp -a "$MOUNTPOINT/data/credentials" "$copy/files"; fi
   rm -rf "$MOUNTPOINT/data.moving"
   mv --no-target-directory "$copy/files" "$MOUNTPOINT/data.moving"
+  trap 'end_leftovers; rm -rf "$OTHER" "$copy"' EXIT
 }
 
 # open_other DATABASE: like open_repository, for the other stack's backups.
@@ -66,7 +70,8 @@ in_other() { sed "s|$REPOSITORY_AUTHORITY|$OTHER/authority.pem|"; }
 # instance's own database to the version that it knows.
 refuse_newer() {
   local own other
-  own=$(version_in in_database "$1") other=$(version_in beside_sql "$DATABASE")
+  own=$(version_in in_database "$1") || fail "the instance's own database: its version cannot be read, see above. The instance is unchanged"
+  other=$(version_in beside_sql "$DATABASE") || fail "the copy: its version cannot be read, see above. The instance is unchanged"
   if [[ -n $own && -n $other ]] && ((other > own)); then
     fail "the copy: its tables have version $other, the backend here knows up to $own, because its image is older. Set the other stack's backendImage and dashboardImage here, then run npx pulumi up"
   fi
@@ -74,7 +79,9 @@ refuse_newer() {
 
 # version_in SQL DATABASE: the version of the backend's tables; nothing before its first start.
 version_in() {
-  [[ -n $("$1" "$2" "SELECT to_regclass('documents')") ]] || return 0
+  local documents
+  documents=$("$1" "$2" "SELECT to_regclass('documents')") || return
+  [[ -n $documents ]] || return 0
   "$1" "$2" "
 SELECT get_byte(bytes, 0) + get_byte(bytes, 1) * 256 FROM (
   SELECT decode(value -> 'version' ->> '\$integer', 'base64') AS bytes FROM (

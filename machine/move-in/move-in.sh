@@ -4,8 +4,8 @@
 # data.before-moved-STAMP. Until then, nothing of the instance changes.
 #
 # A run that was killed leaves an incomplete copy, which the next one replaces. A swap that was interrupted is finished by the next `swap`:
-# its journal is there from before the first change until the backend serves. After a reboot, `resume` finishes it, so that the instance
-# serves; then the next `swap` only checks it.
+# its journal is there from before the first change until the backend serves. After a reboot, `resume` finishes it, if the database was
+# renamed already, and the next `swap` only checks it. Otherwise nothing was changed, and `resume` starts the instance as it was.
 #
 #   move-in.sh facts DATABASE           what there is, as lines name=value
 #   move-in.sh database DATABASE OWNER  < a dump in pg_dump's custom format
@@ -13,7 +13,7 @@
 #   move-in.sh from_backup …            instead of a dump and a tar, see from-backup.sh
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
 #   move-in.sh drop DATABASE            removes the copy
-#   move-in.sh swap                     < database, and the values of convex/backend.sh
+#   move-in.sh swap                     < database, request (in words), and the values of convex/backend.sh
 #   move-in.sh resume                   (after a reboot)
 #   move-in.sh forget DATABASE          removes what swaps have kept, and an incomplete copy
 set -euo pipefail
@@ -32,11 +32,13 @@ source "$here/from-backup.sh"
 readonly RESUME=/etc/systemd/system/convex-move-in.service
 
 main() {
-  local verb=$1
+  local verb=$1 patience=0
   MOUNTPOINT=$(declared MOUNTPOINT)
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
-  # Of a swap that has begun: stamp, database and container, in lines name=value.
+  # Of a swap that has begun: stamp, database, container and request, in lines name=value.
   swapping=$MOUNTPOINT/backups/move-in.journal
+  # At boot, a drill may be first.
+  if [[ $verb == resume ]]; then patience=3600; fi
   alone
   case $verb in
     facts | database | files | from_backup | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
@@ -59,7 +61,7 @@ facts() {
   version=$(sql "SHOW server_version_num")
   rows=$(own_rows "$1")
   printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$rows" \
-    "swapping=$(either yes no test -e "$swapping")" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
+    "swapping=$(either yes no test -e "$swapping")" "request=$(in_journal request 2> /dev/null || true)" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
 }
 
 # own_rows DATABASE: documents in tables that are not the backend's own; of those, only the stored files count. The backend names a
@@ -88,12 +90,20 @@ database() {
   local moving owner=$2
   refuse_during_swap
   moving=$(moving_of "$1")
-  in_database postgres "DROP DATABASE IF EXISTS \"$moving\" WITH (FORCE)" 2> /dev/null || fail "database $moving: cannot be dropped"
-  in_database postgres "CREATE DATABASE \"$moving\" OWNER \"$owner\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
-  in_database postgres "REVOKE ALL ON DATABASE \"$moving\" FROM PUBLIC"
+  drop_moving "$1"
+  {
+    in_database postgres "CREATE DATABASE \"$moving\" OWNER \"$owner\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" \
+      && in_database postgres "REVOKE ALL ON DATABASE \"$moving\" FROM PUBLIC"
+  } || fail "database $moving: cannot be created, see above. The instance is unchanged"
   as_postgres pg_restore --exit-on-error --no-owner --no-privileges --no-comments --role="$owner" --dbname="$moving" \
     || fail "the dump: cannot be restored, see above. The instance is unchanged"
-  in_database "$moving" "ANALYZE"
+  in_database "$moving" "ANALYZE" || fail "database $moving: cannot be analyzed, see above. The instance is unchanged"
+}
+
+drop_moving() {
+  local moving
+  moving=$(moving_of "$1")
+  in_database postgres "DROP DATABASE IF EXISTS \"$moving\" WITH (FORCE)" 2> /dev/null || fail "database $moving: cannot be dropped. Is PostgreSQL running? See: systemctl status 'postgresql@*'"
 }
 
 files() {
@@ -135,19 +145,19 @@ check() {
 
 drop() {
   refuse_during_swap
-  in_database postgres "DROP DATABASE IF EXISTS \"$(moving_of "$1")\" WITH (FORCE)" 2> /dev/null
+  drop_moving "$1"
   rm -rf "$MOUNTPOINT/data.moving"
 }
 
 swap() {
-  local values container database
+  local values container database request
   # The old backend is stopped, so a connection that breaks must not stop this in the middle.
   trap '' PIPE
   values=$(cat)
-  take container database <<< "$values"
+  take container database request <<< "$values"
   lock
   pause_points
-  begin "$database" "$container"
+  begin "$database" "$container" "$request"
   take_over
   allow_points
   unlock
@@ -159,7 +169,21 @@ swap() {
 
 resume() {
   lock
-  if [[ -e $swapping ]]; then take_over; else end; fi
+  pause_points
+  if [[ -e $swapping ]]; then
+    wait_until 300 "PostgreSQL to answer" has_database postgres > /dev/null
+    if [[ -n $(has_database "$(moving_of "$(in_journal database)")") ]]; then
+      # Nothing was renamed yet. Somebody may have used the instance since then.
+      say "starting the instance as it was"
+      docker start "$(in_journal container)" > /dev/null || fail "$(in_journal container): does not start. See: docker logs $(in_journal container)"
+      end
+    else
+      take_over
+    fi
+  else
+    end
+  fi
+  allow_points
 }
 
 # take_over: puts both in place, and starts the backend with them. Safe to do again.
@@ -178,7 +202,7 @@ take_over() {
 
 in_journal() { sed -n "s/^$1=//p" "$swapping"; }
 
-# begin DATABASE CONTAINER: writes the journal of a new swap, whose copy is complete, and a unit that resumes it at boot.
+# begin DATABASE CONTAINER REQUEST: writes the journal of a new swap, whose copy is complete, and a unit that resumes it at boot.
 begin() {
   local found
   [[ ! -e $swapping ]] || return 0
@@ -189,7 +213,7 @@ begin() {
   systemctl enable --quiet "${RESUME##*/}"
   sync --file-system "$RESUME"
   install -d -m 0711 "$MOUNTPOINT/backups"
-  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" > "$swapping.new"
+  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" "request=$3" > "$swapping.new"
   sync "$swapping.new"
   mv "$swapping.new" "$swapping"
   sync "${swapping%/*}"

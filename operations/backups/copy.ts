@@ -18,13 +18,14 @@ export interface Source {
  * Finds out where the backups of a stack are. Its state knows that, so neither its droplet nor its bucket is asked.
  *
  * @param into  the stack that gets the copy
- * @throws Error if it is the same stack, it is not deployed, or it has no backups
+ * @throws Error if it is the same stack, one of them is not deployed, or it has no backups
  */
-export function sourceOf(state: State, into: string): Source {
+export function sourceOf(state: State, into: State): Source {
   const { stack } = state;
-  if (stack === into) {
+  // A stack can be named with its organization and without.
+  if (state.get(TYPES.volume, RESOURCES.volume).id === into.get(TYPES.volume, RESOURCES.volume).id) {
     throw new Error(
-      `--from: is the stack itself, it should be another one. To restore ${into} from its own backups, leave it out`,
+      `--from: is the stack itself, it should be another one. To restore ${into.stack} from its own backups, leave it out`,
     );
   }
   requireBackups(state);
@@ -60,12 +61,17 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   }
   const options = ["--from", source.stack, "--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"];
   const again = npmCommand(stack, "restore", ...options);
-  if (place.isSwapping) {
+  const request = `copy of stack ${source.stack} to ${to}`;
+  if (place.swapping !== undefined) {
     if (!yes) {
-      process.stdout.write(`An earlier copy was interrupted while it swapped. Finish it with: ${again}\n`);
+      process.stdout.write(`An earlier ${place.swapping} was interrupted while it swapped. Finish it with: ${again}\n`);
       return 2;
     }
-  } else {
+    await destination.swap(place.swapping);
+    process.stdout.write(`The earlier ${place.swapping} is finished.\n`);
+  }
+  // The latest point may be a newer one by now.
+  if (place.swapping !== request || to === "latest") {
     const values = namedValues({ to, wanted: stanza }) + source.values;
     process.stdout.write(describe(await destination.planCopy(values), source.stack, stack, place.ownRows));
     if (!yes) {
@@ -74,9 +80,11 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
     }
     await destination.receiveBackup(values);
     const { rows, files } = await destination.check();
-    process.stdout.write(`Copied:  ${rows} rows, ${files} stored files, each with the content that its row says\n`);
+    process.stdout.write(
+      `Copied:       ${rows} rows, ${files} stored files, each with the content that its row says\n`,
+    );
+    await destination.swap(request);
   }
-  await destination.swap();
   process.stdout.write(
     [
       "The admin key is the same as before. What the stack had is kept.",
@@ -104,11 +112,11 @@ function describe(
   ownRows: number,
 ): string {
   return [
-    `Target:  ${to}: database and files of ${moment}, from backup ${backup} of volume ${stanza}, of stack ${from}`,
-    `Lost:    ${ownRows} rows and files of stack ${stack}`,
-    `Along:   functions, variables, cron jobs and scheduled functions of stack ${from}. This stack runs them as soon as it starts`,
-    `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
-    `Costs:   the API of stack ${stack} stops for some seconds. What is replaced stays on the volume. Stack ${from} is only read.`,
+    `Target:       ${to}: database and files of ${moment}, from backup ${backup} of volume ${stanza}, of stack ${from}`,
+    `Replaced:     ${ownRows} rows and files of stack ${stack}`,
+    `Also copied:  functions, variables, cron jobs and scheduled functions of stack ${from}. This stack runs them as soon as it starts`,
+    `Space:        needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
+    `Costs:        the API of stack ${stack} stops for some seconds. What is replaced stays on the volume. Stack ${from} is only read.`,
     "",
   ].join("\n");
 }

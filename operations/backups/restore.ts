@@ -17,7 +17,7 @@ before it stops anything. What it replaces stays on the volume. Without --yes it
 
   --to       latest, a restore point's name, or a moment such as 2026-11-26T14:05:00Z; npm run backup lists them
   --from     copies the instance of this stack from its backups, which are only read; the stack keeps its name and its keys. You need the
-             state of both stacks, and their passphrases
+             state of both stacks, with the same passphrase
   --stanza   the id of the volume whose backups are used; needed only if the bucket has those of several other volumes
   --yes      restores
   --forget   removes what earlier restores have replaced
@@ -69,7 +69,7 @@ export async function runRestore(args: string[]): Promise<number> {
   }
   const state = await State.read(stack);
   if (from !== undefined && values.forget !== true)
-    return copyFrom(sourceOf(await State.read(from), stack), state, { to, stanza, yes });
+    return copyFrom(sourceOf(await State.read(from), state), state, { to, stanza, yes });
   const run = (mode: string) =>
     runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
   if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 
 import { label, RESOURCES, TYPES } from "../../contract/names.ts";
+import { quote } from "../../contract/scripts.ts";
 import { type Account, RefusedError } from "../../digitalocean/account.ts";
 import {
   INTERVAL_MINUTES,
@@ -25,7 +26,7 @@ const HELP = `Usage: npm run snapshot -- --stack STACK [list|now|delete NAME] [-
 
   --format   for list: text (default) or json
 
-It calls only DigitalOcean, not the droplet. Exit code: 0 done, 1 it failed.
+It calls only DigitalOcean, not the droplet. Exit code: 0 done, 1 it failed, 2 it was called in a wrong way.
 `;
 
 /** The snapshots of a stack's volumes, the newest first. */
@@ -104,13 +105,13 @@ function asText({ volume, snapshots }: Listed, stack: string): string {
   const next =
     newest === undefined
       ? `Make one with: ${npmCommand(stack, "snapshot", "now")}`
-      : `Go back to one with: ${goBack(stack, newest.name)}`;
+      : `Go back to one with: ${goBack(stack, snapshots.filter(({ name }) => name === newest.name).length > 1 ? newest.id : newest.name)}`;
   return `${table(["snapshot", "made", "data", "made by"], rows).join("\n")}\n${next}\n`;
 }
 
 /** The commands that put a volume from a snapshot in the place of the present one. */
 function goBack(stack: string, name: string): string {
-  return `${pulumiCommand(stack, "config set", `volumeSnapshot ${name}`)} && ${pulumiCommand(stack, "up")}`;
+  return `${pulumiCommand(stack, "config set", `volumeSnapshot ${quote(name)}`)} && ${pulumiCommand(stack, "up")}`;
 }
 
 async function make(account: Account, stack: string, own: string, volume: string): Promise<void> {

@@ -26,24 +26,36 @@ export async function runMoveIn(args: string[]): Promise<number> {
     return 0;
   }
   const place = await destination.look();
-  if (place.isSwapping) return await finishSwap(request, destination);
+  if (place.swapping !== undefined) return await finishSwap(request, place.swapping, destination);
   await using source = await openSource(request.from);
   return await new Move(request, source, destination).run(place);
 }
+
+/** What the droplet notes while it swaps. */
+const CUT_OVER = "cut-over";
 
 function openSource(from: NonNullable<Request["from"]>): Promise<Source> {
   return "machine" in from ? OldMachine.open(from.machine, from.container) : OldFiles.open(from.dump, from.files);
 }
 
-/** Goes on with a cut-over that was interrupted after it had begun to change the stack. */
-async function finishSwap({ stack, verb, yes, again }: Request, destination: Destination): Promise<number> {
+/** Goes on with a cut-over, or a copy, that was interrupted after it had begun to change the stack. */
+async function finishSwap(
+  { stack, verb, yes, again }: Request,
+  swapping: string,
+  destination: Destination,
+): Promise<number> {
+  const command = again("--cut-over", "--yes");
   if (verb !== "cut-over" || !yes) {
     process.stdout.write(
-      `An earlier cut-over was interrupted while it swapped, so this stack may not serve. Finish it with: ${again("--cut-over", "--yes")}\n`,
+      `An earlier ${swapping} was interrupted while it swapped, so this stack may not serve. Finish it with: ${command}\n`,
     );
     return 2;
   }
-  await destination.swap();
+  await destination.swap(CUT_OVER);
+  if (swapping !== CUT_OVER) {
+    process.stdout.write(`The earlier ${swapping} is finished. Nothing was moved in yet. Cut over with: ${command}\n`);
+    return 2;
+  }
   process.stdout.write(
     `The earlier cut-over is finished; the old backend must stay stopped. Check the whole stack with: ${npmCommand(stack, "doctor")}\n`,
   );
@@ -105,7 +117,7 @@ class Move {
     let copy: Copy | undefined;
     try {
       copy = await orInterrupted(this.#lastCopy(old));
-      await this.#destination.swap();
+      await this.#destination.swap(CUT_OVER);
     } catch (error) {
       if (copy !== undefined && (await this.#hasBegunToSwap())) {
         throw new Error(
@@ -149,7 +161,7 @@ class Move {
   /** Also if nobody can tell: then the old backend must not serve beside the new one. */
   async #hasBegunToSwap(): Promise<boolean> {
     return this.#destination.look().then(
-      ({ isSwapping }) => isSwapping,
+      ({ swapping }) => swapping !== undefined,
       () => true,
     );
   }

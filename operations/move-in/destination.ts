@@ -20,8 +20,8 @@ export interface Place {
   free: number;
   /** Rows in the instance's own tables, and its stored files. */
   ownRows: number;
-  /** Whether a cut-over was interrupted while it swapped. */
-  isSwapping: boolean;
+  /** What was asked for by a run that was interrupted while it swapped; undefined if none was. */
+  swapping: string | undefined;
   /** Whether a restore was interrupted. */
   isRestoring: boolean;
 }
@@ -77,7 +77,7 @@ export class Destination implements AsyncDisposable {
       version: Number(value("version")),
       free: Number(value("free")),
       ownRows: Number(value("own_rows")),
-      isSwapping: value("swapping") === "yes",
+      swapping: value("swapping") === "yes" ? value("request") : undefined,
       isRestoring: value("restoring") === "yes",
     };
   }
@@ -115,9 +115,14 @@ export class Destination implements AsyncDisposable {
     };
   }
 
-  /** Puts what was received in place of the instance's database and files, and waits until its backend accepts the admin key. */
-  async swap(): Promise<void> {
-    await this.#run("swap", [], namedValues({ database: this.#database }) + this.#acceptance);
+  /**
+   * Puts what was received in place of the instance's database and files, and waits until its backend accepts the admin key. If a
+   * swap was interrupted, finishes only that one.
+   *
+   * @param request  what was asked for, in words
+   */
+  async swap(request: string): Promise<void> {
+    await this.#run("swap", [], namedValues({ database: this.#database, request }) + this.#acceptance);
   }
 
   async drop(): Promise<void> {

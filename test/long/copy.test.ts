@@ -58,8 +58,10 @@ describe("a copy of another stack's instance", () => {
     adminKey = (await cloud.outputs(STACK))["adminKey"] ?? "";
     const planned = await copy("--to", point);
     expect(planned.exitCode).toBe(2);
-    expect(planned.all).toMatch(/^Lost: {4}1 rows and files of stack staging$/m);
-    expect(planned.all).toMatch(/^Along: .* cron jobs and scheduled functions of stack prod\. This stack runs them/m);
+    expect(planned.all).toMatch(/^Replaced: {5}1 rows and files of stack staging$/m);
+    expect(planned.all).toMatch(
+      /^Also copied: .* cron jobs and scheduled functions of stack prod\. This stack runs them/m,
+    );
     expect(planned.all).toContain(
       `Nothing was changed. Copy with: npm run sandbox -- restore --stack staging --from prod --to ${point} --yes`,
     );

@@ -455,7 +455,7 @@ describe("a drill", () => {
     ]);
   }, 60_000);
 
-  it("gives way if something else fills the volume meanwhile, and PostgreSQL goes on writing", async () => {
+  it("stops if something else fills the volume meanwhile, and PostgreSQL goes on writing", async () => {
     // Otherwise it may end before it is stopped.
     takeFault = (_, subject) =>
       subject.startsWith(`/${BUCKET}/files/data/`)
@@ -511,23 +511,42 @@ describe("a restore on a blank volume", () => {
   }, 180_000);
 });
 
-describe("a cut-over that was interrupted while it swapped", () => {
-  it("waits for PostgreSQL after a reboot, and puts database and files in place together", async () => {
+describe("a cut-over that a reboot has interrupted", () => {
+  const resume = `PATH=/root/bin:$PATH bash ${SCRIPTS}/move-in/move-in.sh resume`;
+  const databases = () => sql("SELECT datname FROM pg_database WHERE datname ~ '^moved' ORDER BY 1");
+
+  beforeEach(async () => {
     await machine.sh(`
       for name in moved moved_moving; do runuser -u postgres -- createdb "$name"; done
       install -d ${MOUNTPOINT}/data.moving/storage
       echo moved > ${MOUNTPOINT}/data.moving/storage/.instance
-      printf '%s\\n' stamp=20260101T000000Z database=moved container=convex-backend > ${MOUNTPOINT}/backups/move-in.journal
-      install -D -m 0755 /dev/stdin /root/bin/docker <<< '#!/bin/sh'
-      systemctl stop postgresql@17-main`);
+      printf '%s\\n' stamp=20260101T000000Z database=moved container=convex-backend request=cut-over > ${MOUNTPOINT}/backups/move-in.journal
+      install -D -m 0755 /dev/stdin /root/bin/docker <<< '#!/bin/sh'`);
+  });
+
+  it("leaves the instance as it was if the database was not renamed yet, also if somebody uses it again", async () => {
+    await machine.sh(resume);
+    expect(await databases()).toBe("moved\nmoved_moving");
+    expect(await machine.sh(`ls -d ${MOUNTPOINT}/data.moving; ls ${MOUNTPOINT}/backups/move-in.journal || true`)).toBe(
+      `${MOUNTPOINT}/data.moving`,
+    );
+    await machine.sh("for name in moved moved_moving; do runuser -u postgres -- dropdb $name; done");
+  });
+
+  it("puts the files in place too if it was, even if PostgreSQL starts late, and no restore is made before that", async () => {
+    await sql("ALTER DATABASE moved RENAME TO moved_before_20260101T000000Z", "postgres");
+    await sql("ALTER DATABASE moved_moving RENAME TO moved", "postgres");
+    const { exitCode, output } = await restore("latest");
+    expect(exitCode).toBe(1);
+    expect(output).toContain("a cut-over or copy was interrupted while it swapped database and files");
+    await machine.sh("systemctl stop postgresql@17-main");
     await machine.sh(`
-      PATH=/root/bin:$PATH bash ${SCRIPTS}/move-in/move-in.sh resume > /root/resumed 2>&1 &
+      ${resume} > /root/resumed 2>&1 &
       until (($(grep -c 'connection to server' /root/resumed) >= 2)); do kill -0 $! || exit 1; sleep 0.05; done
       test -e ${MOUNTPOINT}/data.moving
       systemctl start postgresql@17-main
       wait $!`);
-    const databases = await sql("SELECT datname FROM pg_database WHERE datname ~ '^moved' ORDER BY 1");
-    expect(databases).toBe("moved\nmoved_before_20260101T000000Z");
+    expect(await databases()).toBe("moved\nmoved_before_20260101T000000Z");
     expect(await machine.sh(`cat ${MOUNTPOINT}/data/storage/.instance ${MOUNTPOINT}/instance`)).toBe("moved\nmoved");
   }, 60_000);
 });

@@ -59,7 +59,7 @@ const HOST: HostArgs = {
   volumeSizeGb: 120,
   protectData: true,
   snapshotId: "",
-  safeguard: new Safeguard("convex-test", 0),
+  safeguard: new Safeguard("convex-test", 0, ""),
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
   exposure: { hosts: undefined },

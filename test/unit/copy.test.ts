@@ -4,14 +4,15 @@ import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { copyFrom, sourceOf } from "../../operations/backups/copy.ts";
 import { type Resource, State } from "../../operations/state.ts";
 
-const resource = (type: string, name: string, inputs: Record<string, unknown>): Resource => ({
-  ...{ type, name, inputs },
-  id: name,
+const resource = (type: string, name: string, inputs: Record<string, unknown>, id = name): Resource => ({
+  ...{ type, name, inputs, id },
   outputs: {},
 });
 
-function stackOf(stack: string, endpoint: string): State {
+function stackOf(stack: string, endpoint = ""): State {
   return new State(stack, [
+    // A stack can be named with its organization and without.
+    resource(TYPES.volume, RESOURCES.volume, {}, `of-${stack.replace("organization/convex-droplet/", "")}`),
     resource(TYPES.container, RESOURCES.backend, { envs: ["INSTANCE_NAME=the-shop", "INSTANCE_SECRET=ab"] }),
     resource(TYPES.command, RESOURCES.backups, {
       stdin: `stanza=the-volume\nrepository_endpoint=${endpoint}\nrepository_passphrase=pass\n`,
@@ -20,7 +21,7 @@ function stackOf(stack: string, endpoint: string): State {
 }
 
 it("a copy is made of the other stack's database and backups, and does not get its instance's secret", () => {
-  const { stack, values } = sourceOf(stackOf("prod", "nyc3.example.com"), "staging");
+  const { stack, values } = sourceOf(stackOf("prod", "nyc3.example.com"), stackOf("staging"));
   expect(stack).toBe("prod");
   expect(values).toBe(
     "database=the_shop\nstanza=the-volume\nrepository_endpoint=nyc3.example.com\nrepository_passphrase=pass\n",
@@ -29,18 +30,26 @@ it("a copy is made of the other stack's database and backups, and does not get i
 
 it.each([
   ["the same stack", "staging", "nyc3.example.com", "--from: is the stack itself, it should be another one"],
+  [
+    "the same stack, named in full,",
+    "organization/convex-droplet/staging",
+    "nyc3.example.com",
+    "--from: is the stack itself",
+  ],
   ["a stack without backups", "prod", "", "stack prod: has no backups. Switch them on with: "],
 ])("a copy of %s is refused", (_, from, endpoint, message) => {
-  expect(() => sourceOf(stackOf(from, endpoint), "staging")).toThrow(message);
+  expect(() => sourceOf(stackOf(from, endpoint), stackOf("staging"))).toThrow(message);
 });
 
 it("a stack that was never deployed cannot be copied", () => {
-  expect(() => sourceOf(new State("prod", []), "staging")).toThrow(/stack prod: has no .*, it should be deployed/);
+  expect(() => sourceOf(new State("prod", []), stackOf("staging"))).toThrow(
+    /stack prod: has no .*, it should be deployed/,
+  );
 });
 
 it("a stack without backups gets no copy, because its droplet has no tools for it", async () => {
-  const source = sourceOf(stackOf("prod", "nyc3.example.com"), "staging");
-  await expect(copyFrom(source, stackOf("staging", ""), { to: "latest", stanza: "", yes: true })).rejects.toThrow(
+  const source = sourceOf(stackOf("prod", "nyc3.example.com"), stackOf("staging"));
+  await expect(copyFrom(source, stackOf("staging"), { to: "latest", stanza: "", yes: true })).rejects.toThrow(
     "stack staging: has no backups. Switch them on with: ",
   );
 });

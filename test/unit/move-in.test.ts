@@ -79,7 +79,7 @@ describe("an installation", () => {
     bytes: { database: 1e9, files: 1e9 },
     now: 0,
   };
-  const PLACE: Place = { version: 17, free: 1e11, ownRows: 0, isSwapping: false, isRestoring: false };
+  const PLACE: Place = { version: 17, free: 1e11, ownRows: 0, swapping: undefined, isRestoring: false };
   const WANTED: Wanted = { stack: "dev", identity: { name: "swarm-dev", secret: SECRET }, replace: false };
 
   it("with the stack's name and secret can move, and so can one whose secret is written in capitals", () => {

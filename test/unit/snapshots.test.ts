@@ -115,31 +115,37 @@ describe("before a change of the data", () => {
 
   it("makes one snapshot for all changes of a run, and then removes what is too much", async () => {
     existing = [snapshot("a", 1e6), snapshot("b", 2e6), ...OTHERS.slice(1)];
-    const safeguard = new Safeguard("convex-dev", 2);
+    const safeguard = new Safeguard("convex-dev", 2, "");
     await Promise.all(["one", "two"].map((name) => run(safeguard.beforeChange(name, () => pulumi.output("V")))));
     expect(asked).toEqual(["GET /v2/snapshots", "POST /v2/volumes/V/snapshots", "DELETE /v2/snapshots/b-id"]);
   });
 
   it("makes none if the change is no risk, if the run made the volume, or if none should be kept", async () => {
-    const safeguard = new Safeguard("convex-dev", 1);
+    const safeguard = new Safeguard("convex-dev", 1, "");
     await run(safeguard.beforeChange("none", () => undefined));
     await run(safeguard.afterNewVolume("convex"), "NEW");
     await run(safeguard.beforeChange("new", () => "NEW"));
     expect(asked).toEqual([]);
-    expect(new Safeguard("convex-dev", 0).beforeChange("off", () => "V")).toEqual([]);
+    expect(new Safeguard("convex-dev", 0, "").beforeChange("off", () => "V")).toEqual([]);
+  });
+
+  it("keeps the snapshot that the volume is made from, of which a run that failed has made no volume yet", async () => {
+    existing = [snapshot("a", 1e6), snapshot("b", 2e6)];
+    await run(new Safeguard("convex-dev", 1, "b-id").beforeChange("one", () => "V"));
+    expect(asked.slice(2)).toEqual(["DELETE /v2/snapshots/a-id"]);
   });
 
   it("lets the change happen if only an older one cannot be removed", async () => {
     existing = [snapshot("a", 1e6), snapshot("b", 2e6)];
     refused = { method: "DELETE", status: 500 };
-    await run(new Safeguard("convex-dev", 1).beforeChange("one", () => "V"));
+    await run(new Safeguard("convex-dev", 1, "").beforeChange("one", () => "V"));
     expect(asked.slice(2)).toEqual(["DELETE /v2/snapshots/a-id", "DELETE /v2/snapshots/b-id"]);
   });
 
   it("fails the change if none can be made, and removes nothing", async () => {
     existing = [snapshot("a", 1e6), snapshot("b", 2e6)];
     refused = { method: "POST", status: 429 };
-    await expect(run(new Safeguard("convex-dev", 1).beforeChange("one", () => "V"))).rejects.toThrow(
+    await expect(run(new Safeguard("convex-dev", 1, "").beforeChange("one", () => "V"))).rejects.toThrow(
       "convex-droplet:volumeSnapshots: the volume has no snapshot from before this change, so the change was not made. " +
         "DigitalOcean: answered 429 to POST /v2/volumes/V/snapshots. DigitalOcean makes only one snapshot of a volume in 10 minutes, so wait. " +
         "Run npx pulumi up again, or go on without a snapshot: npx pulumi config set volumeSnapshots 0",
