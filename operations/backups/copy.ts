@@ -61,6 +61,15 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   }
   const options = ["--from", source.stack, "--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"];
   const again = npmCommand(stack, "restore", ...options);
+  // The droplet's messages speak of a stack's own backups.
+  const fromBackups = <T>(work: Promise<T>) =>
+    work.catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(
+        `${reason}. These are the backups of stack ${source.stack}, so a bucket, key or secret is repaired there`,
+        { cause: error },
+      );
+    });
   const request = `copy of stack ${source.stack} to ${to}`;
   if (place.swapping !== undefined) {
     if (!yes) {
@@ -73,12 +82,12 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   // The latest point may be a newer one by now.
   if (place.swapping !== request || to === "latest") {
     const values = namedValues({ to, wanted: stanza }) + source.values;
-    process.stdout.write(describe(await destination.planCopy(values), source.stack, stack, place.ownRows));
+    process.stdout.write(describe(await fromBackups(destination.planCopy(values)), source.stack, stack, place.ownRows));
     if (!yes) {
       process.stdout.write(`Nothing was changed. Copy with: ${again}\n`);
       return 2;
     }
-    await destination.receiveBackup(values);
+    await fromBackups(destination.receiveBackup(values));
     const { rows, files } = await destination.check();
     process.stdout.write(
       `Copied:       ${rows} rows, ${files} stored files, each with the content that its row says\n`,
