@@ -221,7 +221,8 @@ begin() {
 
 end() {
   rm -f "$swapping"
-  systemctl disable --quiet "${RESUME##*/}"
+  # An end that was interrupted may have removed it.
+  if [[ -e $RESUME ]]; then systemctl disable --quiet "${RESUME##*/}"; fi
   rm -f "$RESUME"
   systemctl daemon-reload
 }

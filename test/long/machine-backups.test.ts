@@ -534,7 +534,7 @@ describe("a cut-over that a reboot has interrupted", () => {
   });
 
   it("puts the files in place too if it was, even if PostgreSQL starts late, and no restore is made before that", async () => {
-    await sql("ALTER DATABASE moved RENAME TO moved_before_20260101T000000Z", "postgres");
+    await sql('ALTER DATABASE moved RENAME TO "moved_before_20260101T000000Z"', "postgres");
     await sql("ALTER DATABASE moved_moving RENAME TO moved", "postgres");
     const { exitCode, output } = await restore("latest");
     expect(exitCode).toBe(1);
