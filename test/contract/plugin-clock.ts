@@ -62,8 +62,9 @@ export class Waits {
     this.restart();
     const total = waits.reduce<number>((sum, wait) => sum + (wait === "rest" ? 0 : wait), 0);
     if (this.#original) return passed >= total * 0.98 && passed < total + 10;
-    return (
-      sleeps.length === waits.length && sleeps.every((sleep, index) => ["rest", sleep].includes(waits[index] ?? ""))
-    );
+    // On a busy computer, the rest may begin one wait earlier.
+    const steps = waits.at(-1) === "rest" ? sleeps.slice(0, -1) : sleeps;
+    const least = waits.at(-1) === "rest" ? waits.length - 2 : waits.length;
+    return steps.length >= least && steps.every((sleep, index) => sleep === waits[index]);
   }
 }
