@@ -34,7 +34,7 @@ function outputs(): string[][] {
 }
 
 /** Replaces the first table after a heading. Its columns are aligned as the formatter does it. */
-function withTable(text: string, heading: string, rows: string[][]): string {
+export function withTable(text: string, heading: string, rows: string[][]): string {
   const widths = rows[0]?.map((_, column) => Math.max(3, ...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   const line = (cells: string[]) => `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
   const [head = [], ...body] = rows;
