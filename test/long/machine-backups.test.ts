@@ -360,7 +360,7 @@ describe("a drill", () => {
     const { exitCode, ...report } = await drill();
     expect(report).toMatchObject({ result: "ok", problems: [], point: newest, rows, files: rows });
     expect(exitCode).toBe(0);
-    expect(await machine.sh(`ls ${MOUNTPOINT}/backups`)).toBe("cache\ndrill.json\npoint.json\nswap.lock");
+    expect(await machine.sh(`ls ${MOUNTPOINT}/backups`)).toBe("base.json\ncache\ndrill.json\npoint.json\nswap.lock");
     expect(await machine.sh("systemctl show --property MainPID --value postgresql@17-main")).toBe(pid);
   }, 60_000);
 
