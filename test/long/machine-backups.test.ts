@@ -484,7 +484,7 @@ describe("a drill", () => {
     expect((await drill()).result).toBe("ok");
     expect(
       await machine.sh(`ls ${MOUNTPOINT}/backups; systemctl is-active convex-backups-beside.service || true`),
-    ).toBe("cache\ndrill.json\npoint.json\nswap.lock\ninactive");
+    ).toBe("base.json\ncache\ndrill.json\npoint.json\nswap.lock\ninactive");
   }, 60_000);
 });
 
