@@ -253,6 +253,8 @@ start_services() {
 
 # resume: after a reboot. Before the swap, the instance goes on as it was; after it, with what was restored.
 resume() {
+  # At boot, a drill may be first.
+  local patience=3600
   alone
   lock
   read_journal "$MOUNTPOINT"
