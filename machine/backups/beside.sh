@@ -112,7 +112,7 @@ require_space() {
   free=$(free_bytes "$1")
   ((free >= needed)) \
     || fail "$1: has $(human "$free") free, it should have $(human "$needed") to restore beside what is there. Grow the volume with volumeSizeGb," \
-      "or remove what earlier restores have kept: npm run restore -- --forget"
+      "or remove what earlier restores have kept: npm run restore -- --stack THIS_STACK --forget"
 }
 
 human() { numfmt --to=iec --suffix=B --format=%.1f "$1"; }

@@ -286,7 +286,6 @@ tell() {
   ((${#folders[@]})) || return 0
   size=$(du --summarize --total --block-size=1 "${folders[@]}" | tail -n 1 | cut -f 1)
   say "what was replaced takes $(human "$size"): ${folders[*]}"
-  say "remove it with: npm run restore -- --forget"
 }
 
 forget() {

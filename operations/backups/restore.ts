@@ -61,6 +61,11 @@ export async function runRestore(args: string[]): Promise<number> {
   }
   const stack = requireStack("restore", values.stack);
   const { to = "", from, stanza, yes = false } = values;
+  if (values.forget === true && (to !== "" || from !== undefined)) {
+    throw new Error(
+      "--forget: removes what earlier restores have replaced, so it should be without --to and --from. Leave out the one or the others",
+    );
+  }
   if (values.forget !== true && !/^[\w:.+-]+$/.test(to)) {
     const is = to === "" ? "is not given" : `"${to}" is not valid`;
     throw new Error(
@@ -87,7 +92,8 @@ export async function runRestore(args: string[]): Promise<number> {
   process.stdout.write(
     plan.now === null
       ? `Start the instance with: ${repairText(stack, REMAKE)}\n`
-      : `Check the whole stack with: ${npmCommand(stack, "doctor")}\n`,
+      : `Check the whole stack with: ${npmCommand(stack, "doctor")}\n` +
+          `If you do not need what was replaced, remove it with: ${npmCommand(stack, "restore", "--forget")}\n`,
   );
   return 0;
 }

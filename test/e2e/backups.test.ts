@@ -100,7 +100,7 @@ describe("a stack with backups", () => {
     expect(planned.stdout).toContain(`Nothing was changed. Restore with: ${next}`);
     const restored = await cloud.typed(next);
     availability.stop();
-    expect(succeeded(restored)).toContain("remove it with: npm run restore -- --forget");
+    expect(succeeded(restored)).toContain(`remove it with: npm run sandbox -- restore --stack ${STACK} --forget`);
     console.log(`a restore in place stopped the API for ${availability.moved().gap.toFixed(1)} s`);
     expect(await contents(before.until)).toEqual(before);
     expect(await readRow(await url(), "first")).toBe("one");
