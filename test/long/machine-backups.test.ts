@@ -541,6 +541,7 @@ describe("a cut-over that a reboot has interrupted", () => {
     expect(output).toContain("a cut-over or copy was interrupted while it swapped database and files");
     await machine.sh("systemctl stop postgresql@17-main");
     await machine.sh(`
+      : > /root/resumed
       ${resume} > /root/resumed 2>&1 &
       until (($(grep -c 'connection to server' /root/resumed) >= 2)); do kill -0 $! || exit 1; sleep 0.05; done
       test -e ${MOUNTPOINT}/data.moving
