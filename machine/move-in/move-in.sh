@@ -163,8 +163,10 @@ swap() {
   unlock
   bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
     || fail "the backend does not serve the instance that was moved in, see above. Fix the cause and run the same command again, or see npm run doctor"
-  say "what was here before is kept as database $(before_of "$database" "$(in_journal stamp)") and folder $MOUNTPOINT/data.before-moved-$(in_journal stamp)"
-  end
+  # If nobody hears it, because the command was killed, the same command still has to learn that it is done.
+  if printf '%s\n' "${0##*/}: what was here before is kept as database $(before_of "$database" "$(in_journal stamp)") and folder $MOUNTPOINT/data.before-moved-$(in_journal stamp)" >&2; then
+    end
+  fi
 }
 
 resume() {
