@@ -1,6 +1,4 @@
-import { parseArgs } from "node:util";
-
-import { chooseFormat, requireStack } from "../arguments.ts";
+import { readListing } from "../arguments.ts";
 import { printable } from "../findings/finding.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
@@ -30,22 +28,10 @@ const SCRIPTS: Record<string, string[]> = { now: ["base.sh now", "point.sh now"]
  * @throws Error if the stack has no backups, or its droplet cannot be reached
  */
 export async function runBackup(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args,
-    options: {
-      stack: { type: "string", short: "s" },
-      format: { type: "string", default: "text" },
-      help: { type: "boolean", short: "h" },
-    },
-    allowPositionals: true,
-  });
-  if (values.help === true) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  const stack = requireStack("backup", values.stack);
-  const format = chooseFormat(FORMATS, values.format);
-  const [verb = "list", ...rest] = positionals;
+  const request = readListing("backup", HELP, FORMATS, args);
+  if (request === undefined) return 0;
+  const { stack, format, words } = request;
+  const [verb = "list", ...rest] = words;
   const scripts = SCRIPTS[verb];
   if ((verb !== "list" && scripts === undefined) || rest.length > 0) {
     process.stderr.write(`${[verb, ...rest].join(" ")}: is not known, it should be now, list or verify.\n\n${HELP}`);

@@ -1,5 +1,3 @@
-import { parseArgs } from "node:util";
-
 import { label, RESOURCES, TYPES } from "../../contract/names.ts";
 import { quote } from "../../contract/scripts.ts";
 import { type Account, RefusedError } from "../../digitalocean/account.ts";
@@ -11,7 +9,7 @@ import {
   makeSnapshot,
   type Snapshot,
 } from "../../digitalocean/snapshots.ts";
-import { chooseFormat, requireStack } from "../arguments.ts";
+import { readListing } from "../arguments.ts";
 import { accountOf, NO_TOKEN } from "../droplet.ts";
 import { printable } from "../findings/finding.ts";
 import { State } from "../state.ts";
@@ -48,22 +46,10 @@ const FORMATS: Record<string, (listed: Listed, stack: string) => string> = {
  * @throws Error if the stack has no volume, or DigitalOcean refuses
  */
 export async function runSnapshot(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args,
-    options: {
-      stack: { type: "string", short: "s" },
-      format: { type: "string", default: "text" },
-      help: { type: "boolean", short: "h" },
-    },
-    allowPositionals: true,
-  });
-  if (values.help === true) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  const stack = requireStack("snapshot", values.stack);
-  const format = chooseFormat(FORMATS, values.format);
-  const [verb = "list", ...rest] = positionals;
+  const request = readListing("snapshot", HELP, FORMATS, args);
+  if (request === undefined) return 0;
+  const { stack, format, words } = request;
+  const [verb = "list", ...rest] = words;
   if (!["list", "now", "delete"].includes(verb) || rest.length !== (verb === "delete" ? 1 : 0)) {
     process.stderr.write(
       `${[verb, ...rest].join(" ")}: is not known, it should be list, now or delete NAME.\n\n${HELP}`,
