@@ -98,15 +98,16 @@ export function repairText(stack: string, repair: Repair): string {
 
 /**
  * With a refresh, the engine sees what providers can read. It is limited to the resources to repair, because a full refresh
- * would also undo people's other changes.
+ * would also undo people's other changes. If it also runs the scripts that start Docker or PostgreSQL, there is no preview: that
+ * would read from them before they run.
  */
 function upText(stack: string, { up: names, refresh: resources = [], remake = false }: Up): string {
   const option = (name: string, values: string[]) =>
     [...new Set(values)].toSorted().map((resource) => `--${name} '**${resource}'`);
-  const refreshed = remake
-    ? ["--refresh --run-program --skip-preview --yes"]
-    : resources.length > 0
-      ? ["--refresh --run-program", ...option("target", [...resources, ...names]), "--target-dependents"]
-      : [];
+  const all = ["--refresh --run-program"];
+  const some = [...all, ...option("target", [...resources, ...names]), "--target-dependents"];
+  const refreshed = remake ? all : resources.length > 0 ? some : [];
+  const starts = remake || names.some((name) => name === RESOURCES.setup || name === RESOURCES.server);
+  if (refreshed.length > 0 && starts) refreshed.push("--skip-preview --yes");
   return pulumiCommand(stack, "up", ...refreshed, ...option("replace", names));
 }

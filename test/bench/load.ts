@@ -1,6 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 
 import { median } from "./statistics.ts";
 
@@ -11,6 +12,8 @@ export interface Load {
   host: string;
   body: string;
   connections: number;
+  /** Requests a second of each connection at most; without it, a connection asks again as soon as it has its answer. */
+  perSecond?: number;
   seconds: number;
 }
 
@@ -54,11 +57,13 @@ async function keepAsking(localAddress: string): Promise<void> {
       });
       asking.on("error", reject).end(load.body);
     });
+  const interval = 1000 / (load.perSecond ?? Infinity);
   for (let start = performance.now(); start < end; start = performance.now()) {
     const status = await ask();
     if (status !== 200) throw new Error(`${load.url}: answered ${status}`);
     const now = performance.now();
     if (start >= warm && now < end) times.push(now - start);
+    if (now - start < interval) await setTimeout(start + interval - now);
   }
   agent.destroy();
 }

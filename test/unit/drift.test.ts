@@ -44,7 +44,7 @@ describe("a report", () => {
       "warning  postgres.roles.it's: is a role",
       "notice   containers.a.restarts: has died 1 time",
       "Stack dev has drifted: 2 errors, 1 warning, 1 notice.",
-      "Repair with: npx pulumi up --stack dev --refresh --run-program --target '**convex-firewall' --target '**convex-server' --target '**convex-setup' --target-dependents --replace '**convex-server' --replace '**convex-setup'",
+      "Repair with: npx pulumi up --stack dev --refresh --run-program --target '**convex-firewall' --target '**convex-server' --target '**convex-setup' --target-dependents --skip-preview --yes --replace '**convex-server' --replace '**convex-setup'",
       "",
     ]);
     expect(text).toContain(`drop it: npm run ssh -- --stack dev 'psql -c '\\''DROP'\\'''`);

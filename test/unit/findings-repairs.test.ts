@@ -53,6 +53,13 @@ describe("an up that repairs", () => {
       `${up} --refresh --run-program --target '**convex-firewall' --target-dependents`,
       /^nothing stops$/,
     ],
+    [
+      "what the engine can read, while PostgreSQL may be stopped",
+      { up: ["convex-server"], refresh: ["convex-firewall"] },
+      `${up} --refresh --run-program --target '**convex-firewall' --target '**convex-server' --target-dependents ` +
+        `--skip-preview --yes --replace '**convex-server'`,
+      /^PostgreSQL may /,
+    ],
     ["a droplet", REMAKE, `${up} --refresh --run-program --skip-preview --yes`, /another address.*minutes/],
   ])("changes only %s, and says what it costs", (_what, repair, command, costs) => {
     expect(repairText("dev", repair)).toBe(command);
