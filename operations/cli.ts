@@ -105,10 +105,14 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
   return code === INTERRUPTED ? 0 : code;
 }
 
-main(process.argv.slice(2)).then(
+const given = process.argv.slice(2);
+main(given).then(
   (code) => (process.exitCode = code),
   (error: unknown) => {
-    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    const { message, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) };
+    // What node:util says of arguments does not name the command.
+    const help = code?.startsWith("ERR_PARSE_ARGS") === true ? `\nSee: npm run ${given[0] ?? "ssh"} -- --help` : "";
+    process.stderr.write(`error: ${message}${help}\n`);
     process.exitCode = 1;
   },
 );

@@ -34,7 +34,8 @@ export class State {
     const { stdout } = await promisify(execFile)("pulumi", args, { maxBuffer: 64 * 1024 * 1024 }).catch(
       (error: unknown) => {
         const reason = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : String(error);
-        throw new Error(`stack ${stack}: its state cannot be read. ${reason}`);
+        const list = reason.includes("no stack named") ? "\nSee which there are with: npx pulumi stack ls" : "";
+        throw new Error(`stack ${stack}: its state cannot be read. ${reason}${list}`);
       },
     );
     const { deployment } = JSON.parse(stdout) as { deployment: { resources?: RawResource[] } };

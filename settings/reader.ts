@@ -121,8 +121,11 @@ export function integerFault(text: string, min: number, max: number): Fault | un
   if (!/^(0|-?[1-9]\d*)$/.test(text)) {
     return { sentence: `"${text}" is not a whole number, it should be one from ${min} to ${max}.`, value: String(min) };
   }
-  if (Number(text) < min) return { sentence: `${text} is below ${min}.`, value: String(min) };
-  return Number(text) > max ? { sentence: `${text} is above ${max}.`, value: String(max) } : undefined;
+  if (Number(text) < min)
+    return { sentence: `${text} is below ${min}, it should be from ${min} to ${max}.`, value: String(min) };
+  return Number(text) > max
+    ? { sentence: `${text} is above ${max}, it should be from ${min} to ${max}.`, value: String(max) }
+    : undefined;
 }
 
 /** The command that sets a value, or a part of one. */

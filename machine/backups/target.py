@@ -19,6 +19,9 @@ import sys
 from datetime import datetime, timezone
 
 
+LIST = "npm run backup lists what can be restored"
+
+
 def stop(text):
     print(text)
     sys.exit(1)
@@ -60,7 +63,7 @@ def moment_in(text):
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", text):
-        stop(f"to: is '{text}', it should be latest, the name of a restore point, or a moment such as 2026-11-26T18:00:00Z")
+        stop(f"to: is '{text}', it should be latest, the name of a restore point, or a moment such as 2026-11-26T18:00:00Z. {LIST}")
     return moment.timestamp()
 
 
@@ -118,7 +121,7 @@ class Repository:
         elif to.startswith("convex-"):
             found = [entry for entry in self.points if entry[1] == to]
             if not found:
-                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1][1]}")
+                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1][1]}. {LIST}")
             kind, (moment, point, snapshot) = "name", found[-1]
         else:
             kind, moment = "time", moment_in(to)
@@ -127,14 +130,14 @@ class Repository:
             if not later:
                 stop(
                     f"to: {utc(moment)} is after the last restore point with the files of that time."
-                    f" The nearest restore points are: {self.around(moment)}"
+                    f" The nearest restore points are: {self.around(moment)}. {LIST}"
                 )
             point, snapshot = later[0][1:]
         timeline = self.timeline_at(moment)
         backup = self.backup_for(timeline, moment)
         if backup is None:
             first = min(entry["timestamp"]["stop"] for entry in self.stanza["backup"])
-            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {utc(first)}")
+            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {utc(first)}. {LIST}")
         known = [database["version"] for database in self.stanza["db"] if database["id"] == backup["database"]["id"]]
         values = {
             "kind": kind,

@@ -50,6 +50,11 @@ export async function runSnapshot(args: string[]): Promise<number> {
   if (request === undefined) return 0;
   const { stack, format, words } = request;
   const [verb = "list", ...rest] = words;
+  if (verb === "delete" && rest.length === 0) {
+    throw new Error(
+      `delete: names no snapshot, it should name one. See them with: ${npmCommand(stack, "snapshot", "list")}`,
+    );
+  }
   if (!["list", "now", "delete"].includes(verb) || rest.length !== (verb === "delete" ? 1 : 0)) {
     process.stderr.write(
       `${[verb, ...rest].join(" ")}: is not known, it should be list, now or delete NAME.\n\n${HELP}`,
@@ -95,9 +100,12 @@ function asText({ volume, snapshots }: Listed, stack: string): string {
   return `${table(["snapshot", "made", "data", "made by"], rows).join("\n")}\n${next}\n`;
 }
 
-/** The commands that put a volume from a snapshot in the place of the present one. */
+/** The commands that put a volume from a snapshot in the place of the present one, and what they cost. */
 function goBack(stack: string, name: string): string {
-  return `${pulumiCommand(stack, "config set", `volumeSnapshot ${quote(name)}`)} && ${pulumiCommand(stack, "up")}`;
+  return (
+    `${pulumiCommand(stack, "config set", `volumeSnapshot ${quote(name)}`)} && ${pulumiCommand(stack, "up")}\n` +
+    'That replaces the present volume, which is deleted without protectData. See "Go back to a snapshot" in docs/backups.md'
+  );
 }
 
 async function make(account: Account, stack: string, own: string, volume: string): Promise<void> {

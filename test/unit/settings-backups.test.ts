@@ -58,8 +58,8 @@ describe("backups", () => {
       "backupAuthority: is not a certificate of an authority",
     ],
     [{ backups: "spaces", backupBucket: "my-backups" }, "backupBucket: has no effect, because backups is spaces"],
-    [{ backupDays: 0 }, "backupDays: 0 is below 1."],
-    [{ backupDays: 366 }, "backupDays: 366 is above 365."],
+    [{ backupDays: 0 }, "backupDays: 0 is below 1, it should be from 1 to 365."],
+    [{ backupDays: 366 }, "backupDays: 366 is above 365, it should be from 1 to 365."],
   ])("refuse %j", (overrides, message) => {
     expect(mistakesOf(overrides).join("\n")).toContain(
       `convex-droplet:${message}`.replace("convex-droplet:Set", "Set"),

@@ -29,7 +29,7 @@ describe("the configuration", () => {
 
   it("reports all mistakes at once", () => {
     expect(mistakesOf({ volumeSizeGb: 80, logLevel: "LOUD", "digitalocean:token": undefined })).toEqual([
-      "convex-droplet:volumeSizeGb: 80 is below 100. Set it with: npx pulumi config set volumeSizeGb 100",
+      "convex-droplet:volumeSizeGb: 80 is below 100, it should be from 100 to 16384. Set it with: npx pulumi config set volumeSizeGb 100",
       expect.stringContaining('convex-droplet:logLevel: "LOUD" is not valid'),
       expect.stringContaining("digitalocean:token: is not set"),
     ]);
