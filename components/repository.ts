@@ -2,6 +2,7 @@ import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
+import { reportLostBucket } from "../error-hooks/bucket.ts";
 import { reportGone } from "../error-hooks/gone.ts";
 import { generatedPassword } from "./password.ts";
 
@@ -82,7 +83,8 @@ export class Repository extends pulumi.ComponentResource {
   /** A bucket of the account, and a key that can use only this bucket. */
   #space(name: string, args: RepositoryArgs) {
     const child = { parent: this };
-    const reported = { ...child, hooks: { onError: [reportGone(`${name}-repository`)] } };
+    const reports = [reportGone(`${name}-repository`)];
+    const reported = { ...child, hooks: { onError: reports } };
     // Only a key that may do everything can create a bucket, and the provider needs it also to read one.
     const creator = new digitalocean.SpacesKey(
       `${name}-spaces-key`,
@@ -124,7 +126,13 @@ export class Repository extends pulumi.ComponentResource {
         ],
         forceDestroy: !args.protectData,
       },
-      { ...reported, provider: spaces, protect: args.protectData, retainOnDelete: args.protectData },
+      {
+        ...child,
+        hooks: { onError: [...reports, reportLostBucket(name, `${name}-bucket-suffix`)] },
+        provider: spaces,
+        protect: args.protectData,
+        retainOnDelete: args.protectData,
+      },
     );
     const key = new digitalocean.SpacesKey(
       `${name}-backup-key`,

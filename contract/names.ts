@@ -89,6 +89,7 @@ export const TYPES = {
   reservedIp: "digitalocean:index/reservedIp:ReservedIp",
   record: "digitalocean:index/dnsRecord:DnsRecord",
   volume: "digitalocean:index/volume:Volume",
+  spacesKey: "digitalocean:index/spacesKey:SpacesKey",
   key: "tls:index/privateKey:PrivateKey",
   command: "command:remote:Command",
   container: "docker:index/container:Container",

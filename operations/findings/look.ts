@@ -5,6 +5,7 @@ import { compareBackups, JOBS } from "./backups/backups.ts";
 import { compareFirewalls } from "./cloud/firewalls.ts";
 import { compareCloud } from "./cloud/refresh.ts";
 import { compareReservedIp } from "./cloud/reserved-ip.ts";
+import { compareSpacesKeys } from "./cloud/spaces-keys.ts";
 import { compareVolume } from "./cloud/volume.ts";
 import { compareContainers } from "./containers/containers.ts";
 import { compareNetworks } from "./containers/networks.ts";
@@ -44,17 +45,18 @@ export interface Report {
 export async function look(stack: string): Promise<Report> {
   const asked = settle(compareCloud(stack));
   const state = await State.read(stack);
-  const [inside, firewalls, volume, address] = await Promise.all([
+  const [inside, ...account] = await Promise.all([
     settle(compareInside(state)),
     settle(compareFirewalls(state)),
     settle(compareVolume(state)),
     settle(compareReservedIp(state)),
+    settle(compareSpacesKeys(state)),
   ]);
   const cloud = await asked;
   const parts = [
     cloud,
     // One reason is enough.
-    ...[firewalls, volume, address].filter((part) => !(cloud instanceof Error && part instanceof Error)),
+    ...account.filter((part) => !(cloud instanceof Error && part instanceof Error)),
     inside,
     inside instanceof Error ? await switchedOff(state) : [],
   ];

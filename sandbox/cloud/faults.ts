@@ -13,6 +13,8 @@ export interface RequestFault {
   message?: string;
   retryAfterSeconds?: number;
   delayMilliseconds: number;
+  /** Serves the request, then closes the connection without an answer. */
+  lost?: true;
 }
 
 /** Makes an action end `errored` without any work. */

@@ -63,6 +63,8 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
       }),
   });
   const limiter = new RateLimiter(limits);
+  /** The requests whose answers should not arrive. */
+  const lost = new Set<string>();
 
   // Some clients send a content type even with methods that have no body.
   api.removeAllContentTypeParsers();
@@ -98,10 +100,16 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
     const fault = path.startsWith("/v2/") ? cloud.faults.takeRequest(request.method, path) : undefined;
     if (!fault) return;
     await sleep(fault.delayMilliseconds);
+    if (fault.lost === true) lost.add(request.id);
     if (fault.retryAfterSeconds !== undefined) void reply.header("retry-after", String(fault.retryAfterSeconds));
     if (fault.status === undefined) return;
     if (fault.status === 429) void reply.header("ratelimit-remaining", "0");
     throw new ApiError(fault.status, fault.message ?? "The sandbox was told to fail this request.");
+  });
+
+  api.addHook("onSend", (request, reply, _payload, done) => {
+    if (lost.delete(request.id)) reply.raw.destroy();
+    done();
   });
 
   api.addHook("onResponse", (request, reply, done) => {

@@ -83,7 +83,8 @@ export function pulumiEnvironment(home: SandboxHome): Record<string, string | un
   const npmBin = path.join(REPOSITORY, "node_modules", ".bin");
   return {
     PULUMI_HOME: files.pulumiHome,
-    PULUMI_BACKEND_URL: `file://${files.state}`,
+    // Without metadata, which the CLI does not write atomically: after a kill, it could not read the state.
+    PULUMI_BACKEND_URL: `file://${files.state}?metadata=skip`,
     PULUMI_CONFIG_PASSPHRASE: undefined,
     PULUMI_CONFIG_PASSPHRASE_FILE: files.passphrase,
     PULUMI_RUN_PROGRAM: "true",

@@ -1377,6 +1377,12 @@ describe("faults", () => {
     expect(Date.now() - start).toBeGreaterThanOrEqual(290);
   });
 
+  it("do the work and lose the answer", async () => {
+    await fault({ kind: "request", method: "POST", path: "volumes", lost: true });
+    await expect(post("/v2/volumes", { name: "unheard", region: "nyc3", size_gigabytes: 1 })).rejects.toThrow();
+    expect((await get("/v2/volumes?name=unheard&region=nyc3")).body.volumes).toHaveLength(1);
+  });
+
   it("make an action end in error without any work", async () => {
     const droplet = await createDroplet();
     const volume = await createVolume();

@@ -29,7 +29,7 @@ describe("the engine's files", () => {
     const bin = `/sandbox/pulumi/versions/${npmVersion("@pulumi/pulumi")}/bin`;
     expect(pulumiEnvironment(sandboxHome("/sandbox"))).toEqual({
       PULUMI_HOME: "/sandbox/pulumi",
-      PULUMI_BACKEND_URL: "file:///sandbox/state",
+      PULUMI_BACKEND_URL: "file:///sandbox/state?metadata=skip",
       PULUMI_CONFIG_PASSPHRASE: undefined,
       PULUMI_CONFIG_PASSPHRASE_FILE: "/sandbox/passphrase",
       PULUMI_RUN_PROGRAM: "true",

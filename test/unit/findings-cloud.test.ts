@@ -2,6 +2,7 @@ import { afterEach, expect, it, vi } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { compareFirewalls } from "../../operations/findings/cloud/firewalls.ts";
+import { lostKeys } from "../../operations/findings/cloud/spaces-keys.ts";
 import { compareVolume } from "../../operations/findings/cloud/volume.ts";
 import { stateOf } from "./findings.ts";
 
@@ -51,4 +52,20 @@ it("the cloud is asked with the provider's token, then the shell's, and fails wi
   vi.stubEnv("DIGITALOCEAN_ACCESS_TOKEN", undefined);
   await expect(compareVolume(stateOf(VOLUME))).rejects.toThrow("there is no token");
   expect(asked).toEqual(["Bearer deployed-with", "Bearer anothers"]);
+});
+
+it("a key for Spaces with a name of the stack's that is in no state is found, and no other one", () => {
+  const key = (access_key: string, name: string) => ({ access_key, name, created_at: "2026-11-27T03:00:00Z" });
+  const own = [
+    { id: "DO1", name: "convex-dev-spaces" },
+    { id: "DO2", name: "convex-dev-backups" },
+  ];
+  const found = [key("DO1", "convex-dev-spaces"), key("DO2", "convex-dev-backups"), key("DO3", "convex-dev-backups")];
+  expect(lostKeys(own, [...found, key("DO4", "convex-prod-spaces")])).toMatchObject([
+    {
+      path: "cloud.spaces-keys.DO3",
+      severity: "warning",
+      repair: { why: expect.stringMatching(/: doctl spaces keys delete DO3$/) as unknown },
+    },
+  ]);
 });

@@ -9,9 +9,9 @@ import { Fields } from "./fields.ts";
  * Failures on demand, for tests; kept in memory only. A test sets them, with the API's token, through these routes:
  *
  * - `POST /_control/faults` with one of these forms answers 201 `{fault: {id, remaining, …}}`:
- *   - `{kind: "request", method?, path, count?, status?, message?, retry_after?, delay_ms?}`: `path` is a regular
+ *   - `{kind: "request", method?, path, count?, status?, message?, retry_after?, delay_ms?, lost?}`: `path` is a regular
  *     expression for the path without query. With `status` 429, `retry-after` is 1 second by default. Without `status`,
- *     the request is only delayed by `delay_ms`.
+ *     the request is only delayed by `delay_ms`; with `lost` true, the work is done, but its answer does not arrive.
  *   - `{kind: "action", action, count?}`
  *   - `{kind: "boot", boot: "never" | "dead", count?}`
  *   - `{kind: "spaces", effect, method?, path?, access_key?, count?, delay_ms?}`: `path` is a regular expression for
@@ -67,6 +67,7 @@ function readFault(body: Fields): NewFault {
     ...(status !== undefined && { status }),
     ...(message !== undefined && { message }),
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(body.optionalFlag("lost") === true && { lost: true }),
   };
 }
 
