@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { findVolume } from "./digitalocean/adopted-volume.ts";
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
 import { findSnapshot, Safeguard } from "./digitalocean/volume-snapshots.ts";
@@ -19,12 +20,14 @@ import { openRunTunnel } from "./ssh/run-tunnel.ts";
 import "./unmapped.ts";
 
 const { exposure, ...settings } = loadSettings();
-const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, protectData, bootTimeoutSeconds } = settings.host;
+const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, adoptVolume, protectData, bootTimeoutSeconds } =
+  settings.host;
 const { postgresPoolSize, tunnelPort } = settings.postgres;
 const stack = pulumi.getStack();
-const [{ memoryMb, offers }, snapshotId] = await Promise.all([
+const [{ memoryMb, offers }, snapshotId, adopted] = await Promise.all([
   findSize(size, region),
   findSnapshot(volumeSnapshot, region, volumeSizeGb),
+  findVolume(adoptVolume, label(stack), region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
 
@@ -36,6 +39,9 @@ const host = new Host(ID, {
   label: label(stack),
   offers,
   snapshotId,
+  adopted,
+  instanceName: settings.convex.instanceName,
+  instanceSecret: settings.convex.instanceSecret,
   safeguard,
   sshAgent: openEmptyAgent,
   onChange: boot.begin,
@@ -68,7 +74,7 @@ const postgres = new Postgres(ID, {
   onMachine,
   onVolume: host.onVolume,
 });
-const database = new Database(ID, { ...owned, snapshotId, protectData, inCluster: postgres.inCluster });
+const database = new Database(ID, { ...owned, snapshotId, adopted, protectData, inCluster: postgres.inCluster });
 
 const edge = new Edge(ID, {
   ...settings.edge,

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { HOST_IN_CONTAINERS } from "../contract/names.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
+import type { AdoptedVolume } from "../digitalocean/adopted-volume.ts";
 import type { Postgres } from "./postgres.ts";
 import { generatedPassword } from "./password.ts";
 
@@ -13,6 +14,8 @@ export interface DatabaseArgs {
   role: string;
   /** The snapshot that the volume is made from; empty for none. The role in it may have another password, so it gets a new one. */
   snapshotId: string;
+  /** The adopted volume, whose cluster has the role and the database; undefined if the cluster is new, or the stack's own. */
+  adopted: AdoptedVolume | undefined;
   /** Whether the database is protected from deletion. It is never dropped in either case: its data goes with the volume. */
   protectData: boolean;
   /** Provider and lifetime of role and database. */
@@ -45,15 +48,22 @@ export class Database extends pulumi.ComponentResource {
       isRestored ? { snapshot: args.snapshotId } : undefined,
     );
     const inCluster = { ...child, ...args.inCluster, hooks: { onError: [reportHalfDone(`${name}-postgres`)] } };
+    // A preview of a new stack cannot ask the server, so it shows them as created.
+    const imported = (id: string) => (args.adopted === undefined || pulumi.runtime.isDryRun() ? {} : { import: id });
     const role = new postgresql.Role(
       `${name}-role`,
       { name: args.role, login: true, password: password.result },
-      isRestored ? { ...inCluster, hooks: { ...inCluster.hooks, beforeCreate: [refuseNewRole(name)] } } : inCluster,
+      {
+        ...(isRestored
+          ? { ...inCluster, hooks: { ...inCluster.hooks, beforeCreate: [refuseNewRole(name)] } }
+          : inCluster),
+        ...imported(args.role),
+      },
     );
     const database = new postgresql.Database(
       `${name}-database`,
       { name: args.database, owner: role.name, encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
-      { ...inCluster, protect: args.protectData, retainOnDelete: true },
+      { ...inCluster, ...imported(args.database), protect: args.protectData, retainOnDelete: true },
     );
     const privacy = new postgresql.Grant(
       `${name}-privacy`,

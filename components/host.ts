@@ -1,8 +1,11 @@
+import { createHash } from "node:crypto";
+
 import * as command from "@pulumi/command";
 import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 import * as tls from "@pulumi/tls";
 
+import { type AdoptedVolume, refuseHeldVolume } from "../digitalocean/adopted-volume.ts";
 import { refuseDropletSize, refuseVolumeSize, sizeOf, volumeName } from "../digitalocean/sizes.ts";
 import type { Offer } from "../digitalocean/catalogue.ts";
 import type { Safeguard } from "../digitalocean/volume-snapshots.ts";
@@ -36,6 +39,15 @@ export interface HostArgs {
    * droplet. The other one is kept if data is protected, and deleted otherwise. Without a snapshot again, the volume stays.
    */
   snapshotId: string;
+  /**
+   * An existing volume that a new stack uses instead of a blank one. The droplet refuses it if it does not have the instance. While
+   * it is given, the volume is kept in any case.
+   */
+  adopted: AdoptedVolume | undefined;
+  /** Name of the instance that an adopted volume must have. */
+  instanceName: string;
+  /** The secret of the instance that an adopted volume must have, 64 hexadecimal digits. */
+  instanceSecret: string;
   /** Makes a snapshot before the volume grows, and before another droplet gets it. */
   safeguard: Safeguard;
   /** OpenSSH public keys that may log in as root, besides the deploy key. Changed in place. */
@@ -94,7 +106,12 @@ export class Host extends pulumi.ComponentResource {
     super("convex-droplet:index:Host", name, {}, opts);
     const child = { parent: this };
 
-    const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
+    const deployKey = new tls.PrivateKey(
+      `${name}-deploy-key`,
+      { algorithm: "ED25519" },
+      // The first resource of a new stack.
+      { ...child, hooks: { beforeCreate: refuseHeldVolume(name, args.adopted) } },
+    );
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
     const reports = [reportGone(`${name}-host`), reportHalfDone(`${name}-host`)];
     // Their names are unique, so a forced replacement must also delete before it creates.
@@ -109,7 +126,7 @@ export class Host extends pulumi.ComponentResource {
     const volume = new digitalocean.Volume(
       `${name}-volume`,
       {
-        name: volumeName(args.label, args.snapshotId),
+        name: args.adopted?.name ?? volumeName(args.label, args.snapshotId),
         region: args.region,
         size: args.volumeSizeGb,
         description: "PostgreSQL data and Convex files",
@@ -118,9 +135,10 @@ export class Host extends pulumi.ComponentResource {
       {
         ...unique,
         // While the setting is there, the present volume may go, but not before the new one exists.
-        ...(isRestored ? { deleteBeforeReplace: false } : { ignoreChanges: ["name", "snapshotId"] }),
-        protect: args.protectData && !isRestored,
-        retainOnDelete: args.protectData,
+        ...(isRestored ? { deleteBeforeReplace: false } : { ignoreChanges: ["name", "snapshotId", "description"] }),
+        ...(args.adopted && { import: args.adopted.id }),
+        protect: args.protectData && !isRestored && args.adopted === undefined,
+        retainOnDelete: args.protectData || args.adopted !== undefined,
         hooks: {
           ...unique.hooks,
           afterCreate: args.safeguard.afterNewVolume(name),
@@ -246,6 +264,7 @@ export class Host extends pulumi.ComponentResource {
           mountpoint: MOUNTPOINT,
           operator_keys: args.operatorKeys,
           reboot_time: args.rebootTime,
+          ...instanceOn(args),
         }),
         // If a refresh does not find the droplet, the engine creates one instead of replacing it, maybe with the same address.
         triggers: [droplet.id],
@@ -294,6 +313,16 @@ function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<num
     }
     return sizeGb;
   });
+}
+
+/** The instance that must be on an adopted volume; empty for any other volume. */
+function instanceOn({ adopted, instanceName, instanceSecret }: HostArgs) {
+  if (adopted === undefined) return { adopted_name: "", adopted_secret_hash: "", stack: "" };
+  return {
+    adopted_name: instanceName,
+    adopted_secret_hash: createHash("sha256").update(instanceSecret).digest("hex"),
+    stack: pulumi.getStack(),
+  };
 }
 
 /** Contains only the host key, so that it never changes. Everything else is set up over SSH. */

@@ -14,7 +14,8 @@ export function volumeName(label: string, snapshotId: string): string {
   return `${label}-data${snapshotId === "" ? "" : `-${snapshotId.slice(0, 8)}`}`;
 }
 
-function isVolumeName(name: string, label: string): boolean {
+/** Whether a volume may be the data volume of the stack with this label. */
+export function isVolumeName(name: string, label: string): boolean {
   const first = volumeName(label, "");
   return name.startsWith(first) && /^(?:-[^-]{8})?$/.test(name.slice(first.length));
 }

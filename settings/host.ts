@@ -4,7 +4,7 @@ import { matches, type Reader } from "./reader.ts";
 
 /** Droplet and volume, who may log in, and whether the stack's data may be deleted. */
 export function readHost(read: Reader) {
-  return {
+  const settings = {
     region: read.text("region", matches(/^[a-z]{3}\d$/, "a region slug such as nyc3", "nyc3")),
     size: read.text("size", matches(/^[a-z0-9-]+$/, "a droplet size slug such as s-2vcpu-4gb", "s-2vcpu-4gb")),
     // The machine's scripts support these two distributions, and nothing that a custom image may add.
@@ -15,8 +15,9 @@ export function readHost(read: Reader) {
     volumeSizeGb: read.integer("volumeSizeGb", 100, 16384),
     // 25 is DigitalOcean's limit for each volume. One is left for a person.
     volumeSnapshots: read.integer("volumeSnapshots", 0, 24),
-    // Only the account's API can check it.
+    // Only the account's API can check the next two.
     volumeSnapshot: read.raw("volumeSnapshot").trim(),
+    adoptVolume: read.raw("adoptVolume").trim(),
     protectData: read.flag("protectData"),
     reservedIp: read.flag("reservedIp"),
     operatorKeys: readOperatorKeys(read, "operatorKeys"),
@@ -31,4 +32,11 @@ export function readHost(read: Reader) {
     ),
     bootTimeoutSeconds: read.integer("bootTimeoutSeconds", 30, 3600),
   };
+  if (settings.adoptVolume !== "" && settings.volumeSnapshot !== "") {
+    read.refuse("adoptVolume", {
+      sentence: "is set beside volumeSnapshot, it should be alone: a volume is either adopted or made from a snapshot.",
+      fix: "Remove one of them with: npx pulumi config rm volumeSnapshot, or: npx pulumi config rm adoptVolume",
+    });
+  }
+  return settings;
 }

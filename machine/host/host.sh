@@ -3,7 +3,8 @@
 # root, hardens SSH, switches on security updates, mounts the data volume with its guard, installs Docker. The second run
 # changes nothing and says so.
 #
-#   host.sh <volume, size_gb, mountpoint, operator_keys (public keys that may also log in), reboot_time (HH:MM or never)
+#   host.sh <volume, size_gb, mountpoint, operator_keys (public keys that may also log in), reboot_time (HH:MM or never),
+#     adopted_name, adopted_secret_hash and stack (see volume.sh)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -12,8 +13,9 @@ source "$here/../lib/common.sh"
 source "$here/../lib/units.sh"
 
 main() {
-  local volume size_gb mountpoint operator_keys reboot_time packages=(nftables docker.io e2fsprogs curl unattended-upgrades)
-  take volume size_gb mountpoint operator_keys reboot_time
+  local volume size_gb mountpoint operator_keys reboot_time adopted_name adopted_secret_hash stack
+  local packages=(nftables docker.io e2fsprogs curl unattended-upgrades)
+  take volume size_gb mountpoint operator_keys reboot_time adopted_name adopted_secret_hash stack
   lock
   await_cloud_init
   # Debian has a separate package for Docker's client, Ubuntu does not.
@@ -170,7 +172,10 @@ attach_volume() {
 MOUNTPOINT=$mountpoint"
   bash "$here/volume.sh" prepare <<< "volume=$volume
 size_gb=$size_gb
-mountpoint=$mountpoint"
+mountpoint=$mountpoint
+adopted_name=$adopted_name
+adopted_secret_hash=$adopted_secret_hash
+stack=$stack"
   put_unit convex-volume.service
   in_area host link_convex "$mountpoint"
   # Without the volume, do not create folders below the mount point.

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The data volume. `prepare` formats a blank one, refuses one with foreign data, and mounts it. `mount` only mounts it; the
+# The data volume. `prepare` formats a blank one, refuses one with foreign data, and mounts it. If the stack adopts an existing
+# volume, it refuses one without the stack's instance before anything is written to it. `secret` prints that instance's secret. `mount` only mounts it; the
 # machine runs this at each boot before any service that writes there. Both grow the file system to the device's size. The
 # second run changes nothing. `guard` fails if the volume is not mounted, or the data is not on it, and
 # finishes the swap of a restore that was interrupted. Every service that writes there runs it before its start.
 #
-#   volume.sh prepare <volume, size_gb, mountpoint
-#   volume.sh mount|guard   (volume and mount point are those of /etc/convex-droplet/volume.env)
+#   volume.sh prepare <volume, size_gb, mountpoint, and for an adopted volume: adopted_name (the instance's), adopted_secret_hash
+#     (SHA-256 of the instance's secret), stack (for messages); otherwise empty
+#   volume.sh mount|guard|secret   (volume and mount point are those of /etc/convex-droplet/volume.env)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -18,14 +20,17 @@ source "$here/../backups/swap.sh"
 readonly LABEL=convex-data OPTIONS=rw,noatime,discard
 
 main() {
-  local verb=$1 volume mountpoint size_gb=0 link device
+  local verb=$1 volume mountpoint size_gb=0 adopted_name= adopted_secret_hash stack link device
   if [[ $verb == prepare ]]; then
-    take volume size_gb mountpoint
+    take volume size_gb mountpoint adopted_name adopted_secret_hash stack
   else
     volume=$(declared VOLUME) mountpoint=$(declared MOUNTPOINT)
   fi
   if [[ $verb == guard ]]; then
     guard "$volume" "$mountpoint"
+    return
+  elif [[ $verb == secret ]]; then
+    credential secret "$(link_of "$volume")"
     return
   fi
   link=$(link_of "$volume")
@@ -36,6 +41,9 @@ main() {
   wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb" \
     || fail "volume $volume: is $(($(blockdev --getsize64 "$device") / 1024 ** 3)) GB, it should be $size_gb GB." \
       "An earlier run could not grow it. Grow it with: npx pulumi up --refresh --run-program"
+  if [[ -n $adopted_name ]] && ! checking && ! findmnt --mountpoint "$mountpoint" > /dev/null; then
+    require_instance "$volume" "$device" "$adopted_name" "$adopted_secret_hash" "$stack"
+  fi
   [[ $verb != prepare ]] || format_if_blank "$volume" "$device"
   rests_on "volume.mount source" "$device" "$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint")"
   if findmnt --mountpoint "$mountpoint" > /dev/null; then
@@ -59,6 +67,28 @@ guard() {
   require_on_volume "$2"
   # After a crash in the middle of a restore's swap, a service would start with the cluster of one time and the files of another.
   finish_swap "$2"
+}
+
+# require_instance VOLUME DEVICE NAME HASH STACK: fails if the volume does not have the instance with this name and secret.
+require_instance() {
+  local volume=$1 device=$2 name=$3 hash=$4 stack=$5 found secret
+  found=$(credential name "$device") && secret=$(credential secret "$device") \
+    || fail "volume $volume: has no instance that a stack has accepted, it should have instance $name, because adoptVolume names it." \
+      "Nothing was written to it. Name another volume: npx pulumi config set adoptVolume VOLUME --stack $stack; then run npx pulumi up again"
+  [[ $found == "$name" ]] \
+    || fail "volume $volume: has instance $found, it should have $name. Nothing was written to it. Name another volume, or use this" \
+      "instance: npx pulumi config set instanceName $found --stack $stack; then run npx pulumi up again"
+  [[ $(printf %s "$secret" | sha256sum) == "$hash "* ]] \
+    || fail "volume $volume: has instance $name with another secret than instanceSecret, so no admin key in use would be valid. Nothing was" \
+      "written to it. Name another volume, or use this secret: npm run --silent ssh -- --stack $stack bash $here/volume.sh secret |" \
+      "npx pulumi config set --secret instanceSecret --stack $stack; then run npx pulumi up again"
+}
+
+# credential name|secret DEVICE: prints what an accepted instance on an unmounted volume has. Does not even replay the journal.
+credential() {
+  # shellcheck disable=SC2016 # for the other shell
+  unshare --mount bash -c 'mount -t ext4 -o ro,noload "$1" /mnt && [[ -e /mnt/instance ]] && cat "/mnt/data/credentials/instance_$2"' \
+    - "$2" "$1" 2> /dev/null
 }
 
 # A volume that was grown a moment ago may not show its size yet.

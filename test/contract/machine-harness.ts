@@ -20,8 +20,12 @@ export function hostValues({
   mountpoint = MOUNTPOINT,
   keys = [] as string[],
   rebootTime = "08:00",
+  adopted = { name: "", secretHash: "" },
 } = {}): string {
-  return namedValues({ volume, size_gb: sizeGb, mountpoint, operator_keys: keys, reboot_time: rebootTime });
+  return namedValues({
+    ...{ volume, size_gb: sizeGb, mountpoint, operator_keys: keys, reboot_time: rebootTime },
+    ...{ adopted_name: adopted.name, adopted_secret_hash: adopted.secretHash, stack: "dev" },
+  });
 }
 
 /** A server's key and certificate for its name, and the certificate of the authority that signed it. */

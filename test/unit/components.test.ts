@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -59,6 +61,9 @@ const HOST: HostArgs = {
   volumeSizeGb: 120,
   protectData: true,
   snapshotId: "",
+  adopted: undefined,
+  instanceName: "swarm",
+  instanceSecret: "",
   safeguard: new Safeguard("convex-test", 0, ""),
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
@@ -142,6 +147,7 @@ const DATABASE = (): DatabaseArgs => ({
   database: "convex_self_hosted",
   role: "convex",
   snapshotId: "",
+  adopted: undefined,
   protectData: false,
   inCluster: { ...lifetime("volume"), provider: new postgresql.Provider("other", {}) },
 });
@@ -288,7 +294,8 @@ describe("Host", () => {
     expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/host\/host\.sh # [0-9a-f]{12}$/);
     expect(stdin).toBe(
       "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
-        "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\nreboot_time=08:00\n",
+        "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\nreboot_time=08:00\n" +
+        "adopted_name=\nadopted_secret_hash=\nstack=\n",
     );
   });
 });
@@ -714,6 +721,19 @@ describe("every registered resource", () => {
     expect(find("convex-password")).toMatchObject({ keepers: { snapshot: snapshotId } });
   });
 
+  it("changes for an adopted volume: it and what is in it are imported, and nothing deletes it", async () => {
+    const adopted = { id: "506f78a4-e098-11e5-ad9f-000f53306ae1", name: "of-old" };
+    new Host(ID, { ...HOST, protectData: false, adopted, instanceSecret: "5".repeat(64) });
+    new Database(ID, { ...DATABASE(), adopted });
+    const find = await settled();
+    expect(find("convex-volume")).toMatchObject({ name: "of-old" });
+    expect(options.get("convex-volume Volume")).toMatchObject({ import: adopted.id, retainOnDelete: true });
+    expect(options.get("convex-role Role")).toMatchObject({ import: "convex" });
+    expect(options.get("convex-database Database")).toMatchObject({ import: "convex_self_hosted" });
+    const hash = createHash("sha256").update("5".repeat(64)).digest("hex");
+    expect(find("convex-setup")["stdin"]).toContain(`adopted_name=swarm\nadopted_secret_hash=${hash}\nstack=test\n`);
+  });
+
   it("has its parent and its lifetime", async () => {
     await deploy();
     expect(Object.fromEntries([...options].filter(([, told]) => Object.keys(told).length > 0))).toEqual({
@@ -722,7 +742,7 @@ describe("every registered resource", () => {
       "convex-ssh-key SshKey": { ...host, ...unique },
       "convex-volume Volume": {
         ...{ ...host, ...unique, protect: true, retainOnDelete: true },
-        ignoreChanges: ["name", "snapshotId"],
+        ignoreChanges: ["name", "snapshotId", "description"],
       },
       "convex-droplet Droplet": {
         ...{ ...host, ...unique, replaceWith: ["convex-volume"] },

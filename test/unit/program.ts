@@ -130,6 +130,7 @@ const KEPT = new Map([
   ["replaceWithList", "replaceWith"],
   ["ignorechangesList", "ignoreChanges"],
   ["replaceonchangesList", "replaceOnChanges"],
+  ["importid", "import"],
 ]);
 
 function isDefault(value: unknown): boolean {

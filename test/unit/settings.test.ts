@@ -35,6 +35,13 @@ describe("the configuration", () => {
     ]);
   });
 
+  it("does not accept a volume to adopt beside a snapshot", () => {
+    expect(mistakesOf({ adoptVolume: "a", volumeSnapshot: "b" })).toEqual([
+      "convex-droplet:adoptVolume: is set beside volumeSnapshot, it should be alone: a volume is either adopted or made from a snapshot. " +
+        "Remove one of them with: npx pulumi config rm volumeSnapshot, or: npx pulumi config rm adoptVolume",
+    ]);
+  });
+
   it.each([
     ["volumeSizeGb", "many", '"many" is not a whole number'],
     ["volumeSizeGb", 20000, "20000 is above 16384"],
