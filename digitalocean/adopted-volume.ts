@@ -102,8 +102,8 @@ export function volumeFault(
 function heldFault({ id, name }: ListedVolume, holder: Holder): string {
   return (
     `adoptVolume: ${name} is attached to droplet ${holder.name} (${holder.id}), which is not in this stack's state, it should be attached to none. ` +
-    `If nobody needs that droplet, shut it down and detach the volume: doctl compute droplet-action shutdown ${holder.id} --wait ` +
-    `&& doctl compute volume-action detach ${id} ${holder.id} --wait`
+    `If nobody needs that droplet, shut it down, and delete it, which keeps the volume: doctl compute droplet-action shutdown ${holder.id} --wait ` +
+    `&& doctl compute droplet delete ${holder.id}; or only detach the volume: doctl compute volume-action detach ${id} ${holder.id} --wait`
   );
 }
 

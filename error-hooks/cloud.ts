@@ -58,13 +58,19 @@ async function findFirewall({ name, dropletIds }: Inputs): Promise<Lost | undefi
   return lost && { what: `firewall ${lost.name}`, remove: () => account().ask("DELETE", `/v2/firewalls/${lost.id}`) };
 }
 
-/** An empty project: a run that was killed while creating it could not put anything into it. */
+/** An empty project: a run that was killed while creating it could not put anything into it. Another one is only reported. */
 async function findProject({ name }: Inputs): Promise<Lost | undefined> {
   const projects = await account().list<{ id: string; name: string; is_default: boolean }>("/v2/projects", "projects");
   const lost = projects.find((project) => project.name === name && !project.is_default);
   if (lost === undefined) return undefined;
   const found = await account().list<{ urn: string }>(`/v2/projects/${lost.id}/resources`, "resources");
-  if (found.length > 0) return undefined;
+  if (found.length > 0) {
+    await pulumi.log.warn(
+      `project ${lost.name} is in the account but not in the stack's state, and it is not empty. ` +
+        `Rename it with doctl projects update ${lost.id} --name ${lost.name}-old, then run npx pulumi up again.`,
+    );
+    return undefined;
+  }
   return { what: `project ${lost.name}`, remove: () => account().ask("DELETE", `/v2/projects/${lost.id}`) };
 }
 

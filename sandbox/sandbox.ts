@@ -42,7 +42,8 @@ export async function prepare(home: SandboxHome): Promise<void> {
   await step("Droplet image", ensureDropletImage);
   const images = await step("Convex images", (progress) => convexImages(home, progress));
   await step("Cloud", () => startCloud(home));
-  await layOutProject(home, images);
+  // Everything in a sandbox is thrown away.
+  await layOutProject(home, { ...images, protectData: "false" });
 }
 
 /** Runs `pulumi` in the sandbox's project, with its cloud and its state. @returns what it prints on stdout */

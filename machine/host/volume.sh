@@ -20,7 +20,7 @@ source "$here/../backups/swap.sh"
 readonly LABEL=convex-data OPTIONS=rw,noatime,discard
 
 main() {
-  local verb=$1 volume mountpoint size_gb=0 adopted_name= adopted_secret_hash stack link device
+  local verb=$1 volume mountpoint size_gb=0 adopted_name='' adopted_secret_hash stack link device
   if [[ $verb == prepare ]]; then
     take volume size_gb mountpoint adopted_name adopted_secret_hash stack
   else
@@ -72,7 +72,7 @@ guard() {
 # require_instance VOLUME DEVICE NAME HASH STACK: fails if the volume does not have the instance with this name and secret.
 require_instance() {
   local volume=$1 device=$2 name=$3 hash=$4 stack=$5 found secret
-  found=$(credential name "$device") && secret=$(credential secret "$device") \
+  { found=$(credential name "$device") && secret=$(credential secret "$device"); } \
     || fail "volume $volume: has no instance that a stack has accepted, it should have instance $name, because adoptVolume names it." \
       "Nothing was written to it. Name another volume: npx pulumi config set adoptVolume VOLUME --stack $stack; then run npx pulumi up again"
   [[ $found == "$name" ]] \

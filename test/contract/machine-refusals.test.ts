@@ -1,7 +1,10 @@
+import { createHash } from "node:crypto";
+
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { type Lab, openLab } from "./droplet-harness.ts";
+import { SCRIPTS } from "../../contract/scripts.ts";
 import { hostValues, Machine } from "./machine-harness.ts";
 
 /** Volumes with foreign data; `dirty` writes it from outside of the droplet. */
@@ -33,7 +36,9 @@ beforeAll(async () => {
     volumeIds.push(id);
   }
   await lab.room.createVolume({ id: "blank", name: "blank", sizeGigabytes: 1 });
-  droplet = await Machine.create(lab, { ...lab.spec(1), volumeIds: [...volumeIds, "blank"] });
+  const filesystem = { type: "ext4", label: "convex-data" } as const;
+  await lab.room.createVolume({ id: "instance", name: "instance", sizeGigabytes: 1, filesystem });
+  droplet = await Machine.create(lab, { ...lab.spec(1), volumeIds: [...volumeIds, "blank", "instance"] });
   unmade = await Machine.create(lab, lab.spec(2, { bootcmd: ["echo the tape is full; exit 3"] }));
 });
 
@@ -75,6 +80,47 @@ describe("a volume with data on it", () => {
       expect(await droplet.sh(`findmnt /mnt/${name} || echo not mounted`)).toBe("not mounted");
     },
   );
+});
+
+describe("a volume to adopt", () => {
+  const secretHash = createHash("sha256").update("5ecret").digest("hex");
+  const prepare = (volume: string, name: string, hash = secretHash) =>
+    droplet.run(
+      "host/volume.sh prepare",
+      hostValues({ volume, sizeGb: 1, mountpoint: `/mnt/${volume}`, adopted: { name, secretHash: hash } }),
+    );
+
+  beforeAll(async () => {
+    await droplet.sh(
+      `mount /dev/disk/by-id/scsi-0DO_Volume_instance /mnt && mkdir -p /mnt/data/credentials && ` +
+        "echo old > /mnt/data/credentials/instance_name && echo 5ecret > /mnt/data/credentials/instance_secret && " +
+        "touch /mnt/instance && umount /mnt",
+    );
+  });
+
+  it.each([
+    ["without an instance", "ext4-of-somebody", "old", secretHash, "has no instance that a stack has accepted"],
+    ["that is blank", "blank", "old", secretHash, "has no instance that a stack has accepted"],
+    ["of another instance", "instance", "new", secretHash, "has instance old, it should have new"],
+    ["with another secret", "instance", "old", "0".repeat(64), "has instance old with another secret"],
+  ])("%s is refused and not changed", async (_, name, instance, hash, found) => {
+    const compared = await snapshot(name === "ext4-of-somebody" ? "foreign-0" : name);
+    const run = await prepare(name, instance, hash);
+    expect(run.output).toContain(`volume.sh: error: volume ${name}: ${found}`);
+    expect(run.output).toMatch(/Nothing was\s+written to it/);
+    expect(run.exitCode).toBe(1);
+    expect(await compared()).toEqual({ changed: false });
+    expect(await droplet.sh(`findmnt /mnt/${name} || echo not mounted`)).toBe("not mounted");
+  });
+
+  it("has a secret that can be read before it is accepted", async () => {
+    await droplet.sh("mkdir -p /etc/convex-droplet && echo VOLUME=instance > /etc/convex-droplet/volume.env");
+    expect(await droplet.sh(`bash ${SCRIPTS}/host/volume.sh secret`)).toBe("5ecret");
+  });
+
+  it("is mounted if it has the instance", async () => {
+    expect((await prepare("instance", "old")).output).toContain("mounted volume instance");
+  });
 });
 
 describe("a droplet that reaches no package mirror", () => {

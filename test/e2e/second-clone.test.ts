@@ -159,7 +159,22 @@ describe("a second computer with the states, the passphrase and the token", () =
     expect((await fetch(`${backendUrl}/api/check_admin_key`, check)).status).toBe(200);
   });
 
-  it("destroys everything in the cloud", async () => {
+  it("destroys nothing as long as the data is protected, which is the default", async () => {
+    const refused = await second.pulumi(["destroy", "--yes"]);
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toMatch(/convex-volume" cannot be deleted\s+because it is protected/);
+    const preview = await second.pulumi(["preview", "--expect-no-changes"]);
+    expect(preview.exitCode, preview.all).toBe(0);
+  });
+
+  it("destroys everything in the cloud after that was switched off", async () => {
+    for (const args of [
+      ["config", "set", "protectData", "false"],
+      ["up", "--yes", "--skip-preview"],
+    ]) {
+      const run = await second.pulumi(args);
+      expect(run.exitCode, run.all).toBe(0);
+    }
     const destroy = await second.pulumi(["destroy", "--yes", "--skip-preview"]);
     expect(destroy.all).toContain("43 deleted");
     expect(destroy.exitCode).toBe(0);

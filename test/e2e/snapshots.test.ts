@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { contentsOf } from "./contents.ts";
-import { type Run, TestCloud } from "./harness.ts";
+import { eventually, type Run, TestCloud } from "./harness.ts";
 import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
 
@@ -43,6 +43,13 @@ async function names(): Promise<string[]> {
   return (await ask<{ snapshots: { name: string }[] }>("GET", "/v2/snapshots")).snapshots
     .map(({ name }) => name)
     .toReversed();
+}
+
+async function isProtected(): Promise<boolean | undefined> {
+  const { stdout } = await cloud.pulumi(["stack", "export", "--stack", STACK]);
+  const { resources } = (JSON.parse(stdout) as { deployment: { resources: { urn: string; protect?: boolean }[] } })
+    .deployment;
+  return resources.find(({ urn }) => urn.endsWith("::convex-volume"))?.protect;
 }
 
 const contents = (until?: string) =>
@@ -132,10 +139,7 @@ describe("a stack with snapshots of its volume", () => {
     await unset();
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
     expect((await cloud.operate("drift", STACK)).stdout).not.toMatch(/error|warning/);
-    const { stdout } = await cloud.pulumi(["stack", "export", "--stack", STACK]);
-    const { resources } = (JSON.parse(stdout) as { deployment: { resources: { urn: string; protect?: boolean }[] } })
-      .deployment;
-    expect(resources.find(({ urn }) => urn.endsWith("::convex-volume"))?.protect).toBe(true);
+    expect(await isProtected()).toBe(true);
   });
 
   it("then makes the next one, and removes the oldest that an up made, and no other", async () => {
@@ -152,5 +156,40 @@ describe("a stack with snapshots of its volume", () => {
       1,
       expect.stringContaining("is no snapshot that this stack made"),
     ]);
+  });
+
+  it("loses its state, and a new stack adopts the volume with everything on it", async () => {
+    const lost = await contents();
+    const secret = succeeded(await cloud.onDroplet(STACK, "cat /mnt/convex/data/credentials/instance_secret"));
+    const own = (await volumes()).find(({ droplet_ids: held }) => held.length > 0) ?? { id: "", name: "" };
+    succeeded(await cloud.pulumi(["stack", "rm", STACK, "--force", "--yes"]));
+    await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8", protectData: "true", adoptVolume: own.name });
+    await cloud.configureSecretly(STACK, "instanceSecret", secret);
+    const [droplet] = (await ask<{ droplets: { id: number }[] }>("GET", "/v2/droplets")).droplets;
+    const refused = await cloud.pulumi(["preview", "--stack", STACK]);
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toContain(`doctl compute droplet delete ${droplet?.id ?? ""};`);
+    await cloud.switchDroplet("off");
+    await cloud.cloud("DELETE", `/v2/droplets/${droplet?.id ?? ""}`);
+    await eventually("the volume to be free", 60, async () => {
+      expect((await volumes()).map(({ droplet_ids: held }) => held)).not.toContainEqual([droplet?.id]);
+    });
+    const { projects } = await ask<{ projects: { id: string; name: string }[] }>("GET", "/v2/projects");
+    const project = projects.find(({ name }) => name === `convex-${STACK}`)?.id ?? "";
+    await cloud.cloud("PATCH", `/v2/projects/${project}`, { name: "lost" });
+
+    const up = succeeded(await cloud.up(STACK));
+    expect(up).toContain("3 imported");
+    expect(await contents(lost.until)).toEqual(lost);
+    expect(await readRow(await url(), "key")).toBe("before");
+    expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
+    expect(await volumes()).toContainEqual(expect.objectContaining({ ...own, droplet_ids: [expect.any(Number)] }));
+  });
+
+  it("does not change again, and is protected when the setting is removed", async () => {
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    succeeded(await cloud.pulumi(["config", "rm", "adoptVolume", "--stack", STACK]));
+    expect(succeeded(await cloud.up(STACK))).toContain("42 unchanged");
+    expect(await isProtected()).toBe(true);
   });
 });

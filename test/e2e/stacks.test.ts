@@ -44,8 +44,8 @@ describe("the stacks that come with the program", () => {
 
     expect(whatDiffers(dev)).toEqual({
       size: "s-2vcpu-4gb",
-      isVolumeSafe: false,
-      isDatabaseSafe: false,
+      isVolumeSafe: true,
+      isDatabaseSafe: true,
       openPorts: { "22": ["0.0.0.0/0", "::/0"], "3210": ["0.0.0.0/0", "::/0"], "3211": ["0.0.0.0/0", "::/0"] },
       backendBoundTo: ["0.0.0.0", "0.0.0.0"],
       dashboardBoundTo: ["127.0.0.1"],

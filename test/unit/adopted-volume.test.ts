@@ -36,7 +36,8 @@ describe("a volume for a new stack", () => {
     [
       ...(["used", OTHER] as const),
       "adoptVolume: used is attached to droplet other (7), which is not in this stack's state, it should be attached to none. " +
-        "If nobody needs that droplet, shut it down and detach the volume: doctl compute droplet-action shutdown 7 --wait && doctl compute volume-action detach used-id 7 --wait",
+        "If nobody needs that droplet, shut it down, and delete it, which keeps the volume: doctl compute droplet-action shutdown 7 --wait && doctl compute droplet delete 7; " +
+        "or only detach the volume: doctl compute volume-action detach used-id 7 --wait",
     ],
     [
       ...(["large", undefined] as const),

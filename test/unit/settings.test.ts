@@ -17,7 +17,7 @@ describe("the configuration", () => {
   it("is complete with only a token", () => {
     configure();
     expect(loadSettings()).toMatchObject({
-      host: { region: "nyc3", volumeSizeGb: 100, protectData: false },
+      host: { region: "nyc3", volumeSizeGb: 100, protectData: true },
       exposure: { ports: { api: 3210, site: 3211, dashboard: 6791 }, openings: [] },
     });
   });
