@@ -13,12 +13,13 @@ import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
+import { runReset } from "./reset.ts";
 import { State } from "./state.ts";
 import { pulumiCommand } from "./typed.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
-       npm run env|drift|doctor|backup|restore|drill|snapshot|move-in -- --stack STACK [OPTION ...]
+       npm run env|drift|doctor|backup|restore|drill|snapshot|move-in|reset -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
@@ -30,6 +31,7 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
   drill    proves that the backups can be restored
   snapshot lists, makes and deletes snapshots of the volume
   move-in  moves a hand-made installation into the stack
+  reset    replaces the instance by an empty one with the same keys
 
 All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift, doctor
 and snapshot also call DigitalOcean.
@@ -45,6 +47,7 @@ const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   drill: runDrill,
   snapshot: runSnapshot,
   "move-in": runMoveIn,
+  reset: runReset,
 };
 
 /** @returns the process's exit code */

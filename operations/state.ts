@@ -12,6 +12,8 @@ export interface Resource {
   id: string;
   inputs: Record<string, unknown>;
   outputs: Record<string, unknown>;
+  /** Whether the engine refuses to delete it. */
+  protect?: boolean;
 }
 
 /** The state of a stack's last deployment: what the cloud and the machine should be like. */
@@ -71,14 +73,16 @@ interface RawResource {
   type: string;
   id?: string;
   delete?: boolean;
+  protect?: boolean;
   inputs?: Record<string, unknown>;
   outputs?: Record<string, unknown>;
 }
 
-function parse({ urn, type, id = "", inputs = {}, outputs = {} }: RawResource): Resource {
+function parse({ urn, type, id = "", inputs = {}, outputs = {}, protect = false }: RawResource): Resource {
   return {
     type,
     id,
+    protect,
     name: urn.slice(urn.lastIndexOf("::") + 2),
     inputs: reveal(inputs) as Record<string, unknown>,
     outputs: reveal(outputs) as Record<string, unknown>,

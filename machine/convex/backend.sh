@@ -40,8 +40,16 @@ main() {
   require_self_reach "$container" "$name" "$cloud_origin" "$site_origin" "$site_port"
   require_write "$container" "$port" "$key"
   mark "$mountpoint"
+  tell_downtime
   say "the backend is healthy and accepts the admin key"
   printf '%s\n' "$key"
+}
+
+# Does not print it again, even if nobody hears it.
+tell_downtime() {
+  [[ -e $STOPPED ]] || return 0
+  say "the backend serves again, $(($(date +%s) - $(cat "$STOPPED"))) s after its database stopped (less, if it crashed)"
+  rm -f "$STOPPED"
 }
 
 # Waits for a slow start, but not for a container that keeps dying.

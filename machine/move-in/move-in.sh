@@ -11,6 +11,7 @@
 #   move-in.sh database DATABASE OWNER  < a dump in pg_dump's custom format
 #   move-in.sh files [add]              < a tar of the backend's folder; `add` keeps the files that are there
 #   move-in.sh from_backup …            instead of a dump and a tar, see from-backup.sh
+#   move-in.sh empty DATABASE OWNER     instead of both: nothing, so that the instance starts afresh
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
 #   move-in.sh drop DATABASE            removes the copy
 #   move-in.sh swap                     < database, request (in words), and the values of convex/backend.sh
@@ -41,7 +42,7 @@ main() {
   if [[ $verb == resume ]]; then patience=3600; fi
   alone
   case $verb in
-    facts | database | files | from_backup | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
+    facts | database | files | from_backup | empty | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
     *) fail "$verb: is not one of the verbs of this script" ;;
   esac
 }
@@ -87,17 +88,30 @@ SELECT count(*) FROM live WHERE table_id NOT IN (SELECT id FROM system)"
 refuse_during_swap() { [[ ! -e $swapping ]] || fail "an earlier cut-over was interrupted while it swapped. Run it again to finish it"; }
 
 database() {
-  local moving owner=$2
+  local moving
+  make_moving "$@"
+  moving=$(moving_of "$1")
+  as_postgres pg_restore --exit-on-error --no-owner --no-privileges --no-comments --role="$2" --dbname="$moving" \
+    || fail "the dump: cannot be restored, see above. The instance is unchanged"
+  in_database "$moving" "ANALYZE" || fail "database $moving: cannot be analyzed, see above. The instance is unchanged"
+}
+
+# make_moving DATABASE OWNER: makes the copy's database, without any tables.
+make_moving() {
+  local moving
   refuse_during_swap
   moving=$(moving_of "$1")
   drop_moving "$1"
   {
-    in_database postgres "CREATE DATABASE \"$moving\" OWNER \"$owner\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" \
+    in_database postgres "CREATE DATABASE \"$moving\" OWNER \"$2\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" \
       && in_database postgres "REVOKE ALL ON DATABASE \"$moving\" FROM PUBLIC"
   } || fail "database $moving: cannot be created, see above. The instance is unchanged"
-  as_postgres pg_restore --exit-on-error --no-owner --no-privileges --no-comments --role="$owner" --dbname="$moving" \
-    || fail "the dump: cannot be restored, see above. The instance is unchanged"
-  in_database "$moving" "ANALYZE" || fail "database $moving: cannot be analyzed, see above. The instance is unchanged"
+}
+
+empty() {
+  make_moving "$@"
+  rm -rf "$MOUNTPOINT/data.moving"
+  install -d -m 0755 "$MOUNTPOINT/data.moving/tmp"
 }
 
 drop_moving() {

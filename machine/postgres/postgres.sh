@@ -212,6 +212,7 @@ serve() {
   if systemctl is-active --quiet "$unit"; then
     reload
   else
+    note_stop "$mountpoint" "$mountpoint/postgresql/$version/$CLUSTER"
     start "$unit" || fail "PostgreSQL: does not start. See: journalctl -u $unit"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
@@ -225,6 +226,10 @@ serve() {
     changed "restarted PostgreSQL"
   fi
 }
+
+# note_stop MOUNTPOINT DATA: lets convex/backend.sh print how long an instance did not serve. PostgreSQL writes its control file at
+# each checkpoint, of which the last one is that of a shutdown.
+note_stop() { if [[ -e $(mark_of "$1") ]]; then stat --format %Y "$2/global/pg_control" > "$STOPPED"; fi; }
 
 # refuse_overrides FILE: fails if a restart would activate another value than FILE declares. If a setting is set twice, the last
 # one wins.

@@ -97,9 +97,7 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   process.stdout.write(
     [
       "The admin key is the same as before. What the stack had is kept.",
-      ...(setsVariables(state)
-        ? [`Set the stack's own variables again with: ${repairText(stack, { up: [RESOURCES.functionEnvironment] })}`]
-        : []),
+      ...setVariablesAgain(state),
       `Check the whole stack with: ${npmCommand(stack, "doctor")}`,
       `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
       "",
@@ -108,10 +106,13 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   return 0;
 }
 
-/** Whether the stack declares variables of the deployment, which the copy has replaced. */
-function setsVariables(state: State): boolean {
+/** What to do if the stack declares variables of the deployment, which were in the replaced database. */
+export function setVariablesAgain(state: State): string[] {
   const stdin = state.find(TYPES.command, RESOURCES.functionEnvironment)?.inputs["stdin"] as string | undefined;
-  return stdin !== undefined && valueIn(stdin, "variables") !== "{}";
+  if (stdin === undefined || valueIn(stdin, "variables") === "{}") return [];
+  return [
+    `Set the stack's own variables again with: ${repairText(state.stack, { up: [RESOURCES.functionEnvironment] })}`,
+  ];
 }
 
 function describe(

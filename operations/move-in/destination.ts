@@ -102,6 +102,11 @@ export class Destination implements AsyncDisposable {
     await this.#run("from_backup", ["copy", this.#database, ROLES.owner], source);
   }
 
+  /** Receives nothing, so that the instance starts afresh. */
+  async receiveNothing(): Promise<void> {
+    await this.#run("empty", [this.#database, ROLES.owner]);
+  }
+
   /** Compares what was received. @throws Error if it is not complete */
   async check(): Promise<Copy> {
     const { stdout } = await this.#run("check", [this.#database], namedValues(this.identity));

@@ -9,7 +9,7 @@ import type { Fault } from "../reader.ts";
 
 /** Why a variable is refused; undefined if it is accepted. No message shows a value. */
 export function refusedBackendVariable(name: string, value: string): Fault | undefined {
-  const remove = (sentence: string) => ({ sentence, fix: "Remove it." });
+  const remove = (sentence: string, how = "") => ({ sentence, fix: `Remove it.${how}` });
   if (["POSTGRES_URL", "DATABASE_URL", "MYSQL_URL"].includes(name)) {
     const database = (URL.parse(value)?.pathname ?? "/").slice(1);
     const named =
@@ -19,7 +19,10 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
     return remove(`is built by this program${named}.`);
   }
   if (/^(S3_|AWS_)/.test(name)) {
-    return remove("would move file storage to S3, and storage cannot be changed after the first start.");
+    return remove(
+      "would move stored files to S3, but an instance keeps the storage of its first start, and a backend with another one does not start.",
+      " To bring an instance with files in S3 here, export it and import it into a new stack: docs/move-in.md.",
+    );
   }
   const setting = SETTING_OF_VARIABLE[name];
   if (setting !== undefined) return remove(`is set by this program${setting}.`);

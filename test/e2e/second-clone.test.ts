@@ -162,7 +162,7 @@ describe("a second computer with the states, the passphrase and the token", () =
   it("destroys nothing as long as the data is protected, which is the default", async () => {
     const refused = await second.pulumi(["destroy", "--yes"]);
     expect(refused.exitCode).not.toBe(0);
-    expect(refused.all).toMatch(/convex-volume" cannot be deleted\s+because it is protected/);
+    expect(refused.all).toMatch(/" cannot be deleted\s+because it is protected/);
     const preview = await second.pulumi(["preview", "--expect-no-changes"]);
     expect(preview.exitCode, preview.all).toBe(0);
   });

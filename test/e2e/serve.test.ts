@@ -176,6 +176,9 @@ describe("a stack in an empty account", () => {
     const before = await cloud.outputs(STACK);
     const up = await cloud.up(STACK, "--replace", "**convex-droplet");
     expect(up.all).not.toContain("digitalocean:index:Volume");
+    const [, seconds = ""] = /the backend serves again, (\d+) s after its database stopped/.exec(up.all) ?? [];
+    expect(Number(seconds)).toBeGreaterThan(10);
+    expect(Number(seconds)).toBeLessThan(90);
     expect(up.exitCode).toBe(0);
     const after = await cloud.outputs(STACK);
     expect(after["adminKey"]).toBe(before["adminKey"]);
@@ -227,6 +230,24 @@ describe("a stack in an empty account", () => {
     const { readOnlyAdminKey } = await cloud.outputs(STACK);
     expect(await variables(readOnlyAdminKey)).toEqual({ BY_HAND: "mine" });
     expect((await changeVariables([{ name: "BY_HAND", value: null }], readOnlyAdminKey)).status).toBe(403);
+  });
+
+  it("becomes an empty instance with the same key by the command that a reset prints, and keeps what it had", async () => {
+    const before = await cloud.outputs(STACK);
+    const kept = async () => (await cloud.onDroplet(STACK, "ls -d /mnt/convex/data.before-*")).stdout;
+    const asked = await cloud.operate("reset", STACK);
+    expect(asked.exitCode, asked.all).toBe(2);
+    expect(await readRow(before["backendUrl"] ?? "", "first")).toBe("first");
+    const reset = await cloud.typed(/^Nothing was changed\. Reset with: (.*)$/m.exec(asked.stdout)?.[1] ?? "");
+    expect(reset.exitCode, reset.all).toBe(0);
+    expect(await readRow(before["backendUrl"] ?? "", "first")).toBeUndefined();
+    expect(await variables(before["adminKey"])).toEqual({});
+    await probe(cloud, STACK, "afresh");
+    expect((await cloud.up(STACK, "--expect-no-changes")).exitCode).toBe(0);
+    expect(await kept()).toContain("data.before-moved-");
+    const forgotten = await cloud.typed(/remove it with: (.*)$/m.exec(reset.stdout)?.[1] ?? "");
+    expect(forgotten.exitCode, forgotten.all).toBe(0);
+    expect(await kept()).toBe("");
   });
 
   it("is destroyed completely with one command", async () => {

@@ -1,0 +1,105 @@
+import { parseArgs } from "node:util";
+
+import { RESOURCES, TYPES } from "../contract/names.ts";
+import { requireStack } from "./arguments.ts";
+import { setVariablesAgain } from "./backups/copy.ts";
+import { runOnDroplet } from "./backups/on-droplet.ts";
+import { hasBackups } from "./findings/expected.ts";
+import { Destination, identityOf } from "./move-in/destination.ts";
+import { State } from "./state.ts";
+import { npmCommand, pulumiCommand } from "./typed.ts";
+
+const HELP = `Usage: npm run reset -- --stack STACK [--yes]
+
+Replaces the stack's instance by an empty one with the same name, secret and admin key. What it replaces stays on the volume until
+npm run move-in -- --stack STACK --forget. Refused while the stack's data is protected. Without --yes it only shows what would be
+gone.
+
+If it is interrupted, run it again.
+
+Exit code: 0 done, 1 it failed, 2 it needs --yes.
+`;
+
+/** What the droplet notes while it swaps. */
+const RESET = "reset";
+
+/**
+ * The command `reset`.
+ *
+ * @returns the process's exit code
+ * @throws Error if the data is protected, the stack is not deployed, or its droplet cannot be reached
+ */
+export async function runReset(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      stack: { type: "string", short: "s" },
+      yes: { type: "boolean", short: "y" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  return reset(await State.read(requireStack("reset", values.stack)), values.yes ?? false);
+}
+
+/**
+ * Replaces the instance of a stack by an empty one.
+ *
+ * @returns the process's exit code
+ * @throws Error as the command does
+ */
+export async function reset(state: State, yes: boolean): Promise<number> {
+  const { stack } = state;
+  requireUnprotected(state);
+  await using destination = await Destination.open(state);
+  const { isRestoring, swapping, ownRows } = await destination.look();
+  if (isRestoring) {
+    throw new Error(
+      "the droplet: a restore was interrupted, it should be finished. Run the same npm run restore again",
+    );
+  }
+  if (swapping !== undefined && swapping !== RESET) {
+    throw new Error(`the droplet: a ${swapping} was interrupted, it should be finished. Run the same command again`);
+  }
+  process.stdout.write(
+    `Gone:   ${ownRows} rows and stored files, and all functions, variables, cron jobs and scheduled functions, of instance ${identityOf(state).name}\n` +
+      "Costs:  the API stops for some seconds. What is replaced stays on the volume.\n",
+  );
+  if (!yes) {
+    process.stdout.write(`Nothing was changed. Reset with: ${npmCommand(stack, "reset", "--yes")}\n`);
+    return 2;
+  }
+  if (swapping === undefined) {
+    // A later one would not contain the files.
+    if (hasBackups(state) === true && (await runOnDroplet(state, "point.sh now")).exitCode !== 0) return 1;
+    await destination.receiveNothing();
+  }
+  await destination.swap(RESET);
+  process.stdout.write(
+    [
+      "The instance is empty. The admin key is the same as before.",
+      ...setVariablesAgain(state),
+      ...(hasBackups(state) === true
+        ? [
+            `To go back, restore the newest point from before the reset. List them with: ${npmCommand(stack, "backup", "list")}`,
+          ]
+        : []),
+      `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
+      "",
+    ].join("\n"),
+  );
+  return 0;
+}
+
+/** @throws Error if the engine would refuse to delete the stack's data */
+function requireUnprotected(state: State): void {
+  const { stack } = state;
+  if (state.get(TYPES.volume, RESOURCES.volume).protect !== true) return;
+  throw new Error(
+    `stack ${stack}: its data is protected, it should not be. If all of it may go: ${pulumiCommand(stack, "config set", "protectData false")}, ` +
+      `then: ${pulumiCommand(stack, "up")}`,
+  );
+}
