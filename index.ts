@@ -101,6 +101,7 @@ const convex = new Convex(ID, {
   postgresPoolSize,
   memoryMb,
   protectData,
+  stack,
   beforeNewImage: safeguard.beforeChange(`${ID}-image`, () => host.volumeId),
   onMachine,
 });

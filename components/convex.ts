@@ -7,7 +7,14 @@ import { removeLostFromEngine } from "../error-hooks/docker.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
 import { contentHash } from "../contract/content-hash.ts";
-import { AUTHORITY_FILE, type ContainerNetwork, containersOf, HOST_IN_CONTAINERS, PORTS } from "../contract/names.ts";
+import {
+  AUTHORITY_FILE,
+  type ContainerNetwork,
+  containersOf,
+  HOST_IN_CONTAINERS,
+  PORTS,
+  rolesOf,
+} from "../contract/names.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
@@ -35,7 +42,7 @@ export interface ConvexArgs {
   instanceName: string;
   /** The secret that its admin keys are made from, 64 hexadecimal digits; secret. If empty, it is generated. Changing it makes all keys invalid. */
   instanceSecret: string;
-  /** Backend image by digest. Changing it restarts the backend; its migrations only go forward. */
+  /** Backend image by digest. Changing it tries it on a copy of the data, and restarts the backend; its migrations only go forward. */
   backendImage: string;
   /** Dashboard image by digest, of the same revision as the backend. */
   dashboardImage: string;
@@ -55,6 +62,10 @@ export interface ConvexArgs {
   backendEnvironment: Record<string, string>;
   /** The containers' network. PostgreSQL's rules name it. */
   network: ContainerNetwork;
+  /** Whether another backend image is first tried on a copy of the data. */
+  rehearseImages: boolean;
+  /** The stack's name, for commands in messages. */
+  stack: string;
   /** Run before another backend image is used. */
   beforeNewImage: pulumi.ResourceHook[];
   /** Lifetime of network, images and containers. */
@@ -127,11 +138,51 @@ export class Convex extends pulumi.ComponentResource {
 
     // Its name changes with its content, because a container that runs keeps the file that it was started with.
     const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${contentHash(pem)}.pem`);
+    const envs = pulumi.secret(environment(args, origins, authorityFile, instanceSecret));
+    const files = [
+      ...(acmeAuthorityFile === undefined ? [] : [AUTHORITIES, acmeAuthorityFile]).map((file) => ({
+        hostPath: file,
+        containerPath: file,
+        readOnly: true,
+      })),
+      { hostPath: AUTHORITY_FILE, containerPath: authorityFile, readOnly: true },
+    ];
+    const minted = instanceSecret.apply((secret) => mintAdminKey(args.instanceName, secret));
+    const rehearsal = new command.remote.Command(
+      `${name}-rehearsal`,
+      {
+        connection: args.connection,
+        ...runScript("convex/rehearse.sh", {
+          stack: args.stack,
+          container: containers.backend,
+          dashboard: containers.dashboard,
+          image: args.backendImage,
+          dashboard_image: args.dashboardImage,
+          name: args.instanceName,
+          role: rolesOf(name).owner,
+          mountpoint: args.mountpoint,
+          key: minted,
+          memory_mb: memoryShare(args.memoryMb, 0.3).memory,
+          rehearse: String(args.rehearseImages),
+          environment: envs,
+          files: files.map(({ hostPath, containerPath }) => pulumi.interpolate`${hostPath}:${containerPath}`),
+        }),
+        triggers: [args.backendImage],
+        logging: command.remote.Logging.Stderr,
+        addPreviousOutputInEnv: false,
+      },
+      {
+        ...child,
+        ...args.onMachine,
+        dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), backendImage] as pulumi.Resource[],
+        customTimeouts: { create: "4h", update: "4h" },
+      },
+    );
     const backend = new docker.Container(
       `${name}-backend`,
       {
         ...containerDefaults(containers.backend, args.backendImage),
-        envs: pulumi.secret(environment(args, origins, authorityFile, instanceSecret)),
+        envs,
         networksAdvanced: [{ name: network.name, aliases: ["backend"] }],
         // An address, because Docker's "host-gateway" is the default bridge, where PostgreSQL does not listen.
         // The backend's own names, too: not every network lets a machine reach its public address from inside.
@@ -143,15 +194,7 @@ export class Convex extends pulumi.ComponentResource {
           { internal: PORTS.api, external: ports.api, ip: bindAddress },
           { internal: PORTS.site, external: ports.site, ip: bindAddress },
         ],
-        volumes: [
-          { hostPath: args.dataDirectory, containerPath: "/convex/data" },
-          ...(acmeAuthorityFile === undefined ? [] : [AUTHORITIES, acmeAuthorityFile]).map((file) => ({
-            hostPath: file,
-            containerPath: file,
-            readOnly: true,
-          })),
-          { hostPath: AUTHORITY_FILE, containerPath: authorityFile, readOnly: true },
-        ],
+        volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }, ...files],
         healthcheck: {
           tests: ["CMD", "bash", "-c", HEALTH],
           interval: "10s",
@@ -162,10 +205,9 @@ export class Convex extends pulumi.ComponentResource {
         ...memoryShare(args.memoryMb, 0.6),
       },
       // The provider would report an update of the health check, but not apply it.
-      { ...inEngine, dependsOn: [backendImage], replaceOnChanges: ["healthcheck"] },
+      { ...inEngine, dependsOn: [backendImage, rehearsal], replaceOnChanges: ["healthcheck"] },
     );
 
-    const minted = instanceSecret.apply((secret) => mintAdminKey(args.instanceName, secret));
     const acceptance = new command.remote.Command(
       `${name}-acceptance`,
       {

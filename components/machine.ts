@@ -18,7 +18,7 @@ export const machineFiles = {
  */
 export function runScript(
   script: string,
-  values: Record<string, pulumi.Input<string | number | string[]>>,
+  values: Record<string, pulumi.Input<string | number | pulumi.Input<string>[]>>,
 ): { create: string; stdin: pulumi.Output<string> } {
   return {
     create: `bash ${SCRIPTS}/${script} # ${fingerprint()}`,

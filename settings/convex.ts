@@ -10,6 +10,7 @@ export function readConvex(read: Reader) {
     instanceSecret: read.text("instanceSecret", instanceSecretFault),
     backendImage: read.text("backendImage", imageFault),
     dashboardImage: read.text("dashboardImage", imageFault),
+    rehearseImages: read.flag("rehearseImages"),
     logLevel: read.text("logLevel", logLevelFault),
     documentRetentionSeconds: read.integer("documentRetentionSeconds", 3600, 31_536_000),
     telemetry: read.flag("telemetry"),

@@ -27,7 +27,8 @@ declare -A target=()
 # does not outlive the script.
 alone() {
   exec {beside_lock}> /run/convex-droplet-beside.lock
-  flock --timeout "${patience:-0}" "$beside_lock" || fail "another restore or drill is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
+  flock --timeout "${patience:-0}" "$beside_lock" \
+    || fail "another restore, drill or rehearsal is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
   rm -rf "$OTHER"
   trap end_leftovers EXIT
 }
@@ -190,18 +191,26 @@ replay() {
   install -o postgres -g postgres -m 0600 /dev/null "$cluster/recovery.signal"
   chown -R postgres:postgres "$BESIDE"
   say "replaying the write-ahead log to ${target[to]} on timeline ${target[timeline]}"
+  serve_beside "$bin" "" -c listen_addresses= -c ssl=off \
+    || fail "the restored database: could not be replayed to ${target[to]}. $(explain < "$BESIDE/log")"
+}
+
+# serve_beside BIN NAMESPACE OPTION...: starts the server for the copy, with the configuration in BESIDE, and waits until it accepts writes.
+# NAMESPACE is the file of another network's namespace; it may be empty.
+serve_beside() {
   # ALTER SYSTEM may have set some of these settings on the instance, and only the command line is stronger.
   systemd-run --quiet --collect --unit="$BESIDE_SERVER" --slice="$BESIDE_SLICE" --uid=postgres --property=Type=exec \
+    ${2:+--property=NetworkNamespacePath="$2"} \
     --property=CPUWeight=10 --property=IOWeight=10 --nice=19 --property=IOSchedulingClass=idle \
     --property=KillMode=mixed --property=KillSignal=SIGINT --property=TimeoutStopSec=600 \
     --property=StandardOutput="append:$BESIDE/log" --property=StandardError="append:$BESIDE/log" \
-    "$bin/postgres" -c config_file="$BESIDE/postgresql.conf" -c listen_addresses= -c port=5432 -c unix_socket_directories="$BESIDE" \
-    -c archive_mode=off -c archive_command= -c ssl=off -c shared_buffers=64MB -c shared_preload_libraries= -c logging_collector=off \
-    -c log_destination=stderr || fail "the restored database: its server does not start"
+    "$1/postgres" -c config_file="$BESIDE/postgresql.conf" -c port=5432 -c unix_socket_directories="$BESIDE" \
+    -c archive_mode=off -c archive_command= -c shared_buffers=64MB -c shared_preload_libraries= -c logging_collector=off \
+    -c log_destination=stderr "${@:3}" || return
   until [[ $(beside_sql postgres "SELECT pg_is_in_recovery()" 2> /dev/null) == f ]]; do
     if ! systemctl is-active --quiet "$BESIDE_SERVER"; then
       tail -n 15 "$BESIDE/log" >&2
-      fail "the restored database: could not be replayed to ${target[to]}. $(explain < "$BESIDE/log")"
+      return 1
     fi
     sleep 0.2
   done
@@ -253,8 +262,8 @@ check_beside() {
 # are not complete. Prints on stdout: rows, newest row (in ns since 1970), files and their bytes.
 compare_files() {
   local files=$2 found problems rows stored
-  rows=$(rows_in "$1") || fail "database $DATABASE: its documents cannot be read"
-  stored=$(attempt "the rows of the stored files" stored_rows "$1") || exit 1
+  rows=$(rows_in "$1" "$DATABASE") || fail "database $DATABASE: its documents cannot be read"
+  stored=$(attempt "the rows of the stored files" stored_rows "$1" "$DATABASE") || exit 1
   found=$(gently python3 -IS "$HELPERS/blobs.py" "$files/storage/files" <<< "$stored") || fail "the stored files: cannot be compared with their rows"
   problems=$(head -n -1 <<< "$found")
   if [[ -n $problems ]]; then
@@ -262,33 +271,6 @@ compare_files() {
     exit 1
   fi
   echo "$rows $found"
-}
-
-# rows_in SQL: the number of rows and the newest one's time, with a function that asks a server. Nothing before the first start of a
-# backend.
-rows_in() {
-  local documents
-  documents=$("$1" "$DATABASE" "SELECT to_regclass('documents')") || return
-  [[ -n $documents ]] || { echo "0 0" && return; }
-  "$1" "$DATABASE" "SELECT count(*) || ' ' || coalesce(max(ts), 0) FROM documents"
-}
-
-# stored_rows SQL: the documents of all _file_storage tables, of which each component of an app has one. The backend names a table by the id
-# of its row in _tables.
-stored_rows() {
-  local documents
-  documents=$("$1" "$DATABASE" "SELECT to_regclass('documents')") || return
-  [[ -n $documents ]] || return 0
-  "$1" "$DATABASE" "
-WITH tables AS (
-  SELECT substring(sha256('_file_storage') FOR 16) AS id
-  UNION
-  SELECT id FROM documents
-  WHERE CASE WHEN position('\"_file_storage\"'::bytea IN json_value) > 0 THEN convert_from(json_value, 'UTF8')::jsonb ->> 'name' = '_file_storage' END)
-SELECT value FROM (
-  SELECT DISTINCT ON (table_id, id) convert_from(json_value, 'UTF8')::jsonb AS value, deleted
-  FROM documents WHERE table_id IN (SELECT id FROM tables) ORDER BY table_id, id, ts DESC) AS newest
-WHERE NOT deleted AND value ? 'sha256'"
 }
 
 # stop_beside CLUSTER: ends the server for the copy.

@@ -6,6 +6,8 @@
 source "${BASH_SOURCE[0]%/*}/../lib/common.sh"
 # shellcheck source=machine/lib/sql.sh
 source "${BASH_SOURCE[0]%/*}/../lib/sql.sh"
+# shellcheck source=machine/lib/documents.sh
+source "${BASH_SOURCE[0]%/*}/../lib/documents.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
 # shellcheck source=machine/backups/repository.sh

@@ -79,15 +79,12 @@ print(json.dumps(plan))' "$stanza" "${target[to]}" "${target[point]}" "${target[
     "${target[snapshot]}" "${target[bytes]}" "${target[files]}" "$(needed_bytes)" "$(free_bytes "$MOUNTPOINT")" "$now"
 }
 
-# here_sql DATABASE STATEMENT: asks the instance's own server.
-here_sql() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
-
-serves() { here_sql "$DATABASE" "SELECT" > /dev/null 2>&1; }
+serves() { in_database "$DATABASE" "SELECT" > /dev/null 2>&1; }
 
 # current_state: rows, newest row (in ns since 1970) and files; nothing if there is no database that serves.
 current_state() {
   serves || return 0
-  echo "$(rows_in here_sql) $(stored_files | wc -l)"
+  echo "$(rows_in in_database "$DATABASE") $(stored_files | wc -l)"
 }
 
 # stored_files FIND-TEST...
@@ -95,8 +92,8 @@ stored_files() { find "$MOUNTPOINT/data/storage/files" -type f ! -name '.*' "$@"
 
 # rows_after, files_after: what is newer than the target.
 rows_after() {
-  if [[ -z $(here_sql "$DATABASE" "SELECT to_regclass('documents')") ]]; then echo 0; else
-    here_sql "$DATABASE" "SELECT count(*) FROM documents WHERE ts > ${target[moment]} * 1000000000"
+  if [[ -z $(in_database "$DATABASE" "SELECT to_regclass('documents')") ]]; then echo 0; else
+    in_database "$DATABASE" "SELECT count(*) FROM documents WHERE ts > ${target[moment]} * 1000000000"
   fi
 }
 files_after() { stored_files -newermt "@${target[moment]}" | wc -l; }
@@ -180,7 +177,7 @@ SET log_min_error_statement = panic;
 ALTER ROLE "$name" PASSWORD '$hash';
 EOF
     fi
-  done < <(here_sql postgres "SELECT rolname || ' ' || rolpassword FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL")
+  done < <(in_database postgres "SELECT rolname || ' ' || rolpassword FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL")
 }
 
 # complete CONTAINER VALUES: from a complete copy to an instance that serves. Each phase is safe to do again.

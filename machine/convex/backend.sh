@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Waits until the Convex backend serves, then checks an admin key and prints the key that the backend accepts, and nothing
 # else, on stdout: the given key, or if the backend refuses it, one made by the backend's own tool. The backend is accepted if
-# its files are on the volume and are those of its first accepted start, and if a write works. Changes only the mark of the
-# first accepted start on the volume, and restarts a backend that has failed and waits for its next start. Each run does the
-# same.
+# its files are on the volume and are those of its first accepted start, and if a write works; with an image that rehearse.sh has
+# tried, also if its migrations have ended as there, and a query and a stored file can be read. Changes only the mark of the
+# first accepted start and the name of the accepted image on the volume, and restarts a backend that has failed and waits for its
+# next start. Each run does the same.
 #
 #   backend.sh <container, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and
 #     site_origin (URLs that the backend itself must reach; may be empty), mountpoint, key (the admin key)
@@ -11,13 +12,17 @@ set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
 source "$here/../lib/common.sh"
-# shellcheck source=machine/convex/symptoms.sh
-source "$here/symptoms.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$here/../lib/sql.sh"
+# shellcheck source=machine/convex/gate.sh
+source "$here/gate.sh"
+# shellcheck source=machine/convex/upgrade.sh
+source "$here/upgrade.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
 
 main() {
-  local container name port site_port cloud_origin site_origin mountpoint key made served
+  local container name port site_port cloud_origin site_origin mountpoint key
   take container name port site_port cloud_origin site_origin mountpoint key
   require_on_volume "$mountpoint"
   if lost_files "$mountpoint"; then
@@ -25,21 +30,16 @@ main() {
       "a backup; to continue without the stored files, and without functions until you deploy them again:" \
       "rm $(mark_of "$mountpoint"), then run npx pulumi up again"
   fi
+  # shellcheck disable=SC2064 # expand the names now, while the variables exist
+  trap "tell_way_back '$mountpoint' '$container'" EXIT
   say "waiting for the backend"
-  await_backend "$container" "http://127.0.0.1:$port"
-  served=$(curl -fsS --max-time 10 "http://127.0.0.1:$port/instance_name")
-  [[ $served == "$name" ]] || fail "backend: says it is '$served', it should be '$name'. Another backend answers on port $port. See: docker ps"
-  if ! accepts "$container" "$port" "$key"; then
-    say "the backend refuses the key made from its secret; asking its own tool for one"
-    made=$(docker exec "$container" ./generate_admin_key.sh 2> /dev/null | grep '|' | tail -n 1) || true
-    accepts "$container" "$port" "$made" \
-      || fail "backend: refuses its own admin key too, so it runs with another secret or name than this stack's. See: docker logs $container"
-    key=$made
-  fi
+  key=$(pass_gate "$container" "$port" "$name" "$key") || exit 1
   require_own_folder "$container" "$mountpoint/data"
   require_self_reach "$container" "$name" "$cloud_origin" "$site_origin" "$site_port"
   require_write "$container" "$port" "$key"
+  require_upgraded "$mountpoint" "$container" "$port" "$key" "${name//-/_}"
   mark "$mountpoint"
+  accept_image "$mountpoint" "$container"
   tell_downtime
   say "the backend is healthy and accepts the admin key"
   printf '%s\n' "$key"
@@ -52,56 +52,34 @@ tell_downtime() {
   rm -f "$STOPPED"
 }
 
-# Waits for a slow start, but not for a container that keeps dying.
-await_backend() {
-  local container=$1 url=$2/version deadline=$((SECONDS + 180)) since
-  # The more often it has died, the longer Docker waits before the next start. The cause may be fixed by now.
-  if ! answers "$url" && (($(restarts "$container") > 0)); then
-    docker restart "$container" > /dev/null
+# require_upgraded MOUNTPOINT CONTAINER PORT KEY DATABASE: after an upgrade, checks what its rehearsal has seen.
+require_upgraded() {
+  local mountpoint=$1 container=$2 port=$3 key=$4 database=$5 version
+  version=$(of_upgrade "$mountpoint" "$container" version)
+  [[ -n $version ]] || return 0
+  say "waiting for the migrations"
+  wait_until 900 "the migrations to version $version of the tables" has_migrated "$container" "$database" "$version" \
+    || fail "backend: has not migrated its tables to version $version, as it did on the copy. See its log: docker logs $container"
+  require_query "$port" "$key"
+  require_file "$port" in_database "$database"
+}
+
+# has_migrated CONTAINER DATABASE VERSION
+has_migrated() {
+  local found
+  found=$(version_in in_database "$2") || return
+  if ((found >= $3)); then return; fi
+  if docker logs --since "$(docker inspect --format '{{.State.StartedAt}}' "$1")" "$1" 2>&1 | failed_migration >&2; then
+    fail "backend: a migration has failed, see above"
   fi
-  # Only the log of the current start, because earlier failures may be fixed.
-  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run npx pulumi up --refresh --run-program"
-  until answers "$url"; do
-    if (($(restarts "$container") >= 3 || SECONDS >= deadline)); then
-      show_log "$container" "$since"
-      if ((SECONDS < deadline)); then
-        fail "backend: has ended $(restarts "$container") times in a row, waiting longer would not help. Its last log lines are above"
-      fi
-      fail "backend: did not answer $url within 180 s, its last log lines are above. See: docker ps --all"
-    fi
-    sleep 0.2
-  done
+  return 1
 }
 
-# show_log CONTAINER SINCE: prints its last log lines, and explains them.
-show_log() {
-  local log
-  log=$(docker logs --since "$2" --tail 200 "$1" 2>&1) || true
-  say "the backend's last log lines:"
-  tail -n 30 <<< "$log" >&2
-  explain_symptoms <<< "$log" >&2
-}
-
-# A backend that has lost its database still answers from memory. The API has no write without an effect, so this write is
-# undone; if a killed run leaves its variable, the next run removes it. If the backend refuses a write (400: the limit of
-# variables is reached, or auth.config does not evaluate), it has read its database.
-require_write() {
-  local container=$1 port=$2 key=$3 since
-  since=$(date --iso-8601=seconds)
-  wait_until 30 "the backend to write to its database" writes "$port" "$key" '"for a moment"' || {
-    show_log "$container" "$since"
-    fail "backend: answers, but does not write to its database, its last log lines are above. See what is wrong with PostgreSQL: npm run doctor"
-  }
-  wait_until 30 "the backend to write to its database" writes "$port" "$key" null
-}
-
-# writes PORT KEY VALUE
-writes() {
-  local status
-  status=$(curl --config <(printf 'header = "Authorization: Convex %s"\n' "$2") -s --max-time 10 -o /dev/null -w '%{http_code}' \
-    -H 'Content-Type: application/json' --data "{\"changes\": [{\"name\": \"CONVEX_DROPLET_ACCEPTANCE\", \"value\": $3}]}" \
-    "http://127.0.0.1:$1/api/update_environment_variables") || return
-  [[ $status == 200 || $status == 400 ]]
+# tell_way_back MOUNTPOINT CONTAINER: at the end of the script, if a new image was not accepted.
+tell_way_back() {
+  local status=$? back
+  back=$(of_upgrade "$1" "$2" back)
+  if ((status != 0)) && [[ -n $back ]]; then say "$back"; fi
 }
 
 # Checks the folder that the container was started with, because later mounts and unmounts do not reach a running container.
@@ -136,24 +114,5 @@ is_answered() { [[ $(self_answer "$1" "$2") == *"$3" ]]; }
 self_answer() { docker exec "$1" curl -sS --max-time 5 -w ' (%{http_code})' "$2" 2>&1 | tr -d '\0' | tr '\n' ' ' | sed 's/^\(.\{150\}\).*\( ([0-9]*)\)$/\1…\2/'; }
 
 folder_at() { stat --dereference --format %d:%i "$1"; }
-
-answers() { curl -fs --max-time 5 -o /dev/null "$1"; }
-
-# restarts CONTAINER: how often it has died since somebody last started it.
-restarts() { docker inspect --format '{{.RestartCount}}' "$1" 2> /dev/null || echo 0; }
-
-# The key goes to curl on stdin, because an argument could be read in the process list.
-accepts() {
-  local container=$1 port=$2 key=$3 status
-  [[ $key == *'|'* ]] || return 1
-  status=$(printf 'header = "Authorization: Convex %s"\n' "$key" \
-    | curl --config - -sS --max-time 10 --retry 3 --retry-connrefused -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/api/check_admin_key") \
-    || fail "backend: stopped answering while the admin key was checked. See: docker ps --all"
-  case $status in
-    200) return 0 ;;
-    401 | 403) return 1 ;;
-    *) fail "backend: answered $status to the admin key check, it should be 200 or 401. See its log: docker logs $container" ;;
-  esac
-}
 
 main "$@"

@@ -76,16 +76,3 @@ refuse_newer() {
     fail "the copy: its tables have version $other, the backend here knows up to $own, because its image is older. Set the other stack's backendImage and dashboardImage here, then run npx pulumi up"
   fi
 }
-
-# version_in SQL DATABASE: the version of the backend's tables; nothing before its first start.
-version_in() {
-  local documents
-  documents=$("$1" "$2" "SELECT to_regclass('documents')") || return
-  [[ -n $documents ]] || return 0
-  "$1" "$2" "
-SELECT get_byte(bytes, 0) + get_byte(bytes, 1) * 256 FROM (
-  SELECT decode(value -> 'version' ->> '\$integer', 'base64') AS bytes FROM (
-    SELECT ts, convert_from(json_value, 'UTF8')::jsonb AS value FROM documents
-    WHERE position('\"awsPrefixSecret\"'::bytea IN json_value) > 0 AND position('\"storageType\"'::bytea IN json_value) > 0) AS globals
-  WHERE value ? 'awsPrefixSecret' ORDER BY ts DESC LIMIT 1) AS newest"
-}

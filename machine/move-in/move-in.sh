@@ -51,37 +51,15 @@ main() {
 moving_of() { echo "${1:0:55}_moving"; }
 before_of() { echo "${1:0:38}_before_$2"; }
 
-# in_database DATABASE STATEMENT
-in_database() { as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
-
 # has_database NAME: prints 1, or nothing. Fails if PostgreSQL does not answer.
 has_database() { in_database postgres "SELECT 1 FROM pg_database WHERE datname = '$1'"; }
 
 facts() {
   local version rows
   version=$(sql "SHOW server_version_num")
-  rows=$(own_rows "$1")
+  rows=$(own_rows in_database "$1")
   printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$rows" \
     "swapping=$(either yes no test -e "$swapping")" "request=$(in_journal request 2> /dev/null || true)" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
-}
-
-# own_rows DATABASE: documents in tables that are not the backend's own; of those, only the stored files count. The backend names a
-# table by the id of its row in _tables.
-own_rows() {
-  local documents
-  documents=$(in_database "$1" "SELECT to_regclass('documents')") || return
-  [[ -n $documents ]] || { echo 0 && return; }
-  in_database "$1" "
-WITH live AS (
-  SELECT * FROM (SELECT DISTINCT ON (table_id, id) * FROM documents ORDER BY table_id, id, ts DESC) AS newest WHERE NOT deleted),
-system AS (
-  SELECT substring(sha256(name::bytea) FOR 16) AS id FROM unnest(ARRAY['_db', '_environment_variables', '_backend_state', '_canonical_urls', '_pushes']) AS name
-  UNION
-  SELECT id FROM live
-  WHERE CASE WHEN position('\"_'::bytea IN json_value) > 0
-    THEN (convert_from(json_value, 'UTF8')::json ->> 'name') ~ '^_' AND (convert_from(json_value, 'UTF8')::json ->> 'name') <> '_file_storage'
-      AND (convert_from(json_value, 'UTF8')::json ->> 'number') IS NOT NULL END)
-SELECT count(*) FROM live WHERE table_id NOT IN (SELECT id FROM system)"
 }
 
 # refuse_during_swap: after the swap has begun, the copy may be in use.
@@ -143,7 +121,7 @@ check() {
   local name secret credentials=$MOUNTPOINT/data.moving/credentials identity=same rows newest files bytes
   take name secret
   DATABASE=$(moving_of "$1")
-  [[ -n $(in_database "$DATABASE" "SELECT to_regclass('documents')") ]] \
+  [[ -n $(has_documents in_database "$DATABASE") ]] \
     || fail "the database: has no table documents in its default schema, so no Convex backend has used it"
   if [[ ! -e $credentials/instance_secret ]]; then
     identity=unknown

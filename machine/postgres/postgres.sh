@@ -175,6 +175,8 @@ EOF
 local   all       postgres                 peer
 local   all       $administrator           scram-sha-256
 hostssl "$database"  "$role"  $subnet      scram-sha-256
+# For the copy that a new backend image is tried on.
+local   replication  postgres              peer
 EOF
 }
 

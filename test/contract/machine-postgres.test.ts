@@ -145,6 +145,7 @@ describe("the set-up of the server", () => {
         "local|{all}|{postgres}|||peer||",
         "local|{all}|{convex_admin}|||scram-sha-256||",
         "hostssl|{convex_self_hosted}|{convex}|172.30.0.0|255.255.255.0|scram-sha-256||",
+        "local|{replication}|{postgres}|||peer||",
       ].join("\n"),
     );
   });

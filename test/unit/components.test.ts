@@ -190,6 +190,8 @@ const EDGE = (): EdgeArgs => ({
 
 const CONVEX = (): ConvexArgs => ({
   beforeNewImage: [],
+  rehearseImages: true,
+  stack: "test",
   connection: pulumi.secret({ host: "192.0.2.1" }),
   mountpoint: "/mnt/convex",
   dockerHost: "unix:///tmp/docker.sock",
@@ -417,7 +419,28 @@ describe("Convex", () => {
       "convex-docker",
       "convex-instance-secret",
       "convex-network",
+      "convex-rehearsal",
     ]);
+  });
+
+  it("tries a new image with the backend's own values, as secrets, before the backend is replaced", async () => {
+    new Convex("convex", CONVEX());
+    const { stdin, create, triggers } = (await settled())("convex-rehearsal");
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/convex\/rehearse\.sh # [0-9a-f]{12}$/);
+    expect(triggers).toEqual(["backend@sha256:1"]);
+    const lines = String(secretValue(stdin)).split("\n");
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        "image=backend@sha256:1",
+        "dashboard_image=dashboard@sha256:2",
+        "rehearse=true",
+        "memory_mb=1228",
+        `environment=INSTANCE_SECRET=${"0".repeat(64)}`,
+        "files=/etc/convex-droplet/postgres-authority.pem:/convex/postgres-authority-384fb9a4.pem",
+      ]),
+    );
+    const [backend] = registered.filter(({ name }) => name === "convex-backend");
+    expect(backend).toBeDefined();
   });
 
   it("sets the backend's environment, sorted, with no flag that is off, as a secret", async () => {
@@ -779,6 +802,7 @@ describe("every registered resource", () => {
       "convex-backend-image RemoteImage": { ...convex, ...unique, ...onMachine },
       "convex-dashboard-image RemoteImage": { ...convex, ...unique, ...onMachine },
       "convex-backend Container": { ...convex, ...unique, ...onMachine, replaceOnChanges: ["healthcheck"] },
+      "convex-rehearsal Command": { ...convex, ...run, ...onMachine },
       "convex-acceptance Command": { ...convex, ...run, ...onMachine },
       "convex-dashboard Container": { ...convex, ...unique, ...onMachine },
       "convex-backup-passphrase RandomPassword": { ...repository, protect: true },

@@ -1,0 +1,247 @@
+#!/usr/bin/env bash
+# Tries a new backend image on a copy of database and files, before the backend that serves is replaced. If the image does not pass, the
+# script fails, nothing was changed, and the old backend still serves. It passes if it gets healthy, has the instance's name, accepts the
+# admin key, completes its migrations, answers a query, writes, reads a stored file, and has all documents of before, unchanged. Then the
+# script makes a restore point, if there are backups, and notes on the volume what it has seen, for backend.sh.
+#
+# The copy's database is a physical copy, its files are a layer over the instance's, which nothing can write through. Both servers have
+# no network but their own loopback. So cron jobs and actions of the copy reach nobody. Everything is removed at the end, also
+# what a killed run has left. If the image is the accepted one, it does nothing.
+#
+#   rehearse.sh <stack, container, dashboard (its container), image, dashboard_image, name (the instance's), role (the database's owner),
+#     mountpoint, key (the admin key), memory_mb (the copy's limit), rehearse (true or false), environment (the backend's variables),
+#     files (what else is mounted: path on the droplet, colon, path in the container)
+set -euo pipefail
+# As long as the data needs.
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-14400}
+here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+# shellcheck source=machine/backups/jobs.sh
+source "$here/../backups/jobs.sh"
+# shellcheck source=machine/backups/beside.sh
+source "$here/../backups/beside.sh"
+# shellcheck source=machine/convex/gate.sh
+source "$here/gate.sh"
+# shellcheck source=machine/convex/upgrade.sh
+source "$here/upgrade.sh"
+
+# In memory: the variables, and where the layer is mounted. The containers: one has the network, the other is the backend.
+readonly REHEARSAL=/run/convex-droplet-rehearsal NETWORK=convex-rehearsal-network COPY=convex-rehearsal
+readonly GIVE_UP="npx pulumi config set rehearseImages false, then npx pulumi up"
+
+main() {
+  local stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
+  local accepted folder
+  take stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
+  MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
+  accepted=$(accepted_image "$mountpoint" "$container")
+  if [[ -e $folder ]]; then begin; fi
+  if same_image "$image" "$accepted" && same_image "$dashboard_image" "$(image_of "$dashboard")"; then
+    say "unchanged"
+  elif [[ $rehearse != true ]]; then
+    say "uses the images without a rehearsal, because rehearseImages is false"
+    rm -f "$mountpoint/upgrade"
+  else
+    require_pair
+    if [[ -z $accepted ]]; then
+      say "no backend was accepted on this volume yet, so there is nothing to try the image on"
+    elif ! same_image "$image" "$accepted"; then
+      if [[ ! -e $folder ]]; then begin; fi
+      rehearse
+    fi
+  fi
+}
+
+# begin: lets only one restore, drill or rehearsal work, and removes what a killed one has left.
+begin() {
+  local patience=900
+  alone
+  # shellcheck disable=SC2064 # expand the name now, while the variable exists
+  trap "clean_up '$folder'" EXIT
+  clean_up "$folder"
+}
+
+clean_up() {
+  docker rm --force --volumes "$COPY" "$NETWORK" > /dev/null 2>&1 || true
+  end_leftovers
+  if mountpoint -q "$REHEARSAL/data"; then umount "$REHEARSAL/data" || umount --lazy "$REHEARSAL/data"; fi
+  rm -rf --one-file-system "$REHEARSAL" "$1"
+}
+
+# require_pair: the protocol between the two images is private, so both must be of one revision. Only the backend's image names it, but
+# both are published with it as their tag.
+require_pair() {
+  local revision published wanted
+  revision=$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$image" 2> /dev/null) || true
+  wanted=$(untagged "$dashboard_image"):$revision
+  if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(timeout 30 docker manifest inspect "$wanted" 2> /dev/null); then
+    say "the revisions of the two images are not compared, because the registry does not show them"
+    return
+  fi
+  # The digest is that of the manifest, or of one that it lists for this kind of processor.
+  if [[ $published == "$(timeout 30 docker manifest inspect "$dashboard_image" 2> /dev/null)" || $published == *"${dashboard_image##*@}"* ]]; then return; fi
+  docker pull --quiet "$wanted" > /dev/null 2>&1 || true
+  wanted=$(docker image inspect --format '{{index .RepoDigests 0}}' "$wanted" 2> /dev/null) || true
+  fail "dashboardImage: is not of revision $revision, it should be that of the backend. Set it with: npx pulumi config set dashboardImage ${wanted:-REPOSITORY@DIGEST}"
+}
+
+# untagged REFERENCE: the repository.
+untagged() {
+  local repository=${1%@*}
+  if [[ ${repository##*/} == *:* ]]; then repository=${repository%:*}; fi
+  echo "$repository"
+}
+
+rehearse() {
+  local until before version bin status point
+  bin=/usr/lib/postgresql/$(($(sql "SHOW server_version_num") / 10000))/bin
+  require_room
+  say "trying the new backend image on a copy of the data; the old backend serves meanwhile"
+  copy_database
+  copy_files
+  start_copies
+  until=$(beside_sql "$DATABASE" "SELECT max(ts) FROM documents")
+  before=$(own_rows_of beside_sql "$DATABASE" "$until") || fail "the copy of the database: its documents cannot be read"
+  # Behind `||`, it would go on after an error.
+  set +e
+  (
+    set -e
+    start_backend
+    try
+  )
+  status=$?
+  set -e
+  tell_if_full
+  ((status == 0)) \
+    || fail "backendImage: did not pass on a copy of the data, see above. Nothing was changed, and the backend of before serves. To keep that one: $(go_back);" \
+      "to use the new one all the same: $GIVE_UP"
+  version=$(< "$REHEARSAL/version")
+  clean_up "$folder"
+  make_point
+  write_upgrade
+  say "the new backend image passes: version $version of the tables, ${before% *} documents as before${point:+, restore point $point}"
+}
+
+# require_room: for the copy of the database, and for what the instance and the migrations may write meanwhile.
+require_room() {
+  local needed free
+  needed=$(sql "SELECT (sum(pg_database_size(oid)) * 1.2)::bigint + 1024 * 1024 * 1024 FROM pg_database")
+  needed=$((needed + RESERVE)) free=$(free_bytes "$MOUNTPOINT")
+  ((free >= needed)) \
+    || fail "$MOUNTPOINT: has $(human "$free") free, it should have $(human "$needed") to try the new backend image on a copy of the database." \
+      "Nothing was changed. Grow the volume: npx pulumi config set volumeSizeGb $((($(blockdev --getsize64 "$(findmnt --noheadings --output SOURCE "$MOUNTPOINT")") + needed - free) / 1024 ** 3 + 2)), then npx pulumi up;" \
+      "or use the image without a rehearsal: $GIVE_UP"
+}
+
+copy_database() {
+  local said
+  install -d -m 0711 "$folder"
+  install -d -o postgres -g postgres -m 0700 "$folder/cluster" "$BESIDE"
+  watch_space
+  said=$(cd / && gently runuser -u postgres -- "$bin/pg_basebackup" --pgdata="$folder/cluster" --checkpoint=fast --no-sync --no-manifest --no-password 2>&1) || {
+    tell_if_full
+    fail "the database: cannot be copied, so nothing was changed. $(tail -n 1 <<< "$said")"
+  }
+}
+
+# copy_files: a layer takes what is written, and the files below it stay as they are.
+copy_files() {
+  install -d -m 0700 "$REHEARSAL" "$REHEARSAL/data" "$folder/upper" "$folder/work"
+  chmod --reference="$MOUNTPOINT/data" "$folder/upper"
+  mount -t overlay convex-rehearsal -o "lowerdir=$MOUNTPOINT/data,upperdir=$folder/upper,workdir=$folder/work" "$REHEARSAL/data" \
+    || fail "the files: cannot be mounted below a layer, so nothing was changed. See: dmesg"
+}
+
+# start_copies: a network with nothing but a loopback, and in it a server for the copy of the database, with the name and the certificate
+# of the real one.
+start_copies() {
+  local etc pid
+  etc=/etc/postgresql/$(basename "${bin%/bin}")/main
+  docker run --detach --name "$NETWORK" --network none --add-host host.docker.internal:127.0.0.1 --entrypoint sleep "$image" infinity > /dev/null \
+    || fail "the new backend image: no container of it can be started, so nothing was changed"
+  pid=$(docker inspect --format '{{.State.Pid}}' "$NETWORK")
+  through=(nsenter --target "$pid" --net)
+  cat > "$BESIDE/postgresql.conf" << EOF
+data_directory = '$folder/cluster'
+hba_file = '$BESIDE/pg_hba.conf'
+ident_file = '$BESIDE/pg_ident.conf'
+max_connections = $(sql "SHOW max_connections")
+ssl = on
+ssl_cert_file = '$etc/server.crt'
+ssl_key_file = '$etc/server.key'
+autovacuum = off
+fsync = off
+full_page_writes = off
+EOF
+  printf '%s\n' "local all postgres peer" "hostssl \"$DATABASE\" \"$role\" 127.0.0.1/32 scram-sha-256" > "$BESIDE/pg_hba.conf"
+  : > "$BESIDE/pg_ident.conf"
+  chown -R postgres:postgres "$BESIDE"
+  serve_beside "$bin" "/proc/$pid/ns/net" -c listen_addresses=127.0.0.1 || fail "the copy of the database: its server does not start, see above. Nothing was changed"
+}
+
+start_backend() {
+  local file options=()
+  while IFS= read -r file; do options+=(--volume "$file:ro"); done <<< "$files"
+  # The end of the migrations is at this level.
+  (umask 077 && grep -v '^RUST_LOG=' <<< "$environment" > "$REHEARSAL/environment" && echo RUST_LOG=info >> "$REHEARSAL/environment")
+  docker run --detach --name "$COPY" --network "container:$NETWORK" --env-file "$REHEARSAL/environment" --volume "$REHEARSAL/data:/convex/data" "${options[@]}" \
+    --memory "${memory_mb}m" --memory-swap "${memory_mb}m" --oom-score-adj 1000 --cpu-shares 10 --log-driver json-file --log-opt max-size=10m "$image" > /dev/null \
+    || fail "the new backend image: no container of it can be started"
+}
+
+# try: checks the new backend on the copy; leaves the version of its tables in a file.
+try() {
+  local accepted_key after
+  accepted_key=$(pass_gate "$COPY" 3210 "$name" "$key") || exit 1
+  wait_until 3600 "the migrations to end" has_migrated
+  require_query 3210 "$accepted_key"
+  require_write "$COPY" 3210 "$accepted_key"
+  require_file 3210 beside_sql "$DATABASE"
+  after=$(own_rows_of beside_sql "$DATABASE" "$until") || fail "the copy of the database: its documents cannot be read any more"
+  [[ ${after% *} == "${before% *}" ]] \
+    || fail "the new backend has lost documents: ${after% *} of ${before% *} are left. If cron jobs or scheduled functions of your app delete documents, it may be those: they run on the copy, too"
+  [[ $after == "$before" ]] || fail "the new backend has changed documents that were there before"
+}
+
+has_migrated() {
+  local log ahead
+  log=$(docker logs "$COPY" 2>&1)
+  if failed_migration <<< "$log" >&2; then fail "the new backend: a migration has failed, see above"; fi
+  ahead=$(grep -o "persisted db metadata version is ahead.*" <<< "$log" | head -n 1) || true
+  [[ -z $ahead ]] || fail "the new backend is older than the data: $ahead. Migrations only go forward. To go back with the data of a restore point from before the upgrade:" \
+    "npx pulumi config set rehearseImages false && npx pulumi up && npm run restore -- --stack $stack --to POINT --yes && npx pulumi config rm rehearseImages"
+  if has_ended "$COPY"; then
+    show_log "$COPY" 1970-01-01
+    fail "the new backend has ended, its last log lines are above"
+  fi
+  grep -o "db metadata version up to date at [0-9]*" <<< "$log" | tail -n 1 | grep -o "[0-9]*$" > "$REHEARSAL/version"
+}
+
+# make_point: sets `point`, if there are backups.
+make_point() {
+  point=
+  [[ -e $MOUNTPOINT/backups/base.json && $(sql "SHOW archive_mode") == on ]] || return 0
+  bash "$here/../backups/point.sh" now \
+    || fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $GIVE_UP"
+  point=$(jq -r .point "$MOUNTPOINT/backups/point.json")
+}
+
+write_upgrade() {
+  local back
+  back="to go back: $(go_back)"
+  if [[ -n $point ]]; then
+    back+=" && npm run restore -- --stack $stack --to $point --yes"
+  else
+    back+=". The data stays as the new backend has migrated it, because this stack has no backups; if it has snapshots of the volume, see docs/backups.md"
+  fi
+  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "version=$version" "back=$back")
+}
+
+# go_back: the commands that use the images of before again.
+go_back() {
+  local before_dashboard
+  before_dashboard=$(image_of "$dashboard")
+  echo "npx pulumi config set backendImage $accepted${before_dashboard:+ && npx pulumi config set dashboardImage $before_dashboard} && npx pulumi up"
+}
+
+main "$@"
