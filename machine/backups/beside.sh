@@ -27,6 +27,7 @@ declare -A target=()
 # does not outlive the script.
 alone() {
   exec {beside_lock}> /run/convex-droplet-beside.lock
+  if ! flock --nonblock "$beside_lock" && ((${patience:-0} > 0)); then say "waiting for another restore, drill or rehearsal on this droplet"; fi
   flock --timeout "${patience:-0}" "$beside_lock" \
     || fail "another restore, drill or rehearsal is at work on this droplet. Wait until it has ended, or see: systemctl status $BESIDE_SLICE"
   rm -rf "$OTHER"

@@ -14,6 +14,8 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/../lib/common.sh"
 # shellcheck source=machine/lib/sql.sh
 source "$here/../lib/sql.sh"
+# shellcheck source=machine/lib/documents.sh
+source "$here/../lib/documents.sh"
 # shellcheck source=machine/convex/gate.sh
 source "$here/gate.sh"
 # shellcheck source=machine/convex/upgrade.sh

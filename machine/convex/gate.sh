@@ -1,11 +1,9 @@
 # shellcheck shell=bash
-# Checks whether a backend serves its instance. Sourced after common.sh and sql.sh, by backend.sh for the backend that serves, and by
+# Checks whether a backend serves its instance. Sourced after common.sh, sql.sh and documents.sh, by backend.sh for the backend that serves, and by
 # rehearse.sh for one that tries a new image on a copy.
 
 # shellcheck source=machine/convex/symptoms.sh
 source "${BASH_SOURCE[0]%/*}/symptoms.sh"
-# shellcheck source=machine/lib/documents.sh
-source "${BASH_SOURCE[0]%/*}/../lib/documents.sh"
 
 # The start of the command that reaches the backend with curl, for one in another network.
 through=()

@@ -71,18 +71,18 @@ clean_up() {
 # require_pair: the protocol between the two images is private, so both must be of one revision. Only the backend's image names it, but
 # both are published with it as their tag.
 require_pair() {
-  local revision published wanted
+  local revision repository published right
   revision=$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$image" 2> /dev/null) || true
-  wanted=$(untagged "$dashboard_image"):$revision
-  if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(timeout 30 docker manifest inspect "$wanted" 2> /dev/null); then
+  repository=$(untagged "$dashboard_image")
+  if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(timeout 30 docker manifest inspect "$repository:$revision" 2> /dev/null); then
     say "the revisions of the two images are not compared, because the registry does not show them"
     return
   fi
   # The digest is that of the manifest, or of one that it lists for this kind of processor.
   if [[ $published == "$(timeout 30 docker manifest inspect "$dashboard_image" 2> /dev/null)" || $published == *"${dashboard_image##*@}"* ]]; then return; fi
-  docker pull --quiet "$wanted" > /dev/null 2>&1 || true
-  wanted=$(docker image inspect --format '{{index .RepoDigests 0}}' "$wanted" 2> /dev/null) || true
-  fail "dashboardImage: is not of revision $revision, it should be that of the backend. Set it with: npx pulumi config set dashboardImage ${wanted:-REPOSITORY@DIGEST}"
+  docker pull --quiet "$repository:$revision" > /dev/null 2>&1 || true
+  right=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$repository:$revision" 2> /dev/null | grep -F "$repository@") || true
+  fail "dashboardImage: is not of revision $revision, it should be that of the backend. Set it with: npx pulumi config set dashboardImage ${right:-$repository@DIGEST}"
 }
 
 # untagged REFERENCE: the repository.

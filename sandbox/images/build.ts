@@ -1,4 +1,5 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { makeDebianArchive } from "../debian.ts";
@@ -15,6 +16,7 @@ import {
   revision,
   type ImageName,
 } from "./recipe.ts";
+import type { Revision } from "./backend/revision.ts";
 import { publishedDigest } from "./registry.ts";
 
 const CHECKOUT = path.resolve(import.meta.dirname, "../..");
@@ -47,6 +49,41 @@ export async function publishImages(home: SandboxHome, onProgress: (step: string
     backend: await publish(home, "backend", tag, onProgress),
     dashboard: await publish(home, "dashboard", tag, onProgress),
   };
+}
+
+/**
+ * Publishes images of another revision: the stand-ins with this difference, for tests of upgrades.
+ *
+ * @param dashboard  the image that is published as the revision's dashboard, by default the stand-in
+ */
+export async function publishRevision(
+  home: SandboxHome,
+  difference: Revision,
+  dashboard: ImageName = "dashboard",
+): Promise<PublishedImages> {
+  const base = await revision();
+  const text = JSON.stringify(difference);
+  const tag = createHash("sha256").update(`${base}${text}${dashboard}`).digest("hex").slice(0, 40);
+  const names = { backend: `${PREFIX}/convex-backend:${tag}`, dashboard: await ensureImage(dashboard, base, ignored) };
+  const from = await ensureImage("backend", base, ignored);
+  await withTemporaryFolder(async (folder) => {
+    await writeFile(path.join(folder, "revision.json"), text);
+    await writeFile(
+      path.join(folder, "Dockerfile"),
+      `FROM ${from}\nLABEL org.opencontainers.image.revision=${tag}\nCOPY revision.json .\n`,
+    );
+    await buildImage(folder, names.backend, {}, ignored);
+  });
+  const push = async (image: ImageName) => {
+    const repository = `convex-${image}`;
+    const digest = await pushImage(names[image], `127.0.0.1:${home.registryPort}/${repository}`, tag);
+    return `${REGISTRY_HOST}:${home.registryPort}/${repository}@${digest}`;
+  };
+  return { backend: await push("backend"), dashboard: await push("dashboard") };
+}
+
+function ignored(): void {
+  // Nobody looks at the progress.
 }
 
 async function publish(

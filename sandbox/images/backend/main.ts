@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
+import { networkInterfaces } from "node:os";
 import { instanceSecret } from "./admin-key.ts";
 import { apiRoutes } from "./api.ts";
 import { parseDatabaseUrl } from "./database-url.ts";
@@ -9,6 +10,7 @@ import { log } from "./log.ts";
 import { booleanKnob, parseOptions, type Options } from "./options.ts";
 import { LeaseLost, Persistence } from "./persistence.ts";
 import { connectPool } from "./postgres.ts";
+import { REVISION } from "./revision.ts";
 import { siteProxyRoutes } from "./site-proxy.ts";
 import { openStorage } from "./storage.ts";
 import { serveSync } from "./sync.ts";
@@ -31,6 +33,13 @@ async function start(options: Options): Promise<void> {
   const { instanceName } = options;
   const secret = instanceSecret(options.instanceSecret);
   const persistence = await openDatabase(options);
+  if (REVISION.fault === "unhealthy") {
+    log.error("the stand-in never gets healthy");
+    setInterval(() => undefined, 60_000);
+    return;
+  }
+  if (REVISION.fault === "ends-in-network" && Object.keys(networkInterfaces()).some((name) => name !== "lo"))
+    throw new Error("the stand-in does not work in a network");
   const storage = await openStorage(options.storage, persistence);
   const deployment = new Deployment({ instanceName, secret }, options, persistence, storage);
   const metricsDisabled = booleanKnob("DISABLE_METRICS_ENDPOINT", env["DISABLE_METRICS_ENDPOINT"], log.warn);

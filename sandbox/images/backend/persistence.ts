@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import type pg from "pg";
+import { ENTRIES } from "./function-definition.ts";
 import { log } from "./log.ts";
+import { REVISION } from "./revision.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -25,9 +27,6 @@ export class LeaseLost extends Error {
     super("Lease Lost");
   }
 }
-
-/** The version of this backend's tables; the real one migrates to it in the background. */
-const METADATA_VERSION = 128;
 
 /** The table in which the real backend keeps that version, in one document. */
 const GLOBALS = "_db";
@@ -92,17 +91,33 @@ export class Persistence {
   async #migrate(): Promise<void> {
     const globals = (await this.get(GLOBALS, GLOBALS)) as { version: { $integer: string } } | null;
     const found = globals ? Number(Buffer.from(globals.version.$integer, "base64").readBigInt64LE()) : 0;
-    if (found > METADATA_VERSION) {
-      log.warn(`persisted db metadata version is ahead at ${found}, this binary is at ${METADATA_VERSION}`);
+    const { metadataVersion: own, fault } = REVISION;
+    if (found > own) {
+      log.warn(`persisted db metadata version is ahead at ${found}, this binary is at ${own}`);
       return;
     }
-    if (found < METADATA_VERSION) {
+    if (found < own) {
+      if (fault === "migration") {
+        // The real one goes on without it, and tries again.
+        log.error("Migration worker failed, sleeping 60s: the stand-in's migration fails");
+        return;
+      }
       const version = Buffer.alloc(8);
-      version.writeBigInt64LE(BigInt(METADATA_VERSION));
+      version.writeBigInt64LE(BigInt(own));
       const value = { version: { $integer: version.toString("base64") }, awsPrefixSecret: "", storageType: null };
-      await this.commit([{ table: GLOBALS, key: GLOBALS, value }]);
+      const [row] = fault === "loses-row" ? await this.#rows(ENTRIES) : [];
+      await this.commit([
+        { table: GLOBALS, key: GLOBALS, value },
+        ...(row === undefined ? [] : [{ table: ENTRIES, key: row, value: null }]),
+      ]);
+      if (found > 0) log.info(`Executing Migration ${found}/${own}. MigrationComplete(${own})`);
     }
-    log.info(`db metadata version up to date at ${METADATA_VERSION}`);
+    log.info(`db metadata version up to date at ${own}`);
+  }
+
+  /** The keys of a table's documents, which are in the documents. */
+  async #rows(table: string): Promise<string[]> {
+    return (await this.list(table)).map(({ value }) => (value as { key: string }).key);
   }
 
   /** @throws LeaseLost if another process has the lease now */

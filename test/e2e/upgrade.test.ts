@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import type { Revision } from "../../sandbox/images/backend/revision.ts";
+import { type PublishedImages, publishRevision } from "../../sandbox/images/build.ts";
+import { contentsOf } from "./contents.ts";
+import { eventually, type Run, TestCloud } from "./harness.ts";
+import { leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
+import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
+import { stepByStep } from "../steps.ts";
+
+const STACK = "upgrade";
+const NEWER = { metadataVersion: 129 };
+
+let cloud: TestCloud;
+let processes: ProcessWatch;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  processes = new ProcessWatch();
+  await cloud.createStack(STACK, { size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", backups: "spaces" });
+});
+
+afterAll(async () => {
+  await processes[Symbol.asyncDispose]();
+  await cloud[Symbol.asyncDispose]();
+});
+
+function succeeded({ exitCode, all }: Run): string {
+  expect(exitCode, all).toBe(0);
+  return all;
+}
+
+const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
+const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
+const running = () => droplet("docker inspect --format '{{.Id}} {{.State.StartedAt}}' convex-backend");
+const image = () => droplet("docker inspect --format '{{.Config.Image}}' convex-backend");
+
+/** What a rehearsal makes on the droplet, and removes. */
+const leftovers = () =>
+  droplet(
+    "ls -d /mnt/convex/rehearsal /run/convex-droplet-rehearsal /run/convex-droplet-beside 2> /dev/null; " +
+      "docker ps --all --quiet --filter name=convex-rehearsal; findmnt --noheadings --list --source convex-rehearsal; " +
+      "systemctl list-units --no-legend 'convex-backups-beside*' 'backups-beside*'; true",
+  );
+
+async function use({ backend, dashboard }: PublishedImages): Promise<void> {
+  await cloud.configure(STACK, "backendImage", backend);
+  await cloud.configure(STACK, "dashboardImage", dashboard);
+}
+
+const upgrade = async (difference: Revision) => {
+  await use(await publishRevision(cloud.home, difference));
+  return cloud.up(STACK);
+};
+
+/** Types what a script has printed for a real cloud, in the sandbox's form. */
+const typed = (printed: string) =>
+  cloud.typed(
+    printed
+      .replaceAll("npx pulumi", "npm run sandbox -- pulumi")
+      .replaceAll("npm run restore --", "npm run sandbox -- restore"),
+  );
+
+// One stack; each test continues where the one before ended.
+describe("a new backend image", () => {
+  stepByStep();
+  let original = "";
+  let file = "";
+
+  beforeAll(async () => {
+    succeeded(await cloud.up(STACK));
+    await Promise.all(["one", "two", "three"].map(async (key) => writeRow(await url(), key, key)));
+    file = await writeFile(await url(), "a file");
+    succeeded(await cloud.operate("backup", STACK, ["now"]));
+    original = await image();
+  });
+
+  it.each([
+    ["whose migration fails", { ...NEWER, fault: "migration" }, /the new backend: a migration has failed/],
+    ["that loses a row", { ...NEWER, fault: "loses-row" }, /the new backend has lost documents: 3 of 4 are left/],
+    ["older than the data", { metadataVersion: 127 }, /the new backend is older than the data: .* is ahead at 128/],
+  ] satisfies [string, Revision, RegExp][])(
+    "%s is refused on a copy; the old one serves all the time, and nothing is left",
+    async (_, difference, reason) => {
+      const before = [await running(), await contentsOf(droplet)];
+      const refused = await upgrade(difference);
+      expect(refused.exitCode).not.toBe(0);
+      expect(refused.all).toMatch(reason);
+      expect(refused.all).toContain("backendImage: did not pass on a copy of the data, see above. Nothing was changed");
+      expect([await running(), await contentsOf(droplet)]).toEqual(before);
+      expect(await leftovers()).toBe("");
+    },
+  );
+
+  it("beside a dashboard of another revision is refused, with the right one", async () => {
+    const { dashboard } = await publishRevision(cloud.home, NEWER);
+    const other = await publishRevision(cloud.home, NEWER, "backend");
+    const before = await running();
+    await use({ backend: other.backend, dashboard });
+    const refused = await cloud.up(STACK);
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toMatch(/dashboardImage: is not of revision [0-9a-f]{40}, it should be that of the backend\./);
+    expect(refused.all).toContain(`npx pulumi config set dashboardImage ${other.dashboard}`);
+    expect(await running()).toBe(before);
+  });
+
+  it("that fails only after the swap comes with the commands that go back, to the data of before", async () => {
+    const before = await contentsOf(droplet);
+    const failed = await upgrade({ ...NEWER, fault: "ends-in-network" });
+    expect(failed.exitCode).not.toBe(0);
+    expect(failed.all).toMatch(
+      /the new backend image passes: version 129 of the tables, 4 documents as before, restore point convex-/,
+    );
+    const [, commands = ""] = /to go back: (npx pulumi config set backendImage .* --yes)$/m.exec(failed.all) ?? [];
+    expect(commands).toContain(`${original} && `);
+    succeeded(await typed(commands));
+    expect(await image()).toBe(original);
+    expect(await contentsOf(droplet, before.until)).toEqual(before);
+    expect(await readRow(await url(), "one")).toBe("one");
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  });
+
+  it("goes through after a rehearsal that was killed, with the same data, and nothing is left", async () => {
+    const before = await contentsOf(droplet);
+    const killed = upgrade(NEWER);
+    await eventually("the rehearsal's backend", 60, async () => {
+      expect(await droplet("docker ps --quiet --filter name='convex-rehearsal$'")).not.toBe("");
+    });
+    await droplet("pkill -KILL -f '[r]ehearse.sh'");
+    expect((await killed).exitCode).not.toBe(0);
+    expect(await leftovers()).not.toBe("");
+    expect(await readRow(await url(), "two")).toBe("two");
+
+    const up = succeeded(await cloud.up(STACK));
+    expect(up).toContain("the new backend image passes: version 129 of the tables, 4 documents as before");
+    expect(await image()).not.toBe(original);
+    expect(await contentsOf(droplet, before.until)).toEqual(before);
+    expect(await readFile(await url(), file)).toBe("a file");
+    expect(await leftovers()).toBe("");
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
+  });
+
+  it("shows no secret", async () => {
+    const { "convex-bucket-suffix.result": _, ...secrets } = await secretsOf(cloud, STACK);
+    expect(await leaksOf(cloud, STACK, processes, secrets)).toEqual([]);
+  });
+});
