@@ -30,7 +30,7 @@ readonly GIVE_UP="npx pulumi config set rehearseImages false, then npx pulumi up
 
 main() {
   local stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
-  local accepted folder
+  local accepted folder begun=
   take stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
   MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
@@ -46,7 +46,7 @@ main() {
     if [[ -z $accepted ]]; then
       say "no backend was accepted on this volume yet, so there is nothing to try the image on"
     elif ! same_image "$image" "$accepted"; then
-      if [[ ! -e $folder ]]; then begin; fi
+      begin
       rehearse
     fi
   fi
@@ -55,6 +55,8 @@ main() {
 # begin: lets only one restore, drill or rehearsal work, and removes what a killed one has left.
 begin() {
   local patience=900
+  [[ -z $begun ]] || return 0
+  begun=1
   alone
   # shellcheck disable=SC2064 # expand the name now, while the variable exists
   trap "clean_up '$folder'" EXIT

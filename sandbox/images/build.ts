@@ -54,32 +54,41 @@ export async function publishImages(home: SandboxHome, onProgress: (step: string
 /**
  * Publishes images of another revision: the stand-ins with this difference, for tests of upgrades.
  *
- * @param dashboard  the image that is published as the revision's dashboard, by default the stand-in
+ * @param dashboard  the image that is published as the revision's dashboard
  */
 export async function publishRevision(
   home: SandboxHome,
   difference: Revision,
   dashboard: ImageName = "dashboard",
 ): Promise<PublishedImages> {
+  const { name, tag } = await ensureRevision(difference);
+  const push = async (image: ImageName, from: string) => {
+    const repository = `convex-${image}`;
+    const digest = await pushImage(from, `127.0.0.1:${home.registryPort}/${repository}`, tag);
+    return `${REGISTRY_HOST}:${home.registryPort}/${repository}@${digest}`;
+  };
+  return {
+    backend: await push("backend", name),
+    dashboard: await push("dashboard", await ensureImage(dashboard, await revision(), ignored)),
+  };
+}
+
+/** Builds the backend of another revision. @returns its name and its revision */
+export async function ensureRevision(difference: Revision): Promise<{ name: string; tag: string }> {
   const base = await revision();
-  const text = JSON.stringify(difference);
-  const tag = createHash("sha256").update(`${base}${text}${dashboard}`).digest("hex").slice(0, 40);
-  const names = { backend: `${PREFIX}/convex-backend:${tag}`, dashboard: await ensureImage(dashboard, base, ignored) };
   const from = await ensureImage("backend", base, ignored);
+  const text = JSON.stringify(difference);
+  const tag = createHash("sha256").update(`${base}${text}`).digest("hex").slice(0, 40);
+  const name = `${PREFIX}/convex-backend:${tag}`;
   await withTemporaryFolder(async (folder) => {
     await writeFile(path.join(folder, "revision.json"), text);
     await writeFile(
       path.join(folder, "Dockerfile"),
       `FROM ${from}\nLABEL org.opencontainers.image.revision=${tag}\nCOPY revision.json .\n`,
     );
-    await buildImage(folder, names.backend, {}, ignored);
+    await buildImage(folder, name, {}, ignored);
   });
-  const push = async (image: ImageName) => {
-    const repository = `convex-${image}`;
-    const digest = await pushImage(names[image], `127.0.0.1:${home.registryPort}/${repository}`, tag);
-    return `${REGISTRY_HOST}:${home.registryPort}/${repository}@${digest}`;
-  };
-  return { backend: await push("backend"), dashboard: await push("dashboard") };
+  return { name, tag };
 }
 
 function ignored(): void {

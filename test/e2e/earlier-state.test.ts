@@ -29,12 +29,13 @@ const WITHOUT_TLS_STATE: Recorded = {
   passphrase: "h3HiELITqS0uhwbNThbVa1FX81p1DqCzmaPgOhRcFs8",
   settings: { tunnelPort: "15555" },
   steps: [
-    // The server's certificate, the edge without names, backups that are off, and a component, which is only a parent for
-    // resources that exist.
+    // The server's certificate, the edge without names, backups that are off, a rehearsal of images, and a component, which is
+    // only a parent for resources that exist.
     "create Backups convex",
     "create CertRequest convex-postgres-certificate-request",
     "create Command convex-backups",
     "create Command convex-edge",
+    "create Command convex-rehearsal",
     "create Database convex",
     "create Edge convex",
     "create Firewall convex-public-firewall",
@@ -65,8 +66,20 @@ const WITH_BACKUPS_STATE: Recorded = {
   file: "with-backups.json",
   passphrase: "z5Il4TKFu0Vd3AAeL04RAmw-Ak4qfecOeMek9LE3k98",
   settings: { tunnelPort: "13278", backups: "spaces", volumeSnapshots: "3" },
-  // The provider of Spaces, whose address is another in each sandbox.
-  steps: ["update digitalocean convex-spaces"],
+  steps: [
+    // It tries the next backend image.
+    "create Command convex-rehearsal",
+    // The scripts run again, and change nothing.
+    "update Command convex-acceptance",
+    "update Command convex-backups",
+    "update Command convex-edge",
+    "update Command convex-function-environment",
+    "update Command convex-server",
+    "update Command convex-setup",
+    "update CopyToRemote convex-scripts",
+    // The provider of Spaces, whose address is another in each sandbox.
+    "update digitalocean convex-spaces",
+  ],
 };
 
 /**

@@ -64,17 +64,17 @@ describe("a stack in an empty account", () => {
 
   it("serves after the first up", async () => {
     const up = await cloud.up(STACK);
-    expect(up.all).toContain("43 created");
+    expect(up.all).toContain("44 created");
     expect(up.exitCode).toBe(0);
     await probe(cloud, STACK, "first");
   });
 
   it("has no changes in a second up and in a preview with refresh", async () => {
     const up = await cloud.up(STACK, "--expect-no-changes");
-    expect(up.all).toContain("43 unchanged");
+    expect(up.all).toContain("44 unchanged");
     expect(up.exitCode).toBe(0);
     const preview = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", STACK]);
-    expect(preview.all).toContain("43 unchanged");
+    expect(preview.all).toContain("44 unchanged");
     expect(preview.exitCode).toBe(0);
   });
 
@@ -95,6 +95,7 @@ describe("a stack in an empty account", () => {
     await cloud.configure(STACK, "logLevel", "debug");
     // A preview does not know which key the backend will accept. After the update, the key is the same.
     expect(await planned()).toEqual({
+      "convex-rehearsal": "update",
       "convex-backend": "replace",
       "convex-acceptance": "replace",
       "convex-function-environment": "update",

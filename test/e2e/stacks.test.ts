@@ -40,7 +40,7 @@ describe("the stacks that come with the program", () => {
         .filter((name) => !prodOnly.test(name))
         .sort(),
     );
-    expect([dev.size, prod.size]).toEqual([43, 49]);
+    expect([dev.size, prod.size]).toEqual([44, 50]);
 
     expect(whatDiffers(dev)).toEqual({
       size: "s-2vcpu-4gb",
@@ -73,7 +73,7 @@ describe("two stacks side by side", () => {
     }
     const runs = await Promise.all(STACKS.map((stack) => cloud.up(stack)));
     for (const { all, exitCode } of runs) {
-      expect(all).toContain("43 created");
+      expect(all).toContain("44 created");
       expect(exitCode).toBe(0);
     }
   });
@@ -102,7 +102,7 @@ describe("two stacks side by side", () => {
       STACKS.map((stack) => cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", stack])),
     );
     for (const { all, exitCode } of looks) {
-      expect(all).toContain("43 unchanged");
+      expect(all).toContain("44 unchanged");
       expect(exitCode).toBe(0);
     }
   });
@@ -123,7 +123,7 @@ describe("two stacks side by side", () => {
       expect(await readRow(two["backendUrl"] ?? "", "stack")).toBe("two");
     });
     const look = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", "two"]);
-    expect(look.all).toContain("43 unchanged");
+    expect(look.all).toContain("44 unchanged");
     expect(look.exitCode).toBe(0);
   });
 });
