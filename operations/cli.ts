@@ -16,10 +16,11 @@ import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
 import { State } from "./state.ts";
 import { pulumiCommand } from "./typed.ts";
+import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
        npm run tunnel -- --stack STACK
-       npm run env|drift|doctor|backup|restore|drill|snapshot|move-in|reset -- --stack STACK [OPTION ...]
+       npm run env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset -- --stack STACK [OPTION ...]
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
@@ -32,6 +33,7 @@ const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
   snapshot lists, makes and deletes snapshots of the volume
   move-in  moves a hand-made installation into the stack
   reset    replaces the instance by an empty one with the same keys
+  upgrade  shows what the next up would do with another backend image
 
 All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift, doctor
 and snapshot also call DigitalOcean.
@@ -48,6 +50,7 @@ const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   snapshot: runSnapshot,
   "move-in": runMoveIn,
   reset: runReset,
+  upgrade: runUpgrade,
 };
 
 /** @returns the process's exit code */

@@ -27,6 +27,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
   backup, restore, drill, snapshot   with the sandbox's Spaces; see: npm run backup -- --help
   move-in [OPTION ...] moves a hand-made installation into the sandbox's stack
   reset [--yes]        replaces the instance by an empty one with the same keys
+  upgrade --check      what the next up would do with another backend image
   pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
   down [--force]       removes all of it; --force also if the engine fails
 `;
@@ -62,6 +63,7 @@ async function main(args: string[]): Promise<number> {
     case "drill":
     case "move-in":
     case "reset":
+    case "upgrade":
       requireSandbox(home);
       return operate(home, command, rest);
     case "logs":

@@ -11,6 +11,8 @@
 #   rehearse.sh <stack, container, dashboard (its container), image, dashboard_image, name (the instance's), role (the database's owner),
 #     mountpoint, key (the admin key), memory_mb (the copy's limit), rehearse (true or false), environment (the backend's variables),
 #     files (what else is mounted: path on the droplet, colon, path in the container)
+#
+#   rehearse.sh check  < the same; prints what it would do, in lines name=value, and changes nothing
 set -euo pipefail
 # As long as the data needs.
 export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-14400}
@@ -35,6 +37,10 @@ main() {
   MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
   accepted=$(accepted_image "$mountpoint" "$container")
+  if [[ ${1:-} == check ]]; then
+    tell_plan
+    return
+  fi
   if [[ -e $folder ]]; then begin; fi
   if same_image "$image" "$accepted" && same_image "$dashboard_image" "$(image_of "$dashboard")"; then
     say "unchanged"
@@ -51,6 +57,15 @@ main() {
     fi
   fi
 }
+
+tell_plan() {
+  printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "image_revision=$(revision_of "$image")" \
+    "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$(room_needed)" "free=$(free_bytes "$MOUNTPOINT")" \
+    "point=$(either yes no has_backups)" "version=$(version_in in_database "$DATABASE")"
+}
+
+# revision_of IMAGE: nothing if it was not pulled, or does not name it.
+revision_of() { docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$1" 2> /dev/null || true; }
 
 # begin: lets only one restore, drill or rehearsal work, and removes what a killed one has left.
 begin() {
@@ -74,7 +89,7 @@ clean_up() {
 # both are published with it as their tag.
 require_pair() {
   local revision repository published right
-  revision=$(docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$image" 2> /dev/null) || true
+  revision=$(revision_of "$image")
   repository=$(untagged "$dashboard_image")
   if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(timeout 30 docker manifest inspect "$repository:$revision" 2> /dev/null); then
     say "the revisions of the two images are not compared, because the registry does not show them"
@@ -124,11 +139,12 @@ rehearse() {
   say "the new backend image passes: version $version of the tables, ${before% *} documents as before${point:+, restore point $point}"
 }
 
-# require_room: for the copy of the database, and for what the instance and the migrations may write meanwhile.
+# room_needed: for the copy of the database, and for what the instance and the migrations may write meanwhile.
+room_needed() { sql "SELECT (sum(pg_database_size(oid)) * 1.2)::bigint + 1024 * 1024 * 1024 + $RESERVE FROM pg_database"; }
+
 require_room() {
   local needed free
-  needed=$(sql "SELECT (sum(pg_database_size(oid)) * 1.2)::bigint + 1024 * 1024 * 1024 FROM pg_database")
-  needed=$((needed + RESERVE)) free=$(free_bytes "$MOUNTPOINT")
+  needed=$(room_needed) free=$(free_bytes "$MOUNTPOINT")
   ((free >= needed)) \
     || fail "$MOUNTPOINT: has $(human "$free") free, it should have $(human "$needed") to try the new backend image on a copy of the database." \
       "Nothing was changed. Grow the volume: npx pulumi config set volumeSizeGb $((($(blockdev --getsize64 "$(findmnt --noheadings --output SOURCE "$MOUNTPOINT")") + needed - free) / 1024 ** 3 + 2)), then npx pulumi up;" \
@@ -219,10 +235,12 @@ has_migrated() {
   grep -o "db metadata version up to date at [0-9]*" <<< "$log" | tail -n 1 | grep -o "[0-9]*$" > "$REHEARSAL/version"
 }
 
+has_backups() { [[ -e $MOUNTPOINT/backups/base.json && $(sql "SHOW archive_mode") == on ]]; }
+
 # make_point: sets `point`, if there are backups.
 make_point() {
   point=
-  [[ -e $MOUNTPOINT/backups/base.json && $(sql "SHOW archive_mode") == on ]] || return 0
+  has_backups || return 0
   bash "$here/../backups/point.sh" now \
     || fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $GIVE_UP"
   point=$(jq -r .point "$MOUNTPOINT/backups/point.json")

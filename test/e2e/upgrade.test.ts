@@ -75,6 +75,26 @@ describe("a new backend image", () => {
     original = await image();
   });
 
+  it("is shown before, and so is that there is none", async () => {
+    const check = () => cloud.operate("upgrade", STACK, ["--check"]);
+    const none = await check();
+    expect([none.exitCode, none.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^Serves: .*@sha256:.*\n.*\nNothing to upgrade\.$/),
+    ]);
+    await use(await publishRevision(cloud.home, NEWER));
+    const before = [await running(), await leftovers()];
+    const planned = await check();
+    expect(planned.exitCode, planned.all).toBe(2);
+    expect(planned.stdout).toMatch(
+      /revision [0-9a-f]{40}, version 128 of the tables\nSet: .*\nRehearsal: .* needs 1\.\d GiB on the volume/,
+    );
+    expect(planned.stdout).toMatch(
+      /a restore point is made\n[^]*Upgrade with: npm run sandbox -- pulumi up --stack upgrade$/,
+    );
+    expect([await running(), await leftovers()]).toEqual(before);
+  });
+
   it.each([
     ["whose migration fails", { ...NEWER, fault: "migration" }, /the new backend: a migration has failed/],
     ["that loses a row", { ...NEWER, fault: "loses-row" }, /the new backend has lost documents: 3 of 4 are left/],

@@ -12,9 +12,6 @@ export interface FunctionDefinition {
   run: (deployment: Deployment, args: Args) => Promise<Json>;
 }
 
-/** The only table that functions write. */
-export const ENTRIES = "sandbox_entries";
-
 /** A fault in what the caller gave the function. */
 export class FunctionError extends Error {}
 

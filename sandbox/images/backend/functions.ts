@@ -1,14 +1,7 @@
 import { requireAdmin, requireWriteAccess, type Identity } from "./authentication.ts";
 import type { Deployment } from "./deployment.ts";
-import {
-  ENTRIES,
-  FunctionError,
-  text,
-  type Args,
-  type FunctionDefinition,
-  type FunctionType,
-} from "./function-definition.ts";
-import type { Json } from "./persistence.ts";
+import { FunctionError, text, type Args, type FunctionDefinition, type FunctionType } from "./function-definition.ts";
+import { ENTRIES, type Json } from "./persistence.ts";
 import { SYSTEM_QUERIES } from "./system-queries.ts";
 
 export type FunctionResult = { status: "success"; value: Json } | { status: "error"; errorMessage: string };

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import type pg from "pg";
-import { ENTRIES } from "./function-definition.ts";
 import { log } from "./log.ts";
 import { REVISION } from "./revision.ts";
 
@@ -30,6 +29,9 @@ export class LeaseLost extends Error {
 
 /** The table in which the real backend keeps that version, in one document. */
 const GLOBALS = "_db";
+
+/** The only table that functions write. */
+export const ENTRIES = "sandbox_entries";
 
 /** A lock's key, the same for all processes: without it, two that create the tables at the same time would collide. */
 const SCHEMA_LOCK = 0x636f6e76;

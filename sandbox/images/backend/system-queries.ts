@@ -1,6 +1,6 @@
 import type { Deployment } from "./deployment.ts";
-import { ENTRIES, text, type Args, type FunctionDefinition } from "./function-definition.ts";
-import type { Json, StoredDocument } from "./persistence.ts";
+import { text, type Args, type FunctionDefinition } from "./function-definition.ts";
+import { ENTRIES, type Json, type StoredDocument } from "./persistence.ts";
 
 /** The real backend's queries for the CLI, as far as the CLI needs them here. */
 export const SYSTEM_QUERIES: Record<string, FunctionDefinition> = {

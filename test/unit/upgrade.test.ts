@@ -1,0 +1,42 @@
+import { describe as suite, expect, it } from "vitest";
+
+import { describe, type Plan } from "../../operations/upgrade.ts";
+
+const PLAN: Plan = {
+  accepted: "backend@sha256:1",
+  revision: "aa",
+  version: "128",
+  image: "backend@sha256:2",
+  image_revision: "",
+  upgrade: "yes",
+  rehearse: "true",
+  needed: 2 * 1024 ** 3,
+  free: 5 * 1024 ** 3,
+  point: "yes",
+};
+
+suite("the plan of an upgrade", () => {
+  it("shows both images, the room and the way back, and the next command", () => {
+    expect(describe("dev", PLAN)).toBe(`Serves:     backend@sha256:1, revision aa, version 128 of the tables
+Set:        backend@sha256:2
+Rehearsal:  the new image is tried on a copy of the data; needs 2.0 GiB on the volume, which has 5.0 GiB free
+Way back:   a restore point is made
+Costs:      the API stops while the backend is replaced, for some seconds
+Upgrade with: npx pulumi up --stack dev
+`);
+  });
+
+  it.each<[string, Partial<Plan>, RegExp]>([
+    [
+      "too little room",
+      { free: 1024 ** 3 },
+      /\nRefused, because .*: npx pulumi config set --stack dev rehearseImages false\n$/,
+    ],
+    ["no backups", { point: "no" }, /Way back: {3}no restore point, because there are no backups\n/],
+    ["no rehearsal, and no need for room", { rehearse: "false", free: 0 }, /Rehearsal: {2}none[^]*Upgrade with:/],
+    ["nothing to do", { upgrade: "no" }, /sha256:2\nNothing to upgrade\.\n$/],
+    ["no backend yet", { accepted: "" }, /^Serves: {5}no backend yet\n/],
+  ])("shows %s", (_, change, expected) => {
+    expect(describe("dev", { ...PLAN, ...change })).toMatch(expected);
+  });
+});
