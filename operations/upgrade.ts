@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { parseArgs, promisify } from "node:util";
 
 import { RESOURCES, TYPES } from "../contract/names.ts";
-import { SCRIPTS } from "../contract/scripts.ts";
+import { SCRIPTS, valueIn } from "../contract/scripts.ts";
 import { dial } from "../ssh/connect.ts";
 import { requireStack } from "./arguments.ts";
 import { size } from "./backups/list.ts";
@@ -27,13 +27,13 @@ export interface Plan {
   version: string;
   /** The configured image, and its revision; empty before it was pulled. */
   image: string;
-  image_revision: string;
-  upgrade: "yes" | "no";
-  rehearse: "true" | "false";
+  imageRevision: string;
+  upgrade: boolean;
+  rehearse: boolean;
   /** Bytes on the volume. */
   needed: number;
   free: number;
-  point: "yes" | "no";
+  point: boolean;
 }
 
 /**
@@ -75,7 +75,7 @@ export async function runUpgrade(args: string[]): Promise<number> {
     if (exitCode !== 0) return 1;
     const plan = planOf(stdout);
     process.stdout.write(describe(stack, plan));
-    if (plan.upgrade === "no") return 0;
+    if (!plan.upgrade) return 0;
     return hasRoom(plan) ? 2 : 1;
   } finally {
     client.end();
@@ -99,13 +99,25 @@ function replaced(stdin: string, values: Record<string, string>): string {
     .join("\n");
 }
 
-function planOf(text: string): Plan {
-  const values = Object.fromEntries(text.split("\n").map((line) => [line.split("=")[0], line.replace(/^\w+=/, "")]));
-  return { ...values, needed: Number(values["needed"]), free: Number(values["free"]) } as unknown as Plan;
+/** @param stdout  lines name=value */
+function planOf(stdout: string): Plan {
+  const value = (name: keyof Plan) => valueIn(stdout, name);
+  return {
+    accepted: value("accepted"),
+    revision: value("revision"),
+    version: value("version"),
+    image: value("image"),
+    imageRevision: value("imageRevision"),
+    upgrade: value("upgrade") === "yes",
+    rehearse: value("rehearse") === "true",
+    needed: Number(value("needed")),
+    free: Number(value("free")),
+    point: value("point") === "yes",
+  };
 }
 
 function hasRoom({ rehearse, needed, free }: Plan): boolean {
-  return rehearse === "false" || free >= needed;
+  return !rehearse || free >= needed;
 }
 
 /** A plan as text, with the next command. */
@@ -115,18 +127,16 @@ export function describe(stack: string, plan: Plan): string {
     plan.accepted === ""
       ? "no backend yet"
       : `${named(plan.accepted, plan.revision)}${plan.version === "" ? "" : `, version ${plan.version} of the tables`}`;
-  const lines = [`Serves:     ${serves}`, `Set:        ${named(plan.image, plan.image_revision)}`];
-  if (plan.upgrade === "no") return `${lines.join("\n")}\nNothing to upgrade.\n`;
+  const lines = [`Serves:     ${serves}`, `Set:        ${named(plan.image, plan.imageRevision)}`];
+  if (!plan.upgrade) return `${lines.join("\n")}\nNothing to upgrade.\n`;
   const room = `needs ${size(plan.needed)} on the volume, which has ${size(plan.free)} free`;
   lines.push(
-    plan.rehearse === "false"
+    !plan.rehearse
       ? "Rehearsal:  none, and no restore point, because rehearseImages is false"
       : `Rehearsal:  the new image is tried on a copy of the data; ${room}`,
-    ...(plan.rehearse === "false"
+    ...(!plan.rehearse
       ? []
-      : [
-          `Way back:   ${plan.point === "yes" ? "a restore point is made" : "no restore point, because there are no backups"}`,
-        ]),
+      : [`Way back:   ${plan.point ? "a restore point is made" : "no restore point, because there are no backups"}`]),
     "Costs:      the API stops while the backend is replaced, for some seconds",
   );
   const next = hasRoom(plan)

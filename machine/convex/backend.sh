@@ -62,7 +62,7 @@ require_upgraded() {
   say "waiting for the migrations"
   wait_until 900 "the migrations to version $version of the tables" has_migrated "$container" "$database" "$version" \
     || fail "backend: has not migrated its tables to version $version, as it did on the copy. See its log: docker logs $container"
-  require_query "$port" "$key"
+  require_query "$container" "$port" "$key"
   require_file "$port" in_database "$database"
 }
 

@@ -65,13 +65,17 @@ show_log() {
 # failed_migration <LOG: prints the lines of a migration that has failed; the backend goes on, and tries again after a while.
 failed_migration() { grep -F "Migration worker failed"; }
 
-# require_query PORT KEY: asks for the names of the tables, as the Convex CLI does.
+# require_query CONTAINER PORT KEY: asks for the names of the tables, as the Convex CLI does.
 require_query() {
-  local answer
-  answer=$(reach -s -H 'Content-Type: application/json' --config <(authorization "$2") \
+  local answer since
+  since=$(date --iso-8601=seconds)
+  answer=$(reach -s -H 'Content-Type: application/json' --config <(authorization "$3") \
     --data '{"path": "_system/cli/tables:default", "args": {"paginationOpts": {"cursor": null, "numItems": 100}}, "format": "json"}' \
-    "http://127.0.0.1:$1/api/query") || true
-  [[ $answer == *'"status":"success"'* ]] || fail "backend: answers a query for the names of its tables with '${answer:0:300}', it should succeed. See its log: docker logs"
+    "http://127.0.0.1:$2/api/query") || true
+  [[ $answer == *'"status":"success"'* ]] || {
+    show_log "$1" "$since"
+    fail "backend: answers a query for the names of its tables with '${answer:0:300}', it should succeed. Its last log lines are above"
+  }
 }
 
 # A backend that has lost its database still answers from memory. The API has no write without an effect, so this write is

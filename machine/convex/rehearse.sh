@@ -59,7 +59,7 @@ main() {
 }
 
 tell_plan() {
-  printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "image_revision=$(revision_of "$image")" \
+  printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
     "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$(room_needed)" "free=$(free_bytes "$MOUNTPOINT")" \
     "point=$(either yes no has_backups)" "version=$(version_in in_database "$DATABASE")"
 }
@@ -212,7 +212,7 @@ try() {
   local accepted_key after
   accepted_key=$(pass_gate "$COPY" 3210 "$name" "$key") || exit 1
   wait_until 3600 "the migrations to end" has_migrated
-  require_query 3210 "$accepted_key"
+  require_query "$COPY" 3210 "$accepted_key"
   require_write "$COPY" 3210 "$accepted_key"
   require_file 3210 beside_sql "$DATABASE"
   after=$(own_rows_of beside_sql "$DATABASE" "$until") || fail "the copy of the database: its documents cannot be read any more"

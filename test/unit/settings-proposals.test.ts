@@ -34,7 +34,7 @@ it.each<Record<string, unknown>>([
     tunnelPort: 80,
   },
   { volumeSnapshots: 25 },
-  { telemetry: "yes", protectData: "no", authKeys: "", redactClientLogs: 1 },
+  { telemetry: "yes", protectData: "no", authKeys: "", redactClientLogs: 1, rehearseImages: "maybe" },
   { dashboardPort: 5432 },
   { sitePort: 5432, dashboardPort: 5433 },
   { apiPort: 3211, dashboardPort: 3211 },

@@ -7,12 +7,12 @@ const PLAN: Plan = {
   revision: "aa",
   version: "128",
   image: "backend@sha256:2",
-  image_revision: "",
-  upgrade: "yes",
-  rehearse: "true",
+  imageRevision: "",
+  upgrade: true,
+  rehearse: true,
   needed: 2 * 1024 ** 3,
   free: 5 * 1024 ** 3,
-  point: "yes",
+  point: true,
 };
 
 suite("the plan of an upgrade", () => {
@@ -32,9 +32,9 @@ Upgrade with: npx pulumi up --stack dev
       { free: 1024 ** 3 },
       /\nRefused, because .*: npx pulumi config set --stack dev rehearseImages false\n$/,
     ],
-    ["no backups", { point: "no" }, /Way back: {3}no restore point, because there are no backups\n/],
-    ["no rehearsal, and no need for room", { rehearse: "false", free: 0 }, /Rehearsal: {2}none[^]*Upgrade with:/],
-    ["nothing to do", { upgrade: "no" }, /sha256:2\nNothing to upgrade\.\n$/],
+    ["no backups", { point: false }, /Way back: {3}no restore point, because there are no backups\n/],
+    ["no rehearsal, and no need for room", { rehearse: false, free: 0 }, /Rehearsal: {2}none[^]*Upgrade with:/],
+    ["nothing to do", { upgrade: false }, /sha256:2\nNothing to upgrade\.\n$/],
     ["no backend yet", { accepted: "" }, /^Serves: {5}no backend yet\n/],
   ])("shows %s", (_, change, expected) => {
     expect(describe("dev", { ...PLAN, ...change })).toMatch(expected);
