@@ -282,7 +282,7 @@ describe("on a droplet that is set up", () => {
         "SELECT rolpassword FROM pg_authid WHERE rolname = 'neighbour';\nSELECT oid, datdba, datacl FROM pg_database WHERE datname = 'neighbour';\nSHOW work_mem;\nSELECT count(*) FROM pg_hba_file_rules",
       );
     const before = await look();
-    expect(before).toMatch(/\n13MB\n4$/);
+    expect(before).toMatch(/\n13MB\n5$/);
     expect((await machine.run("postgres/postgres.sh", postgresValues(NEXT_PASSWORD, 84))).exitCode).toBe(0);
     expect(await look()).toBe(before);
   });
