@@ -95,22 +95,15 @@ describe("a new backend image", () => {
     expect([await running(), await leftovers()]).toEqual(before);
   });
 
-  it.each([
-    ["whose migration fails", { ...NEWER, fault: "migration" }, /the new backend: a migration has failed/],
-    ["that loses a row", { ...NEWER, fault: "loses-row" }, /the new backend has lost documents: 3 of 4 are left/],
-    ["older than the data", { metadataVersion: 127 }, /the new backend is older than the data: .* is ahead at 128/],
-  ] satisfies [string, Revision, RegExp][])(
-    "%s is refused on a copy; the old one serves all the time, and nothing is left",
-    async (_, difference, reason) => {
-      const before = [await running(), await contentsOf(droplet)];
-      const refused = await upgrade(difference);
-      expect(refused.exitCode).not.toBe(0);
-      expect(refused.all).toMatch(reason);
-      expect(refused.all).toContain("backendImage: did not pass on a copy of the data, see above. Nothing was changed");
-      expect([await running(), await contentsOf(droplet)]).toEqual(before);
-      expect(await leftovers()).toBe("");
-    },
-  );
+  it("that loses a row is refused on a copy; the old one serves all the time, and nothing is left", async () => {
+    const before = [await running(), await contentsOf(droplet)];
+    const refused = await upgrade({ ...NEWER, fault: "loses-row" });
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toContain("the new backend has lost documents: 3 of 4 are left");
+    expect(refused.all).toContain("backendImage: did not pass on a copy of the data, see above. Nothing was changed");
+    expect([await running(), await contentsOf(droplet)]).toEqual(before);
+    expect(await leftovers()).toBe("");
+  });
 
   it("beside a dashboard of another revision is refused, with the right one", async () => {
     const { dashboard } = await publishRevision(cloud.home, NEWER);

@@ -29,7 +29,7 @@ const LEFTOVERS =
 let lab: Lab;
 let machine: Machine;
 /** The images' names on the droplet. */
-let [old, newer, unhealthy] = ["", "", ""];
+let [old, newer, unhealthy, failing, older] = ["", "", "", "", ""];
 
 beforeAll(async () => {
   lab = await openLab();
@@ -37,13 +37,18 @@ beforeAll(async () => {
   machine = await Machine.create(lab, { ...lab.spec(1), volumeIds: ["volume"] });
   expect(await machine.run("host/host.sh", hostValues({ sizeGb: 20 }))).toMatchObject({ exitCode: 0 });
   expect(await machine.run("postgres/postgres.sh", postgresValues("a-password"))).toMatchObject({ exitCode: 0 });
-  [old, newer, unhealthy] = [
+  [old, newer, unhealthy, failing, older] = [
     (await ensureRevision({ metadataVersion: 128 })).name,
     (await ensureRevision({ metadataVersion: 129 })).name,
     (await ensureRevision({ metadataVersion: 129, fault: "unhealthy" })).name,
+    (await ensureRevision({ metadataVersion: 129, fault: "migration" })).name,
+    (await ensureRevision({ metadataVersion: 127 })).name,
   ];
   const droplet = containerName(lab.home, machine.droplet.id);
-  await execa("sh", ["-c", `docker save ${old} ${newer} ${unhealthy} | docker exec -i ${droplet} docker load`]);
+  await execa("sh", [
+    "-c",
+    `docker save ${old} ${newer} ${unhealthy} ${failing} ${older} | docker exec -i ${droplet} docker load`,
+  ]);
   await machine.sh(`cd / && runuser -u postgres -- psql -q -c "CREATE ROLE convex LOGIN PASSWORD 'roles-password'" \\
       -c "CREATE DATABASE convex_self_hosted OWNER convex"
     docker network create --subnet ${NETWORK.subnet} --gateway ${NETWORK.gateway} convex > /dev/null
@@ -131,10 +136,18 @@ it("gives the new backend no network, and shows no secret", async () => {
   expect(await machine.sh(LEFTOVERS)).toBe("");
 });
 
-it("refuses an image that never gets healthy", async () => {
-  const refused = await rehearse(unhealthy);
+it.each([
+  [
+    "that never gets healthy",
+    () => unhealthy,
+    /backend: did not answer http:\/\/127\.0\.0\.1:3210\/version within 180 s/,
+  ],
+  ["whose migration fails", () => failing, /the new backend: a migration has failed/],
+  ["older than the data", () => older, /the new backend is older than the data: .* is ahead at 128/],
+])("refuses an image %s", async (_, image, reason) => {
+  const refused = await rehearse(image());
   expect(refused.exitCode).toBe(1);
-  expect(refused.output).toContain("backend: did not answer http://127.0.0.1:3210/version within 180 s");
+  expect(refused.output).toMatch(reason);
   expect(refused.output).toContain("did not pass on a copy of the data, see above. Nothing was changed");
   expect(await machine.sh(LEFTOVERS)).toBe("");
 });
