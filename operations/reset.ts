@@ -97,7 +97,8 @@ export async function reset(state: State, yes: boolean): Promise<number> {
 /** @throws Error if the engine would refuse to delete the stack's data */
 function requireUnprotected(state: State): void {
   const { stack } = state;
-  if (state.get(TYPES.volume, RESOURCES.volume).protect !== true) return;
+  // Not the volume, which is unprotected while it is adopted or comes from a snapshot.
+  if (state.get(TYPES.database, RESOURCES.database).protect !== true) return;
   throw new Error(
     `stack ${stack}: its data is protected, it should not be. If all of it may go: ${pulumiCommand(stack, "config set", "protectData false")}, ` +
       `then: ${pulumiCommand(stack, "up")}`,

@@ -22,6 +22,8 @@ source "$here/gate.sh"
 source "$here/upgrade.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/lib/downtime.sh
+source "$here/../lib/downtime.sh"
 
 main() {
   local container name port site_port cloud_origin site_origin mountpoint key
@@ -45,13 +47,6 @@ main() {
   tell_downtime
   say "the backend is healthy and accepts the admin key"
   printf '%s\n' "$key"
-}
-
-# Does not print it again, even if nobody hears it.
-tell_downtime() {
-  [[ -e $STOPPED ]] || return 0
-  say "the backend serves again, $(($(date +%s) - $(cat "$STOPPED"))) s after its database stopped (less, if it crashed)"
-  rm -f "$STOPPED"
 }
 
 # require_upgraded MOUNTPOINT CONTAINER PORT KEY DATABASE: after an upgrade, checks what its rehearsal has seen.

@@ -36,7 +36,7 @@ convex_facts() {
 # pid_of CONTAINER: fails if it does not run.
 pid_of() {
   local pid
-  pid=$(docker inspect --format '{{.State.Pid}}' "$1" 2> /dev/null) && ((pid > 0)) && echo "$pid"
+  pid=$(timeout 10 docker inspect --format '{{.State.Pid}}' "$1" 2> /dev/null) && ((pid > 0)) && echo "$pid"
 }
 
 # An opened WebSocket stays open, until curl reaches its time limit.
@@ -54,7 +54,7 @@ nowhere() {
 nowhere_inside() {
   local pid origin
   pid=$(pid_of "$1") || return 0
-  origin=$(docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$1" | sed -n 's/^CONVEX_SITE_ORIGIN=//p')
+  origin=$(timeout 10 docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$1" | sed -n 's/^CONVEX_SITE_ORIGIN=//p')
   nowhere "$origin" nsenter --target "$pid" --net --mount
 }
 

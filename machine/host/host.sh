@@ -211,7 +211,7 @@ log_driver_declared() { sed -n 's/.*"log-driver": "\([a-z-]*\)".*/\1/p' "$here/d
 # If the engine does not answer, another finding reports that. Its client then prints nothing, and does not always fail.
 log_driver_in_force() {
   local driver
-  driver=$(docker info --format '{{.LoggingDriver}}' 2> /dev/null) || true
+  driver=$(timeout 10 docker info --format '{{.LoggingDriver}}' 2> /dev/null) || true
   echo "${driver:-$(log_driver_declared)}"
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The data volume. `prepare` formats a blank one, refuses one with foreign data, and mounts it. If the stack adopts an existing
-# volume, it refuses one without the stack's instance before anything is written to it. `secret` prints that instance's secret. `mount` only mounts it; the
-# machine runs this at each boot before any service that writes there. Both grow the file system to the device's size. The
-# second run changes nothing. `guard` fails if the volume is not mounted, or the data is not on it, and
+# volume, it refuses one without the stack's instance before it writes anything there; `secret` prints the secret of the instance on
+# it. `mount` only mounts it; the machine runs this at each boot before any service that writes there. Both grow the file system to
+# the device's size. The second run changes nothing. `guard` fails if the volume is not mounted, or the data is not on it, and
 # finishes the swap of a restore that was interrupted. Every service that writes there runs it before its start.
 #
 #   volume.sh prepare <volume, size_gb, mountpoint, and for an adopted volume: adopted_name (the instance's), adopted_secret_hash

@@ -30,8 +30,6 @@ area=${0##*/}
 area=${area%.sh}
 
 readonly PENDING=/run/convex-droplet LISTS_UPDATED=/run/convex-droplet-lists
-# Since when the instance does not serve, in seconds since 1970: from postgres.sh, which starts its database, for backend.sh.
-readonly STOPPED=/run/convex-droplet-stopped
 
 # say TEXT...: prints a message for people, on stderr; stdout is for data.
 # Nobody may be there any more, after a connection broke.

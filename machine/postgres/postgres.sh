@@ -14,6 +14,8 @@ source "$here/../lib/common.sh"
 source "$here/../lib/units.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/lib/downtime.sh
+source "$here/../lib/downtime.sh"
 # shellcheck source=machine/lib/sql.sh
 source "$here/../lib/sql.sh"
 # shellcheck source=machine/backups/repository.sh
@@ -228,10 +230,6 @@ serve() {
     changed "restarted PostgreSQL"
   fi
 }
-
-# note_stop MOUNTPOINT DATA: lets convex/backend.sh print how long an instance did not serve. PostgreSQL writes its control file at
-# each checkpoint, of which the last one is that of a shutdown.
-note_stop() { if [[ -e $(mark_of "$1") ]]; then stat --format %Y "$2/global/pg_control" > "$STOPPED"; fi; }
 
 # refuse_overrides FILE: fails if a restart would activate another value than FILE declares. If a setting is set twice, the last
 # one wins.

@@ -32,6 +32,13 @@ export const RUN_POSTGRES: Up = { up: [RESOURCES.server] };
 /** Both, for everything that PostgreSQL depends on. */
 export const RUN_BOTH: Up = { up: [RESOURCES.setup, RESOURCES.server] };
 
+/** Attaches the volume again, and then runs both. */
+export const ATTACH: Up = {
+  ...RUN_BOTH,
+  refresh: [RESOURCES.droplet],
+  costs: "PostgreSQL and the backend start again when the volume is mounted",
+};
+
 /** The same for nginx and the certificate. */
 export const RUN_EDGE: Up = { up: [RESOURCES.edge] };
 

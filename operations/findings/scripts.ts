@@ -5,7 +5,7 @@ import { SCRIPTS } from "../../contract/scripts.ts";
 import { CHECKED } from "./expected.ts";
 import { type Finding, findingsBy } from "./finding.ts";
 import type { Difference } from "./inside.ts";
-import { type Repair, RUN_BOTH } from "./repair.ts";
+import { ATTACH, type Repair, RUN_BOTH } from "./repair.ts";
 import { shell } from "./shell.ts";
 
 /** The start of the subjects of data that is not on the volume. */
@@ -41,6 +41,7 @@ export function repairOf({ script, area, subject, property, expected, found }: D
   if (isScript(subject)) return copyScripts(subject.slice("files[".length, -1), property, expected);
   if (subject === "links[/opt/convex]" && found !== "nothing") return { why: LINK, command: MOVE_LINK };
   if (subject === "sshd") return unlessOverridden(property);
+  if (`${subject}.${property}` === "volume.device") return ATTACH;
   // PostgreSQL depends on the volume, and on nothing else of the host.
   if (area === "volume" || `${subject}.${property}` === "postgres.volume") return RUN_BOTH;
   if (`${subject}.${property}` === "edge.volume") return { up: [RESOURCES.setup, RESOURCES.edge] };

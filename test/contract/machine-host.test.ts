@@ -5,8 +5,10 @@ import path from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
+import { namedValues } from "../../contract/scripts.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
+import { Inspector } from "./machine-inspection.ts";
 
 const SETUP = "host/host.sh";
 const UNITS = [
@@ -342,6 +344,21 @@ describe("without its volume", () => {
       "error: waited 90 s for volume data at /dev/disk/by-id/scsi-0DO_Volume_data; is it attached to this droplet?",
     );
     expect(await machine.sh(untouched)).toBe("");
+  });
+
+  it("an inspection of it ends in time, and shows the cause", { timeout: 120_000 }, async () => {
+    const backend = { container: "backend", api_port: 3210, site_port: 3211, dashboard_port: 6791, key: "k" };
+    const inspector = await Inspector.create(machine, {
+      host: hostValues({ sizeGb: 120 }),
+      backend: namedValues({ ...backend, read_only_key: "", role_url: "" }),
+    });
+    const started = Date.now();
+    const { differences } = await inspector.inspect();
+    // Drift and doctor wait for 90 s.
+    expect(Date.now() - started).toBeLessThan(75_000);
+    expect(differences).toContainEqual(
+      expect.objectContaining({ subject: "volume", property: "device", found: "not attached" }),
+    );
   });
 
   it("everything runs again when the volume is back, without a reboot", async () => {

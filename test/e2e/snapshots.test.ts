@@ -163,7 +163,12 @@ describe("a stack with snapshots of its volume", () => {
     const secret = succeeded(await cloud.onDroplet(STACK, "cat /mnt/convex/data/credentials/instance_secret"));
     const own = (await volumes()).find(({ droplet_ids: held }) => held.length > 0) ?? { id: "", name: "" };
     succeeded(await cloud.pulumi(["stack", "rm", STACK, "--force", "--yes"]));
-    await cloud.createStack(STACK, { "allowedCidrs[0]": "127.0.0.0/8", protectData: "true", adoptVolume: own.name });
+    await cloud.createStack(STACK, {
+      "allowedCidrs[0]": "127.0.0.0/8",
+      protectData: "true",
+      adoptVolume: own.name,
+      volumeSizeGb: "110",
+    });
     await cloud.configureSecretly(STACK, "instanceSecret", secret);
     const [droplet] = (await ask<{ droplets: { id: number }[] }>("GET", "/v2/droplets")).droplets;
     const refused = await cloud.pulumi(["preview", "--stack", STACK]);

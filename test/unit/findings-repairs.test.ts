@@ -8,6 +8,7 @@ import {
   refresh,
   REMAKE,
   repairText,
+  ATTACH,
   RUN_BOTH,
   RUN_HOST,
   RUN_POSTGRES,
@@ -78,7 +79,7 @@ describe("the repair of a difference", () => {
   it("runs the script that found it, and PostgreSQL's too if PostgreSQL depends on it", () => {
     expect(repair({ subject: "files[/etc/docker/daemon.json]", property: "content" })).toEqual(RUN_HOST);
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "sysctl" })).toEqual(RUN_POSTGRES);
-    expect(repair({ script: "volume.sh", area: "volume", subject: "volume", property: "device" })).toBe(RUN_BOTH);
+    expect(repair({ script: "volume.sh", area: "volume", subject: "volume", property: "device" })).toBe(ATTACH);
     expect(repair({ subject: "links[/opt/convex]", found: "nothing" })).toEqual(RUN_HOST);
     expect(repair({ script: "postgres.sh", area: "postgres", subject: "postgres", property: "volume" })).toBe(RUN_BOTH);
   });

@@ -4,7 +4,7 @@ import { isDeepStrictEqual, promisify } from "node:util";
 import { RESOURCES } from "../../../contract/names.ts";
 import { pulumiCommand } from "../../typed.ts";
 import { type Finding, findingsBy, missing, type Seen, undeclared } from "../finding.ts";
-import { NOTHING_STOPS, refresh, REMAKE, type Repair, repairText, RUN_BOTH } from "../repair.ts";
+import { ATTACH, NOTHING_STOPS, refresh, REMAKE, type Repair, repairText } from "../repair.ts";
 
 const { error } = findingsBy("DigitalOcean", "cloud");
 
@@ -124,10 +124,7 @@ function seen(property: string, kind: string, oldState?: Found, newState?: Found
  * somebody has grown with the droplet's size does not allow the smaller size.
  */
 function takenOver(urn: string, property: string, oldState?: Found, newState?: Found): Repair | undefined {
-  if (property.startsWith("volumeIds")) {
-    const costs = "PostgreSQL and the backend start again when the volume is mounted";
-    return { ...RUN_BOTH, refresh: [RESOURCES.droplet], costs };
-  }
+  if (property.startsWith("volumeIds")) return ATTACH;
   const disk = (state: Found | undefined) => Number(state?.outputs?.["disk"]);
   if (property !== "size" || !urn.includes("/droplet:Droplet::") || !(disk(newState) > disk(oldState)))
     return undefined;
