@@ -231,7 +231,7 @@ export class Convex extends pulumi.ComponentResource {
         ...child,
         ...args.onMachine,
         additionalSecretOutputs: ["stdout"],
-        customTimeouts: { create: "10m", update: "10m" },
+        customTimeouts: { create: "2h", update: "2h" },
       },
     );
 

@@ -86,11 +86,13 @@ export function volumeFault(
     return `adoptVolume: "${wanted}" is in ${volume.region.slug}, and cannot be moved, ${should}; or use its region: npx pulumi config set region ${volume.region.slug}`;
   }
   if (holder !== undefined && holder.name !== label) return heldFault(volume, holder);
-  const other = volumes.find(
-    ({ id, name, droplet_ids: held }) => id !== volume.id && held.length > 0 && isVolumeName(name, label),
-  );
+  // Also one that is not attached: if it is in the state, the engine would replace it, and delete it without protectData.
+  const other = volumes.find(({ id, name }) => id !== volume.id && isVolumeName(name, label));
   if (other !== undefined) {
-    return `adoptVolume: the stack already has volume ${other.name}, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume`;
+    return (
+      `adoptVolume: the stack already has volume ${other.name}, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume; ` +
+      `or if nobody needs that one, delete it: doctl compute volume delete ${other.id}`
+    );
   }
   if (sizeGb >= volume.size_gigabytes) return undefined;
   return (

@@ -10,9 +10,9 @@ export function reportLostBucket(name: string, suffix: string): pulumi.ErrorHook
   return new pulumi.ErrorHook(`${name}-lost-bucket`, async ({ failedOperation, newInputs = {}, errors }) => {
     if (failedOperation === "create" && /BucketAlready(?:OwnedByYou|Exists)/.test(errors[0] ?? "")) {
       await pulumi.log.error(
-        `bucket ${String(newInputs["name"])} is in the account but not in the stack's state: a run was killed while creating it, so it is ` +
-          `empty. Use another one: npx pulumi up --stack ${pulumi.getStack()} --replace '**${suffix}'; and delete the empty one in ` +
-          "DigitalOcean's control panel.",
+        `bucket ${String(newInputs["name"])} is in the account but not in the stack's state: probably, a run was killed while ` +
+          `creating it. Use another one: npx pulumi up --stack ${pulumi.getStack()} --replace '**${suffix}'; and if this one is ` +
+          "empty, delete it in DigitalOcean's control panel.",
       );
     }
     return false;

@@ -14,7 +14,8 @@ import { pulumiCommand } from "./typed.ts";
 const HELP = `Usage: npm run upgrade -- --stack STACK --check
 
 Shows what the next \`up\` would do with the backend's image: which image serves, which one is set, whether it is tried on a copy of the data
-and whether there is room for that, and whether there is a restore point before it. Changes nothing. \`up\` itself upgrades.
+and whether there is room for that, and whether there is a restore point before it. It does not compare the revisions of the two images, and
+does not look at the dashboard's. Changes nothing. \`up\` itself upgrades.
 
 Exit code: 0 nothing to upgrade, 1 the upgrade would be refused, or the check failed, 2 there is an upgrade.
 `;
@@ -131,9 +132,11 @@ export function describe(stack: string, plan: Plan): string {
   if (!plan.upgrade) return `${lines.join("\n")}\nNothing to upgrade.\n`;
   const room = `needs ${size(plan.needed)} on the volume, which has ${size(plan.free)} free`;
   lines.push(
-    !plan.rehearse
-      ? "Rehearsal:  none, and no restore point, because rehearseImages is false"
-      : `Rehearsal:  the new image is tried on a copy of the data; ${room}`,
+    plan.accepted === ""
+      ? "Rehearsal:  none, because no backend was accepted on this volume yet"
+      : !plan.rehearse
+        ? "Rehearsal:  none, and no restore point, because rehearseImages is false"
+        : `Rehearsal:  the new image is tried on a copy of the data; ${room}`,
     ...(!plan.rehearse
       ? []
       : [`Way back:   ${plan.point ? "a restore point is made" : "no restore point, because there are no backups"}`]),

@@ -37,7 +37,7 @@ main() {
   open_repository
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
   if [[ $mode != forget && -e $MOUNTPOINT/backups/move-in.journal ]]; then
-    fail "a cut-over or copy was interrupted while it swapped database and files, and has to be finished first. Run the same npm run move-in or npm run restore -- --from again"
+    fail "a cut-over or copy was interrupted while it swapped database and files, and has to be finished first. Run the same command again: npm run move-in, npm run restore -- --from, or npm run reset"
   fi
   case $mode in
     plan) plan "$to" "$stanza" ;;

@@ -9,6 +9,8 @@
 #   backend.sh <container, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and
 #     site_origin (URLs that the backend itself must reach; may be empty), mountpoint, key (the admin key)
 set -euo pipefail
+# After an upgrade, as long as its migrations need.
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-5400}
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
 source "$here/../lib/common.sh"
@@ -55,7 +57,7 @@ require_upgraded() {
   version=$(of_upgrade "$mountpoint" "$container" version)
   [[ -n $version ]] || return 0
   say "waiting for the migrations"
-  wait_until 900 "the migrations to version $version of the tables" has_migrated "$container" "$database" "$version" \
+  wait_until 3600 "the migrations to version $version of the tables" has_migrated "$container" "$database" "$version" \
     || fail "backend: has not migrated its tables to version $version, as it did on the copy. See its log: docker logs $container"
   require_query "$container" "$port" "$key"
   require_file "$port" in_database "$database"
@@ -65,7 +67,7 @@ require_upgraded() {
 has_migrated() {
   local found
   found=$(version_in in_database "$2") || return
-  if ((found >= $3)); then return; fi
+  if ((${found:-0} >= $3)); then return; fi
   if docker logs --since "$(docker inspect --format '{{.State.StartedAt}}' "$1")" "$1" 2>&1 | failed_migration >&2; then
     fail "backend: a migration has failed, see above"
   fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries a new backend image on a copy of database and files, before the backend that serves is replaced. If the image does not pass, the
 # script fails, nothing was changed, and the old backend still serves. It passes if it gets healthy, has the instance's name, accepts the
-# admin key, completes its migrations, answers a query, writes, reads a stored file, and has all documents of before, unchanged. Then the
+# admin key, completes its migrations, answers a query, writes, reads a stored file, and has all documents unchanged. Then the
 # script makes a restore point, if there are backups, and notes on the volume what it has seen, for backend.sh.
 #
 # The copy's database is a physical copy, its files are a layer over the instance's, which nothing can write through. Both servers have
@@ -28,11 +28,10 @@ source "$here/upgrade.sh"
 
 # In memory: the variables, and where the layer is mounted. The containers: one has the network, the other is the backend.
 readonly REHEARSAL=/run/convex-droplet-rehearsal NETWORK=convex-rehearsal-network COPY=convex-rehearsal
-readonly GIVE_UP="npx pulumi config set rehearseImages false, then npx pulumi up"
 
 main() {
   local stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
-  local accepted folder begun=
+  local accepted folder shown begun=
   take stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
   MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
@@ -42,7 +41,9 @@ main() {
     return
   fi
   if [[ -e $folder ]]; then begin; fi
-  if same_image "$image" "$accepted" && same_image "$dashboard_image" "$(image_of "$dashboard")"; then
+  # A new droplet has no dashboard yet.
+  shown=$(image_of "$dashboard")
+  if same_image "$image" "$accepted" && same_image "$dashboard_image" "${shown:-$dashboard_image}"; then
     say "unchanged"
   elif [[ $rehearse != true ]]; then
     say "uses the images without a rehearsal, because rehearseImages is false"
@@ -59,9 +60,12 @@ main() {
 }
 
 tell_plan() {
+  local needed version
+  needed=$(room_needed)
+  version=$(version_in in_database "$DATABASE")
   printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
-    "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$(room_needed)" "free=$(free_bytes "$MOUNTPOINT")" \
-    "point=$(either yes no has_backups)" "version=$(version_in in_database "$DATABASE")"
+    "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" \
+    "point=$(either yes no has_backups)" "version=$version"
 }
 
 # revision_of IMAGE: nothing if it was not pulled, or does not name it.
@@ -88,19 +92,21 @@ clean_up() {
 # require_pair: the protocol between the two images is private, so both must be of one revision. Only the backend's image names it, but
 # both are published with it as their tag.
 require_pair() {
-  local revision repository published right
+  local revision repository published own right
   revision=$(revision_of "$image")
   repository=$(untagged "$dashboard_image")
-  if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(timeout 30 docker manifest inspect "$repository:$revision" 2> /dev/null); then
+  if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(manifest_of "$repository:$revision") || ! own=$(manifest_of "$dashboard_image"); then
     say "the revisions of the two images are not compared, because the registry does not show them"
     return
   fi
   # The digest is that of the manifest, or of one that it lists for this kind of processor.
-  if [[ $published == "$(timeout 30 docker manifest inspect "$dashboard_image" 2> /dev/null)" || $published == *"${dashboard_image##*@}"* ]]; then return; fi
-  docker pull --quiet "$repository:$revision" > /dev/null 2>&1 || true
+  if [[ $published == "$own" || $published == *"${dashboard_image##*@}"* ]]; then return; fi
+  timeout 300 docker pull --quiet "$repository:$revision" > /dev/null 2>&1 || true
   right=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$repository:$revision" 2> /dev/null | grep -F "$repository@") || true
-  fail "dashboardImage: is not of revision $revision, it should be that of the backend. Set it with: npx pulumi config set dashboardImage ${right:-$repository@DIGEST}"
+  fail "dashboardImage: is not of revision $revision, it should be that of the backend. Set it with: npx pulumi config set dashboardImage ${right:-$repository@DIGEST} --stack $stack"
 }
+
+manifest_of() { timeout 30 docker manifest inspect "$1" 2> /dev/null; }
 
 # untagged REFERENCE: the repository.
 untagged() {
@@ -113,7 +119,7 @@ rehearse() {
   local until before version bin status point
   bin=/usr/lib/postgresql/$(($(sql "SHOW server_version_num") / 10000))/bin
   require_room
-  say "trying the new backend image on a copy of the data; the old backend serves meanwhile"
+  say "trying the new backend image on a copy of the data; meanwhile, $(what_serves)"
   copy_database
   copy_files
   start_copies
@@ -130,25 +136,32 @@ rehearse() {
   set -e
   tell_if_full
   ((status == 0)) \
-    || fail "backendImage: did not pass on a copy of the data, see above. Nothing was changed, and the backend of before serves. To keep that one: $(go_back);" \
-      "to use the new one all the same: $GIVE_UP"
+    || fail "backendImage: did not pass on a copy of the data, see above. Nothing was changed, and $(what_serves). To keep the previous image: $(go_back);" \
+      "to use the new one anyway: $(give_up)"
   version=$(< "$REHEARSAL/version")
   clean_up "$folder"
   make_point
   write_upgrade
-  say "the new backend image passes: version $version of the tables, ${before% *} documents as before${point:+, restore point $point}"
+  say "the new backend image passes: version $version of the tables, ${before% *} documents unchanged${point:+, restore point $point}"
 }
+
+# what_serves: a new droplet has no backend yet.
+what_serves() { if [[ $(docker inspect --format '{{.State.Running}}' "$container" 2> /dev/null) == true ]]; then echo "the previous backend serves"; else echo "no backend serves"; fi; }
+
+# give_up: the commands that use the new image without a rehearsal.
+give_up() { echo "npx pulumi config set rehearseImages false --stack $stack && npx pulumi up --stack $stack && npx pulumi config rm rehearseImages --stack $stack"; }
 
 # room_needed: for the copy of the database, and for what the instance and the migrations may write meanwhile.
 room_needed() { sql "SELECT (sum(pg_database_size(oid)) * 1.2)::bigint + 1024 * 1024 * 1024 + $RESERVE FROM pg_database"; }
 
 require_room() {
   local needed free
-  needed=$(room_needed) free=$(free_bytes "$MOUNTPOINT")
+  needed=$(room_needed)
+  free=$(free_bytes "$MOUNTPOINT")
   ((free >= needed)) \
     || fail "$MOUNTPOINT: has $(human "$free") free, it should have $(human "$needed") to try the new backend image on a copy of the database." \
-      "Nothing was changed. Grow the volume: npx pulumi config set volumeSizeGb $((($(blockdev --getsize64 "$(findmnt --noheadings --output SOURCE "$MOUNTPOINT")") + needed - free) / 1024 ** 3 + 2)), then npx pulumi up;" \
-      "or use the image without a rehearsal: $GIVE_UP"
+      "Nothing was changed. Grow the volume: npx pulumi config set volumeSizeGb $((($(blockdev --getsize64 "$(findmnt --noheadings --output SOURCE "$MOUNTPOINT")") + needed - free) / 1024 ** 3 + 2)) --stack $stack && npx pulumi up --stack $stack;" \
+      "or use the image without a rehearsal: $(give_up)"
 }
 
 copy_database() {
@@ -158,7 +171,7 @@ copy_database() {
   watch_space
   said=$(cd / && gently runuser -u postgres -- "$bin/pg_basebackup" --pgdata="$folder/cluster" --checkpoint=fast --no-sync --no-manifest --no-password 2>&1) || {
     tell_if_full
-    fail "the database: cannot be copied, so nothing was changed. $(tail -n 1 <<< "$said")"
+    fail "the database: cannot be copied, so nothing was changed. $(tail -n 1 <<< "$said"). To use the image without a rehearsal: $(give_up)"
   }
 }
 
@@ -203,7 +216,7 @@ start_backend() {
   # The end of the migrations is at this level.
   (umask 077 && grep -v '^RUST_LOG=' <<< "$environment" > "$REHEARSAL/environment" && echo RUST_LOG=info >> "$REHEARSAL/environment")
   docker run --detach --name "$COPY" --network "container:$NETWORK" --env-file "$REHEARSAL/environment" --volume "$REHEARSAL/data:/convex/data" "${options[@]}" \
-    --memory "${memory_mb}m" --memory-swap "${memory_mb}m" --oom-score-adj 1000 --cpu-shares 10 --log-driver json-file --log-opt max-size=10m "$image" > /dev/null \
+    --memory "${memory_mb}m" --memory-swap "${memory_mb}m" --oom-score-adj 1000 --cpu-shares 10 --log-driver json-file --log-opt max-size=10m --log-opt max-file=5 "$image" > /dev/null \
     || fail "the new backend image: no container of it can be started"
 }
 
@@ -227,7 +240,7 @@ has_migrated() {
   if failed_migration <<< "$log" >&2; then fail "the new backend: a migration has failed, see above"; fi
   ahead=$(grep -o "persisted db metadata version is ahead.*" <<< "$log" | head -n 1) || true
   [[ -z $ahead ]] || fail "the new backend is older than the data: $ahead. Migrations only go forward. To go back with the data of a restore point from before the upgrade:" \
-    "npx pulumi config set rehearseImages false && npx pulumi up && npm run restore -- --stack $stack --to POINT --yes && npx pulumi config rm rehearseImages"
+    "npx pulumi config set rehearseImages false --stack $stack && npx pulumi up --stack $stack && npm run restore -- --stack $stack --to POINT --yes && npx pulumi config rm rehearseImages --stack $stack"
   if has_ended "$COPY"; then
     show_log "$COPY" 1970-01-01
     fail "the new backend has ended, its last log lines are above"
@@ -242,26 +255,25 @@ make_point() {
   point=
   has_backups || return 0
   bash "$here/../backups/point.sh" now \
-    || fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $GIVE_UP"
+    || fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $(give_up)"
   point=$(jq -r .point "$MOUNTPOINT/backups/point.json")
 }
 
 write_upgrade() {
   local back
-  back="to go back: $(go_back)"
   if [[ -n $point ]]; then
-    back+=" && npm run restore -- --stack $stack --to $point --yes"
+    back="to go back to $point, without what was written since then: $(go_back) && npm run restore -- --stack $stack --to $point --yes"
   else
-    back+=". The data stays as the new backend has migrated it, because this stack has no backups; if it has snapshots of the volume, see docs/backups.md"
+    back="to go back: $(go_back). The data stays as the new backend has migrated it, because this stack has no backups; if it has snapshots of the volume, see docs/backups.md"
   fi
   put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "version=$version" "back=$back")
 }
 
-# go_back: the commands that use the images of before again.
+# go_back: the commands that use the previous images again.
 go_back() {
   local before_dashboard
   before_dashboard=$(image_of "$dashboard")
-  echo "npx pulumi config set backendImage $accepted${before_dashboard:+ && npx pulumi config set dashboardImage $before_dashboard} && npx pulumi up"
+  echo "npx pulumi config set backendImage $accepted --stack $stack${before_dashboard:+ && npx pulumi config set dashboardImage $before_dashboard --stack $stack} && npx pulumi up --stack $stack"
 }
 
 main "$@"

@@ -23,6 +23,9 @@ of_upgrade() {
 
 # accept_image MOUNTPOINT CONTAINER: ends the upgrade.
 accept_image() {
-  put_file 0644 "$1/image" <<< "$(image_of "$2")"
+  local image
+  image=$(image_of "$2")
+  [[ -n $image ]] || fail "$2: Docker does not say which image it has. See: docker inspect $2"
+  put_file 0644 "$1/image" <<< "$image"
   rm -f "$1/upgrade"
 }

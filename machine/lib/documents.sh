@@ -2,15 +2,17 @@
 # Questions about the documents in a backend's database. Sourced after sql.sh. Each takes a function that asks a server, SQL DATABASE
 # STATEMENT, such as in_database.
 
-# The newest version of each document that is there (`live`), and the ids of the backend's own tables (`system`). The backend names a
-# table by the id of its row in _tables. Its table of stored files counts as the app's.
+# The documents that are there (`live`), and the ids of the backend's own tables (`system`). The backend names a table by the id of its row
+# in _tables. Its table of stored files counts as the app's. What is sorted has no contents, because it would need as much space again.
 readonly LIVE_AND_SYSTEM="live AS (
-  SELECT * FROM (SELECT DISTINCT ON (table_id, id) * FROM documents ORDER BY table_id, id, ts DESC) AS newest WHERE NOT deleted),
+  SELECT table_id, id FROM (
+    SELECT DISTINCT ON (table_id, id) table_id, id, deleted FROM documents ORDER BY table_id, id, ts DESC) AS newest
+  WHERE NOT deleted),
 system AS (
   SELECT substring(sha256(name::bytea) FOR 16) AS id FROM unnest(ARRAY['_db', '_environment_variables', '_backend_state', '_canonical_urls', '_pushes']) AS name
   UNION
-  SELECT id FROM live
-  WHERE CASE WHEN position('\"_'::bytea IN json_value) > 0
+  SELECT id FROM documents
+  WHERE CASE WHEN NOT deleted AND position('\"_'::bytea IN json_value) > 0
     THEN (convert_from(json_value, 'UTF8')::json ->> 'name') ~ '^_' AND (convert_from(json_value, 'UTF8')::json ->> 'name') <> '_file_storage'
       AND (convert_from(json_value, 'UTF8')::json ->> 'number') IS NOT NULL END)"
 
@@ -49,8 +51,10 @@ own_rows() {
 own_rows_of() {
   "$1" "$2" "
 WITH $LIVE_AND_SYSTEM,
-past AS (SELECT DISTINCT ON (table_id, id) * FROM documents WHERE ts <= $3 ORDER BY table_id, id, ts DESC)
-SELECT count(*) || ' ' || coalesce(sum(hash_record_extended(past, 0)::numeric), 0) FROM past JOIN live USING (table_id, id)
+past AS (
+  SELECT DISTINCT ON (table_id, id) table_id, id, deleted, hash_record_extended(version, 0) AS hash
+  FROM documents AS version WHERE ts <= $3 ORDER BY table_id, id, ts DESC)
+SELECT count(*) || ' ' || coalesce(sum(hash::numeric), 0) FROM past JOIN live USING (table_id, id)
 WHERE NOT past.deleted AND table_id NOT IN (SELECT id FROM system)"
 }
 

@@ -57,10 +57,11 @@ describe("a volume for a new stack", () => {
     expect(volumeFault(VOLUMES, wanted, "convex-dev", "nyc3", 150, holder)).toBeUndefined();
   });
 
-  it("is refused if the stack's droplet has another one", () => {
-    const own = volume("convex-dev-data", { droplet_ids: [8] });
+  it.each([[[8]], [[]]])("is refused if the stack has another one, on droplets %j", (droplet_ids) => {
+    const own = volume("convex-dev-data", { droplet_ids });
     expect(volumeFault([...VOLUMES, own], "good", "convex-dev", "nyc3", 150, undefined)).toBe(
-      "adoptVolume: the stack already has volume convex-dev-data, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume",
+      "adoptVolume: the stack already has volume convex-dev-data, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume; " +
+        "or if nobody needs that one, delete it: doctl compute volume delete convex-dev-data-id",
     );
     expect(volumeFault([...VOLUMES, own], "good", "convex-dev-2", "nyc3", 150, undefined)).toBeUndefined();
   });
