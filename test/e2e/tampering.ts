@@ -32,7 +32,7 @@ const STRAY = "belongs to neither this program nor a package, it should not be h
 export const TAMPERINGS: Tampering[] = [
   {
     change: `echo 'host all all 0.0.0.0/0 trust' >> ${PG}/pg_hba.d/10-convex-droplet.conf`,
-    finds: [`error postgres.pg_hba: unexpected line 5 "host all all 0.0.0.0/0 trust"`],
+    finds: [`error postgres.pg_hba: unexpected line 7 "host all all 0.0.0.0/0 trust"`],
   },
   {
     change: `install -o postgres <(echo 'host swarmdb swarm 172.30.0.0/24 trust') ${PG}/pg_hba.d/99-neighbour.conf`,
