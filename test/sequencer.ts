@@ -9,6 +9,9 @@ const LONGEST = [
   "backups",
   "dead-droplet",
   "errors",
+  "upgrade",
+  "serve",
+  "snapshots",
   "public-changes",
 ];
 
