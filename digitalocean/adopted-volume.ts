@@ -86,8 +86,13 @@ export function volumeFault(
     return `adoptVolume: "${wanted}" is in ${volume.region.slug}, and cannot be moved, ${should}; or use its region: npx pulumi config set region ${volume.region.slug}`;
   }
   if (holder !== undefined && holder.name !== label) return heldFault(volume, holder);
-  // Also one that is not attached: if it is in the state, the engine would replace it, and delete it without protectData.
-  const other = volumes.find(({ id, name }) => id !== volume.id && isVolumeName(name, label));
+  // One that is not attached may be in the state: then the engine would replace it, and delete it without protectData. But if the
+  // adopted one has the stack's name too, the other is one that the stack has kept.
+  const mayReplace = !isVolumeName(volume.name, label);
+  const other = volumes.find(
+    ({ id, name, droplet_ids: held }) =>
+      id !== volume.id && isVolumeName(name, label) && (held.length > 0 || mayReplace),
+  );
   if (other !== undefined) {
     return (
       `adoptVolume: the stack already has volume ${other.name}, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume; ` +

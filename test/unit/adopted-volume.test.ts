@@ -66,6 +66,11 @@ describe("a volume for a new stack", () => {
     expect(volumeFault([...VOLUMES, own], "good", "convex-dev-2", "nyc3", 150, undefined)).toBeUndefined();
   });
 
+  it("is accepted beside one that the stack has kept", () => {
+    const kept = [volume("convex-dev-data"), volume("convex-dev-data-12345678")];
+    expect(volumeFault(kept, "convex-dev-data-12345678", "convex-dev", "nyc3", 150, undefined)).toBeUndefined();
+  });
+
   it("is not proposed if there is none", () => {
     expect(volumeFault([], "x", "convex-dev", "nyc3", 150, undefined)).toContain(
       "but there is none. Start with a blank one: npx pulumi config rm adoptVolume",
