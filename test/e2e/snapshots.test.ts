@@ -194,7 +194,7 @@ describe("a stack with snapshots of its volume", () => {
   it("does not change again, and is protected when the setting is removed", async () => {
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
     succeeded(await cloud.pulumi(["config", "rm", "adoptVolume", "--stack", STACK]));
-    expect(succeeded(await cloud.up(STACK))).toContain("42 unchanged");
+    expect(succeeded(await cloud.up(STACK))).toContain("43 unchanged");
     expect(await isProtected()).toBe(true);
   });
 });
