@@ -64,15 +64,19 @@ export async function runUpgrade(args: string[]): Promise<number> {
   }
   const state = await State.read(stack);
   const stdin = String(state.get(TYPES.command, RESOURCES.rehearsal).inputs["stdin"]);
-  const configured = {
-    image: await setting(stack, "backendImage"),
-    dashboard_image: await setting(stack, "dashboardImage"),
-    rehearse: await setting(stack, "rehearseImages"),
-  };
+  const [image, dashboard_image, rehearse] = await Promise.all([
+    setting(stack, "backendImage"),
+    setting(stack, "dashboardImage"),
+    setting(stack, "rehearseImages"),
+  ]);
   const client = await dial(dropletTarget(state));
   try {
     const command = `bash ${SCRIPTS}/convex/rehearse.sh check`;
-    const { exitCode, stdout } = await runRemotely(client, command, replaced(stdin, configured));
+    const { exitCode, stdout } = await runRemotely(
+      client,
+      command,
+      replaced(stdin, { image, dashboard_image, rehearse }),
+    );
     if (exitCode !== 0) return 1;
     const plan = planOf(stdout);
     process.stdout.write(describe(stack, plan));
@@ -131,17 +135,11 @@ export function describe(stack: string, plan: Plan): string {
   const lines = [`Serves:     ${serves}`, `Set:        ${named(plan.image, plan.imageRevision)}`];
   if (!plan.upgrade) return `${lines.join("\n")}\nNothing to upgrade.\n`;
   const room = `needs ${size(plan.needed)} on the volume, which has ${size(plan.free)} free`;
-  lines.push(
-    plan.accepted === ""
-      ? "Rehearsal:  none, because no backend was accepted on this volume yet"
-      : !plan.rehearse
-        ? "Rehearsal:  none, and no restore point, because rehearseImages is false"
-        : `Rehearsal:  the new image is tried on a copy of the data; ${room}`,
-    ...(!plan.rehearse
-      ? []
-      : [`Way back:   ${plan.point ? "a restore point is made" : "no restore point, because there are no backups"}`]),
-    "Costs:      the API stops while the backend is replaced, for some seconds",
-  );
+  const point = plan.point ? "a restore point is made" : "no restore point, because there are no backups";
+  if (plan.accepted === "") lines.push("Rehearsal:  none, because no backend was accepted on this volume yet");
+  else if (!plan.rehearse) lines.push("Rehearsal:  none, and no restore point, because rehearseImages is false");
+  else lines.push(`Rehearsal:  the new image is tried on a copy of the data; ${room}`, `Way back:   ${point}`);
+  lines.push("Costs:      the API stops while the backend is replaced, for some seconds");
   const next = hasRoom(plan)
     ? `Upgrade with: ${pulumiCommand(stack, "up")}`
     : `Refused, because the volume has too little room. Grow it with volumeSizeGb, or go on without a rehearsal: ${pulumiCommand(stack, "config set", "rehearseImages false")}`;

@@ -92,7 +92,7 @@ stored_files() { find "$MOUNTPOINT/data/storage/files" -type f ! -name '.*' "$@"
 
 # rows_after, files_after: what is newer than the target.
 rows_after() {
-  if [[ -z $(in_database "$DATABASE" "SELECT to_regclass('documents')") ]]; then echo 0; else
+  if [[ -z $(has_documents in_database "$DATABASE") ]]; then echo 0; else
     in_database "$DATABASE" "SELECT count(*) FROM documents WHERE ts > ${target[moment]} * 1000000000"
   fi
 }

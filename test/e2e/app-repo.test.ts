@@ -10,6 +10,7 @@ import { Clone } from "./clone.ts";
 import { blocksIn } from "./documents.ts";
 import { run, type Run, TestCloud } from "./harness.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "./succeeded.ts";
 
 // Follows docs/app-repos.md exactly: each test runs the next of its commands.
 
@@ -104,10 +105,6 @@ async function fromBackend(route: string): Promise<unknown> {
 
 async function pushed(): Promise<FinishedPush | null> {
   return (await fromBackend("/_control/push")) as FinishedPush | null;
-}
-
-function succeeded({ exitCode, all }: Run): void {
-  expect(exitCode, all).toBe(0);
 }
 
 describe("the document on app repositories", () => {

@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Availability } from "./availability.ts";
 import { contentsOf } from "./contents.ts";
 import { Runbook } from "./documents.ts";
-import { eventually, type Run, TestCloud } from "./harness.ts";
+import { eventually, TestCloud } from "./harness.ts";
 import { leaksIn, leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
 import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "./succeeded.ts";
 
 const STACK = "backups";
 
@@ -25,11 +26,6 @@ afterAll(async () => {
   await processes[Symbol.asyncDispose]();
   await cloud[Symbol.asyncDispose]();
 });
-
-function succeeded({ exitCode, all }: Run): string {
-  expect(exitCode, all).toBe(0);
-  return all;
-}
 
 const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
 const backup = (...args: string[]) => cloud.operate("backup", STACK, args);

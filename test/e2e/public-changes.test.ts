@@ -5,10 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { useDomain } from "../../sandbox/domain.ts";
 import { endedUp } from "./ended-up.ts";
-import { type Run, TestCloud } from "./harness.ts";
+import { TestCloud } from "./harness.ts";
 import { useNames } from "./names.ts";
 import { readRow, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "./succeeded.ts";
 
 const STACK = "changes";
 const API = "https://api.convex.test";
@@ -22,10 +23,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => cloud[Symbol.asyncDispose]());
-
-function succeeded({ exitCode, all }: Run): void {
-  expect(exitCode, all).toBe(0);
-}
 
 const set = (key: string, value: string) => cloud.configure(STACK, key, value);
 

@@ -14,6 +14,7 @@ import { leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
 import { useNames } from "./names.ts";
 import { ALL_PORTS, call, openPorts, probe, readRow, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "./succeeded.ts";
 
 const STACK = "public";
 
@@ -35,10 +36,6 @@ afterAll(async () => {
   await processes[Symbol.asyncDispose]();
   await cloud[Symbol.asyncDispose]();
 });
-
-function succeeded({ exitCode, all }: Run): void {
-  expect(exitCode, all).toBe(0);
-}
 
 /** One `up` that moves the instance, during which it is not served for less than ten seconds. */
 async function move(to: string): Promise<void> {

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { contentsOf } from "./contents.ts";
-import { eventually, type Run, TestCloud } from "./harness.ts";
+import { eventually, TestCloud } from "./harness.ts";
 import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "./succeeded.ts";
 
 const STACK = "snapshots";
 
@@ -15,11 +16,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => cloud[Symbol.asyncDispose]());
-
-function succeeded({ exitCode, all }: Run): string {
-  expect(exitCode, all).toBe(0);
-  return all;
-}
 
 interface Volume {
   id: string;

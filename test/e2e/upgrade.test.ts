@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Revision } from "../../sandbox/images/backend/revision.ts";
 import { type PublishedImages, publishRevision } from "../../sandbox/images/build.ts";
 import { contentsOf } from "./contents.ts";
-import { eventually, type Run, TestCloud } from "./harness.ts";
+import { eventually, TestCloud } from "./harness.ts";
 import { leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
 import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "./succeeded.ts";
 
 const STACK = "upgrade";
 const NEWER = { metadataVersion: 129 };
@@ -24,11 +25,6 @@ afterAll(async () => {
   await processes[Symbol.asyncDispose]();
   await cloud[Symbol.asyncDispose]();
 });
-
-function succeeded({ exitCode, all }: Run): string {
-  expect(exitCode, all).toBe(0);
-  return all;
-}
 
 const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
 const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();

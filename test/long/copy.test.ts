@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { eventually, type Run, TestCloud } from "../e2e/harness.ts";
+import { eventually, TestCloud } from "../e2e/harness.ts";
 import { leaksIn, secretsOf } from "../e2e/leaks.ts";
 import { call, readFile, readRow, writeFile, writeRow } from "../e2e/probe.ts";
 import { stepByStep } from "../steps.ts";
+import { succeeded } from "../e2e/succeeded.ts";
 
 const [FROM, STACK] = ["prod", "staging"];
 
@@ -18,11 +19,6 @@ beforeAll(async () => {
 });
 
 afterAll(() => cloud[Symbol.asyncDispose]());
-
-function succeeded({ exitCode, all }: Run): string {
-  expect(exitCode, all).toBe(0);
-  return all;
-}
 
 const url = async (stack: string) => (await cloud.outputs(stack))["backendUrl"] ?? "";
 const copy = (...args: string[]) => cloud.operate("restore", STACK, ["--from", FROM, ...args]);
