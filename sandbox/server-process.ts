@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import path from "node:path";
 
-import { endProcess } from "./wait-for.ts";
+import { endProcess, findProcesses } from "./processes.ts";
 
 const STOP_SECONDS = 10;
 
@@ -45,28 +44,13 @@ export class ServerProcess {
 }
 
 /**
- * Ends the processes of a program that have this word on their command line, also those that a killed process left. A file
- * with their ids would be missing if that process was killed right after the start.
+ * Ends the processes of a program that have this word on their command line, also those that a killed process left.
  *
  * @param program  the executable's name, without its folder
  */
 export async function endServers(program: string, word: string): Promise<void> {
-  const runs = (pid: number) => {
-    const [executable = "", ...options] = commandLineOf(pid);
-    return path.basename(executable) === program && options.includes(word);
-  };
-  const pids = readdirSync("/proc")
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .filter(runs);
-  await Promise.all(pids.map((pid) => endProcess(pid, STOP_SECONDS, () => runs(pid))));
-}
-
-function commandLineOf(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-  } catch {
-    // It has ended.
-    return [];
-  }
+  const pids = findProcesses(
+    ([executable = "", ...options]) => path.basename(executable) === program && options.includes(word),
+  );
+  await Promise.all(pids.map((pid) => endProcess(pid, STOP_SECONDS)));
 }

@@ -31,19 +31,3 @@ export async function waitFor<T>(
     await sleep(pause);
   }
 }
-
-/** Ends a process: SIGTERM, and SIGKILL if it still runs after `seconds`. Returns when it has ended. */
-export async function endProcess(
-  pid: number,
-  seconds: number,
-  isRunning: () => boolean | Promise<boolean>,
-): Promise<void> {
-  const ended = async () => !(await isRunning());
-  process.kill(pid, "SIGTERM");
-  try {
-    await waitFor(`process ${pid} to end`, seconds, ended);
-  } catch {
-    process.kill(pid, "SIGKILL");
-    await waitFor(`process ${pid} to be killed`, seconds, ended);
-  }
-}

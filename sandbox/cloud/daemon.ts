@@ -3,7 +3,8 @@ import { open, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 
 import type { SandboxHome } from "../home.ts";
-import { endProcess, waitFor } from "../wait-for.ts";
+import { commandLineOf, endProcess } from "../processes.ts";
+import { waitFor } from "../wait-for.ts";
 import type { Health } from "./server.ts";
 import { HEALTH_PATH } from "./server.ts";
 import { pidFile } from "./serve.ts";
@@ -44,9 +45,9 @@ export async function startCloud(home: SandboxHome, main = MAIN): Promise<void> 
 export async function stopCloud(home: SandboxHome): Promise<void> {
   const folder = await cloudFolder(home);
   const pid = (await health(home))?.pid ?? (await recordedPid(folder));
-  if (pid !== undefined && (await isDaemon(pid, home))) {
+  if (pid !== undefined && isDaemon(pid, home)) {
     // To kill it loses nothing: its work in progress is in the state, and the next one continues with it.
-    await endProcess(pid, STOP_SECONDS, () => isDaemon(pid, home));
+    await endProcess(pid, STOP_SECONDS);
   }
   await rm(pidFile(folder), { force: true });
 }
@@ -60,9 +61,8 @@ async function recordedPid(folder: string): Promise<number | undefined> {
  * Another process may have the recorded id by now; only the daemon has the sandbox's folder on its command line. Its program may
  * be that of another checkout.
  */
-async function isDaemon(pid: number, home: SandboxHome): Promise<boolean> {
-  const commandLine = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  const [, ...args] = commandLine.split("\0");
+function isDaemon(pid: number, home: SandboxHome): boolean {
+  const [, ...args] = commandLineOf(pid);
   return args.includes(home.root);
 }
 

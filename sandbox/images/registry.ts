@@ -5,10 +5,10 @@ import { mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import https from "node:https";
 import path from "node:path";
 import { ensureNetwork, REGISTRY_HOST } from "../droplet/network.ts";
-import { findProcess } from "../find-process.ts";
 import type { SandboxHome } from "../home.ts";
+import { endProcess, findProcesses } from "../processes.ts";
 import { hasCertificateFor, makeCertificates } from "../server-certificate.ts";
-import { endProcess, waitFor } from "../wait-for.ts";
+import { waitFor } from "../wait-for.ts";
 
 const START_SECONDS = 15;
 const STOP_SECONDS = 10;
@@ -75,13 +75,14 @@ async function startProcess(home: SandboxHome, address: string): Promise<void> {
 
 async function stopProcess(configuration: string): Promise<void> {
   const pid = pidOf(configuration);
-  if (pid !== undefined) await endProcess(pid, STOP_SECONDS, () => pidOf(configuration) === pid);
+  if (pid !== undefined) await endProcess(pid, STOP_SECONDS);
   await rm(configuration, { force: true });
 }
 
 /** The process that serves a configuration. */
 function pidOf(configuration: string): number | undefined {
-  return findProcess("docker-registry", "serve", configuration);
+  const commandLine = `docker-registry serve ${configuration}`;
+  return findProcesses((words) => words.join(" ") === commandLine)[0];
 }
 
 function render(home: SandboxHome, address: string): string {

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import https from "node:https";
 import path from "node:path";
@@ -7,8 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MOUNTPOINT } from "../../contract/names.ts";
 import { namedValues, type Values } from "../../contract/scripts.ts";
 import type { AcmeAccess } from "../../sandbox/droplet/hypervisor.ts";
-import { findProcess } from "../../sandbox/find-process.ts";
-import { endProcess } from "../../sandbox/wait-for.ts";
+import { endServers } from "../../sandbox/server-process.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
 import { stepByStep } from "../steps.ts";
@@ -123,13 +123,8 @@ const servedAt = (name: string) =>
 const issued = () =>
   readFileSync(path.join(lab.home.root, "acme", "log"), "utf8").match(/Issued certificate serial/g)?.length ?? 0;
 
-/** Ends the ACME server; the next \`serveAcme\` starts another. */
-async function endAcme(): Promise<void> {
-  const configuration = path.join(lab.home.root, "acme", "pebble.json");
-  const search = () => findProcess("pebble", "-config", configuration, "-dnsserver", `127.0.0.1:${lab.home.dnsPort}`);
-  const pid = search();
-  if (pid !== undefined) await endProcess(pid, 10, () => search() === pid);
-}
+/** Ends the ACME server; the next `serveAcme` starts another. */
+const endAcme = () => endServers("pebble", path.join(lab.home.root, "acme", "pebble.json"));
 
 /** A server in the ACME server's place that answers everything with an error. */
 async function failingAcme(status: number, problem: object): Promise<AsyncDisposable & { asked: () => number }> {
@@ -141,9 +136,7 @@ async function failingAcme(status: number, problem: object): Promise<AsyncDispos
     response.writeHead(status, { "content-type": "application/problem+json" }).end(JSON.stringify(problem));
   });
   const { hostname, port } = new URL(acme.directory);
-  await new Promise<void>((resolve) => {
-    server.listen(Number(port), hostname, resolve);
-  });
+  await once(server.listen(Number(port), hostname), "listening");
   return {
     asked: () => asked,
     async [Symbol.asyncDispose]() {
