@@ -9,9 +9,7 @@ const LONGEST = [
   "backups",
   "dead-droplet",
   "errors",
-  "upgrade",
   "serve",
-  "snapshots",
   "public-changes",
 ];
 

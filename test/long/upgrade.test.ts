@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { Revision } from "../../sandbox/images/backend/revision.ts";
 import { type PublishedImages, publishRevision } from "../../sandbox/images/build.ts";
-import { contentsOf } from "./contents.ts";
-import { eventually, TestCloud } from "./harness.ts";
-import { leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
-import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
+import { contentsOf } from "../e2e/contents.ts";
+import { eventually, TestCloud } from "../e2e/harness.ts";
+import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
+import { readFile, readRow, writeFile, writeRow } from "../e2e/probe.ts";
 import { stepByStep } from "../steps.ts";
-import { succeeded } from "./succeeded.ts";
+import { succeeded } from "../e2e/succeeded.ts";
 
 const STACK = "upgrade";
 const NEWER = { metadataVersion: 129 };

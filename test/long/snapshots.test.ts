@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { contentsOf } from "./contents.ts";
-import { eventually, TestCloud } from "./harness.ts";
-import { readFile, readRow, writeFile, writeRow } from "./probe.ts";
+import { contentsOf } from "../e2e/contents.ts";
+import { eventually, TestCloud } from "../e2e/harness.ts";
+import { readFile, readRow, writeFile, writeRow } from "../e2e/probe.ts";
 import { stepByStep } from "../steps.ts";
-import { succeeded } from "./succeeded.ts";
+import { succeeded } from "../e2e/succeeded.ts";
 
 const STACK = "snapshots";
 
