@@ -25,6 +25,8 @@ source "$here/jobs.sh"
 source "$here/beside.sh"
 
 main() {
+  # A timer starts it too, and nobody is there to start it again.
+  local patience=3600
   thorough=${1:-}
   open_repository
   alone

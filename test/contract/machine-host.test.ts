@@ -5,6 +5,7 @@ import path from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
+import { MOUNTPOINT } from "../../contract/names.ts";
 import { namedValues } from "../../contract/scripts.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
 import { hostValues, Machine, SCRIPTS } from "./machine-harness.ts";
@@ -313,8 +314,13 @@ describe("on a droplet that is set up", () => {
 
 describe("after a reboot", () => {
   beforeAll(async () => {
+    await machine.sh(`install -D /dev/null ${MOUNTPOINT}/rehearsal/cluster/postgresql.conf`);
     await lab.room.rebootDroplet(1);
     await lab.booted(machine.droplet);
+  });
+
+  it("what a backend image was tried on is gone", async () => {
+    expect(await machine.sh(`ls -d ${MOUNTPOINT}/rehearsal 2>&1 || true`)).toContain("No such file");
   });
 
   it("the whole system is running, and no unit has failed", async () => {

@@ -479,6 +479,16 @@ describe("a drill", () => {
     ]);
   }, 60_000);
 
+  it("waits for a restore or a rehearsal that is at work", async () => {
+    const held = machine.sh("flock /run/convex-droplet-beside.lock -c 'touch /run/held; sleep 3; rm /run/held'");
+    await machine.sh("until test -e /run/held; do sleep 0.05; done");
+    const run = await machine.sh(`bash ${SCRIPTS}/backups/drill.sh < /dev/null 2>&1; ls /run/held 2>&1 || true`);
+    expect(run).toContain("drill.sh: waiting for another restore, drill or rehearsal on this droplet");
+    expect(run).toContain("drill.sh: the backups can be restored");
+    expect(run).toContain("No such file");
+    await held;
+  });
+
   it("removes what a killed drill has left", async () => {
     await machine.killWhen("grep -q replaying $log", "backups/drill.sh");
     expect((await drill()).result).toBe("ok");
