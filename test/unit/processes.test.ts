@@ -7,18 +7,16 @@ import { expect, it } from "vitest";
 import { commandLineOf, endProcess, findProcesses } from "../../sandbox/processes.ts";
 import { freePort } from "../free-port.ts";
 
-/** A server with more threads than one, which end after the one that has its command line. */
+/** A server with more threads than the one whose end takes the command line away, and with memory to give back. */
 const SERVER = `
-import socket, sys, threading, time
-server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-held = bytearray(256 << 20)
-for _ in range(64): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-print("ready", flush=True)
-time.sleep(60)
+const { Worker } = require("node:worker_threads");
+const held = Buffer.alloc(256 << 20, 1);
+for (let index = 0; index < 4; index++) new Worker("setTimeout(() => {}, 60_000)", { eval: true });
+require("node:net").createServer().listen(Number(process.argv[1]), "127.0.0.1", () => console.log("ready", held.length));
 `;
 
 async function startServer(port: number): Promise<number> {
-  const server = spawn("python3", ["-c", SERVER, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
+  const server = spawn(process.execPath, ["-e", SERVER, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
   await once(server.stdout, "data");
   return server.pid as number;
 }
