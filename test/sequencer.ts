@@ -2,12 +2,14 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** The files that take longest, by their names. */
 const LONGEST = [
+  "sweep",
+  "kills",
   "machine-backups",
+  "edge",
   "machine-check",
   "drift",
   "doctor",
   "backups",
-  "dead-droplet",
   "errors",
   "serve",
   "public-changes",

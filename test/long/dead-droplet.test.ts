@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { Runbook } from "./documents.ts";
-import { eventually, type Run, TestCloud } from "./harness.ts";
-import { readRow, writeRow } from "./probe.ts";
+import { Runbook } from "../e2e/documents.ts";
+import { eventually, type Run, TestCloud } from "../e2e/harness.ts";
+import { readRow, writeRow } from "../e2e/probe.ts";
 import { stepByStep } from "../steps.ts";
 
 const STACK = "dead";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { eventually, type Run, TestCloud } from "./harness.ts";
+import { eventually, type Run, TestCloud } from "../e2e/harness.ts";
 import { stepByStep } from "../steps.ts";
 
 const STACK = "panel";
