@@ -74,20 +74,26 @@ async function findProject({ name }: Inputs): Promise<Lost | undefined> {
   return { what: `project ${lost.name}`, remove: () => account().ask("DELETE", `/v2/projects/${lost.id}`) };
 }
 
+/** A droplet uses it, or did until the state was lost; or it is empty, because a run was killed before it had a droplet. */
 async function reportVolume({ name, region, snapshotId }: Inputs): Promise<undefined> {
-  const { volumes } = await account().ask<{ volumes: { id: string }[] }>(
+  const { volumes } = await account().ask<{ volumes: { id: string; droplet_ids: number[] }[] }>(
     "GET",
     `/v2/volumes?name=${String(name)}&region=${String(region)}`,
   );
-  const origin =
-    snapshotId === undefined
-      ? "If a run was killed while creating it, it is empty"
-      : "It was made from the snapshot, and the stack may have used it since then. If you do not need what is on it";
-  for (const { id } of volumes) {
-    await pulumi.log.warn(
-      `volume ${String(name)} is in the account but not in the stack's state. ${origin}: ` +
-        `delete it with doctl compute volume delete ${id}, then run npx pulumi up again. If it may hold data, look at it first.`,
-    );
+  const stack = pulumi.getStack();
+  const again = `, then run npx pulumi up --stack ${stack} again.`;
+  for (const { id, droplet_ids: holders } of volumes) {
+    const remove = `delete it with doctl compute volume delete ${id}${again}`;
+    const ways =
+      snapshotId === undefined
+        ? [
+            `If it has the data of an instance, use it: npx pulumi config set adoptVolume ${String(name)} --stack ${stack}${again}`,
+            ...(holders.length > 0 ? [] : [`If a run was killed while creating it, it is empty: ${remove}`]),
+          ]
+        : [
+            `It was made from the snapshot, and the stack may have used it since then. If you do not need what is on it: ${remove}`,
+          ];
+    await pulumi.log.warn(`volume ${String(name)} is in the account but not in the stack's state. ${ways.join(" ")}`);
   }
   return undefined;
 }

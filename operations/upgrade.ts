@@ -30,6 +30,8 @@ export interface Plan {
   image: string;
   imageRevision: string;
   upgrade: boolean;
+  /** Whether there are data to try the image on. */
+  data: boolean;
   rehearse: boolean;
   /** Bytes on the volume. */
   needed: number;
@@ -114,6 +116,7 @@ function planOf(stdout: string): Plan {
     image: value("image"),
     imageRevision: value("imageRevision"),
     upgrade: value("upgrade") === "yes",
+    data: value("data") === "yes",
     rehearse: value("rehearse") === "true",
     needed: Number(value("needed")),
     free: Number(value("free")),
@@ -121,8 +124,8 @@ function planOf(stdout: string): Plan {
   };
 }
 
-function hasRoom({ rehearse, needed, free }: Plan): boolean {
-  return !rehearse || free >= needed;
+function hasRoom({ data, rehearse, needed, free }: Plan): boolean {
+  return !data || !rehearse || free >= needed;
 }
 
 /** A plan as text, with the next command. */
@@ -135,8 +138,8 @@ export function describe(stack: string, plan: Plan): string {
   const lines = [`Serves:     ${serves}`, `Set:        ${named(plan.image, plan.imageRevision)}`];
   if (!plan.upgrade) return `${lines.join("\n")}\nNothing to upgrade.\n`;
   const room = `needs ${size(plan.needed)} on the volume, which has ${size(plan.free)} free`;
-  const point = plan.point ? "a restore point is made" : "no restore point, because there are no backups";
-  if (plan.accepted === "") lines.push("Rehearsal:  none, because no backend was accepted on this volume yet");
+  const point = plan.point ? "a restore point is made" : "no restore point, because there is no backup yet";
+  if (!plan.data) lines.push("Rehearsal:  none, because no backend has used this database yet");
   else if (!plan.rehearse) lines.push("Rehearsal:  none, and no restore point, because rehearseImages is false");
   else lines.push(`Rehearsal:  the new image is tried on a copy of the data; ${room}`, `Way back:   ${point}`);
   lines.push("Costs:      the API stops while the backend is replaced, for some seconds");

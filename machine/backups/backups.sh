@@ -21,7 +21,6 @@ main() {
     finish
     return
   fi
-  put_file 0644 /etc/systemd/system/backups.slice systemd < "$here/backups.slice"
   local job
   for job in "${JOBS[@]}"; do put_file 0644 "/etc/systemd/system/$job.service" systemd < "$here/$job.service"; done
   checking || open_repository
@@ -88,7 +87,7 @@ stop_backups() {
     rm -f "/etc/systemd/system/$job".{service,timer}
   done
   systemctl disable --quiet convex-restore.service 2> /dev/null || true
-  rm -f /etc/systemd/system/{backups.slice,convex-restore.service} "$PGBACKREST" "$REPOSITORY_AUTHORITY"
+  rm -f /etc/systemd/system/convex-restore.service "$PGBACKREST" "$REPOSITORY_AUTHORITY"
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge pgbackrest restic > /dev/null < /dev/null \
     || fail "pgbackrest: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge pgbackrest restic"
   rm -f /etc/systemd/system/pgbackrest.service

@@ -34,7 +34,7 @@ main() {
   if lost_files "$mountpoint"; then
     fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
       "a backup; to continue without the stored files, and without functions until you deploy them again:" \
-      "rm $(mark_of "$mountpoint"), then run npx pulumi up again"
+      "$(npm_command ssh) 'rm $(mark_of "$mountpoint")', then run npx pulumi up again"
   fi
   # shellcheck disable=SC2064 # expand the names now, while the variables exist
   trap "tell_way_back '$mountpoint' '$container'" EXIT
@@ -86,7 +86,7 @@ require_own_folder() {
   local container=$1 data=$2 pid
   pid=$(docker inspect --format '{{.State.Pid}}' "$container")
   [[ $(folder_at "/proc/$pid/root/convex/data") == "$(folder_at "$data")" ]] \
-    || fail "backend: writes to another folder than $data on the volume. Copy what you need from it, then: docker restart $container"
+    || fail "backend: writes to another folder than $data on the volume. Copy what you need from it, then: $(npm_command ssh) 'docker restart $container'"
 }
 
 # Functions call their own backend at these URLs, and so do the libraries for sign-in. Not every network lets a machine reach its
@@ -104,7 +104,7 @@ require_self_reach() {
 require_answer() {
   wait_until 15 "the backend to reach itself at $2" is_answered "$@" \
     || fail "backend: is answered '$(self_answer "$1" "$2")' at $2 from inside its container, it should be '$3'." \
-      "See where the name leads and who answers there: npm run doctor. A server in front of the droplet must pass it on"
+      "See where the name leads and who answers there: $(npm_command doctor). A server in front of the droplet must pass it on"
 }
 
 is_answered() { [[ $(self_answer "$1" "$2") == *"$3" ]]; }

@@ -86,7 +86,7 @@ require_write() {
   since=$(date --iso-8601=seconds)
   wait_until 30 "the backend to write to its database" writes "$port" "$key" '"for a moment"' || {
     show_log "$container" "$since"
-    fail "backend: answers, but does not write to its database, its last log lines are above. See what is wrong with PostgreSQL: npm run doctor"
+    fail "backend: answers, but does not write to its database, its last log lines are above. See what is wrong with PostgreSQL: $(npm_command doctor)"
   }
   wait_until 30 "the backend to write to its database" writes "$port" "$key" null
 }

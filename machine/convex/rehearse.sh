@@ -31,8 +31,10 @@ readonly REHEARSAL=/run/convex-droplet-rehearsal NETWORK=convex-rehearsal-networ
 
 main() {
   local stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
-  local accepted folder shown begun=
+  local accepted documents folder shown begun=
   take stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
+  # It goes on to its end if the connection breaks.
+  trap '' PIPE
   MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
   accepted=$(accepted_image "$mountpoint" "$container")
@@ -40,7 +42,7 @@ main() {
     tell_plan
     return
   fi
-  if [[ -e $folder ]]; then begin; fi
+  if [[ -e $folder || -n $(leftover_containers) ]]; then begin; fi
   # A new droplet has no dashboard yet.
   shown=$(image_of "$dashboard")
   if same_image "$image" "$accepted" && same_image "$dashboard_image" "${shown:-$dashboard_image}"; then
@@ -50,8 +52,9 @@ main() {
     rm -f "$mountpoint/upgrade"
   else
     require_pair
-    if [[ -z $accepted ]]; then
-      say "no backend was accepted on this volume yet, so there is nothing to try the image on"
+    documents=$(documents_here)
+    if [[ -z $documents ]]; then
+      say "no backend has used this database yet, so there is nothing to try the image on"
     elif ! same_image "$image" "$accepted"; then
       begin
       rehearse
@@ -59,13 +62,22 @@ main() {
   fi
 }
 
+# documents_here: prints something if a backend has used the database. A new stack has none yet.
+documents_here() {
+  local found
+  found=$(sql "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") || return
+  [[ -z $found ]] || has_documents in_database "$DATABASE"
+}
+
 tell_plan() {
-  local needed version
+  local needed version documents
   needed=$(room_needed)
-  version=$(version_in in_database "$DATABASE")
+  documents=$(documents_here)
+  version=
+  if [[ -n $documents ]]; then version=$(version_in in_database "$DATABASE"); fi
   printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
     "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" \
-    "point=$(either yes no has_backups)" "version=$version"
+    "point=$(either yes no has_backups)" "version=$version" "data=$(either yes no test -n "$documents")"
 }
 
 # revision_of IMAGE: nothing if it was not pulled, or does not name it.
@@ -81,6 +93,9 @@ begin() {
   trap "clean_up '$folder'" EXIT
   clean_up "$folder"
 }
+
+# leftover_containers: a droplet that was switched off meanwhile still has them.
+leftover_containers() { docker ps --all --quiet --filter "name=^$COPY$" --filter "name=^$NETWORK$"; }
 
 clean_up() {
   docker rm --force --volumes "$COPY" "$NETWORK" > /dev/null 2>&1 || true
@@ -123,7 +138,7 @@ rehearse() {
   copy_database
   copy_files
   start_copies
-  until=$(beside_sql "$DATABASE" "SELECT max(ts) FROM documents")
+  until=$(beside_sql "$DATABASE" "SELECT coalesce(max(ts), 0) FROM documents")
   before=$(own_rows_of beside_sql "$DATABASE" "$until") || fail "the copy of the database: its documents cannot be read"
   # Behind `||`, it would go on after an error.
   set +e
@@ -248,7 +263,15 @@ has_migrated() {
   grep -o "db metadata version up to date at [0-9]*" <<< "$log" | tail -n 1 | grep -o "[0-9]*$" > "$REHEARSAL/version"
 }
 
-has_backups() { [[ -e $MOUNTPOINT/backups/base.json && $(sql "SHOW archive_mode") == on ]]; }
+# has_backups: whether this volume has one in the bucket. Backups that the same run switches on do not have one yet, nor has a volume
+# that was adopted or made from a snapshot.
+has_backups() {
+  local own
+  [[ -e $REPOSITORY ]] || return 1
+  open_repository
+  own=$(own_info) || exit 1
+  has_backup <<< "$own"
+}
 
 # make_point: sets `point`, if there are backups.
 make_point() {
@@ -264,14 +287,15 @@ write_upgrade() {
   if [[ -n $point ]]; then
     back="to go back to $point, without what was written since then: $(go_back) && npm run restore -- --stack $stack --to $point --yes"
   else
-    back="to go back: $(go_back). The data stays as the new backend has migrated it, because this stack has no backups; if it has snapshots of the volume, see docs/backups.md"
+    back="to go back: $(go_back). The data stays as the new backend has migrated it, because this stack has no backup yet; if it has snapshots of the volume, see docs/backups.md"
   fi
   put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "version=$version" "back=$back")
 }
 
-# go_back: the commands that use the previous images again.
+# go_back: the commands that use the previous images again. A database that was restored does not say which one it had.
 go_back() {
   local before_dashboard
+  [[ -n $accepted ]] || { echo "npx pulumi config set backendImage PREVIOUS_IMAGE --stack $stack && npx pulumi up --stack $stack" && return; }
   before_dashboard=$(image_of "$dashboard")
   echo "npx pulumi config set backendImage $accepted --stack $stack${before_dashboard:+ && npx pulumi config set dashboardImage $before_dashboard --stack $stack} && npx pulumi up --stack $stack"
 }

@@ -2,8 +2,8 @@
 # Messages in the log of a backend that does not start, with their causes and fixes. Sourced.
 
 readonly UP="npx pulumi up --refresh --run-program"
-# With a refresh, because somebody may have made the container by hand.
-readonly MAKE_BACKEND="$UP --target '**convex-backend' --target-dependents --replace '**convex-backend'"
+# With a refresh, because somebody may have made the container by hand; with the rehearsal, because it would also get a new image.
+readonly MAKE_BACKEND="$UP --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-backend'"
 
 # explain_symptoms <LOG: for each symptom found, one line with its cause and its fix.
 explain_symptoms() {
@@ -23,7 +23,7 @@ explain_symptoms() {
     "set the clock that is wrong, for the droplet see timedatectl; then run npx pulumi up --replace '**convex-postgres-authority', which makes another certificate"
   symptom "$log" "invalid peer certificate: (certificate not valid for name|Bad|CaUsed|Invalid|NotValidForName|Other|Unhandled|Unknown|Unsupported)|Failed to (read|parse) CA file" \
     "the backend does not trust PostgreSQL's certificate" \
-    "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
+    "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
     "if it contained data, restore its backup; to create an empty one: $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"

@@ -23,6 +23,7 @@ main() {
   complete_packages
   install_packages "${packages[@]}"
   put_folder 0755 root:root /etc/convex-droplet
+  put_file 0644 /etc/systemd/system/backups.slice systemd < "$here/backups.slice"
   guard_metadata
   hide_processes
   admit_operators "$operator_keys"
@@ -169,7 +170,8 @@ reboot_option() {
 attach_volume() {
   local volume=$1 size_gb=$2 mountpoint=$3
   put_file 0644 /etc/convex-droplet/volume.env <<< "VOLUME=$volume
-MOUNTPOINT=$mountpoint"
+MOUNTPOINT=$mountpoint
+STACK=$stack"
   bash "$here/volume.sh" prepare <<< "volume=$volume
 size_gb=$size_gb
 mountpoint=$mountpoint

@@ -128,8 +128,8 @@ mount_device() {
   # If the volume is ever detached, Docker must not create a container's folder on the root disk instead.
   chattr +i "$mountpoint"
   mount -t ext4 -o "$OPTIONS" "$device" "$mountpoint"
-  # Nothing uses the volume yet, so the droplet was switched off while it tried a backend image on this copy.
-  rm -rf --one-file-system "$mountpoint/rehearsal" || true
+  # Nothing uses the volume yet, so the droplet was switched off while it tried a backend image or a backup on such a copy.
+  rm -rf --one-file-system "$mountpoint"/{rehearsal,backups/drill} || true
   changed "mounted volume $volume at $mountpoint"
 }
 

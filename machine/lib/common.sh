@@ -196,13 +196,15 @@ declare_files() { if checking && [[ -n ${CONVEX_DROPLET_DECLARED:-} ]]; then pri
 write_file() {
   local mode=$1 owner=$2 path=$3 reader=${4:-} new=${3%/*}/.${3##*/}.new
   { mkdir -p "${path%/*}" && rm -f "$new" && (umask 077 && cat > "$new") && chown "$owner" "$new" && chmod "$mode" "$new"; } \
-    || fail "$path: cannot be written"
+    || cannot_write "$path"
   # Before the file itself: if a run is killed between the two, the reader is still pending. The marks are in /run, because
   # after a reboot all readers have read their files.
   if [[ -n $reader ]]; then install -D /dev/null "$PENDING/$reader"; fi
-  mv --no-target-directory "$new" "$path" || fail "$path: cannot be written"
+  mv --no-target-directory "$new" "$path" || cannot_write "$path"
   changed "wrote $path"
 }
+
+cannot_write() { fail "$1: cannot be written, it should be a file in a folder with room. See: df -h ${1%/*}; ls -ld ${1%/*} $1"; }
 
 # pending READER: whether files were written that READER has not read.
 pending() { [[ -e $PENDING/$1 ]] && differs "readers.$1" "running with its current files" "running with old files"; }

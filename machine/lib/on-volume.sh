@@ -5,8 +5,11 @@
 # An existing folder is not enough either, because a backend or an initdb creates an empty one. So the first accepted start
 # writes a mark to the volume, and the same mark to the backend's files.
 
-# declared NAME: VOLUME or MOUNTPOINT, from the file that host.sh has written.
+# declared NAME: VOLUME, MOUNTPOINT or STACK, from the file that host.sh has written.
 declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env; }
+
+# npm_command NAME: one of the stack's commands, as a person types it.
+npm_command() { echo "npm run $1 -- --stack $(declared STACK)"; }
 
 # elsewhere MOUNTPOINT: lists data that is not on the volume itself, on each line: path, tab, what it is.
 elsewhere() {
@@ -34,7 +37,7 @@ require_on_volume() {
   while IFS=$'\t' read -r path what; do
     if differs "volume.on[$path]" "on the volume itself" "$what"; then
       fail "$path: is $what, it should be on the volume itself, because data elsewhere is lost with the droplet." \
-        "Copy what you need from it, stop what uses it, and remove it; npm run drift prints the commands"
+        "Copy what you need from it, stop what uses it, and remove it; $(npm_command drift) prints the commands"
     fi
   done <<< "$found"
 }

@@ -82,8 +82,8 @@ create_cluster() {
   if [[ ! -e $data ]]; then
     # An instance used this volume, and a new cluster would not contain its data.
     [[ ! -e $(mark_of "${home%/*}") ]] \
-      || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup, with npm run restore;" \
-        "to start with an empty one, without any documents: rm $(mark_of "${home%/*}"), then run npx pulumi up again"
+      || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup, with $(npm_command restore);" \
+        "to start with an empty one, without any documents: $(npm_command ssh) 'rm $(mark_of "${home%/*}")', then run npx pulumi up again"
     refuse_to_hide_backups "${home%/*}"
     # With another name until it is complete, because the result of a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
@@ -113,8 +113,8 @@ refuse_to_hide_backups() {
   wait_until 60 "the bucket to accept the key" lists_backups 2> /dev/null || true
   found=$(repository_info) || exit 1
   ! has_backup <<< "$found" \
-    || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with npm run restore," \
-      "then run the same npx pulumi up again; to start with an empty database, and keep the backups: touch $empty on the droplet"
+    || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with $(npm_command restore) --to latest," \
+      "then run the same npx pulumi up again; to start with an empty database, and keep the backups: $(npm_command ssh) 'touch $empty'"
 }
 
 lists_backups() { (repository_info) > /dev/null 2>&1; }
@@ -241,7 +241,7 @@ FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY 
 WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
   [[ -z $overrides ]] \
     || fail "PostgreSQL: needs a restart, which would activate other values than declared: $overrides." \
-      "Nothing was restarted. Undo that with the commands of npm run drift, then run npx pulumi up again"
+      "Nothing was restarted. Undo that with the commands of $(npm_command drift), then run npx pulumi up again"
 }
 
 # In MB, from the memory in steps of 256 MB. A kernel update changes the reported size a little, which must not cause a restart.

@@ -17,7 +17,8 @@ export async function runOnDroplet(state: State, script: string, values: Values 
   requireBackups(state);
   const client = await dial(dropletTarget(state));
   try {
-    return await runRemotely(client, `bash ${SCRIPTS}/backups/${script}`, namedValues(values) + more);
+    // Otherwise, the first message after the connection broke would end the script.
+    return await runRemotely(client, `trap '' PIPE; bash ${SCRIPTS}/backups/${script}`, namedValues(values) + more);
   } finally {
     client.end();
   }

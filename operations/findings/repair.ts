@@ -103,6 +103,9 @@ export function repairText(stack: string, repair: Repair): string {
   return `${repair.why}${command}`;
 }
 
+/** The backend, and what it depends on but its rehearsal does not. */
+const BEFORE_BACKEND = new Set<string>([RESOURCES.backend, RESOURCES.network, RESOURCES.password]);
+
 /**
  * With a refresh, the engine sees what providers can read. It is limited to the resources to repair, because a full refresh
  * would also undo people's other changes. If it also runs the scripts that start Docker or PostgreSQL, there is no preview: that
@@ -112,7 +115,10 @@ function upText(stack: string, { up: names, refresh: resources = [], remake = fa
   const option = (name: string, values: string[]) =>
     [...new Set(values)].toSorted().map((resource) => `--${name} '**${resource}'`);
   const all = ["--refresh --run-program"];
-  const some = [...all, ...option("target", [...resources, ...names]), "--target-dependents"];
+  const targets = [...resources, ...names];
+  // The backend's container also gets a new image that was not deployed yet, and must not get it without its rehearsal.
+  if (targets.some((name) => BEFORE_BACKEND.has(name))) targets.push(RESOURCES.rehearsal);
+  const some = [...all, ...option("target", targets), "--target-dependents"];
   const refreshed = remake ? all : resources.length > 0 ? some : [];
   const starts = remake || names.some((name) => name === RESOURCES.setup || name === RESOURCES.server);
   if (refreshed.length > 0 && starts) refreshed.push("--skip-preview --yes");

@@ -15,11 +15,20 @@ const SECONDS = 10;
 const STEADY = 100;
 const FILLER_MEGABYTES = 1000;
 
-/** The same requests while nothing else runs, and while full backups are made; one entry for each round. */
+/**
+ * The same requests while nothing else runs, while a loop on each processor does nothing that the instance could notice except that
+ * it is there, and while full backups are made; one entry for each round. What the loops cost is this computer's own: a virtual
+ * machine is often slower as soon as all its processors are busy.
+ */
 interface Compared {
   quiet: Answered[];
+  loops: Answered[];
   during: Answered[];
 }
+
+/** How the jobs of the backups run. */
+const AS_JOB =
+  "systemd-run --quiet --slice=backups.slice --property=CPUSchedulingPolicy=idle --property=IOSchedulingClass=idle";
 
 export interface BackupResults {
   /** As many requests as the backend can answer: the backup competes for the processor. */
@@ -51,7 +60,8 @@ END`);
     most: await loadOnDroplet(cloud, load),
     steady: await loadOnDroplet(cloud, { ...load, perSecond: STEADY }),
   };
-  const results: BackupResults = { most: { quiet: [], during: [] }, steady: { quiet: [], during: [] }, backups: 0 };
+  const none = (): Compared => ({ quiet: [], loops: [], during: [] });
+  const results: BackupResults = { most: none(), steady: none(), backups: 0 };
   const askBoth = async (when: keyof Compared) => {
     for (const pace of ["most", "steady"] as const) {
       results[pace][when].push(await asks[pace]("http://127.0.0.1:3210/api/query"));
@@ -59,8 +69,13 @@ END`);
   };
   for (let round = 1; round <= rounds; round += 1) {
     await askBoth("quiet");
-    // As the timer's unit does it, one after the other.
-    await onDroplet(`systemd-run --quiet --unit=bench-backup --slice=backups.slice --property=CPUSchedulingPolicy=idle --property=IOSchedulingClass=idle --uid=postgres \
+    await onDroplet(
+      `${AS_JOB} --unit=bench-loops bash -c 'for _ in $(seq $(nproc)); do while :; do :; done & done; wait'`,
+    );
+    await askBoth("loops");
+    await onDroplet("systemctl stop bench-loops");
+    // One after the other.
+    await onDroplet(`${AS_JOB} --unit=bench-backup --uid=postgres \
       bash -c 'cd /; while pgbackrest --stanza=$(sed -n "s/^\\[\\(.*-.*\\)\\]/\\1/p" /etc/pgbackrest/pgbackrest.conf) --type=full --start-fast backup; do :; done'`);
     await askBoth("during");
     await onDroplet("systemctl stop bench-backup || true");
@@ -79,17 +94,21 @@ async function deferSpaces(cloud: TestCloud): Promise<void> {
 }
 
 export function reportBackup({ most, steady, backups }: BackupResults): string {
-  const compared = (pace: string, { quiet, during }: Compared, aim: string) => {
-    const row = rowOf(during, quiet);
-    return [
-      `\n/api/query while full backups are made, ${CONNECTIONS} connections, ${pace}; medians of ${quiet.length} rounds of ${SECONDS} s\n\n`,
-      table([
-        ["", "during a backup", "without", "ratio", "aim"],
+  const compared = (pace: string, { quiet, loops, during }: Compared, aim: string) => {
+    const against = (what: string, others: Answered[], aimed: string) => {
+      const row = rowOf(during, others);
+      return table([
+        ["", "during a backup", what, "ratio", "aim"],
         row("requests per second", "perSecond", ""),
         row("median, ms", "p50", ""),
-        row("99th percentile, ms", "p99", aim),
-      ]),
-    ].join("");
+        row("99th percentile, ms", "p99", aimed),
+      ]);
+    };
+    return [
+      `\n/api/query while full backups are made, ${CONNECTIONS} connections, ${pace}; medians of ${quiet.length} rounds of ${SECONDS} s\n`,
+      against("without", quiet, aim),
+      against("beside idle loops", loops, ""),
+    ].join("\n");
   };
   return [
     compared("as many requests as it answers", most, ""),

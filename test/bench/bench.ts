@@ -18,7 +18,7 @@ const HELP = `Usage: npm run bench [-- --runs N] [--only proxy|backup]
 
 Measures the program on a separate cloud on this computer, N times (default: 3; about five minutes each). Compares it with one
 shell script that does the same work, and with empty programs. Then compares requests through TLS and nginx with those to the
-backend's own port (about three minutes), and requests during backups with those without (about four).
+backend's own port (about three minutes), and requests during backups with those without (about six).
 
   --only proxy, --only backup   measures only these requests
 `;

@@ -479,9 +479,9 @@ describe("strays", () => {
     const { facts } = await inspector.inspect();
     await machine.sh(`rm ${paths.join(" ")}`);
     const told = [...new Set(strays.map(([fact]) => fact))].flatMap((fact) =>
-      (facts.get(fact)?.text.trim().split("\n") ?? []).map((path) => [fact, path]),
+      (facts.get(fact)?.text.trim().split("\n") ?? []).map((path) => `${fact} ${path}`),
     );
-    expect(told.toSorted()).toEqual(strays.toSorted());
+    expect(told.toSorted()).toEqual(strays.map((stray) => stray.join(" ")).toSorted());
   });
 
   it("in the backend's database are reported with their owners and grants", async () => {

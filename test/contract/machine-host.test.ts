@@ -61,6 +61,7 @@ describe("the set-up of a fresh droplet", () => {
     expect(await machine.sh("docker inspect --format '{{json .HostConfig.LogConfig}}' logger")).toBe(
       '{"Type":"json-file","Config":{"max-file":"3","max-size":"10m"}}',
     );
+    expect(await machine.sh("systemctl show --property=CPUWeight --value backups.slice")).toMatch(/^(idle|0)$/);
   });
 
   it("has mounted the volume at the paths that Convex and PostgreSQL use", async () => {
@@ -314,13 +315,13 @@ describe("on a droplet that is set up", () => {
 
 describe("after a reboot", () => {
   beforeAll(async () => {
-    await machine.sh(`install -D /dev/null ${MOUNTPOINT}/rehearsal/cluster/postgresql.conf`);
+    await machine.sh(`cd ${MOUNTPOINT} && mkdir -p rehearsal/cluster backups/drill/files`);
     await lab.room.rebootDroplet(1);
     await lab.booted(machine.droplet);
   });
 
-  it("what a backend image was tried on is gone", async () => {
-    expect(await machine.sh(`ls -d ${MOUNTPOINT}/rehearsal 2>&1 || true`)).toContain("No such file");
+  it("the copies that a backend image or a backup was tried on are gone", async () => {
+    expect(await machine.sh(`cd ${MOUNTPOINT} && ls -d rehearsal backups/* 2> /dev/null; rmdir backups`)).toBe("");
   });
 
   it("the whole system is running, and no unit has failed", async () => {

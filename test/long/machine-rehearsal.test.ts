@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 
 import { mintAdminKey } from "../../contract/admin-key.ts";
 import { AUTHORITY_FILE, CONTAINERS, HOST_IN_CONTAINERS, MOUNTPOINT, NETWORK, ROLES } from "../../contract/names.ts";
-import { namedValues } from "../../contract/scripts.ts";
+import { namedValues, type Values } from "../../contract/scripts.ts";
 import { containerName } from "../../sandbox/droplet/container.ts";
 import { ensureRevision } from "../../sandbox/images/build.ts";
 import { type Lab, openLab } from "../contract/droplet-harness.ts";
@@ -65,16 +65,18 @@ const call = (path: string, args: object) =>
     `curl -fs -H 'content-type: application/json' --data '${JSON.stringify({ path, args, format: "json" })}' http://127.0.0.1:3210/api/mutation`,
   );
 
-const values = (image: string, rehearse = true) =>
+const values = (image: string, rehearse = true, others: Values = {}) =>
   namedValues({
     ...{ stack: "test", container: CONTAINERS.backend, dashboard: CONTAINERS.dashboard, image },
     // Nothing listens there.
     ...{ dashboard_image: "127.0.0.1:1/dashboard", name: NAME, role: ROLES.owner, mountpoint: MOUNTPOINT, key: KEY },
     ...{ memory_mb: 400, rehearse: String(rehearse), environment: ENVIRONMENT },
     files: [`${AUTHORITY_FILE}:/convex/authority.pem`],
+    ...others,
   });
 
-const rehearse = (image: string, on = true) => machine.run("convex/rehearse.sh", values(image, on));
+const rehearse = (image: string, on = true, others: Values = {}) =>
+  machine.run("convex/rehearse.sh", values(image, on, others));
 
 const PASSED = {
   exitCode: 0,
@@ -87,6 +89,26 @@ it("does nothing with the image that serves, and nothing but that if it may not 
     output: "rehearse.sh: uses the images without a rehearsal, because rehearseImages is false",
   });
   expect((await rehearse(old)).output).not.toContain("trying the new backend image");
+  expect(await machine.sh(LEFTOVERS)).toBe("");
+});
+
+it("has nothing to try an image on if no backend has used the database", async () => {
+  const nothing = { exitCode: 0, output: expect.stringContaining("no backend has used this database yet") as unknown };
+  expect(await rehearse(newer, true, { name: "missing" })).toEqual(nothing);
+  await machine.sh("cd / && runuser -u postgres -- createdb -O convex unused");
+  expect(await rehearse(newer, true, { name: "unused" })).toEqual(nothing);
+  await machine.sh("cd / && runuser -u postgres -- dropdb unused");
+});
+
+it("tries an image on data of which nobody knows the image", async () => {
+  expect(await rehearse(newer, true, { container: "restored" })).toEqual(PASSED);
+});
+
+it("removes the containers of a droplet that was switched off, also if there is nothing to try", async () => {
+  await machine.sh(
+    `docker create --name convex-rehearsal ${newer}; docker create --name convex-rehearsal-network ${newer}`,
+  );
+  expect((await rehearse(old)).exitCode).toBe(0);
   expect(await machine.sh(LEFTOVERS)).toBe("");
 });
 

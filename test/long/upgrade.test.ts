@@ -101,6 +101,21 @@ describe("a new backend image", () => {
     expect(await leftovers()).toBe("");
   });
 
+  it("that was refused is not used by the command that repairs the container either", async () => {
+    const before = await contentsOf(droplet);
+    const dashboard = await droplet("docker inspect --format '{{.Config.Image}}' convex-dashboard");
+    await droplet("docker rm --force convex-backend");
+    const drift = await cloud.operate("drift", STACK);
+    const [, repair = ""] = /^Repair with: (.*)$/m.exec(drift.stdout) ?? [];
+    const refused = await cloud.typed(repair);
+    expect(refused.exitCode, repair).not.toBe(0);
+    expect(refused.all).toContain("Nothing was changed, and no backend serves");
+    await use({ backend: original, dashboard });
+    succeeded(await cloud.typed(repair));
+    expect(await image()).toBe(original);
+    expect(await contentsOf(droplet, before.until)).toEqual(before);
+  });
+
   it("beside a dashboard of another revision is refused, with the right one", async () => {
     const { dashboard } = await publishRevision(cloud.home, NEWER);
     const other = await publishRevision(cloud.home, NEWER, "backend");

@@ -1,3 +1,4 @@
+import * as pulumi from "@pulumi/pulumi";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { deleteLostFromCloud } from "../../error-hooks/cloud.ts";
@@ -18,7 +19,7 @@ beforeEach(async () => {
     "/v2/firewalls": { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7] }] },
     "/v2/projects": { projects: [{ id: "p", name: "convex-dev", is_default: false }] },
     "/v2/projects/p/resources": { resources: [] },
-    "/v2/volumes": { volumes: [{ id: "v" }] },
+    "/v2/volumes": { volumes: [{ id: "v", droplet_ids: [] }] },
   };
   vi.stubEnv("DIGITALOCEAN_API_URL", undefined);
   vi.stubGlobal("fetch", (url: URL, { method = "", body }: RequestInit) => {
@@ -82,9 +83,17 @@ describe("a resource that is already in the account", () => {
     expect(changes).toEqual([]);
   });
 
-  it("is not touched if it may contain data", async () => {
+  it("is not touched if it may contain data, and is only called empty if no droplet uses it", async () => {
+    const warn = vi.spyOn(pulumi.log, "warn");
+    expect(await afterFailure(VOLUME)).toBe(false);
+    account["/v2/volumes"] = { volumes: [{ id: "v", droplet_ids: [7] }] };
     expect(await afterFailure(VOLUME)).toBe(false);
     expect(changes).toEqual([]);
+    const [free = "", used = ""] = warn.mock.calls.map(([text]) => text);
+    expect(free).toContain("use it: npx pulumi config set adoptVolume convex-dev --stack ");
+    expect(free).toContain("it is empty: delete it with doctl compute volume delete v, then");
+    expect(used).toContain("use it: npx pulumi config set adoptVolume convex-dev --stack ");
+    expect(used).not.toContain("delete");
   });
 
   it.each([

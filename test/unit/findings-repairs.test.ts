@@ -45,7 +45,7 @@ describe("an up that repairs", () => {
     [
       "a container",
       newContainer("convex-backend"),
-      `${up} --refresh --run-program --target '**convex-backend' --target-dependents --replace '**convex-backend'`,
+      `${up} --refresh --run-program --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-backend'`,
       /^the backend's container is recreated: some seconds without answers$/,
     ],
     [

@@ -9,6 +9,7 @@ const PLAN: Plan = {
   image: "backend@sha256:2",
   imageRevision: "",
   upgrade: true,
+  data: true,
   rehearse: true,
   needed: 2 * 1024 ** 3,
   free: 5 * 1024 ** 3,
@@ -32,10 +33,14 @@ Upgrade with: npx pulumi up --stack dev
       { free: 1024 ** 3 },
       /\nRefused, because .*: npx pulumi config set --stack dev rehearseImages false\n$/,
     ],
-    ["no backups", { point: false }, /Way back: {3}no restore point, because there are no backups\n/],
+    ["no backups", { point: false }, /Way back: {3}no restore point, because there is no backup yet\n/],
     ["no rehearsal, and no need for room", { rehearse: false, free: 0 }, /Rehearsal: {2}none[^]*Upgrade with:/],
     ["nothing to do", { upgrade: false }, /sha256:2\nNothing to upgrade\.\n$/],
-    ["no backend yet", { accepted: "" }, /^Serves: {5}no backend yet\n/],
+    [
+      "no backend yet, and no need for room",
+      { accepted: "", data: false, free: 0 },
+      /^Serves: {5}no backend yet\n[^]*Rehearsal: {2}none[^]*Upgrade with:/,
+    ],
   ])("shows %s", (_, change, expected) => {
     expect(describe("dev", { ...PLAN, ...change })).toMatch(expected);
   });

@@ -30,7 +30,7 @@ describe.each(NAMES)("%s", (name) => {
     expect(permissions).toEqual({});
     for (const job of Object.values(jobs)) {
       expect(job.permissions["contents"]).toBe("read");
-      expect(job["timeout-minutes"]).toBeLessThanOrEqual(120);
+      expect(job["timeout-minutes"]).toBeLessThanOrEqual(360);
     }
   });
 
