@@ -31,7 +31,7 @@ main() {
 type_of_backup() {
   local listed
   listed=$(own_info) || return
-  jq -r --arg now "${1:-}" '[.[0].backup[]? | select(.type == "full") | .timestamp.stop] | max // 0
+  jq -r --arg now "${1:-}" '.[0] | .db[-1].id as $id | [.backup[]? | select(.type == "full" and .database.id == $id) | .timestamp.stop] | max // 0
     | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
 }
 

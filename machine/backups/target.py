@@ -53,6 +53,14 @@ def choose_stanza(own, wanted):
         stop("backups: the bucket contains none, so there is nothing to restore. See whether backupBucket names the right one")
 
 
+def of_present_cluster(stanza, what):
+    """The stanza's backups, or its parts of the archive. A migration to another version of PostgreSQL makes another cluster, whose log
+    starts afresh; a way back gives the earlier one another id."""
+    present = stanza["db"][-1]
+    ids = [cluster["id"] for cluster in stanza["db"] if (cluster["system-id"], cluster["version"]) == (present["system-id"], present["version"])]
+    return [entry for entry in stanza[what] if entry["database"]["id"] in ids]
+
+
 def moment_of(point):
     return datetime.strptime(point, "convex-%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
 
@@ -74,6 +82,7 @@ class Repository:
                 return json.load(opened)
 
         self.stanza = next(stanza for stanza in read("info") if stanza["name"] == name)
+        self.backups = of_present_cluster(self.stanza, "backup")
         self.points = []
         for snapshot in read("snapshots"):
             for tag in snapshot.get("tags") or []:
@@ -102,7 +111,7 @@ class Repository:
         return left is not None and lsn(backup["lsn"]["stop"]) <= left
 
     def backup_for(self, timeline, moment):
-        fitting = [backup for backup in self.stanza["backup"] if not backup.get("error") and self.contains(timeline, backup)]
+        fitting = [backup for backup in self.backups if not backup.get("error") and self.contains(timeline, backup)]
         fitting.sort(key=lambda backup: backup["timestamp"]["stop"])
         before = [backup for backup in fitting if backup["timestamp"]["stop"] < moment]
         # Both times are in whole seconds. One that ended in the same second may still have ended before.
@@ -136,8 +145,14 @@ class Repository:
         timeline = self.timeline_at(moment)
         backup = self.backup_for(timeline, moment)
         if backup is None:
-            first = min(entry["timestamp"]["stop"] for entry in self.stanza["backup"])
-            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {utc(first)}. {LIST}")
+            first = min((entry["timestamp"]["stop"] for entry in self.backups), default=None)
+            after = "the first one, which is not there yet" if first is None else utc(first)
+            if len(self.backups) < len(self.stanza["backup"]):
+                stop(
+                    f"to: {utc(moment)} is before the oldest backup of PostgreSQL {self.stanza['db'][-1]['version']}, it should be after {after}."
+                    f" For the way back to the version before, see docs/upgrades.md. {LIST}"
+                )
+            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {after}. {LIST}")
         known = [database["version"] for database in self.stanza["db"] if database["id"] == backup["database"]["id"]]
         values = {
             "kind": kind,
@@ -159,21 +174,23 @@ def find_gaps(name, folder):
     """A restore follows the log from a backup on; what is missing before the oldest backup is not needed."""
     with open(os.path.join(folder, "info")) as opened:
         stanza = next(stanza for stanza in json.load(opened) if stanza["name"] == name)
+    backups = of_present_cluster(stanza, "backup")
+    archives = [archive["id"] for archive in of_present_cluster(stanza, "archive")]
     with open(os.path.join(folder, "archive")) as opened:
-        files = [os.path.basename(path) for path in json.load(opened)]
+        files = [os.path.basename(path) for path in json.load(opened) if path.split("/")[0] in archives]
     there = {}
     for file in files:
         if re.match(r"[0-9A-F]{24}(-|$)", file):
             there.setdefault(int(file[:8], 16), set()).add(number_of(file))
-    for backup in stanza["backup"]:
+    for backup in backups:
         timeline = int(backup["archive"]["start"][:8], 16)
         there.setdefault(timeline, set())
         for edge in ("start", "stop"):
             if number_of(backup["archive"][edge]) not in there[timeline]:
                 print(f"the write-ahead log of backup {backup['label']}: {backup['archive'][edge]} is missing in the bucket")
-    first = min((number_of(backup["archive"]["start"]) for backup in stanza["backup"]), default=0)
+    first = min((number_of(backup["archive"]["start"]) for backup in backups), default=0)
     starts = {}
-    for backup in stanza["backup"]:
+    for backup in backups:
         timeline = int(backup["archive"]["start"][:8], 16)
         starts[timeline] = max(starts.get(timeline, 0), number_of(backup["archive"]["start"]))
     for timeline, numbers in sorted(there.items()):
