@@ -217,10 +217,9 @@ serve_beside() {
   done
 }
 
-# recovery_settings STANZA CLUSTER BIN: the configuration of the server for the copy. A server that replays needs at least the
-# limits of the one that wrote.
+# recovery_settings STANZA CLUSTER BIN: the configuration of the server for the copy.
 recovery_settings() {
-  local stanza=$1 cluster=$2 name limit least
+  local stanza=$1 cluster=$2
   cat << EOF
 data_directory = '$cluster'
 hba_file = '$BESIDE/pg_hba.conf'
@@ -232,8 +231,14 @@ recovery_target_${target[kind]} = '${target[to]}'
 recovery_target_timeline = '${target[timeline]}'
 recovery_target_action = 'promote'
 EOF
+  replay_limits "$3/pg_controldata" "$cluster"
+}
+
+# replay_limits PG_CONTROLDATA...: a server that replays needs at least the limits of the one that wrote, which this command shows.
+replay_limits() {
+  local name limit least
   while read -r name least; do
-    limit=$(LC_ALL=C "$3/pg_controldata" "$cluster" | sed -n "s/^$name setting: *//p")
+    limit=$(LC_ALL=C "$@" | sed -n "s/^$name setting: *//p")
     echo "${name/xact/transaction} = $((limit > least ? limit : least))"
   done << 'EOF'
 max_connections 500
