@@ -34,12 +34,28 @@ alone() {
   trap end_leftovers EXIT
 }
 
-# pause_points, allow_points: no restore point is made meanwhile, because it would contain rows of one time and files of another.
+# pause_points, allow_points: no restore point is made meanwhile, because it would contain rows of one time and files of another. One that is
+# being made may take hours, with large uploads. So this waits as long as the script may run, and comes before `lock`.
 pause_points() {
   exec {points_lock}> /run/convex-droplet-point.lock
-  flock --timeout 900 "$points_lock" || fail "a restore point has been made for 15 minutes. Wait until it is complete, then run the command again"
+  if ! flock --nonblock "$points_lock"; then
+    say "waiting for the restore point that is being made"
+    flock "$points_lock"
+  fi
 }
 allow_points() { if [[ -n ${points_lock:-} ]]; then exec {points_lock}>&-; fi; }
+
+# keep_undone: marks the last restore point before a swap, which base.sh keeps. Only this one has all files that are undone. Prints its name;
+# nothing if there is none.
+keep_undone() {
+  local last point
+  read -r last point < <(timeout 60 restic snapshots --json --no-lock --host "$STANZA" latest 2> /dev/null \
+    | jq -r '.[0] // empty | "\(.id) \(.tags // [] | map(select(startswith("point=")))[0] // "" | ltrimstr("point="))"') || true
+  [[ -n $last ]] || return 0
+  attempt "the mark of the last restore point" timeout 60 restic tag --quiet --retry-lock 30s --add undone "$last" > /dev/null \
+    || say "what is undone now can be restored for two days only"
+  printf '%s\n' "$point"
+}
 
 # gently COMMAND...: runs it when nobody else needs the processors and the disk. It does not keep the lock, because it may outlive a
 # script that is killed.

@@ -76,7 +76,12 @@ export async function runRestore(args: string[]): Promise<number> {
   if (from !== undefined && values.forget !== true)
     return copyFrom(sourceOf(await State.read(from), state), state, { to, stanza, yes });
   const run = (mode: string) =>
-    runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
+    runOnDroplet(
+      state,
+      "restore.sh",
+      { to, stanza, mode, container: CONTAINERS.backend, stack },
+      valuesOfBackend(state),
+    );
   if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;
 
   const planned = await run("plan");

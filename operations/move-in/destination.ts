@@ -56,12 +56,14 @@ export class Destination implements AsyncDisposable {
   /** What convex/backend.sh checks a backend with. */
   readonly #acceptance: string;
   readonly #database: string;
+  readonly #stack: string;
 
   private constructor(client: Client, state: State) {
     this.#client = client;
     this.identity = identityOf(state);
     this.#acceptance = String(state.get(TYPES.command, RESOURCES.acceptance).inputs["stdin"]);
     this.#database = databaseName(this.identity.name);
+    this.#stack = state.stack;
   }
 
   /** @throws Error if the stack is not deployed, or its droplet cannot be reached */
@@ -127,7 +129,11 @@ export class Destination implements AsyncDisposable {
    * @param request  what was asked for, in words
    */
   async swap(request: string): Promise<void> {
-    await this.#run("swap", [], namedValues({ database: this.#database, request }) + this.#acceptance);
+    await this.#run(
+      "swap",
+      [],
+      namedValues({ database: this.#database, request, stack: this.#stack }) + this.#acceptance,
+    );
   }
 
   async drop(): Promise<void> {

@@ -120,7 +120,7 @@ function point(on = machine): Promise<string> {
 }
 
 function values(to: string, mode = "run", stanza = ""): string {
-  return namedValues({ to, stanza, mode, container: "convex-backend" });
+  return namedValues({ to, stanza, mode, container: "convex-backend", stack: "dev" });
 }
 const restore = (to: string, mode = "run", on = machine) => on.run("backups/restore.sh", values(to, mode));
 const stored = () => sql("SELECT count(*) FROM documents").then(Number);
