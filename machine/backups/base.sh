@@ -36,7 +36,7 @@ type_of_backup() {
 }
 
 # forget_points: thins out the restore points. Files are only added, so a later one contains those of an earlier one, except for what a
-# restore has undone.
+# restore, copy or move-in has replaced.
 forget_points() {
   local old forget=(restic forget --quiet --retry-lock 10m)
   old=$(restic snapshots --json --no-lock --host "$STANZA" --tag undone \

@@ -10,12 +10,16 @@ The cluster is always restored to the timeline that the instance was on at the m
 newest timeline does not contain what was undone, so a later restore has to be able to leave it. The time when a history file
 was archived shows when its timeline began. A backup fits if the timeline contains it: it is on the timeline, or on one of
 its ancestors before the branch.
+
+The files of a moment are in the first restore point after it, because files are only added. After a reset, copy or move-in, which replaces
+all of them on the same timeline, a point has the time of that (swapped), and has no files of moments before it.
 """
 
 import json
 import os
 import re
 import sys
+from collections import namedtuple
 from datetime import datetime, timezone
 
 
@@ -67,6 +71,9 @@ def moment_in(text):
     return moment.timestamp()
 
 
+Point = namedtuple("Point", "moment name swapped snapshot")
+
+
 class Repository:
     def __init__(self, name, folder):
         def read(file):
@@ -76,10 +83,12 @@ class Repository:
         self.stanza = next(stanza for stanza in read("info") if stanza["name"] == name)
         self.points = []
         for snapshot in read("snapshots"):
-            for tag in snapshot.get("tags") or []:
+            tags = snapshot.get("tags") or []
+            swapped = max((float(tag[8:]) for tag in tags if re.fullmatch(r"swapped=[\d.]+", tag)), default=0)
+            for tag in tags:
                 if re.fullmatch(r"point=convex-\d{8}T\d{6}Z", tag):
-                    self.points.append((moment_of(tag[6:]), tag[6:], snapshot))
-        self.points.sort(key=lambda point: point[0])
+                    self.points.append(Point(moment_of(tag[6:]), tag[6:], swapped, snapshot))
+        self.points.sort(key=lambda point: point.moment)
         # Each timeline's start, in seconds since 1970, and its ancestors with the position at which it left them.
         self.starts, self.ancestors = {1: 0}, {1: {}}
         for file, entry in read("archive").items():
@@ -109,30 +118,32 @@ class Repository:
         return (before or [backup for backup in fitting if backup["timestamp"]["stop"] == int(moment)] or [None])[-1]
 
     def around(self, moment):
-        before = [point[1] for point in self.points if point[0] <= moment][-1:]
-        after = [point[1] for point in self.points if point[0] > moment][:1]
+        before = [point.name for point in self.points if point.moment <= moment][-1:]
+        after = [point.name for point in self.points if point.moment > moment][:1]
         return " and ".join(before + after)
 
     def choose(self, to):
         if not self.points:
             stop(f"backups: {self.stanza['name']} has no restore point with files yet. The first one is made minutes after the first backup")
         if to == "latest":
-            kind, (moment, point, snapshot) = "name", self.points[-1]
+            kind, point = "name", self.points[-1]
+            moment = point.moment
         elif to.startswith("convex-"):
-            found = [entry for entry in self.points if entry[1] == to]
+            found = [point for point in self.points if point.name == to]
             if not found:
-                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1][1]}. {LIST}")
-            kind, (moment, point, snapshot) = "name", found[-1]
+                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1].name}. {LIST}")
+            kind, point = "name", found[-1]
+            moment = point.moment
         else:
             kind, moment = "time", moment_in(to)
             timeline = self.timeline_at(moment)
-            later = [entry for entry in self.points if entry[0] >= moment and self.timeline_at(entry[0]) == timeline]
-            if not later:
+            later = [point for point in self.points if point.moment >= moment and self.timeline_at(point.moment) == timeline]
+            if not later or later[0].swapped > moment:
                 stop(
                     f"to: {utc(moment)} is after the last restore point with the files of that time."
                     f" The nearest restore points are: {self.around(moment)}. {LIST}"
                 )
-            point, snapshot = later[0][1:]
+            point = later[0]
         timeline = self.timeline_at(moment)
         backup = self.backup_for(timeline, moment)
         if backup is None:
@@ -141,15 +152,15 @@ class Repository:
         known = [database["version"] for database in self.stanza["db"] if database["id"] == backup["database"]["id"]]
         values = {
             "kind": kind,
-            "to": point if kind == "name" else datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00"),
-            "point": point,
+            "to": point.name if kind == "name" else datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00"),
+            "point": point.name,
             "moment": f"{moment:.6f}",
             "timeline": timeline,
             "backup": backup["label"],
             "bytes": backup["info"]["size"],
             "version": known[0],
-            "snapshot": snapshot["id"],
-            "data": next(path for path in snapshot["paths"] if path.endswith("/data")),
+            "snapshot": point.snapshot["id"],
+            "data": next(path for path in point.snapshot["paths"] if path.endswith("/data")),
         }
         for name, value in values.items():
             print(f"{name}={value}")

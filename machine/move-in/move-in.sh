@@ -192,12 +192,21 @@ take_over() {
   database=$(in_journal database) container=$(in_journal container) stamp=$(in_journal stamp)
   say "stopping the backend"
   docker stop "$container" > /dev/null || fail "$container: does not stop. See: docker ps"
+  note_swap
   say "putting database and files in place"
   wait_until 120 "database $database to have no users" swap_database "$database" "$stamp" || fail "database $database: cannot be renamed. Run the same command again"
   put_in_place "$MOUNTPOINT/data" "moved-$stamp" moving
   mark_as_restored "$MOUNTPOINT"
   sync --file-system "$MOUNTPOINT"
   docker start "$container" > /dev/null || fail "$container: does not start. See: docker logs $container"
+}
+
+# note_swap: notes the time, which the next restore points get from point.sh: their files are not those of moments before it.
+note_swap() {
+  local path=$MOUNTPOINT/backups/swapped
+  date --utc +%s.%6N > "$path.new"
+  sync "$path.new"
+  mv "$path.new" "$path"
 }
 
 # begin DATABASE CONTAINER REQUEST: writes the journal of a new swap, whose copy is complete, and a unit that resumes it at boot.

@@ -548,7 +548,9 @@ describe("a cut-over that a reboot has interrupted", () => {
     await sql("ALTER DATABASE moved_moving RENAME TO moved", "postgres");
     const { exitCode, output } = await restore("latest");
     expect(exitCode).toBe(1);
-    expect(output).toContain("a cut-over or copy was interrupted while it swapped database and files");
+    expect(output).toContain(
+      "a cut-over was interrupted while it swapped database and files, it should be finished first. Run: npm run move-in",
+    );
     await machine.sh("systemctl stop postgresql@17-main");
     await machine.sh(`
       : > /root/resumed
@@ -560,4 +562,89 @@ describe("a cut-over that a reboot has interrupted", () => {
     expect(await databases()).toBe("moved\nmoved_before_20260101T000000Z");
     expect(await machine.sh(`cat ${MOUNTPOINT}/data/storage/.instance ${MOUNTPOINT}/instance`)).toBe("moved\nmoved");
   }, 60_000);
+});
+
+describe("what is in place, but whose backend was not accepted", () => {
+  stepByStep();
+  const MOVING = `${MOUNTPOINT}/backups/move-in.journal`;
+  let before: string, rows: number;
+
+  // backend.sh refuses it at once, because it gets no values.
+  const docker = (script: string) =>
+    machine.sh(`install -D -m 0755 /dev/stdin /usr/local/bin/docker << 'END'\n#!/bin/sh\n${script}\nEND`);
+  beforeAll(() => docker("case $1 in inspect) echo running ;; esac"));
+  afterAll(() => machine.sh("rm /usr/local/bin/docker"));
+  const moveIn = (verb: string, stdin = "") => machine.run(`move-in/move-in.sh ${verb}`, stdin);
+  const reset = async () => {
+    expect(await moveIn("empty convex_self_hosted convex")).toMatchObject({ exitCode: 0 });
+    const named = { database: "convex_self_hosted", container: "convex-backend", request: "reset", stack: "dev" };
+    return moveIn("swap", namedValues(named));
+  };
+
+  it("can be left by the restore that its error names", async () => {
+    rows = await stored();
+    before = await point();
+    await store("of the last point");
+    const last = await point();
+    const { exitCode, output } = await restore(before);
+    expect(exitCode).toBe(1);
+    expect(output).toContain(
+      `run again: npm run restore -- --stack dev --to ${before} --yes. Or restore to another time`,
+    );
+    expect(output).toContain(`such as the last one before it: npm run restore -- --stack dev --to ${last} --yes`);
+    expect(await stored()).toBe(rows);
+    expect((await restore("", "forget")).output).toContain(
+      `was interrupted, it should be completed first. Run: npm run`,
+    );
+
+    const nowhere = await restore("2020-01-01T00:00:00Z");
+    expect(nowhere.output).toContain("is before the oldest backup");
+    expect(await machine.sh(`grep phase ${JOURNAL}`)).toBe("phase=start");
+    const { output: second } = await restore(last);
+    expect(second).toContain(`leaving the restore to ${before}`);
+    expect(second).toContain(`does not serve after the restore to ${last}`);
+    expect(await stored()).toBe(rows + 1);
+    await machine.sh(`rm ${JOURNAL}`);
+  }, 120_000);
+
+  it("can be left by a restore to a point before it after a reset, too", async () => {
+    before = await point();
+    const { exitCode, output } = await reset();
+    expect(exitCode).toBe(1);
+    expect(output).toContain("the backend does not serve after the reset, see above. Fix the cause");
+    expect(output).toContain("and run again: npm run reset -- --stack dev --yes");
+    expect(output).toContain(`npm run restore -- --stack dev --to ${before} --yes`);
+    expect(await sql("SELECT to_regclass('documents')")).toBe("");
+
+    expect(await restore(before, "plan")).toMatchObject({ exitCode: 0 });
+    expect((await restore(before)).output).toContain("leaving the reset, which was not completed");
+    expect(await stored()).toBe(rows + 1);
+    expect(await machine.sh(`ls ${MOVING} /etc/systemd/system/convex-move-in.service 2> /dev/null || true`)).toBe("");
+    await machine.sh(`rm ${JOURNAL}`);
+  }, 120_000);
+
+  it("keeps the last point before a reset, and no later one has the files of the time before it", async () => {
+    const early = await moment();
+    await store("of the next point");
+    before = await point();
+    await store("of no point");
+    const late = await moment();
+    await reset();
+    await machine.sh(
+      `install -d ${FILES}; echo emptied | tee ${MOUNTPOINT}/instance > ${MOUNTPOINT}/data/storage/.instance`,
+    );
+    await point();
+    const snapshots = JSON.parse(
+      await machine.sh(`set -a; . /etc/convex-droplet/backups.env; restic snapshots --json --host ${STANZA}`),
+    ) as { tags: string[] }[];
+    expect(snapshots.map(({ tags }) => tags).find((tags) => tags.includes(`point=${before}`))).toContain("undone");
+    expect((await restore(late, "plan")).output).toContain(
+      "is after the last restore point with the files of that time",
+    );
+    const planned = await restore(early, "plan");
+    expect(JSON.parse(planned.output)).toMatchObject({ target: { point: before } });
+    await restore(early);
+    expect(await stored()).toBe(rows + 1);
+    await machine.sh(`rm ${JOURNAL}`);
+  }, 120_000);
 });
