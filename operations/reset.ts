@@ -6,6 +6,7 @@ import { setVariablesAgain } from "./backups/copy.ts";
 import { runOnDroplet } from "./backups/on-droplet.ts";
 import { hasBackups } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
+import { interruptedRestore } from "./move-in/refusals.ts";
 import { State } from "./state.ts";
 import { npmCommand, pulumiCommand } from "./typed.ts";
 
@@ -55,12 +56,10 @@ export async function reset(state: State, yes: boolean): Promise<number> {
   const { stack } = state;
   requireUnprotected(state);
   await using destination = await Destination.open(state);
-  const { isRestoring, swapping, ownRows } = await destination.look();
-  if (isRestoring) {
-    throw new Error(
-      "the droplet: a restore was interrupted, it should be finished. Run the same npm run restore again",
-    );
-  }
+  const place = await destination.look();
+  const interrupted = interruptedRestore(stack, place);
+  if (interrupted !== undefined) throw new Error(interrupted);
+  const { swapping, ownRows } = place;
   if (swapping !== undefined && swapping !== RESET) {
     throw new Error(`the droplet: a ${swapping} was interrupted, it should be finished. Run the same command again`);
   }

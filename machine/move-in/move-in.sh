@@ -55,9 +55,10 @@ has_database() { in_database postgres "SELECT 1 FROM pg_database WHERE datname =
 facts() {
   local version rows
   version=$(sql "SHOW server_version_num")
+  read_journal "$MOUNTPOINT"
   rows=$(own_rows in_database "$1")
   printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$rows" \
-    "swapping=$(either yes no test -e "$(swapping)")" "request=$(in_journal request 2> /dev/null || true)" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
+    "swapping=$(either yes no test -e "$(swapping)")" "request=$(in_journal request 2> /dev/null || true)" "restoring=$(either yes no test -n "${journal[phase]:-}")" "phase=${journal[phase]:-}" "restore=${journal[request]:-}"
 }
 
 # refuse_during_swap: after the swap has begun, the copy may be in use.

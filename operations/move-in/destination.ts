@@ -7,6 +7,7 @@ import { databaseName, RESOURCES, ROLES, TYPES } from "../../contract/names.ts";
 import { namedValues, quote, SCRIPTS, valueIn } from "../../contract/scripts.ts";
 import { dial } from "../../ssh/connect.ts";
 import { dropletTarget } from "../droplet.ts";
+import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
 import { collect, type Ended, runRemotely, type Running, startRemotely } from "../remote.ts";
 import type { State } from "../state.ts";
@@ -22,8 +23,8 @@ export interface Place {
   ownRows: number;
   /** What was asked for by a run that was interrupted while it swapped; undefined if none was. */
   swapping: string | undefined;
-  /** Whether a restore was interrupted. */
-  isRestoring: boolean;
+  /** A restore that was interrupted; undefined if none was. */
+  restoring: Interrupted | undefined;
 }
 
 /** What a copy on the droplet contains. */
@@ -80,7 +81,7 @@ export class Destination implements AsyncDisposable {
       free: Number(value("free")),
       ownRows: Number(value("own_rows")),
       swapping: value("swapping") === "yes" ? value("request") : undefined,
-      isRestoring: value("restoring") === "yes",
+      restoring: value("restoring") === "yes" ? { phase: value("phase"), request: value("restore") } : undefined,
     };
   }
 
