@@ -1,6 +1,6 @@
 import { size } from "../backups/list.ts";
 import { isUntouched, waysOn } from "../findings/backups/interrupted.ts";
-import { pulumiCommand } from "../typed.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
 import type { Place } from "./destination.ts";
 import type { Installation } from "./source.ts";
 
@@ -52,6 +52,20 @@ export function interruptedRestore(stack: string, { restoring }: Place): string 
   if (restoring === undefined) return undefined;
   const is = isUntouched(restoring) ? "was interrupted and had changed nothing yet" : "was interrupted";
   return `the droplet: a restore ${is}, it should be complete. Now, ${waysOn(stack, restoring)}`;
+}
+
+/**
+ * Why an instance cannot be reset while another swap is not finished, with the ways on.
+ *
+ * @param request  what was asked for, as the droplet has noted it
+ */
+export function interruptedSwap(stack: string, request: string): string {
+  const [, from = "", to = ""] = /^copy of stack (\S+) to (\S+)$/.exec(request) ?? [];
+  const again =
+    from === ""
+      ? `${npmCommand(stack, "move-in", "--cut-over", "--yes")}, with the other options that it had`
+      : npmCommand(stack, "restore", "--from", from, "--to", to, "--yes");
+  return `the droplet: a ${request} was interrupted, it should be complete. Now, finish it with: ${again}`;
 }
 
 /** Why an instance with another name or secret cannot move in, and the commands that give the stack the same ones. */

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Place } from "../../operations/move-in/destination.ts";
 import { OldFiles } from "../../operations/move-in/old-files.ts";
 import { readRequest } from "../../operations/move-in/options.ts";
-import { otherIdentity, refusal, type Wanted } from "../../operations/move-in/refusals.ts";
+import { interruptedSwap, otherIdentity, refusal, type Wanted } from "../../operations/move-in/refusals.ts";
 import type { Installation } from "../../operations/move-in/source.ts";
 
 const FINGERPRINT = `SHA256:${"a".repeat(43)}`;
@@ -109,12 +109,21 @@ describe("an installation", () => {
       "a restore that was interrupted while it swapped",
       {},
       { restoring: { phase: "swap", request: "2026-11-26T14:05:00Z the-volume" } },
-      "a restore was interrupted, it should be complete. Now, finish it with: npm run restore -- --stack dev --to 2026-11-26T14:05:00Z --stanza the-volume --yes",
+      "a restore was interrupted, it should be complete. Now, finish it with: npm run restore -- --stack dev --to 2026-11-26T14:05:00Z --stanza the-volume --yes, or restore to another time, see: npm run backup -- --stack dev",
     ],
   ])("with %s is refused, without its secret", (_what, old, place, message) => {
     const said = refusal({ ...OLD, ...old }, { ...PLACE, ...place }, WANTED);
     expect(said).toContain(message);
     expect(said).not.toMatch(/(a1|b2){32}/);
+  });
+
+  it.each([
+    ["copy of stack prod to latest", "npm run restore -- --stack dev --from prod --to latest --yes"],
+    ["cut-over", "npm run move-in -- --stack dev --cut-over --yes, with the other options that it had"],
+  ])("is not reset after a %s that was interrupted, and the command that finishes it is named", (request, command) => {
+    expect(interruptedSwap("dev", request)).toBe(
+      `the droplet: a ${request} was interrupted, it should be complete. Now, finish it with: ${command}`,
+    );
   });
 
   it("may replace rows if that is wanted", () => {

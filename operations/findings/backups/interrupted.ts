@@ -13,12 +13,14 @@ export function isUntouched({ phase }: Interrupted): boolean {
   return phase === "prepare" || phase === "ready";
 }
 
-/** The commands that finish the restore, or drop it if it had changed nothing yet. */
+/** The commands that finish the restore, or drop it if it had changed nothing yet. Another restore can take the place of any. */
 export function waysOn(stack: string, restore: Interrupted): string {
   const [to, stanza] = splitRequest(restore.request);
   const options = ["--to", quote(to), ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"];
-  const dropped = isUntouched(restore) ? `, or drop it with: ${npmCommand(stack, "restore", "--forget")}` : "";
-  return `finish it with: ${npmCommand(stack, "restore", ...options)}${dropped}`;
+  const other = isUntouched(restore)
+    ? `drop it with: ${npmCommand(stack, "restore", "--forget")}`
+    : `restore to another time, see: ${npmCommand(stack, "backup")}`;
+  return `finish it with: ${npmCommand(stack, "restore", ...options)}, or ${other}`;
 }
 
 /** The target and the stanza: the target may contain a blank. */
