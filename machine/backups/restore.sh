@@ -122,17 +122,17 @@ run() {
   fi
   stanza=$(choose_stanza "$2")
   find_target "$stanza" "$to"
-  leave_earlier "$container"
   if [[ ${journal[phase]:-} =~ ^(ready|stop)$ && ${journal[of]} == "$(description "$stanza")" ]] && has_copies; then
     say "the copy of an earlier run is complete, and is used"
   else
+    leave_earlier "$container"
     prepare "$stanza" "$to $2" "$container"
   fi
   complete "$container" "$values"
 }
 
 # leave_earlier CONTAINER: ends a restore, copy or move-in that is in place, so that its backend need not be accepted. It may be why somebody
-# restores. The server runs, because the passwords are in it.
+# restores. Meanwhile, the instance serves if it can, and its server has the passwords.
 leave_earlier() {
   if [[ ${journal[phase]:-} =~ ^(swap|start)$ ]]; then
     say "leaving the restore to ${journal[to]}, which was not completed"
@@ -228,6 +228,7 @@ complete() {
       || fail "the backend does not serve after the restore to ${journal[to]}, see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again: $(again)." \
         "Or restore to another time, which undoes this one${journal[point]:+, such as the last one before it: npm run restore -- --stack $stack --to ${journal[point]} --yes}"
   fi
+  continue_backups
   rm -f "$(journal_of "$MOUNTPOINT")"
   allow_points
   # Until there is one, the latest restore point is one that this restore has undone.
@@ -240,6 +241,14 @@ complete() {
 again() {
   local to=${journal[request]% *} stanza=${journal[request]##* }
   printf 'npm run restore -- --stack %s --to %q%s --yes' "$stack" "$to" "${stanza:+ --stanza $stanza}"
+}
+
+# continue_backups: after the cluster of another volume was put in place.
+continue_backups() {
+  local followed=
+  if ! configured; then return; fi
+  follow_cluster || say "the backups do not go on with this cluster yet; the one of tonight tries it again, and so does: npm run backup -- --stack ${stack:-STACK} now"
+  if [[ -n $followed ]]; then systemctl start --no-block convex-base-backup.service 2> /dev/null || say "no backup of this cluster was started yet; its timer tries again"; fi
 }
 
 unit_of() {
@@ -290,6 +299,8 @@ resume() {
       start_services "${journal[container]}"
       rm -f "$(journal_of "$MOUNTPOINT")"
       tell
+      unlock
+      continue_backups
       ;;
   esac
 }

@@ -79,7 +79,7 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   }
   // The latest point may be a newer one by now.
   if (place.swapping !== request || to === "latest") {
-    const values = namedValues({ to, wanted: stanza }) + source.values;
+    const values = namedValues({ to, wanted: stanza, stack, source: source.stack }) + source.values;
     process.stdout.write(describe(await fromBackups(destination.planCopy(values)), source.stack, stack, place.ownRows));
     if (!yes) {
       process.stdout.write(`Nothing was changed. Copy with: ${again}\n`);

@@ -22,7 +22,7 @@ before it stops anything. What it replaces stays on the volume. Without --yes it
   --yes      restores
   --forget   removes what earlier restores have replaced
 
-If it is interrupted, run it again.
+If it is interrupted, run it again, with the same target or another one.
 
 Exit code: 0 done, 1 it failed, 2 it needs --yes.
 `;

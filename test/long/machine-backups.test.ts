@@ -82,15 +82,17 @@ function inBucket(password: string, stanza: string): string {
 }
 
 /** PostgreSQL with archiving, the backend's tables, and its folder for files with the marks of an accepted instance. */
-async function setUpCluster(on: Machine): Promise<void> {
-  expect(await on.run("postgres/postgres.sh", inBucket("a-password", STANZA))).toMatchObject({ exitCode: 0 });
+async function setUpCluster(on: Machine, stanza = STANZA): Promise<void> {
+  expect(await on.run("postgres/postgres.sh", inBucket("a-password", stanza))).toMatchObject({ exitCode: 0 });
   await on.sh(`
     install -d ${FILES}
     echo the-instance | tee ${MOUNTPOINT}/instance > ${MOUNTPOINT}/data/storage/.instance`);
-  await sql("CREATE ROLE convex LOGIN PASSWORD 'first'", "postgres");
-  await sql("CREATE DATABASE convex_self_hosted OWNER convex", "postgres");
+  await sql("CREATE ROLE convex LOGIN PASSWORD 'first'", "postgres", on);
+  await sql("CREATE DATABASE convex_self_hosted OWNER convex", "postgres", on);
   await sql(
     "CREATE TABLE documents (id BYTEA NOT NULL, ts BIGINT NOT NULL, table_id BYTEA NOT NULL, json_value BYTEA, deleted BOOLEAN DEFAULT false, prev_ts BIGINT, PRIMARY KEY (ts, table_id, id))",
+    "convex_self_hosted",
+    on,
   );
 }
 
@@ -277,6 +279,22 @@ describe("a restore that is interrupted", () => {
     ).toBe(`${before - 1}\n${MOUNTPOINT}/data.before-crash`);
     expect((await restore(kept)).output).toContain("finishing the restore");
     expect(await machine.sh(`ls ${JOURNAL} 2> /dev/null || true`)).toBe("");
+  });
+});
+
+describe("a restore point that takes long", () => {
+  it("is awaited by a restore, which keeps no other run from the droplet meanwhile", async () => {
+    const kept = await point();
+    const ended = await machine.sh(`
+      flock /run/convex-droplet-point.lock -c 'touch /run/held; until test -e /run/go; do sleep 0.05; done' < /dev/null > /dev/null 2>&1 &
+      until test -e /run/held; do sleep 0.05; done
+      base64 -d <<< '${Buffer.from(values(kept)).toString("base64")}' | bash ${SCRIPTS}/backups/restore.sh > /root/said 2>&1 &
+      until grep -q 'waiting for the restore point' /root/said; do kill -0 $! || { cat /root/said; exit 1; }; sleep 0.05; done
+      flock --nonblock /run/convex-droplet.lock echo free
+      touch /run/go
+      wait $! && tail -n 3 /root/said`);
+    expect(ended).toMatch(/^free\n/);
+    expect(ended).toContain(`restored to ${kept}`);
   });
 });
 
@@ -521,49 +539,6 @@ describe("a restore on a blank volume", () => {
   }, 180_000);
 });
 
-describe("a cut-over that a reboot has interrupted", () => {
-  const resume = `PATH=/root/bin:$PATH bash ${SCRIPTS}/move-in/move-in.sh resume`;
-  const databases = () => sql("SELECT datname FROM pg_database WHERE datname ~ '^moved' ORDER BY 1");
-
-  beforeEach(async () => {
-    await machine.sh(`
-      for name in moved moved_moving; do runuser -u postgres -- createdb "$name"; done
-      install -d ${MOUNTPOINT}/data.moving/storage
-      echo moved > ${MOUNTPOINT}/data.moving/storage/.instance
-      printf '%s\\n' stamp=20260101T000000Z database=moved container=convex-backend request=cut-over > ${MOUNTPOINT}/backups/move-in.journal
-      install -D -m 0755 /dev/stdin /root/bin/docker <<< '#!/bin/sh'`);
-  });
-
-  it("leaves the instance as it was if the database was not renamed yet, also if somebody uses it again", async () => {
-    await machine.sh(resume);
-    expect(await databases()).toBe("moved\nmoved_moving");
-    expect(await machine.sh(`ls -d ${MOUNTPOINT}/data.moving; ls ${MOUNTPOINT}/backups/move-in.journal || true`)).toBe(
-      `${MOUNTPOINT}/data.moving`,
-    );
-    await machine.sh("for name in moved moved_moving; do runuser -u postgres -- dropdb $name; done");
-  });
-
-  it("puts the files in place too if it was, even if PostgreSQL starts late, and no restore is made before that", async () => {
-    await sql('ALTER DATABASE moved RENAME TO "moved_before_20260101T000000Z"', "postgres");
-    await sql("ALTER DATABASE moved_moving RENAME TO moved", "postgres");
-    const { exitCode, output } = await restore("latest");
-    expect(exitCode).toBe(1);
-    expect(output).toContain(
-      "a cut-over was interrupted while it swapped database and files, it should be finished first. Run: npm run move-in",
-    );
-    await machine.sh("systemctl stop postgresql@17-main");
-    await machine.sh(`
-      : > /root/resumed
-      ${resume} > /root/resumed 2>&1 &
-      until (($(grep -c 'connection to server' /root/resumed) >= 2)); do kill -0 $! || exit 1; sleep 0.05; done
-      test -e ${MOUNTPOINT}/data.moving
-      systemctl start postgresql@17-main
-      wait $!`);
-    expect(await databases()).toBe("moved\nmoved_before_20260101T000000Z");
-    expect(await machine.sh(`cat ${MOUNTPOINT}/data/storage/.instance ${MOUNTPOINT}/instance`)).toBe("moved\nmoved");
-  }, 60_000);
-});
-
 describe("what is in place, but whose backend was not accepted", () => {
   stepByStep();
   const MOVING = `${MOUNTPOINT}/backups/move-in.journal`;
@@ -647,4 +622,92 @@ describe("what is in place, but whose backend was not accepted", () => {
     expect(await stored()).toBe(rows + 1);
     await machine.sh(`rm ${JOURNAL}`);
   }, 120_000);
+});
+
+describe("a restore from the backups of another volume", () => {
+  stepByStep();
+  const THIRD_STANZA = "33333333-3333-4333-8333-333333333333";
+  const chosen = async (to: string) =>
+    (JSON.parse((await restore(to, "plan")).output) as { target: { point: string; backup: string } }).target;
+  let before: string, first: string;
+
+  it("is followed by the volume's own backups, although it is another cluster", async () => {
+    await store("of this volume");
+    before = await point();
+    first = (await chosen(before)).backup;
+    const third = await boot(3);
+    await third.sh(`install -D /dev/null ${MOUNTPOINT}/backups/start-empty`);
+    await setUpCluster(third, THIRD_STANZA);
+    await third.sh(
+      `${PGBACKREST} --stanza=${THIRD_STANZA} stanza-create && ${PGBACKREST} --stanza=${THIRD_STANZA} --type=full backup`,
+    );
+    await point(third);
+    const { exitCode, output } = await machine.run("backups/restore.sh", values("latest", "run", THIRD_STANZA));
+    expect(output).toContain("restore.sh: the backups go on with the cluster of another volume");
+    expect(exitCode).toBe(0);
+    expect(await stored()).toBe(0);
+    await machine.sh(`bash ${SCRIPTS}/backups/base.sh now`);
+    const after = await point();
+    expect(await chosen("latest")).toMatchObject({ point: after, backup: expect.not.stringMatching(first) as string });
+    expect((await drill()).problems).toEqual([]);
+  }, 300_000);
+
+  it("is undone by a restore to a point before it, which they follow, too", async () => {
+    expect(await chosen(before)).toEqual({ ...(await chosen(before)), point: before, backup: first });
+    const { exitCode, output } = await restore(before);
+    expect(output).toContain("restore.sh: the backups go on with the cluster of another volume");
+    expect(exitCode).toBe(0);
+    expect(await stored()).toBeGreaterThan(0);
+    await machine.sh(`bash ${SCRIPTS}/backups/base.sh now`);
+    const after = await point();
+    const again = await restore(after);
+    expect(again.output).toContain(`restored to ${after}`);
+    expect(again.output).not.toContain("go on with the cluster");
+    expect((await restore(before)).output).toContain(`restored to ${before}`);
+    await point();
+    expect(await archiver()).toBe("0");
+  }, 180_000);
+});
+
+describe("a cut-over that a reboot has interrupted", () => {
+  const resume = `PATH=/root/bin:$PATH bash ${SCRIPTS}/move-in/move-in.sh resume`;
+  const databases = () => sql("SELECT datname FROM pg_database WHERE datname ~ '^moved' ORDER BY 1");
+
+  beforeEach(async () => {
+    await machine.sh(`
+      for name in moved moved_moving; do runuser -u postgres -- createdb "$name"; done
+      install -d ${MOUNTPOINT}/data.moving/storage
+      echo moved > ${MOUNTPOINT}/data.moving/storage/.instance
+      printf '%s\\n' stamp=20260101T000000Z database=moved container=convex-backend request=cut-over > ${MOUNTPOINT}/backups/move-in.journal
+      install -D -m 0755 /dev/stdin /root/bin/docker <<< '#!/bin/sh'`);
+  });
+
+  it("leaves the instance as it was if the database was not renamed yet, also if somebody uses it again", async () => {
+    await machine.sh(resume);
+    expect(await databases()).toBe("moved\nmoved_moving");
+    expect(await machine.sh(`ls -d ${MOUNTPOINT}/data.moving; ls ${MOUNTPOINT}/backups/move-in.journal || true`)).toBe(
+      `${MOUNTPOINT}/data.moving`,
+    );
+    await machine.sh("for name in moved moved_moving; do runuser -u postgres -- dropdb $name; done");
+  });
+
+  it("puts the files in place too if it was, even if PostgreSQL starts late, and no restore is made before that", async () => {
+    await sql('ALTER DATABASE moved RENAME TO "moved_before_20260101T000000Z"', "postgres");
+    await sql("ALTER DATABASE moved_moving RENAME TO moved", "postgres");
+    const { exitCode, output } = await restore("latest");
+    expect(exitCode).toBe(1);
+    expect(output).toContain(
+      "a cut-over was interrupted while it swapped database and files, it should be finished first. Run: npm run move-in",
+    );
+    await machine.sh("systemctl stop postgresql@17-main");
+    await machine.sh(`
+      : > /root/resumed
+      ${resume} > /root/resumed 2>&1 &
+      until (($(grep -c 'connection to server' /root/resumed) >= 2)); do kill -0 $! || exit 1; sleep 0.05; done
+      test -e ${MOUNTPOINT}/data.moving
+      systemctl start postgresql@17-main
+      wait $!`);
+    expect(await databases()).toBe("moved\nmoved_before_20260101T000000Z");
+    expect(await machine.sh(`cat ${MOUNTPOINT}/data/storage/.instance ${MOUNTPOINT}/instance`)).toBe("moved\nmoved");
+  }, 60_000);
 });
