@@ -134,6 +134,10 @@ run() {
 # leave_earlier CONTAINER: ends a restore, copy or move-in that is in place, so that its backend need not be accepted. It may be why somebody
 # restores. Meanwhile, the instance serves if it can, and its server has the passwords.
 leave_earlier() {
+  if [[ ${journal[phase]:-} == stop ]]; then
+    start_services "$1" || exit 1
+    write_journal "$MOUNTPOINT" ready
+  fi
   if [[ ${journal[phase]:-} =~ ^(swap|start)$ ]]; then
     say "leaving the restore to ${journal[to]}, which was not completed"
     lock

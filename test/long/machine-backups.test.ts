@@ -262,6 +262,19 @@ describe("a restore that is interrupted", () => {
     120_000,
   );
 
+  it("lets the instance serve again, with its passwords, before a restore to another time", async () => {
+    const other = await point();
+    await store("lost");
+    const kept = await point();
+    await sql("ALTER ROLE convex PASSWORD 'third'", "postgres");
+    const password = () => sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'convex'");
+    const present = await password();
+    await machine.killWhen(`grep -q phase=stop ${JOURNAL}`, "backups/restore.sh", values(kept));
+    await machine.sh("systemctl stop postgresql@17-main");
+    expect(await restore(other)).toMatchObject({ exitCode: 0 });
+    expect(await password()).toBe(present);
+  }, 60_000);
+
   it("never starts PostgreSQL with the cluster of one time and the files of another", async () => {
     const kept = await point();
     await store("lost");
