@@ -217,7 +217,7 @@ serve() {
     reload
   else
     note_stop "$mountpoint" "$mountpoint/postgresql/$version/$CLUSTER"
-    start "$unit" || fail "PostgreSQL: does not start. See: journalctl -u $unit"
+    start "$unit" || fail_to_start "$unit" "$mountpoint"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
   fi
@@ -229,6 +229,15 @@ serve() {
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "restarted PostgreSQL"
   fi
+}
+
+# fail_to_start UNIT MOUNTPOINT
+fail_to_start() {
+  # It needs at least one file of its log.
+  if (($(df --output=avail --block-size=1M "$2" | tail -n 1) < 16)); then
+    fail "PostgreSQL: does not start, because the volume is full. Grow it with volumeSizeGb, or make room in $2; then run npx pulumi up again"
+  fi
+  fail "PostgreSQL: does not start. See: journalctl -u $1"
 }
 
 # refuse_overrides FILE: fails if a restart would activate another value than FILE declares. If a setting is set twice, the last
