@@ -22,7 +22,7 @@ import "./unmapped.ts";
 const { exposure, ...settings } = loadSettings();
 const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, adoptVolume, protectData, bootTimeoutSeconds } =
   settings.host;
-const { postgresPoolSize, tunnelPort } = settings.postgres;
+const { postgresPoolSize, migratePostgres, tunnelPort } = settings.postgres;
 const stack = pulumi.getStack();
 const [{ memoryMb, offers }, snapshotId, adopted] = await Promise.all([
   findSize(size, region),
@@ -70,6 +70,7 @@ const postgres = new Postgres(ID, {
   tunnelPort: tunnel.postgresPort,
   network: NETWORK,
   postgresPoolSize,
+  migratePostgres,
   repository: repository.values,
   onMachine,
   onVolume: host.onVolume,

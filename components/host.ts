@@ -10,6 +10,7 @@ import { refuseDropletSize, refuseVolumeSize, sizeOf, volumeName } from "../digi
 import type { Offer } from "../digitalocean/catalogue.ts";
 import type { Safeguard } from "../digitalocean/volume-snapshots.ts";
 import { DATA, MOUNTPOINT } from "../contract/names.ts";
+import { explainBrokenConnection } from "../error-hooks/broken-connection.ts";
 import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { deleteLostDroplet, switchOffDeafDroplet } from "../error-hooks/droplet.ts";
 import { reportGone } from "../error-hooks/gone.ts";
@@ -68,9 +69,12 @@ export interface HostArgs {
   sshAgent: (hostKey: pulumi.Output<string>) => pulumi.Output<string>;
 }
 
-/** The resources with which a resource is replaced, and the one with which it disappears, so that no run needs to delete it. */
+/**
+ * The resources with which a resource is replaced, and the one with which it disappears, so that no run needs to delete it; for
+ * scripts on the droplet also what explains their errors.
+ */
 export type Lifetime = Required<Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith">> &
-  Pick<pulumi.CustomResourceOptions, "dependsOn">;
+  Pick<pulumi.CustomResourceOptions, "dependsOn" | "hooks">;
 
 /**
  * A droplet that is ready for Convex: its SSH host key is known, its data volume is mounted, Docker is running.
@@ -237,6 +241,7 @@ export class Host extends pulumi.ComponentResource {
       perDialTimeout: 10,
     });
 
+    const broken = explainBrokenConnection(name);
     const scripts = new command.remote.CopyToRemote(
       `${name}-scripts`,
       // The first to connect, so it waits while the droplet boots.
@@ -250,7 +255,7 @@ export class Host extends pulumi.ComponentResource {
         replaceWith: [droplet],
         dependsOn: [firewall],
         customTimeouts: { create: `${args.bootTimeoutSeconds}s`, update: `${args.bootTimeoutSeconds}s` },
-        hooks: { onError: [explainSilence(name, args)] },
+        hooks: { onError: [broken, explainSilence(name, args)] },
       },
     );
 
@@ -270,12 +275,23 @@ export class Host extends pulumi.ComponentResource {
         triggers: [droplet.id],
         addPreviousOutputInEnv: false,
       },
-      { ...child, replaceWith: [droplet], dependsOn: [scripts], customTimeouts: { create: "20m", update: "20m" } },
+      {
+        ...child,
+        replaceWith: [droplet],
+        dependsOn: [scripts],
+        hooks: { onError: [broken] },
+        customTimeouts: { create: "20m", update: "20m" },
+      },
     );
 
     // `deletedWith` names the setup and not the droplet. When the engine replaces a droplet, it first deletes the resources that
     // are replaced with it, and skips a deletion only if the resource in `deletedWith` is among them.
-    this.onMachine = { deletedWith: setup, replaceWith: [droplet], dependsOn: [setup] };
+    this.onMachine = {
+      deletedWith: setup,
+      replaceWith: [droplet],
+      dependsOn: [setup],
+      hooks: { onError: [broken] },
+    };
     // A volume from a snapshot has the cluster.
     this.onVolume = { deletedWith: setup, replaceWith: isRestored ? [] : [volume] };
 

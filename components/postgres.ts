@@ -27,6 +27,8 @@ export interface PostgresArgs {
   role: string;
   /** Connections that the role may open. Changing it restarts the server. */
   postgresPoolSize: number;
+  /** Whether to take over the data of an older version. Without it, such data is refused. */
+  migratePostgres: boolean;
   /** Where the server's log is archived, and a lost cluster can be restored from. Switching it on or off restarts the server. */
   repository: RepositoryValues;
   /** Lifetime of the packages and the configuration. */
@@ -58,29 +60,37 @@ export class Postgres extends pulumi.ComponentResource {
 
     const password = generatedPassword(`${name}-admin-password`, child);
     const { key, certificate, authority } = serverCertificate(`${name}-postgres`, [HOST_IN_CONTAINERS], child);
+    const script = runScript("postgres/postgres.sh", {
+      mountpoint: args.mountpoint,
+      gateway: args.network.gateway,
+      subnet: args.network.subnet,
+      database: args.database,
+      role: args.role,
+      administrator,
+      max_connections: args.postgresPoolSize + RESERVED_CONNECTIONS,
+      migrate: String(args.migratePostgres),
+      password: password.result,
+      key: lines(key),
+      certificate: lines(certificate),
+      authority: lines(authority),
+      scripts: scriptFiles(),
+      ...args.repository,
+    });
+    // A migration takes as long as its data needs.
+    const hours = 12;
+    const [limit, timeout] = args.migratePostgres
+      ? [`CONVEX_DROPLET_LIMIT_SECONDS=${hours * 3600} `, `${hours}h`]
+      : ["", "20m"];
     const server = new command.remote.Command(
       `${name}-server`,
       {
         connection: args.connection,
-        ...runScript("postgres/postgres.sh", {
-          mountpoint: args.mountpoint,
-          gateway: args.network.gateway,
-          subnet: args.network.subnet,
-          database: args.database,
-          role: args.role,
-          administrator,
-          max_connections: args.postgresPoolSize + RESERVED_CONNECTIONS,
-          password: password.result,
-          key: lines(key),
-          certificate: lines(certificate),
-          authority: lines(authority),
-          scripts: scriptFiles(),
-          ...args.repository,
-        }),
+        ...script,
+        create: `${limit}${script.create}`,
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },
-      { ...child, ...args.onMachine, customTimeouts: { create: "20m", update: "20m" } },
+      { ...child, ...args.onMachine, customTimeouts: { create: timeout, update: timeout } },
     );
 
     const provider = new postgresql.Provider(

@@ -6,6 +6,7 @@ import { setVariablesAgain } from "./backups/copy.ts";
 import { runOnDroplet } from "./backups/on-droplet.ts";
 import { hasBackups } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
+import { interruptedRestore, interruptedSwap } from "./move-in/refusals.ts";
 import { State } from "./state.ts";
 import { npmCommand, pulumiCommand } from "./typed.ts";
 
@@ -55,14 +56,12 @@ export async function reset(state: State, yes: boolean): Promise<number> {
   const { stack } = state;
   requireUnprotected(state);
   await using destination = await Destination.open(state);
-  const { isRestoring, swapping, ownRows } = await destination.look();
-  if (isRestoring) {
-    throw new Error(
-      "the droplet: a restore was interrupted, it should be finished. Run the same npm run restore again",
-    );
-  }
+  const place = await destination.look();
+  const interrupted = interruptedRestore(stack, place);
+  if (interrupted !== undefined) throw new Error(interrupted);
+  const { swapping, ownRows } = place;
   if (swapping !== undefined && swapping !== RESET) {
-    throw new Error(`the droplet: a ${swapping} was interrupted, it should be finished. Run the same command again`);
+    throw new Error(interruptedSwap(stack, swapping));
   }
   process.stdout.write(
     `Gone:   ${ownRows} rows and stored files, and all functions, variables, cron jobs and scheduled functions, of instance ${identityOf(state).name}\n` +

@@ -30,6 +30,8 @@ export async function runSsh(target: Target, options: string[], command: string[
     `UserKnownHostsFile=${knownHosts}`,
     "StrictHostKeyChecking=yes",
     "ConnectTimeout=20",
+    // A droplet that has lost power does not say so.
+    "ServerAliveInterval=15",
     "IdentitiesOnly=yes",
     "LogLevel=ERROR",
   ];

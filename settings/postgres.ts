@@ -5,6 +5,7 @@ import type { Reader } from "./reader.ts";
 export function readPostgres(read: Reader) {
   return {
     postgresPoolSize: read.integer("postgresPoolSize", 8, 500),
+    migratePostgres: read.flag("migratePostgres"),
     tunnelPort: readTunnelPort(read, "tunnelPort"),
   };
 }

@@ -26,6 +26,12 @@ export class UnreachableError extends Error {
   }
 }
 
+/**
+ * After so long without a word, the kernel asks whether the machine is still there, and gives up ten seconds later. A machine that
+ * loses power does not close its connections, and without this delay, the kernel asks only after two hours.
+ */
+const PROBE_MILLISECONDS = 15_000;
+
 /** From the kernel, and from an SSH server that starts or stops. */
 const REFUSALS = /ECONNREFUSED|ECONNRESET|before handshake|was closed/;
 
@@ -37,7 +43,7 @@ const REFUSALS = /ECONNREFUSED|ECONNRESET|before handshake|was closed/;
  */
 export async function dial({ host, port = 22, privateKey, hostKey }: Target, background = false): Promise<Client> {
   const client = new Client();
-  const sock = net.connect({ host, port, noDelay: true, keepAlive: true });
+  const sock = net.connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: PROBE_MILLISECONDS });
   if (background) sock.unref();
   let stranger = false;
   await new Promise<void>((resolve, reject) => {

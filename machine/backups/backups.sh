@@ -39,11 +39,11 @@ begin() {
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explain <<< "$said")"
   said=$(own_info) || exit 1
-  if ! has_backup <<< "$said"; then
+  if ! has_current_backup <<< "$said"; then
     announce_timelines
     # A part of PostgreSQL's log makes the whole way.
     in_repository check > /dev/null 2>&1 || fail "backups: PostgreSQL's log does not reach the bucket. $(archive_failure)"
-    # Of another bucket.
+    # Of another bucket, or another cluster.
     rm -f "$mountpoint"/backups/{point,base,drill}.json
     systemctl daemon-reload
     systemctl start --no-block convex-base-backup.service

@@ -15,6 +15,8 @@ main() {
   started=$(mktemp)
   # shellcheck disable=SC2064 # the name as it is now
   trap "rm -f '$started'" EXIT
+  # If the restore itself could not do it.
+  follow_cluster || exit 1
   type=$(type_of_backup "${1:-}") || exit 1
   # Otherwise PostgreSQL spreads its checkpoint over some minutes, to disturb less.
   if [[ ${1:-} == now || $type == full ]]; then pace=(--start-fast); fi
@@ -27,16 +29,17 @@ main() {
   say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
 }
 
-# type_of_backup [now]: full, diff or incr.
+# type_of_backup [now]: full, diff or incr. The cluster of another volume has no backup here at first.
 type_of_backup() {
   local listed
   listed=$(own_info) || return
-  jq -r --arg now "${1:-}" '[.[0].backup[]? | select(.type == "full") | .timestamp.stop] | max // 0
+  jq -r --arg now "${1:-}" '(.[0].db // [] | max_by(.id).id) as $cluster
+    | [.[0].backup[]? | select(.type == "full" and .database.id == $cluster) | .timestamp.stop] | max // 0
     | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
 }
 
 # forget_points: thins out the restore points. Files are only added, so a later one contains those of an earlier one, except for what a
-# restore has undone.
+# restore, copy or move-in has replaced.
 forget_points() {
   local old forget=(restic forget --quiet --retry-lock 10m)
   old=$(restic snapshots --json --no-lock --host "$STANZA" --tag undone \

@@ -19,8 +19,8 @@ readonly RESERVE=$((512 * 1024 ** 2)) FULL=$BESIDE/full
 readonly HELPERS=${BASH_SOURCE[0]%/*}
 
 # What find_target has chosen: kind (name or time), to (for PostgreSQL), point (whose files are used), moment (seconds since 1970),
-# timeline, backup, bytes (the cluster's size), version (PostgreSQL's), snapshot, data (the files' folder in it), files (their
-# size in bytes).
+# timeline, archives (the parts of the bucket with the cluster's write-ahead log), backup, bytes (the cluster's size), version
+# (PostgreSQL's), snapshot, data (the files' folder in it), files (their size in bytes).
 declare -A target=()
 
 # alone: lets only one restore or drill use the copy's server, and waits $patience seconds for another one. Whatever happens, that server
@@ -34,12 +34,28 @@ alone() {
   trap end_leftovers EXIT
 }
 
-# pause_points, allow_points: no restore point is made meanwhile, because it would contain rows of one time and files of another.
+# pause_points, allow_points: no restore point is made meanwhile, because it would contain rows of one time and files of another. One that is
+# being made may take hours, with large uploads. So this waits as long as the script may run, and comes before `lock`.
 pause_points() {
   exec {points_lock}> /run/convex-droplet-point.lock
-  flock --timeout 900 "$points_lock" || fail "a restore point has been made for 15 minutes. Wait until it is complete, then run the command again"
+  if ! flock --nonblock "$points_lock"; then
+    say "waiting for the restore point that is being made"
+    flock "$points_lock"
+  fi
 }
 allow_points() { if [[ -n ${points_lock:-} ]]; then exec {points_lock}>&-; fi; }
+
+# keep_undone: marks the last restore point before a swap, which base.sh keeps. Only this one has all files that are undone. Prints its name;
+# nothing if there is none.
+keep_undone() {
+  local last point
+  read -r last point < <(timeout 60 restic snapshots --json --no-lock --host "$STANZA" latest 2> /dev/null \
+    | jq -r '.[0] // empty | "\(.id) \(.tags // [] | map(select(startswith("point=")))[0] // "" | ltrimstr("point="))"') || true
+  [[ -n $last ]] || return 0
+  attempt "the mark of the last restore point" timeout 60 restic tag --quiet --retry-lock 30s --add undone "$last" > /dev/null \
+    || say "what is undone now can be restored for two days only"
+  printf '%s\n' "$point"
+}
 
 # gently COMMAND...: runs it when nobody else needs the processors and the disk. It does not keep the lock, because it may outlive a
 # script that is killed.
@@ -81,23 +97,27 @@ find_target() {
   target[files]=$(python3 -IS -c 'import json, sys; print(json.load(sys.stdin)["total_size"])' <<< "$chosen")
 }
 
-# choose_target STANZA TO: prints what target.py chooses. For a subshell, whose end removes what it has listed.
+# choose_target STANZA TO: prints what target.py chooses. For a subshell, whose end removes what it has listed. Messages name the stack
+# whose backups they are: `source`, or else `stack`, or if a timer has started the script, none.
 choose_target() {
-  local stanza=$1 to=$2 folder chosen archive file
+  local stanza=$1 to=$2 folder chosen archives archive file
   folder=$(mktemp -d)
   # shellcheck disable=SC2064 # the name as it is now
   trap "rm -r '$folder'" EXIT
   repository_info > "$folder/info" || exit 1
   snapshots_of "$stanza" > "$folder/snapshots" || exit 1
-  archive=archive/$stanza/$(python3 -IS -c '
+  archives=$(python3 -IS -c '
 import json, sys
 stanza = next(stanza for stanza in json.load(open(sys.argv[1])) if stanza["name"] == sys.argv[2])
-print(stanza["archive"][-1]["id"])' "$folder/info" "$stanza")
-  attempt "the database's backups" as_postgres pgbackrest --stanza="$stanza" repo-ls --output=json "$archive" > "$folder/archive" || exit 1
-  while read -r file; do
-    attempt "the history of timeline ${file%.history}" as_postgres pgbackrest --stanza="$stanza" repo-get "$archive/$file" > "$folder/$file" || exit 1
-  done < <(grep -o '[0-9A-F]\{8\}\.history' "$folder/archive" || true)
-  chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder") || fail "$chosen"
+print(*[archive["id"] for archive in stanza["archive"]])' "$folder/info" "$stanza")
+  for archive in $archives; do
+    mkdir "$folder/$archive"
+    attempt "the database's backups" as_postgres pgbackrest --stanza="$stanza" repo-ls --output=json "archive/$stanza/$archive" > "$folder/$archive/archive" || exit 1
+    while read -r file; do
+      attempt "the history of timeline ${file%.history}" as_postgres pgbackrest --stanza="$stanza" repo-get "archive/$stanza/$archive/$file" > "$folder/$archive/$file" || exit 1
+    done < <(grep -o '[0-9A-F]\{8\}\.history' "$folder/$archive/archive" || true)
+  done
+  chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder" "${source:-${stack:-STACK}}") || fail "$chosen"
   printf '%s\n' "$chosen"
 }
 
@@ -114,7 +134,7 @@ require_space() {
   free=$(free_bytes "$1")
   ((free >= needed)) \
     || fail "$1: has $(human "$free") free, it should have $(human "$needed") to restore beside what is there. Grow the volume with volumeSizeGb," \
-      "or remove what earlier restores have kept: npm run restore -- --stack THIS_STACK --forget"
+      "or remove what earlier restores have kept: npm run restore -- --stack ${stack:-STACK} --forget"
 }
 
 human() { numfmt --to=iec --suffix=B --format=%.1f "$1"; }
@@ -171,11 +191,12 @@ existing() {
 # fetch_history STANZA CLUSTER: copies the histories of all timelines. Otherwise PostgreSQL asks the bucket which numbers are in use
 # when it promotes the copy, and takes one twice if the bucket does not answer.
 fetch_history() {
-  local archive file
-  archive=$(as_postgres pgbackrest --stanza="$1" repo-ls "archive/$1") || fail "the database's backups: cannot be listed"
+  local archive listed file
+  listed=$(for archive in ${target[archives]}; do as_postgres pgbackrest --stanza="$1" repo-ls "archive/$1/$archive" || exit; done) \
+    || fail "the database's backups: cannot be listed"
   while read -r file; do
     attempt "the history of timeline ${file%.history}" pgbackrest_of "$1" "$2" archive-get "$file" "$2/pg_wal/$file" || exit 1
-  done < <(as_postgres pgbackrest --stanza="$1" repo-ls "archive/$1/$(tail -n 1 <<< "$archive")" | grep '\.history$' || true)
+  done < <(grep '\.history$' <<< "$listed" || true)
 }
 
 # replay STANZA CLUSTER BIN: starts a server that replays to the target and is promoted there.
@@ -217,10 +238,9 @@ serve_beside() {
   done
 }
 
-# recovery_settings STANZA CLUSTER BIN: the configuration of the server for the copy. A server that replays needs at least the
-# limits of the one that wrote.
+# recovery_settings STANZA CLUSTER BIN: the configuration of the server for the copy.
 recovery_settings() {
-  local stanza=$1 cluster=$2 name limit least
+  local stanza=$1 cluster=$2
   cat << EOF
 data_directory = '$cluster'
 hba_file = '$BESIDE/pg_hba.conf'
@@ -232,8 +252,14 @@ recovery_target_${target[kind]} = '${target[to]}'
 recovery_target_timeline = '${target[timeline]}'
 recovery_target_action = 'promote'
 EOF
+  replay_limits "$3/pg_controldata" "$cluster"
+}
+
+# replay_limits PG_CONTROLDATA...: a server that replays needs at least the limits of the one that wrote, which this command shows.
+replay_limits() {
+  local name limit least
   while read -r name least; do
-    limit=$(LC_ALL=C "$3/pg_controldata" "$cluster" | sed -n "s/^$name setting: *//p")
+    limit=$(LC_ALL=C "$@" | sed -n "s/^$name setting: *//p")
     echo "${name/xact/transaction} = $((limit > least ? limit : least))"
   done << 'EOF'
 max_connections 500
@@ -252,7 +278,7 @@ check_beside() {
   local files=$1 database
   [[ -n $(beside_sql postgres "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") ]] \
     || fail "the backup: has no database $DATABASE, but $(beside_sql postgres "SELECT string_agg(datname, ', ') FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')")." \
-      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from its own stack's backups with: npm run restore -- --stack THIS_STACK --from ITS_STACK --to latest"
+      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from the backups of its own stack, which takes the place of ITS_STACK: npm run restore -- --stack ${stack:-STACK} --from ITS_STACK --to latest"
   while read -r database; do
     beside_sql "$database" "SELECT count(*) FROM pg_class" > /dev/null || fail "the restored database $database: cannot be read"
   done < <(beside_sql postgres "SELECT datname FROM pg_database WHERE datallowconn")

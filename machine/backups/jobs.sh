@@ -32,4 +32,17 @@ record() {
   jq -c --arg at "$(date --utc +%FT%TZ)" '{at: $at} + .' <<< "$2" > "$new" && mv "$new" "$MOUNTPOINT/backups/$1.json"
 }
 
+# follow_cluster: if a restore has put the cluster of another volume in place, lets the volume's part of the repository go on with it, and
+# sets `followed`. Until then, none of its log is archived.
+follow_cluster() {
+  local known present
+  known=$(own_info | jq -r '.[0].db // [] | max_by(.id)["system-id"] // empty') || return
+  present=$(sql "SELECT system_identifier FROM pg_control_system()") || return
+  if [[ -z $known || $known == "$present" ]]; then return; fi
+  attempt "the backups of another volume's cluster" in_repository stanza-upgrade || return
+  say "the backups go on with the cluster of another volume"
+  # shellcheck disable=SC2034 # for the caller
+  followed=1
+}
+
 data_directory() { sed -n 's/^pg1-path=//p' "$PGBACKREST"; }

@@ -13,7 +13,7 @@ source "$here/jobs.sh"
 readonly ARCHIVE_SECONDS=200
 
 main() {
-  local point wal saved
+  local point wal swapped saved
   open_repository
   one_at_a_time point "${1:-}"
   point=convex-$(date --utc +%Y%m%dT%H%M%SZ)
@@ -23,8 +23,10 @@ main() {
     systemctl start --no-block convex-base-backup.service
     fail "restore point: was not made, because a part of PostgreSQL's log was dropped, as it could not be archived fast enough. A new backup has been started, and the next point will follow it"
   fi
+  # When other files took the place of these, if they did; see move-in.sh.
+  swapped=$(cat "$MOUNTPOINT/backups/swapped" 2> /dev/null) || true
   # A file that is being uploaded has another name, with a dot.
-  saved=$(attempt "restore point, the files" restic backup --json --quiet --retry-lock 10m --host "$STANZA" --group-by host --tag "point=$point" --exclude "$MOUNTPOINT/data/tmp" \
+  saved=$(attempt "restore point, the files" restic backup --json --quiet --retry-lock 10m --host "$STANZA" --group-by host --tag "point=$point" ${swapped:+--tag "swapped=$swapped"} --exclude "$MOUNTPOINT/data/tmp" \
     --exclude "$MOUNTPOINT/data/storage/*/.*" "$MOUNTPOINT/data" "$(mark_of "$MOUNTPOINT")") || give_up "$point"
   record point "$(jq -c --arg point "$point" 'select(.message_type == "summary")
     | {point: $point, snapshot: .snapshot_id[:8], files: .total_files_processed, bytes: .total_bytes_processed, added: (.data_added_packed // .data_added)}' <<< "$saved")"

@@ -4,10 +4,11 @@
 # on the volume. On a volume without an instance, it puts both in place, and the next npx pulumi up starts it.
 #
 # A run that was killed is finished by the same command: before the swap it starts again, and a finished swap is not repeated.
-# After a reboot, convex-restore.service does this.
+# After a reboot, convex-restore.service does this. With another target, it takes the place of a restore, copy or move-in that is in place,
+# but whose backend was not accepted.
 #
 #   restore.sh <to (latest, a restore point's name, or a moment in RFC 3339), stanza (whose backups; empty: this volume's, or the
-#     only ones), mode, and the values of convex/backend.sh
+#     only ones), mode, stack (for messages), and the values of convex/backend.sh
 #
 #     mode plan    prints what a restore would do as JSON on stdout; changes nothing
 #     mode run     restores
@@ -24,21 +25,20 @@ source "$here/jobs.sh"
 source "$here/beside.sh"
 # shellcheck source=machine/backups/swap.sh
 source "$here/swap.sh"
+# shellcheck source=machine/move-in/journal.sh
+source "$here/../move-in/journal.sh"
 
 main() {
-  local values to stanza mode container
+  local values to stanza mode container stack
   if [[ ${1:-} == resume ]]; then
     open_repository
     resume
     return
   fi
   values=$(cat)
-  take to stanza mode container <<< "$values"
+  take to stanza mode container stack <<< "$values"
   open_repository
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
-  if [[ $mode != forget && -e $MOUNTPOINT/backups/move-in.journal ]]; then
-    fail "a cut-over or copy was interrupted while it swapped database and files, and has to be finished first. Run the same command again: npm run move-in, npm run restore -- --from, or npm run reset"
-  fi
   case $mode in
     plan) plan "$to" "$stanza" ;;
     run) run "$to" "$stanza" "$container" "$values" ;;
@@ -47,8 +47,16 @@ main() {
   esac
 }
 
+# require_swapped: fails if database and files may be those of two instances.
+require_swapped() {
+  if [[ -e $(swapping) ]] && ! is_swapped; then
+    fail "a $(in_journal request) was interrupted while it swapped database and files, it should be finished first. Run: $(swap_again)"
+  fi
+}
+
 plan() {
   local stanza rows newest files now=null
+  require_swapped
   stanza=$(choose_stanza "$2")
   find_target "$stanza" "$1"
   # Nothing on a blank volume.
@@ -105,23 +113,45 @@ run() {
   # A connection that breaks must not stop it in the middle.
   trap '' PIPE
   install -d -m 0711 "$MOUNTPOINT/backups"
+  require_swapped
   read_journal "$MOUNTPOINT"
-  case ${journal[phase]:-} in
-    swap | start)
-      say "finishing the restore to ${journal[to]}, which was interrupted"
-      complete "$container" "$values"
-      [[ ${journal[request]} != "$to $2" ]] || return 0
-      journal=()
-      ;;
-  esac
+  if [[ ${journal[phase]:-} =~ ^(swap|start)$ && ${journal[request]} == "$to $2" ]]; then
+    say "finishing the restore to ${journal[to]}, which was interrupted"
+    complete "$container" "$values"
+    return
+  fi
   stanza=$(choose_stanza "$2")
   find_target "$stanza" "$to"
   if [[ ${journal[phase]:-} =~ ^(ready|stop)$ && ${journal[of]} == "$(description "$stanza")" ]] && has_copies; then
     say "the copy of an earlier run is complete, and is used"
   else
+    leave_earlier "$container"
     prepare "$stanza" "$to $2" "$container"
   fi
   complete "$container" "$values"
+}
+
+# leave_earlier CONTAINER: ends a restore, copy or move-in that is in place, so that its backend need not be accepted. It may be why somebody
+# restores. Meanwhile, the instance serves if it can, and its server has the passwords.
+leave_earlier() {
+  if [[ ${journal[phase]:-} == stop ]]; then
+    start_services "$1" || exit 1
+    write_journal "$MOUNTPOINT" ready
+  fi
+  if [[ ${journal[phase]:-} =~ ^(swap|start)$ ]]; then
+    say "leaving the restore to ${journal[to]}, which was not completed"
+    lock
+    finish_swap "$MOUNTPOINT"
+    read_journal "$MOUNTPOINT"
+    start_services "$1" || exit 1
+    rm -f "$(journal_of "$MOUNTPOINT")"
+    journal=()
+    unlock
+  fi
+  if [[ -e $(swapping) ]]; then
+    say "leaving the $(in_journal request), which was not completed"
+    end_swap
+  fi
 }
 
 has_copies() { [[ -d ${journal[cluster]}.restored && -d $MOUNTPOINT/data.restored ]]; }
@@ -137,8 +167,8 @@ give_up() {
   fi
 }
 
-# description STANZA: what a copy was made from.
-description() { echo "$1 ${target[timeline]} ${target[backup]} ${target[snapshot]} ${target[to]}"; }
+# description STANZA: what a copy was made from. Without the snapshot's id, because a mark changes it.
+description() { echo "$1 ${target[timeline]} ${target[backup]} ${target[point]} ${target[to]}"; }
 
 # prepare STANZA REQUEST CONTAINER: makes and checks the copies.
 prepare() {
@@ -182,11 +212,11 @@ EOF
 
 # complete CONTAINER VALUES: from a complete copy to an instance that serves. Each phase is safe to do again.
 complete() {
-  local container=$1 values=$2 unit
+  local container=$1 values=$2
+  if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then pause_points; fi
   lock
   if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then
-    pause_points
-    keep_undone
+    journal[point]=$(keep_undone)
     journal[stamp]=$(date --utc +%Y%m%dT%H%M%SZ)
     write_journal "$MOUNTPOINT" stop
     say "stopping the backend and PostgreSQL"
@@ -198,8 +228,11 @@ complete() {
   start_services "$container" || exit 1
   unlock
   if [[ -n $(container_state "$container") ]]; then
-    bash "$here/../convex/backend.sh" <<< "$values" > /dev/null || fail "the backend does not serve after the restore, see above. Both states are on the volume; run the restore again, or see npm run doctor"
+    bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
+      || fail "the backend does not serve after the restore to ${journal[to]}, see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again: $(again)." \
+        "Or restore to another time, which undoes this one${journal[point]:+, such as the last one before it: npm run restore -- --stack $stack --to ${journal[point]} --yes}"
   fi
+  continue_backups
   rm -f "$(journal_of "$MOUNTPOINT")"
   allow_points
   # Until there is one, the latest restore point is one that this restore has undone.
@@ -208,14 +241,18 @@ complete() {
   if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes"; fi
 }
 
-# keep_undone: marks the last restore point before the restore, which base.sh keeps. Only this one has all files that are undone.
-keep_undone() {
-  local last
-  last=$(timeout 60 restic snapshots --json --no-lock --host "$STANZA" latest 2> /dev/null | jq -r '.[0].id // empty') || true
-  if [[ -n $last && $last != "${target[snapshot]}" ]]; then
-    attempt "the mark of the last restore point" timeout 60 restic tag --quiet --retry-lock 30s --add undone "$last" > /dev/null \
-      || say "what this restore undoes can be restored for two days only"
-  fi
+# again: the command that goes on with the restore in the journal.
+again() {
+  local to=${journal[request]% *} stanza=${journal[request]##* }
+  printf 'npm run restore -- --stack %s --to %q%s --yes' "$stack" "$to" "${stanza:+ --stanza $stanza}"
+}
+
+# continue_backups: after the cluster of another volume was put in place.
+continue_backups() {
+  local followed=
+  if ! configured; then return; fi
+  follow_cluster || say "the backups do not go on with this cluster yet; the one of tonight tries it again, and so does: npm run backup -- --stack ${stack:-STACK} now"
+  if [[ -n $followed ]]; then systemctl start --no-block convex-base-backup.service 2> /dev/null || say "no backup of this cluster was started yet; its timer tries again"; fi
 }
 
 unit_of() {
@@ -266,6 +303,8 @@ resume() {
       start_services "${journal[container]}"
       rm -f "$(journal_of "$MOUNTPOINT")"
       tell
+      unlock
+      continue_backups
       ;;
   esac
 }
@@ -289,7 +328,8 @@ forget() {
   local folders folder
   alone
   read_journal "$MOUNTPOINT"
-  [[ ! ${journal[phase]:-} =~ ^(stop|swap|start)$ ]] || fail "a restore to ${journal[to]} was interrupted. Run it again first"
+  [[ ! ${journal[phase]:-} =~ ^(stop|swap|start)$ ]] \
+    || fail "a restore to ${journal[to]} was interrupted, it should be completed first. Run: $(again); or restore to another time"
   mapfile -t folders < <(kept)
   folders+=("$MOUNTPOINT"/postgresql/*/main.restored "$MOUNTPOINT/data.restored")
   end_leftovers

@@ -1,8 +1,9 @@
 """Chooses what a restore needs: the timeline, the backup, and the snapshot of the files. Used by beside.sh.
 
     target.py stanza OWN WANTED < info           prints the stanza
-    target.py choose STANZA TO FOLDER            prints name=value lines; FOLDER contains info, snapshots, archive (JSON, as
-                                                 the tools print them) and the timelines' history files
+    target.py choose STANZA TO FOLDER STACK      prints name=value lines; FOLDER contains info, snapshots (JSON, as the tools print
+                                                 them), and for each archive a folder of its name with archive (JSON) and
+                                                 the timelines' history files; STACK is for messages
     target.py gaps STANZA FOLDER                 prints gaps in the write-ahead log since the oldest backup; FOLDER contains info and
                                                  archive, which lists all of it
 
@@ -10,16 +11,21 @@ The cluster is always restored to the timeline that the instance was on at the m
 newest timeline does not contain what was undone, so a later restore has to be able to leave it. The time when a history file
 was archived shows when its timeline began. A backup fits if the timeline contains it: it is on the timeline, or on one of
 its ancestors before the branch.
+
+A stanza that got the cluster of another one has an archive for each of them, in this order. Their timelines have the same numbers, so a
+backup fits only if it is of the cluster that the instance had at the moment.
+
+The files of a moment are in the first restore point after it, because files are only added. After a reset, copy or move-in, which replaces
+all of them on the same timeline, a point has the time of that (swapped), and has no files of moments before it.
 """
 
 import json
+import math
 import os
 import re
 import sys
+from collections import namedtuple
 from datetime import datetime, timezone
-
-
-LIST = "npm run backup lists what can be restored"
 
 
 def stop(text):
@@ -57,39 +63,47 @@ def moment_of(point):
     return datetime.strptime(point, "convex-%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
 
 
-def moment_in(text):
+def moment_in(text, listed):
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", text):
-        stop(f"to: is '{text}', it should be latest, the name of a restore point, or a moment such as 2026-11-26T18:00:00Z. {LIST}")
+        stop(f"to: is '{text}', it should be latest, the name of a restore point, or a moment such as 2026-11-26T18:00:00Z. {listed}")
     return moment.timestamp()
 
 
-class Repository:
-    def __init__(self, name, folder):
-        def read(file):
-            with open(os.path.join(folder, file)) as opened:
-                return json.load(opened)
+Point = namedtuple("Point", "moment name swapped snapshot")
 
-        self.stanza = next(stanza for stanza in read("info") if stanza["name"] == name)
-        self.points = []
-        for snapshot in read("snapshots"):
-            for tag in snapshot.get("tags") or []:
-                if re.fullmatch(r"point=convex-\d{8}T\d{6}Z", tag):
-                    self.points.append((moment_of(tag[6:]), tag[6:], snapshot))
-        self.points.sort(key=lambda point: point[0])
+
+def read(*path):
+    with open(os.path.join(*path)) as opened:
+        return json.load(opened)
+
+
+def versions(stanza):
+    """PostgreSQL's version of each cluster, by id. The droplet has the server of the last one's, and no other."""
+    return {database["id"]: database["version"] for database in stanza["db"]}
+
+
+class Cluster:
+    """What one cluster has archived."""
+
+    def __init__(self, archive, backups, folder):
+        self.archive, self.id = archive["id"], archive["database"]["id"]
+        self.backups = [backup for backup in backups if backup["database"]["id"] == self.id]
         # Each timeline's start, in seconds since 1970, and its ancestors with the position at which it left them.
         self.starts, self.ancestors = {1: 0}, {1: {}}
-        for file, entry in read("archive").items():
+        for file, entry in read(folder, self.archive, "archive").items():
             if re.fullmatch(r"[0-9A-F]{8}\.history", file):
                 timeline = int(file[:8], 16)
                 self.starts[timeline] = entry["time"]
-                with open(os.path.join(folder, file)) as opened:
+                with open(os.path.join(folder, self.archive, file)) as opened:
                     lines = [line.split("\t") for line in opened if re.match(r"\d", line)]
                 self.ancestors[timeline] = {int(line[0]): lsn(line[1]) for line in lines}
-        self.starts.setdefault(min(self.starts), 0)
+        # When it took the place of the one before: its first history is archived then, its first backup is made soon after.
+        began = [start for start in self.starts.values() if start > 0] + [backup["timestamp"]["start"] for backup in self.backups]
+        self.start = min(began, default=math.inf)
 
     def timeline_at(self, moment):
         return max(timeline for timeline, start in self.starts.items() if start <= moment)
@@ -102,54 +116,90 @@ class Repository:
         return left is not None and lsn(backup["lsn"]["stop"]) <= left
 
     def backup_for(self, timeline, moment):
-        fitting = [backup for backup in self.stanza["backup"] if not backup.get("error") and self.contains(timeline, backup)]
+        fitting = [backup for backup in self.backups if not backup.get("error") and self.contains(timeline, backup)]
         fitting.sort(key=lambda backup: backup["timestamp"]["stop"])
         before = [backup for backup in fitting if backup["timestamp"]["stop"] < moment]
         # Both times are in whole seconds. One that ended in the same second may still have ended before.
         return (before or [backup for backup in fitting if backup["timestamp"]["stop"] == int(moment)] or [None])[-1]
 
+
+class Repository:
+    def __init__(self, name, folder, stack):
+        self.listed = f"List all with: npm run backup -- --stack {stack}"
+        self.stanza = next(stanza for stanza in read(folder, "info") if stanza["name"] == name)
+        self.points = []
+        for snapshot in read(folder, "snapshots"):
+            tags = snapshot.get("tags") or []
+            swapped = max((float(tag[8:]) for tag in tags if re.fullmatch(r"swapped=[\d.]+", tag)), default=0)
+            for tag in tags:
+                if re.fullmatch(r"point=convex-\d{8}T\d{6}Z", tag):
+                    self.points.append(Point(moment_of(tag[6:]), tag[6:], swapped, snapshot))
+        self.points.sort(key=lambda point: point.moment)
+        self.clusters = [Cluster(archive, self.stanza["backup"], folder) for archive in self.stanza["archive"]]
+        self.clusters[0].start = 0
+
+    def place_of(self, moment):
+        """The cluster and the timeline that the instance was on."""
+        cluster = [cluster for cluster in self.clusters if cluster.start <= moment][-1]
+        return cluster, cluster.timeline_at(moment)
+
+    def archives_of(self, cluster):
+        """Also those of before another cluster took its place, and after it came back."""
+        systems = {database["id"]: database["system-id"] for database in self.stanza["db"]}
+        return [other.archive for other in self.clusters if systems[other.id] == systems[cluster.id]]
+
     def around(self, moment):
-        before = [point[1] for point in self.points if point[0] <= moment][-1:]
-        after = [point[1] for point in self.points if point[0] > moment][:1]
+        before = [point.name for point in self.points if point.moment <= moment][-1:]
+        after = [point.name for point in self.points if point.moment > moment][:1]
         return " and ".join(before + after)
 
     def choose(self, to):
         if not self.points:
             stop(f"backups: {self.stanza['name']} has no restore point with files yet. The first one is made minutes after the first backup")
         if to == "latest":
-            kind, (moment, point, snapshot) = "name", self.points[-1]
+            kind, point = "name", self.points[-1]
+            moment = point.moment
         elif to.startswith("convex-"):
-            found = [entry for entry in self.points if entry[1] == to]
+            found = [point for point in self.points if point.name == to]
             if not found:
-                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1][1]}. {LIST}")
-            kind, (moment, point, snapshot) = "name", found[-1]
+                stop(f"to: there is no restore point {to}, it should be an existing one. The newest is {self.points[-1].name}. {self.listed}")
+            kind, point = "name", found[-1]
+            moment = point.moment
         else:
-            kind, moment = "time", moment_in(to)
-            timeline = self.timeline_at(moment)
-            later = [entry for entry in self.points if entry[0] >= moment and self.timeline_at(entry[0]) == timeline]
-            if not later:
+            kind, moment = "time", moment_in(to, self.listed)
+            place = self.place_of(moment)
+            later = [point for point in self.points if point.moment >= moment and self.place_of(point.moment) == place]
+            if not later or later[0].swapped > moment:
                 stop(
                     f"to: {utc(moment)} is after the last restore point with the files of that time."
-                    f" The nearest restore points are: {self.around(moment)}. {LIST}"
+                    f" The nearest restore points are: {self.around(moment)}. {self.listed}"
                 )
-            point, snapshot = later[0][1:]
-        timeline = self.timeline_at(moment)
-        backup = self.backup_for(timeline, moment)
+            point = later[0]
+        cluster, timeline = self.place_of(moment)
+        backup = cluster.backup_for(timeline, moment)
+        if backup is None and not cluster.backups:
+            stop(f"to: the cluster of {utc(moment)} has no backup yet, because it came from another volume. Wait until there is one. {self.listed}")
         if backup is None:
-            first = min(entry["timestamp"]["stop"] for entry in self.stanza["backup"])
-            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {utc(first)}. {LIST}")
-        known = [database["version"] for database in self.stanza["db"] if database["id"] == backup["database"]["id"]]
+            first = min(entry["timestamp"]["stop"] for entry in cluster.backups)
+            stop(f"to: {utc(moment)} is before the oldest backup, it should be after {utc(first)}. {self.listed}")
+        version = versions(self.stanza)[backup["database"]["id"]]
+        if version != self.stanza["db"][-1]["version"]:
+            stop(
+                f"to: {utc(moment)} is of PostgreSQL {version}, from which the data was migrated, it should be of {self.stanza['db'][-1]['version']}."
+                f" For the way back to that version, see docs/upgrades.md. {self.listed}"
+            )
         values = {
             "kind": kind,
-            "to": point if kind == "name" else datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00"),
-            "point": point,
+            "to": point.name if kind == "name" else datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00"),
+            "point": point.name,
             "moment": f"{moment:.6f}",
             "timeline": timeline,
+            "archives": " ".join(self.archives_of(cluster)),
             "backup": backup["label"],
             "bytes": backup["info"]["size"],
-            "version": known[0],
-            "snapshot": snapshot["id"],
-            "data": next(path for path in snapshot["paths"] if path.endswith("/data")),
+            "version": version,
+            "snapshot": point.snapshot["id"],
+            "data": next(path for path in point.snapshot["paths"] if path.endswith("/data")),
         }
         for name, value in values.items():
             print(f"{name}={value}")
@@ -157,23 +207,29 @@ class Repository:
 
 def find_gaps(name, folder):
     """A restore follows the log from a backup on; what is missing before the oldest backup is not needed."""
-    with open(os.path.join(folder, "info")) as opened:
-        stanza = next(stanza for stanza in json.load(opened) if stanza["name"] == name)
-    with open(os.path.join(folder, "archive")) as opened:
-        files = [os.path.basename(path) for path in json.load(opened)]
+    stanza = next(stanza for stanza in read(folder, "info") if stanza["name"] == name)
+    files = read(folder, "archive")
+    for archive in stanza["archive"]:
+        if versions(stanza)[archive["database"]["id"]] != stanza["db"][-1]["version"]:
+            continue
+        backups = [backup for backup in stanza["backup"] if backup["database"]["id"] == archive["database"]["id"]]
+        find_gaps_of(backups, [os.path.basename(path) for path in files if path.startswith(archive["id"] + "/")])
+
+
+def find_gaps_of(backups, files):
     there = {}
     for file in files:
         if re.match(r"[0-9A-F]{24}(-|$)", file):
             there.setdefault(int(file[:8], 16), set()).add(number_of(file))
-    for backup in stanza["backup"]:
+    for backup in backups:
         timeline = int(backup["archive"]["start"][:8], 16)
         there.setdefault(timeline, set())
         for edge in ("start", "stop"):
             if number_of(backup["archive"][edge]) not in there[timeline]:
                 print(f"the write-ahead log of backup {backup['label']}: {backup['archive'][edge]} is missing in the bucket")
-    first = min((number_of(backup["archive"]["start"]) for backup in stanza["backup"]), default=0)
+    first = min((number_of(backup["archive"]["start"]) for backup in backups), default=0)
     starts = {}
-    for backup in stanza["backup"]:
+    for backup in backups:
         timeline = int(backup["archive"]["start"][:8], 16)
         starts[timeline] = max(starts.get(timeline, 0), number_of(backup["archive"]["start"]))
     for timeline, numbers in sorted(there.items()):
@@ -196,4 +252,4 @@ if sys.argv[1] == "stanza":
 elif sys.argv[1] == "gaps":
     find_gaps(sys.argv[2], sys.argv[3])
 else:
-    Repository(sys.argv[2], sys.argv[4]).choose(sys.argv[3])
+    Repository(sys.argv[2], sys.argv[4], sys.argv[5]).choose(sys.argv[3])

@@ -270,7 +270,7 @@ has_backups() {
   [[ -e $REPOSITORY ]] || return 1
   open_repository
   own=$(own_info) || exit 1
-  has_backup <<< "$own"
+  has_current_backup <<< "$own"
 }
 
 # make_point: sets `point`, if there are backups.

@@ -199,6 +199,8 @@ link_convex() {
 configure_docker() {
   local mountpoint=$1
   put_file 0644 /etc/docker/daemon.json docker < "$here/docker-daemon.json"
+  # In the order of their files' names, in which check mode finds them.
+  put_drop_in docker.service convex-restarts.conf < "$here/docker.conf"
   guard_unit docker.service "$mountpoint"
   start_unit docker.service
   if pending docker || differs "docker log-driver" "$(log_driver_declared)" "$(log_driver_in_force)"; then

@@ -14,7 +14,7 @@
 #   move-in.sh empty DATABASE OWNER     instead of both: nothing, so that the instance starts afresh
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
 #   move-in.sh drop DATABASE            removes the copy
-#   move-in.sh swap                     < database, request (in words), and the values of convex/backend.sh
+#   move-in.sh swap                     < database, request (in words), stack (for messages), and the values of convex/backend.sh
 #   move-in.sh resume                   (after a reboot)
 #   move-in.sh forget DATABASE          removes what swaps have kept, and an incomplete copy
 set -euo pipefail
@@ -27,17 +27,15 @@ source "$here/../backups/jobs.sh"
 source "$here/../backups/beside.sh"
 # shellcheck source=machine/backups/swap.sh
 source "$here/../backups/swap.sh"
+# shellcheck source=machine/move-in/journal.sh
+source "$here/journal.sh"
 # shellcheck source=machine/move-in/from-backup.sh
 source "$here/from-backup.sh"
-
-readonly RESUME=/etc/systemd/system/convex-move-in.service
 
 main() {
   local verb=$1 patience=0
   MOUNTPOINT=$(declared MOUNTPOINT)
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
-  # Of a swap that has begun: stamp, database, container and request, in lines name=value.
-  swapping=$MOUNTPOINT/backups/move-in.journal
   # At boot, a drill may be first.
   if [[ $verb == resume ]]; then patience=3600; fi
   alone
@@ -57,13 +55,14 @@ has_database() { in_database postgres "SELECT 1 FROM pg_database WHERE datname =
 facts() {
   local version rows
   version=$(sql "SHOW server_version_num")
+  read_journal "$MOUNTPOINT"
   rows=$(own_rows in_database "$1")
   printf '%s\n' "version=$((version / 10000))" "free=$(free_bytes "$MOUNTPOINT")" "own_rows=$rows" \
-    "swapping=$(either yes no test -e "$swapping")" "request=$(in_journal request 2> /dev/null || true)" "restoring=$(either yes no test -e "$(journal_of "$MOUNTPOINT")")"
+    "swapping=$(either yes no test -e "$(swapping)")" "request=$(in_journal request 2> /dev/null || true)" "restoring=$(either yes no test -n "${journal[phase]:-}")" "phase=${journal[phase]:-}" "restore=${journal[request]:-}"
 }
 
 # refuse_during_swap: after the swap has begun, the copy may be in use.
-refuse_during_swap() { [[ ! -e $swapping ]] || fail "an earlier cut-over was interrupted while it swapped. Run it again to finish it"; }
+refuse_during_swap() { [[ ! -e $(swapping) ]] || fail "an earlier cut-over was interrupted while it swapped. Run it again to finish it"; }
 
 database() {
   local moving
@@ -142,40 +141,48 @@ drop() {
 }
 
 swap() {
-  local values container database request
+  local values container database request stack
   # The old backend is stopped, so a connection that breaks must not stop this in the middle.
   trap '' PIPE
   values=$(cat)
-  take container database request <<< "$values"
-  lock
+  take container database request stack <<< "$values"
   pause_points
+  lock
   begin "$database" "$container" "$request"
   take_over
   allow_points
   unlock
   bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
-    || fail "the backend does not serve the instance that was moved in, see above. Fix the cause and run the same command again, or see npm run doctor"
+    || fail "the backend does not serve after the $(in_journal request), see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again:" \
+      "$(swap_again)$(way_back)"
   # If nobody hears it, because the command was killed, the same command still has to learn that it is done.
   if printf '%s\n' "${0##*/}: what was here before is kept as database $(before_of "$database" "$(in_journal stamp)") and folder $MOUNTPOINT/data.before-moved-$(in_journal stamp)" >&2; then
-    end
+    end_swap
   fi
 }
 
+# way_back: how to undo a swap, at the end of a sentence; nothing if there is no restore point before it.
+way_back() {
+  local point
+  point=$(in_journal point)
+  if [[ -n $point ]]; then echo ". To go back to what was here before, without what was written since $point: npm run restore -- --stack $stack --to $point --yes"; fi
+}
+
 resume() {
-  lock
   pause_points
-  if [[ -e $swapping ]]; then
+  lock
+  if [[ -e $(swapping) ]]; then
     wait_until 300 "PostgreSQL to answer" has_database postgres > /dev/null
     if [[ -n $(has_database "$(moving_of "$(in_journal database)")") ]]; then
       # Nothing was renamed yet. Somebody may have used the instance since then.
       say "starting the instance as it was"
       docker start "$(in_journal container)" > /dev/null || fail "$(in_journal container): does not start. See: docker logs $(in_journal container)"
-      end
+      end_swap
     else
       take_over
     fi
   else
-    end
+    end_swap
   fi
   allow_points
 }
@@ -186,6 +193,7 @@ take_over() {
   database=$(in_journal database) container=$(in_journal container) stamp=$(in_journal stamp)
   say "stopping the backend"
   docker stop "$container" > /dev/null || fail "$container: does not stop. See: docker ps"
+  note_swap
   say "putting database and files in place"
   wait_until 120 "database $database to have no users" swap_database "$database" "$stamp" || fail "database $database: cannot be renamed. Run the same command again"
   put_in_place "$MOUNTPOINT/data" "moved-$stamp" moving
@@ -194,31 +202,31 @@ take_over() {
   docker start "$container" > /dev/null || fail "$container: does not start. See: docker logs $container"
 }
 
-in_journal() { sed -n "s/^$1=//p" "$swapping"; }
+# note_swap: notes the time, which the next restore points get from point.sh: their files are not those of moments before it.
+note_swap() {
+  local path=$MOUNTPOINT/backups/swapped
+  date --utc +%s.%6N > "$path.new"
+  sync "$path.new"
+  mv "$path.new" "$path"
+}
 
 # begin DATABASE CONTAINER REQUEST: writes the journal of a new swap, whose copy is complete, and a unit that resumes it at boot.
 begin() {
-  local found
-  [[ ! -e $swapping ]] || return 0
+  local path found point=
+  path=$(swapping)
+  [[ ! -e $path ]] || return 0
   found=$(has_database "$(moving_of "$1")")
   [[ -d $MOUNTPOINT/data.moving && -n $found ]] || fail "there is no complete copy to put in place. Run the cut-over again"
+  if [[ -e $REPOSITORY ]]; then point=$(open_repository && keep_undone); fi
   sync --file-system "$MOUNTPOINT"
   install -m 0644 "$here/${RESUME##*/}" "$RESUME"
   systemctl enable --quiet "${RESUME##*/}"
   sync --file-system "$RESUME"
   install -d -m 0711 "$MOUNTPOINT/backups"
-  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" "request=$3" > "$swapping.new"
-  sync "$swapping.new"
-  mv "$swapping.new" "$swapping"
-  sync "${swapping%/*}"
-}
-
-end() {
-  rm -f "$swapping"
-  # An end that was interrupted may have removed it.
-  if [[ -e $RESUME ]]; then systemctl disable --quiet "${RESUME##*/}"; fi
-  rm -f "$RESUME"
-  systemctl daemon-reload
+  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" "request=$3" "point=$point" > "$path.new"
+  sync "$path.new"
+  mv "$path.new" "$path"
+  sync "${path%/*}"
 }
 
 # swap_database DATABASE STAMP: in one transaction, and only once. Jobs of the backups may use it for a moment. PostgreSQL may not answer

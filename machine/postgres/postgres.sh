@@ -3,8 +3,8 @@
 # MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. If the volume already
 # contains a cluster, it is used unchanged. The second run changes nothing and says so.
 #
-#   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, administrator, password (the
-#     administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
+#   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, migrate (true or false: whether to take over data of an
+#     older version, see migrate.sh), administrator, password (the administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
 #     of all files that were copied here), and the values of the repository of backups, empty without one
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
@@ -24,9 +24,9 @@ source "$here/../backups/repository.sh"
 readonly CLUSTER=main
 
 main() {
-  local mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts version
+  local mountpoint gateway subnet database role max_connections migrate administrator password key certificate authority scripts version
   local "${REPOSITORY_VALUES[@]}"
-  take mountpoint gateway subnet database role max_connections administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
+  take mountpoint gateway subnet database role max_connections migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -41,7 +41,7 @@ main() {
   version=${version%%+*}
   allow_early_binding
   in_area backups configure_repository "$mountpoint" "$version" "$database"
-  create_cluster "$version" "$mountpoint/postgresql"
+  create_cluster "$version" "$mountpoint/postgresql" "$migrate"
   certify "$version" "$key" "$certificate" "$authority"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
   serve "$version" "$mountpoint"
@@ -70,14 +70,19 @@ sysctl_differs() {
 }
 
 create_cluster() {
-  local version=$1 home=$2 data=$2/$1/$CLUSTER other
+  local version=$1 home=$2 migrate=$3 data=$2/$1/$CLUSTER other
   for other in "$home"/*/; do
     other=${other%/}
     other=${other##*/}
-    if [[ $other != '*' ]] && differs "postgres.clusters[$home]" "$version" "$other"; then
-      fail "$home/$other: contains data of PostgreSQL $other, this droplet has PostgreSQL $version. Use the image that the data was created with, or migrate the data with pg_upgrade"
+    # What a migration keeps has another name.
+    if [[ $other != '*' && $other != before-* ]] && differs "postgres.clusters[$home]" "$version" "$other"; then
+      migrate_from "$other" "$version" "$home" "$migrate"
     fi
   done
+  if [[ -d $data.migrated ]] && ! checking; then
+    mv --no-target-directory "$data.migrated" "$data"
+    changed "migrated the data to PostgreSQL $version"
+  fi
   rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
   if [[ ! -e $data ]]; then
     # An instance used this volume, and a new cluster would not contain its data.
@@ -102,6 +107,21 @@ create_cluster() {
     changed "took over the cluster $data"
   fi
   put_folder 0700 postgres:postgres "$data"
+}
+
+# migrate_from OTHER VERSION HOME MIGRATE: takes the data of another version over, or refuses it.
+migrate_from() {
+  local other=$1 version=$2 home=$3 migrate=$4 found
+  found="$home/$other: contains data of PostgreSQL $other, this droplet has PostgreSQL $version."
+  [[ $other =~ ^[0-9]+$ && $other -lt $version ]] \
+    || fail "$found Only data of an older version can be migrated. Use the image that the data was created with"
+  [[ $migrate == true ]] \
+    || fail "$found Nothing was changed. Migrate it with: npx pulumi config set migratePostgres true && npx pulumi up; meanwhile the instance does not" \
+      "serve, some minutes for each 10 GB, and the volume needs room for another copy of the database. Or use the image that the data was created with"
+  # It may take hours, and other scripts of the same run need the lock.
+  unlock
+  bash "$here/migrate.sh" run "$home" "$other" "$version"
+  lock
 }
 
 # refuse_to_hide_backups MOUNTPOINT: fails if the repository has backups, because an empty database must not take their place
@@ -217,7 +237,7 @@ serve() {
     reload
   else
     note_stop "$mountpoint" "$mountpoint/postgresql/$version/$CLUSTER"
-    start "$unit" || fail "PostgreSQL: does not start. See: journalctl -u $unit"
+    start "$unit" || fail_to_start "$unit" "$mountpoint"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"
   fi
@@ -229,6 +249,15 @@ serve() {
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "restarted PostgreSQL"
   fi
+}
+
+# fail_to_start UNIT MOUNTPOINT
+fail_to_start() {
+  # It needs at least one file of its log.
+  if (($(df --output=avail --block-size=1M "$2" | tail -n 1) < 16)); then
+    fail "PostgreSQL: does not start, because the volume is full. Grow it with volumeSizeGb, or make room in $2; then run npx pulumi up again"
+  fi
+  fail "PostgreSQL: does not start. See: journalctl -u $1"
 }
 
 # refuse_overrides FILE: fails if a restart would activate another value than FILE declares. If a setting is set twice, the last

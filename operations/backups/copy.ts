@@ -2,6 +2,7 @@ import { databaseName, RESOURCES, TYPES } from "../../contract/names.ts";
 import { namedValues, valueIn } from "../../contract/scripts.ts";
 import { repairText } from "../findings/repair.ts";
 import { type CopyPlan, Destination, identityOf } from "../move-in/destination.ts";
+import { interruptedRestore } from "../move-in/refusals.ts";
 import type { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
 import { size } from "./list.ts";
@@ -54,11 +55,8 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   requireBackups(state);
   await using destination = await Destination.open(state);
   const place = await destination.look();
-  if (place.isRestoring) {
-    throw new Error(
-      "the droplet: a restore was interrupted, it should be finished. Run the same npm run restore again",
-    );
-  }
+  const interrupted = interruptedRestore(stack, place);
+  if (interrupted !== undefined) throw new Error(interrupted);
   const options = ["--from", source.stack, "--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"];
   const again = npmCommand(stack, "restore", ...options);
   // The droplet's messages speak of a stack's own backups.
@@ -81,7 +79,7 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   }
   // The latest point may be a newer one by now.
   if (place.swapping !== request || to === "latest") {
-    const values = namedValues({ to, wanted: stanza }) + source.values;
+    const values = namedValues({ to, wanted: stanza, stack, source: source.stack }) + source.values;
     process.stdout.write(describe(await fromBackups(destination.planCopy(values)), source.stack, stack, place.ownRows));
     if (!yes) {
       process.stdout.write(`Nothing was changed. Copy with: ${again}\n`);

@@ -45,7 +45,7 @@ export interface Listed {
 interface Raw {
   stanza: string;
   bucket: string;
-  info: { name: string; backup?: RawBackup[] }[];
+  info: { name: string; db: Cluster[]; backup?: RawBackup[] }[];
   snapshots: {
     hostname: string;
     tags?: string[];
@@ -54,8 +54,15 @@ interface Raw {
   drill: Listed["drill"];
 }
 
+/** A database cluster that a stanza has been used for. The last one is the present one. */
+interface Cluster {
+  id: number;
+  version: string;
+}
+
 interface RawBackup {
   label: string;
+  database: { id: number };
   type: string;
   timestamp: { stop: number };
   info: { size: number; repository: { delta: number } };
@@ -65,15 +72,17 @@ interface RawBackup {
 export function parseList(text: string): Listed {
   const { stanza, bucket, info, snapshots, drill } = JSON.parse(text) as Raw;
   const backups = info
-    .flatMap(({ name, backup = [] }) =>
-      backup.map((raw) => ({
-        name: raw.label,
-        stanza: name,
-        type: raw.type,
-        made: utc(raw.timestamp.stop * 1000),
-        size: raw.info.size,
-        added: raw.info.repository.delta,
-      })),
+    .flatMap(({ name, db, backup = [] }) =>
+      backup
+        .filter((raw) => restorableIds(db).includes(raw.database.id))
+        .map((raw) => ({
+          name: raw.label,
+          stanza: name,
+          type: raw.type,
+          made: utc(raw.timestamp.stop * 1000),
+          size: raw.info.size,
+          added: raw.info.repository.delta,
+        })),
     )
     .toSorted((one, other) => other.made.localeCompare(one.made));
   const first = new Map<string, string>();
@@ -93,6 +102,12 @@ export function parseList(text: string): Listed {
     ...{ stanza, bucket, backups, points, drill },
     ...(from !== undefined && to !== undefined && { from, to }),
   };
+}
+
+/** Backups from before a migration to another version of PostgreSQL cannot be restored. */
+function restorableIds(clusters: Cluster[]): number[] {
+  const present = clusters.at(-1)?.version;
+  return clusters.filter(({ version }) => version === present).map(({ id }) => id);
 }
 
 /** The time in a restore point's name; undefined if it has none. */

@@ -22,7 +22,7 @@ before it stops anything. What it replaces stays on the volume. Without --yes it
   --yes      restores
   --forget   removes what earlier restores have replaced
 
-If it is interrupted, run it again.
+If it is interrupted, run it again, with the same target or another one.
 
 Exit code: 0 done, 1 it failed, 2 it needs --yes.
 `;
@@ -76,7 +76,12 @@ export async function runRestore(args: string[]): Promise<number> {
   if (from !== undefined && values.forget !== true)
     return copyFrom(sourceOf(await State.read(from), state), state, { to, stanza, yes });
   const run = (mode: string) =>
-    runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
+    runOnDroplet(
+      state,
+      "restore.sh",
+      { to, stanza, mode, container: CONTAINERS.backend, stack },
+      valuesOfBackend(state),
+    );
   if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;
 
   const planned = await run("plan");

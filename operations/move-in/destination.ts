@@ -7,6 +7,7 @@ import { databaseName, RESOURCES, ROLES, TYPES } from "../../contract/names.ts";
 import { namedValues, quote, SCRIPTS, valueIn } from "../../contract/scripts.ts";
 import { dial } from "../../ssh/connect.ts";
 import { dropletTarget } from "../droplet.ts";
+import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
 import { collect, type Ended, runRemotely, type Running, startRemotely } from "../remote.ts";
 import type { State } from "../state.ts";
@@ -22,8 +23,8 @@ export interface Place {
   ownRows: number;
   /** What was asked for by a run that was interrupted while it swapped; undefined if none was. */
   swapping: string | undefined;
-  /** Whether a restore was interrupted. */
-  isRestoring: boolean;
+  /** A restore that was interrupted; undefined if none was. */
+  restoring: Interrupted | undefined;
 }
 
 /** What a copy on the droplet contains. */
@@ -56,12 +57,14 @@ export class Destination implements AsyncDisposable {
   /** What convex/backend.sh checks a backend with. */
   readonly #acceptance: string;
   readonly #database: string;
+  readonly #stack: string;
 
   private constructor(client: Client, state: State) {
     this.#client = client;
     this.identity = identityOf(state);
     this.#acceptance = String(state.get(TYPES.command, RESOURCES.acceptance).inputs["stdin"]);
     this.#database = databaseName(this.identity.name);
+    this.#stack = state.stack;
   }
 
   /** @throws Error if the stack is not deployed, or its droplet cannot be reached */
@@ -78,7 +81,7 @@ export class Destination implements AsyncDisposable {
       free: Number(value("free")),
       ownRows: Number(value("own_rows")),
       swapping: value("swapping") === "yes" ? value("request") : undefined,
-      isRestoring: value("restoring") === "yes",
+      restoring: value("restoring") === "yes" ? { phase: value("phase"), request: value("restore") } : undefined,
     };
   }
 
@@ -127,7 +130,11 @@ export class Destination implements AsyncDisposable {
    * @param request  what was asked for, in words
    */
   async swap(request: string): Promise<void> {
-    await this.#run("swap", [], namedValues({ database: this.#database, request }) + this.#acceptance);
+    await this.#run(
+      "swap",
+      [],
+      namedValues({ database: this.#database, request, stack: this.#stack }) + this.#acceptance,
+    );
   }
 
   async drop(): Promise<void> {

@@ -1,5 +1,6 @@
 import { size } from "../backups/list.ts";
-import { pulumiCommand } from "../typed.ts";
+import { isUntouched, waysOn } from "../findings/backups/interrupted.ts";
+import { npmCommand, pulumiCommand } from "../typed.ts";
 import type { Place } from "./destination.ts";
 import type { Installation } from "./source.ts";
 
@@ -30,9 +31,8 @@ export function refusal(old: Installation, place: Place, wanted: Wanted): string
       return otherIdentity(old.identity.name, old.secretCommand, wanted);
     }
   }
-  if (place.isRestoring) {
-    return "the droplet: a restore was interrupted, it should be finished. Run the same npm run restore again";
-  }
+  const interrupted = interruptedRestore(stack, place);
+  if (interrupted !== undefined) return interrupted;
   if ((old.version ?? 0) > place.version) {
     return `the old database: is of PostgreSQL ${old.version ?? ""}, the droplet has ${place.version}, which cannot read its dump. Use a stack with image debian-13-x64, or ${BY_EXPORT}`;
   }
@@ -45,6 +45,27 @@ export function refusal(old: Installation, place: Place, wanted: Wanted): string
     return `stack ${stack}: has ${place.ownRows} rows and files of its own, it should have none. To put the old instance in their place, and keep them beside it, add: --replace`;
   }
   return undefined;
+}
+
+/** Why nothing can take the instance's place while a restore is not finished, with the ways on; undefined if none was interrupted. */
+export function interruptedRestore(stack: string, { restoring }: Place): string | undefined {
+  if (restoring === undefined) return undefined;
+  const is = isUntouched(restoring) ? "was interrupted and had changed nothing yet" : "was interrupted";
+  return `the droplet: a restore ${is}, it should be complete. Now, ${waysOn(stack, restoring)}`;
+}
+
+/**
+ * Why an instance cannot be reset while another swap is not finished, with the ways on.
+ *
+ * @param request  what was asked for, as the droplet has noted it
+ */
+export function interruptedSwap(stack: string, request: string): string {
+  const [, from = "", to = ""] = /^copy of stack (\S+) to (\S+)$/.exec(request) ?? [];
+  const again =
+    from === ""
+      ? `${npmCommand(stack, "move-in", "--cut-over", "--yes")}, with the other options that it had`
+      : npmCommand(stack, "restore", "--from", from, "--to", to, "--yes");
+  return `the droplet: a ${request} was interrupted, it should be complete. Now, finish it with: ${again}`;
 }
 
 /** Why an instance with another name or secret cannot move in, and the commands that give the stack the same ones. */

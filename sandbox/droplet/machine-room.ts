@@ -27,7 +27,7 @@ import { ensureDropletImage } from "./image.ts";
 import { runInside } from "./inside.ts";
 import { type MetadataService, serveMetadata } from "./metadata.ts";
 import { NameServer } from "./name-server.ts";
-import { ensureNetwork, privateAddress, type SandboxNetwork } from "./network.ts";
+import { ensureNetwork, privateAddress, type SandboxNetwork, silence } from "./network.ts";
 import { SpacesEntrance } from "./spaces-entrance.ts";
 import { watchContainers } from "./container-watch.ts";
 import { type DropletRecord, loadState, type MachineRoomState, saveState, type VolumeRecord } from "./state.ts";
@@ -315,8 +315,13 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
 
   async #stop(dropletId: number, how: "graceful" | "power-cut"): Promise<void> {
     const container = this.#container(dropletId);
-    if (how === "graceful") await container.stop({ t: SHUTDOWN_SECONDS }).catch(tolerate(304));
-    else await container.kill().catch(tolerate(409));
+    if (how === "graceful") {
+      await container.stop({ t: SHUTDOWN_SECONDS }).catch(tolerate(304));
+      return;
+    }
+    const init = await this.#initOf(dropletId);
+    if (init !== undefined) await silence(init);
+    await container.kill().catch(tolerate(409));
   }
 
   /** Boots the droplets that ended for a reboot, because a container does not start again by itself. */

@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import Docker from "dockerode";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -83,6 +86,21 @@ test("a graceful stop ends the services first; a power cut does not", async () =
     await lab.room.startDroplet(1);
   });
   expect(await lab.ssh(droplet, "ls /root/ended 2>/dev/null || echo cut")).toBe("cut");
+});
+
+test("a power cut closes no connection; the next boot does, as soon as it is asked", async () => {
+  const socket = connect({ host: droplet.publicAddress, port: 22 });
+  await once(socket, "data");
+  // It rejects if the connection is reset.
+  const ended = once(socket, "end");
+  ended.catch(() => undefined);
+  await nextBoot(async () => {
+    await lab.room.stopDroplet(1, "power-cut");
+    expect(await Promise.race([ended.then(() => "closed"), sleep(1000, "open")])).toBe("open");
+    await lab.room.startDroplet(1);
+  });
+  socket.write("is anybody there?\r\n");
+  await expect(ended).rejects.toThrow("ECONNRESET");
 });
 
 test("a droplet that has just begun to boot is stopped without a wait", async () => {

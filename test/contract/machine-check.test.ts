@@ -338,8 +338,8 @@ const TAMPERINGS: Tampering[] = [
   {
     by: `printf '[Service]\\nNice=5\\n' > ${DROP_IN}/50-nice.conf && systemctl daemon-reload`,
     path: "units.docker.service.drop-ins",
-    expected: `${DROP_IN}/convex-volume.conf`,
-    found: `${DROP_IN}/50-nice.conf\n${DROP_IN}/convex-volume.conf`,
+    expected: `${DROP_IN}/convex-restarts.conf\n${DROP_IN}/convex-volume.conf`,
+    found: `${DROP_IN}/50-nice.conf\n${DROP_IN}/convex-restarts.conf\n${DROP_IN}/convex-volume.conf`,
     mend: `rm ${DROP_IN}/50-nice.conf && systemctl daemon-reload`,
   },
   {

@@ -56,10 +56,12 @@ export function postgresValues(
   maxConnections = 84,
   certified = CERTIFIED,
   repository: Values = NO_REPOSITORY,
+  migrate = false,
 ): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
     ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
+    migrate: String(migrate),
     ...certified,
     scripts: scriptFiles(),
     ...repository,

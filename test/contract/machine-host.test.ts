@@ -64,6 +64,21 @@ describe("the set-up of a fresh droplet", () => {
     expect(await machine.sh("systemctl show --property=CPUWeight --value backups.slice")).toMatch(/^(idle|0)$/);
   });
 
+  it("starts the containers of a Docker that was killed again, and not those that a person has stopped", async () => {
+    const run = "docker run --detach --restart unless-stopped --volume /usr:/usr:ro";
+    await machine.sh(`
+      ${run} --name kept tools sleep 1000000
+      ${run} --name ended tools sleep 1000000
+      docker stop --time 0 ended
+      systemctl kill --kill-whom=main --signal=KILL docker.service`);
+    const states = "docker ps --all --format '{{.Names}} {{.State}}' --filter name=kept --filter name=ended | sort";
+    const came = async () => {
+      expect(await machine.sh(states)).toBe("ended exited\nkept running");
+    };
+    await vi.waitFor(came, { timeout: 60_000, interval: 500 });
+    await machine.sh("docker rm --force kept ended");
+  });
+
   it("has mounted the volume at the paths that Convex and PostgreSQL use", async () => {
     expect(await machine.sh("findmnt -no SOURCE,FSTYPE,OPTIONS /mnt/convex; blkid -s LABEL -o value /dev/sda")).toBe(
       "/dev/sda ext4 rw,noatime,discard\nconvex-data",

@@ -216,6 +216,12 @@ describe("on a droplet that is set up", () => {
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
   });
 
+  it("systemd never gives up a server that cannot start, because the cause may be gone later", async () => {
+    const limit =
+      "systemctl show --value --property StartLimitIntervalUSec,RestartUSec,RestartMaxDelayUSec postgresql@17-main";
+    expect((await machine.sh(limit)).split("\n").toSorted()).toEqual(["0", "15s", "2s"]);
+  });
+
   it("the server does not start if its data is not on the volume, and the set-up does not create a cluster there", async () => {
     const mount = "/mnt/convex/postgresql";
     await machine.sh(`systemctl stop postgresql@17-main; mkdir /srv/fake && mount --bind /srv/fake ${mount}`);

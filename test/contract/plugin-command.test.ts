@@ -58,6 +58,12 @@ describe("remote.Command", () => {
     expect(sshd.logins() - before).toBe(2);
   });
 
+  test("asks every 15 seconds whether a silent computer is still there", async () => {
+    const timers = `sleep 0.3; ss -tnoH state established 'dport = :${sshd.port}'`;
+    const made = await plugin.create(COMMAND, command({ create: timers }));
+    expect(made.state["stdout"]).toMatch(/timer:\(keepalive,1[0-5](\.\d+)?sec/);
+  });
+
   test("keeps the connection secret, in inputs and state, and defaults filled in", async () => {
     const { privateKey, hostKey } = sshd;
     const made = await plugin.create(COMMAND, {
@@ -253,6 +259,13 @@ describe("remote.Command", () => {
     await expect(
       plugin.create(COMMAND, command({ create: "echo out; sleep 0.5; kill -9 $PPID; sleep 60" })),
     ).rejects.toThrow(/wait: remote command exited without exit status or exit signal: running "echo out.*":\nout\n$/);
+  });
+
+  test("fails if its connection is reset, as by a computer that has booted again", async () => {
+    const reset = `ss -K -tnH state established 'sport = :${sshd.port}'`;
+    await expect(plugin.create(COMMAND, command({ create: `sleep 0.5; ${reset}; sleep 60` }))).rejects.toThrow(
+      /exited without exit status or exit signal|the SSH connection was lost/,
+    );
   });
 
   test.each<[string, RegExp, () => Inputs]>([

@@ -115,6 +115,14 @@ describe("an open tunnel", () => {
     expect(told).toEqual([]);
   });
 
+  it("asks every 15 seconds whether a silent machine is still there, because one without power does not say so", async () => {
+    await open();
+    expect(await ask(socket, "one")).toBe("one");
+    const { stdout } = await execa("ss", ["-tnoH", "state", "established", `dport = :${sshd.port}`]);
+    expect(stdout).toMatch(/timer:\(keepalive,1[0-5](\.\d+)?sec/);
+    expect(stdout).not.toMatch(/timer:\(keepalive,\d+min/);
+  });
+
   it("disconnects a client immediately, with the reason, if another machine answers, and sends that machine nothing", async () => {
     const before = sshd.logins();
     await open(target({ hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDDe5gkYXmwrvhDsOkmiVNyo8xGuMBVzEF8UlLZQPFWA" }));

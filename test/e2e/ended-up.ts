@@ -18,7 +18,7 @@ export async function endedUp(
   isTime: (printed: string) => boolean | Promise<boolean>,
 ): Promise<Run> {
   const before = await processesOf(cloud.home);
-  const up = start(cloud, ["up", "--skip-preview", "--stack", stack]);
+  const up = startPulumi(cloud, ["up", "--skip-preview", "--stack", stack]);
   try {
     await eventually(moment, 240, async () => {
       if (!(await isTime(up.printed()))) throw new Error(up.printed().slice(-2000));
@@ -49,7 +49,7 @@ export async function killedAfter(
   words: string[],
   resources: number,
 ): Promise<Run & { killed: boolean; last: string }> {
-  const command = start(cloud, words);
+  const command = startPulumi(cloud, words);
   const done = () => [...command.printed().matchAll(/:(\w+) ([\w-]+) ((?:creat|updat|replac|delet)ed)(?: \w+)* \(/g)];
   const isTime = new Promise<void>((resolve) => {
     command.onPrinted(() => {
@@ -63,7 +63,7 @@ export async function killedAfter(
 }
 
 /** Starts a command of Pulumi in a process group of its own. */
-function start(cloud: TestCloud, words: string[]) {
+export function startPulumi(cloud: TestCloud, words: string[]) {
   const command = execa("pulumi", [...words, "--yes", "--non-interactive"], {
     cwd: projectFolder(cloud.home),
     env: cloud.env,

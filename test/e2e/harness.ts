@@ -129,6 +129,19 @@ export class TestCloud implements AsyncDisposable {
     });
   }
 
+  /** Does something to a droplet, such as `power_cycle`, and waits until it is done. */
+  async actOnDroplet(id: string, type: string): Promise<void> {
+    const answer = await this.cloud("POST", `/v2/droplets/${id}/actions`, { type });
+    if (!answer.ok) throw new Error(`${type} refused: ${await answer.text()}`);
+    const { action } = (await answer.json()) as { action: { id: number } };
+    await waitFor(`${type} of droplet ${id} to be done`, 60, async () => {
+      const { action: now } = (await (await this.cloud("GET", `/v2/actions/${action.id}`)).json()) as {
+        action: { status: string };
+      };
+      return now.status === "completed";
+    });
+  }
+
   /** The address that the account has reserved; empty if there is none. */
   async reservedAddress(): Promise<string> {
     const { reserved_ips: found } = (await (await this.cloud("GET", "/v2/reserved_ips")).json()) as {

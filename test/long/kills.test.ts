@@ -12,6 +12,7 @@ import { projectFolder } from "../../sandbox/project.ts";
 import { HandMade } from "../e2e/hand-made.ts";
 import { eventually, type Run, ssh, TestCloud } from "../e2e/harness.ts";
 import { call, writeFile, writeRow } from "../e2e/probe.ts";
+import { randomNumbers } from "./random.ts";
 
 // Kills something at random moments of each operation. Afterwards the instance must serve again by itself, with exactly the rows and
 // files from before or from after the operation, and the same command must succeed.
@@ -70,7 +71,7 @@ const table: string[][] = [["Operation", "Killed", "Second", "Last message", "St
 
 const VICTIMS = {
   "the command": (group: number) => process.kill(-group, "SIGKILL"),
-  "the droplet": () => cutPower(),
+  "the droplet": () => cloud.actOnDroplet(stack.id, "power_cycle"),
   PostgreSQL: () => stack.sh("pkill -KILL -x postgres || true"),
   "the S3 server": () => cloud.cloud("POST", "/_control/spaces", { action: "kill" }),
 } satisfies Record<string, (group: number) => unknown>;
@@ -264,17 +265,6 @@ async function deployed(): Promise<typeof stack> {
   };
 }
 
-async function cutPower(): Promise<void> {
-  const answer = await cloud.cloud("POST", `/v2/droplets/${stack.id}/actions`, { type: "power_cycle" });
-  const { action } = (await answer.json()) as { action: { id: number } };
-  await eventually("the droplet to be switched on again", 60, async () => {
-    const { action: now } = (await (await cloud.cloud("GET", `/v2/actions/${action.id}`)).json()) as {
-      action: { status: string };
-    };
-    expect(now.status).toBe("completed");
-  });
-}
-
 /** Runs a command of this repository as the leader of a process group, as a terminal does. */
 function startCommand([verb = "", ...rest]: string[]) {
   const words = [path.resolve("operations/cli.ts"), verb, "--stack", STACK, ...rest];
@@ -354,15 +344,4 @@ function whatIsLeft(): Promise<string> {
     cd / && runuser -u postgres -- psql -Atc 'SELECT datname FROM pg_database ORDER BY 1'
     systemctl list-units --plain --no-legend 'convex-*beside*'
     systemctl is-active convex-restore-point.timer convex-base-backup.timer convex-drill.timer`);
-}
-
-/** Numbers from 0 to 1 that are always the same for a seed (mulberry32). */
-function randomNumbers(from: number): () => number {
-  let state = from;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

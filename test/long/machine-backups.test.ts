@@ -82,15 +82,17 @@ function inBucket(password: string, stanza: string): string {
 }
 
 /** PostgreSQL with archiving, the backend's tables, and its folder for files with the marks of an accepted instance. */
-async function setUpCluster(on: Machine): Promise<void> {
-  expect(await on.run("postgres/postgres.sh", inBucket("a-password", STANZA))).toMatchObject({ exitCode: 0 });
+async function setUpCluster(on: Machine, stanza = STANZA): Promise<void> {
+  expect(await on.run("postgres/postgres.sh", inBucket("a-password", stanza))).toMatchObject({ exitCode: 0 });
   await on.sh(`
     install -d ${FILES}
     echo the-instance | tee ${MOUNTPOINT}/instance > ${MOUNTPOINT}/data/storage/.instance`);
-  await sql("CREATE ROLE convex LOGIN PASSWORD 'first'", "postgres");
-  await sql("CREATE DATABASE convex_self_hosted OWNER convex", "postgres");
+  await sql("CREATE ROLE convex LOGIN PASSWORD 'first'", "postgres", on);
+  await sql("CREATE DATABASE convex_self_hosted OWNER convex", "postgres", on);
   await sql(
     "CREATE TABLE documents (id BYTEA NOT NULL, ts BIGINT NOT NULL, table_id BYTEA NOT NULL, json_value BYTEA, deleted BOOLEAN DEFAULT false, prev_ts BIGINT, PRIMARY KEY (ts, table_id, id))",
+    "convex_self_hosted",
+    on,
   );
 }
 
@@ -120,7 +122,7 @@ function point(on = machine): Promise<string> {
 }
 
 function values(to: string, mode = "run", stanza = ""): string {
-  return namedValues({ to, stanza, mode, container: "convex-backend" });
+  return namedValues({ to, stanza, mode, container: "convex-backend", stack: "dev" });
 }
 const restore = (to: string, mode = "run", on = machine) => on.run("backups/restore.sh", values(to, mode));
 const stored = () => sql("SELECT count(*) FROM documents").then(Number);
@@ -260,6 +262,19 @@ describe("a restore that is interrupted", () => {
     120_000,
   );
 
+  it("lets the instance serve again, with its passwords, before a restore to another time", async () => {
+    const other = await point();
+    await store("lost");
+    const kept = await point();
+    await sql("ALTER ROLE convex PASSWORD 'third'", "postgres");
+    const password = () => sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'convex'");
+    const present = await password();
+    await machine.killWhen(`grep -q phase=stop ${JOURNAL}`, "backups/restore.sh", values(kept));
+    await machine.sh("systemctl stop postgresql@17-main");
+    expect(await restore(other)).toMatchObject({ exitCode: 0 });
+    expect(await password()).toBe(present);
+  }, 60_000);
+
   it("never starts PostgreSQL with the cluster of one time and the files of another", async () => {
     const kept = await point();
     await store("lost");
@@ -277,6 +292,22 @@ describe("a restore that is interrupted", () => {
     ).toBe(`${before - 1}\n${MOUNTPOINT}/data.before-crash`);
     expect((await restore(kept)).output).toContain("finishing the restore");
     expect(await machine.sh(`ls ${JOURNAL} 2> /dev/null || true`)).toBe("");
+  });
+});
+
+describe("a restore point that takes long", () => {
+  it("is awaited by a restore, which keeps no other run from the droplet meanwhile", async () => {
+    const kept = await point();
+    const ended = await machine.sh(`
+      flock /run/convex-droplet-point.lock -c 'touch /run/held; until test -e /run/go; do sleep 0.05; done' < /dev/null > /dev/null 2>&1 &
+      until test -e /run/held; do sleep 0.05; done
+      base64 -d <<< '${Buffer.from(values(kept)).toString("base64")}' | bash ${SCRIPTS}/backups/restore.sh > /root/said 2>&1 &
+      until grep -q 'waiting for the restore point' /root/said; do kill -0 $! || { cat /root/said; exit 1; }; sleep 0.05; done
+      flock --nonblock /run/convex-droplet.lock echo free
+      touch /run/go
+      wait $! && tail -n 3 /root/said`);
+    expect(ended).toMatch(/^free\n/);
+    expect(ended).toContain(`restored to ${kept}`);
   });
 });
 
@@ -521,6 +552,136 @@ describe("a restore on a blank volume", () => {
   }, 180_000);
 });
 
+describe("what is in place, but whose backend was not accepted", () => {
+  stepByStep();
+  const MOVING = `${MOUNTPOINT}/backups/move-in.journal`;
+  let before: string, rows: number;
+
+  // backend.sh refuses it at once, because it gets no values.
+  const docker = (script: string) =>
+    machine.sh(`install -D -m 0755 /dev/stdin /usr/local/bin/docker << 'END'\n#!/bin/sh\n${script}\nEND`);
+  beforeAll(() => docker("case $1 in inspect) echo running ;; esac"));
+  afterAll(() => machine.sh("rm /usr/local/bin/docker"));
+  const moveIn = (verb: string, stdin = "") => machine.run(`move-in/move-in.sh ${verb}`, stdin);
+  const reset = async () => {
+    expect(await moveIn("empty convex_self_hosted convex")).toMatchObject({ exitCode: 0 });
+    const named = { database: "convex_self_hosted", container: "convex-backend", request: "reset", stack: "dev" };
+    return moveIn("swap", namedValues(named));
+  };
+
+  it("can be left by the restore that its error names", async () => {
+    rows = await stored();
+    before = await point();
+    await store("of the last point");
+    const last = await point();
+    const { exitCode, output } = await restore(before);
+    expect(exitCode).toBe(1);
+    expect(output).toContain(
+      `run again: npm run restore -- --stack dev --to ${before} --yes. Or restore to another time`,
+    );
+    expect(output).toContain(`such as the last one before it: npm run restore -- --stack dev --to ${last} --yes`);
+    expect(await stored()).toBe(rows);
+    expect((await restore("", "forget")).output).toContain(
+      `was interrupted, it should be completed first. Run: npm run`,
+    );
+
+    const nowhere = await restore("2020-01-01T00:00:00Z");
+    expect(nowhere.output).toContain("is before the oldest backup");
+    expect(await machine.sh(`grep phase ${JOURNAL}`)).toBe("phase=start");
+    const { output: second } = await restore(last);
+    expect(second).toContain(`leaving the restore to ${before}`);
+    expect(second).toContain(`does not serve after the restore to ${last}`);
+    expect(await stored()).toBe(rows + 1);
+    await machine.sh(`rm ${JOURNAL}`);
+  }, 120_000);
+
+  it("can be left by a restore to a point before it after a reset, too", async () => {
+    before = await point();
+    const { exitCode, output } = await reset();
+    expect(exitCode).toBe(1);
+    expect(output).toContain("the backend does not serve after the reset, see above. Fix the cause");
+    expect(output).toContain("and run again: npm run reset -- --stack dev --yes");
+    expect(output).toContain(`npm run restore -- --stack dev --to ${before} --yes`);
+    expect(await sql("SELECT to_regclass('documents')")).toBe("");
+
+    expect(await restore(before, "plan")).toMatchObject({ exitCode: 0 });
+    expect((await restore(before)).output).toContain("leaving the reset, which was not completed");
+    expect(await stored()).toBe(rows + 1);
+    expect(await machine.sh(`ls ${MOVING} /etc/systemd/system/convex-move-in.service 2> /dev/null || true`)).toBe("");
+    await machine.sh(`rm ${JOURNAL}`);
+  }, 120_000);
+
+  it("keeps the last point before a reset, and no later one has the files of the time before it", async () => {
+    const early = await moment();
+    await store("of the next point");
+    before = await point();
+    await store("of no point");
+    const late = await moment();
+    await reset();
+    await machine.sh(
+      `install -d ${FILES}; echo emptied | tee ${MOUNTPOINT}/instance > ${MOUNTPOINT}/data/storage/.instance`,
+    );
+    await point();
+    const snapshots = JSON.parse(
+      await machine.sh(`set -a; . /etc/convex-droplet/backups.env; restic snapshots --json --host ${STANZA}`),
+    ) as { tags: string[] }[];
+    expect(snapshots.map(({ tags }) => tags).find((tags) => tags.includes(`point=${before}`))).toContain("undone");
+    expect((await restore(late, "plan")).output).toContain(
+      "is after the last restore point with the files of that time",
+    );
+    const planned = await restore(early, "plan");
+    expect(JSON.parse(planned.output)).toMatchObject({ target: { point: before } });
+    await restore(early);
+    expect(await stored()).toBe(rows + 1);
+    await machine.sh(`rm ${JOURNAL}`);
+  }, 120_000);
+});
+
+describe("a restore from the backups of another volume", () => {
+  stepByStep();
+  const THIRD_STANZA = "33333333-3333-4333-8333-333333333333";
+  const chosen = async (to: string) =>
+    (JSON.parse((await restore(to, "plan")).output) as { target: { point: string; backup: string } }).target;
+  let before: string, first: string;
+
+  it("is followed by the volume's own backups, although it is another cluster", async () => {
+    await store("of this volume");
+    before = await point();
+    first = (await chosen(before)).backup;
+    const third = await boot(3);
+    await third.sh(`install -D /dev/null ${MOUNTPOINT}/backups/start-empty`);
+    await setUpCluster(third, THIRD_STANZA);
+    await third.sh(
+      `${PGBACKREST} --stanza=${THIRD_STANZA} stanza-create && ${PGBACKREST} --stanza=${THIRD_STANZA} --type=full backup`,
+    );
+    await point(third);
+    const { exitCode, output } = await machine.run("backups/restore.sh", values("latest", "run", THIRD_STANZA));
+    expect(output).toContain("restore.sh: the backups go on with the cluster of another volume");
+    expect(exitCode).toBe(0);
+    expect(await stored()).toBe(0);
+    await machine.sh(`bash ${SCRIPTS}/backups/base.sh now`);
+    const after = await point();
+    expect(await chosen("latest")).toMatchObject({ point: after, backup: expect.not.stringMatching(first) as string });
+    expect((await drill()).problems).toEqual([]);
+  }, 300_000);
+
+  it("is undone by a restore to a point before it, which they follow, too", async () => {
+    expect(await chosen(before)).toEqual({ ...(await chosen(before)), point: before, backup: first });
+    const { exitCode, output } = await restore(before);
+    expect(output).toContain("restore.sh: the backups go on with the cluster of another volume");
+    expect(exitCode).toBe(0);
+    expect(await stored()).toBeGreaterThan(0);
+    await machine.sh(`bash ${SCRIPTS}/backups/base.sh now`);
+    const after = await point();
+    const again = await restore(after);
+    expect(again.output).toContain(`restored to ${after}`);
+    expect(again.output).not.toContain("go on with the cluster");
+    expect((await restore(before)).output).toContain(`restored to ${before}`);
+    await point();
+    expect(await archiver()).toBe("0");
+  }, 180_000);
+});
+
 describe("a cut-over that a reboot has interrupted", () => {
   const resume = `PATH=/root/bin:$PATH bash ${SCRIPTS}/move-in/move-in.sh resume`;
   const databases = () => sql("SELECT datname FROM pg_database WHERE datname ~ '^moved' ORDER BY 1");
@@ -548,7 +709,9 @@ describe("a cut-over that a reboot has interrupted", () => {
     await sql("ALTER DATABASE moved_moving RENAME TO moved", "postgres");
     const { exitCode, output } = await restore("latest");
     expect(exitCode).toBe(1);
-    expect(output).toContain("a cut-over or copy was interrupted while it swapped database and files");
+    expect(output).toContain(
+      "a cut-over was interrupted while it swapped database and files, it should be finished first. Run: npm run move-in",
+    );
     await machine.sh("systemctl stop postgresql@17-main");
     await machine.sh(`
       : > /root/resumed

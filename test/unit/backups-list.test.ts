@@ -3,8 +3,9 @@ import { describe, expect, it } from "vitest";
 import { asText, parseList, size } from "../../operations/backups/list.ts";
 
 const VOLUME = "506f78a4";
-const backup = (label: string, stop: string, type = "full") => ({
-  ...{ label, type, info: { size: 31_253_750, repository: { delta: 3_774_873 } } },
+const cluster = (id: number, version: string) => ({ id, version, "system-id": Number(version) });
+const backup = (label: string, stop: string, type = "full", id = 1) => ({
+  ...{ label, type, database: { id }, info: { size: 31_253_750, repository: { delta: 3_774_873 } } },
   timestamp: { start: 0, stop: Date.parse(stop) / 1000 },
 });
 const snapshot = (time: string, hostname = VOLUME) => ({
@@ -18,7 +19,10 @@ function printed(changes: object = {}): string {
     stanza: VOLUME,
     bucket: "https://nyc3.digitaloceanspaces.com/mine",
     info: [
-      { name: VOLUME, backup: [backup("A", "2026-11-26T02:00:00Z"), backup("B", "2026-11-27T02:00:00Z", "diff")] },
+      {
+        ...{ name: VOLUME, db: [cluster(1, "17")] },
+        backup: [backup("A", "2026-11-26T02:00:00Z"), backup("B", "2026-11-27T02:00:00Z", "diff")],
+      },
     ],
     snapshots: [snapshot("20261126T010000Z"), snapshot("20261126T030000Z"), snapshot("20261127T030000Z")],
     drill: { started: "2026-11-27T04:00:00Z", result: "ok", point: "convex-20261127T030000Z" },
@@ -35,6 +39,15 @@ describe("the list of backups", () => {
       ["convex-20261126T030000Z", false],
     ]);
     expect([from, to]).toEqual(["2026-11-26T02:00:00Z", "2026-11-27T03:00:00Z"]);
+  });
+
+  it("has none of a cluster from before a migration to another version of PostgreSQL, unless it is the present one again", () => {
+    const migrated = [cluster(1, "15"), cluster(2, "17")];
+    const backups = [backup("A", "2026-11-26T02:00:00Z"), backup("B", "2026-11-27T02:00:00Z", "full", 2)];
+    const listed = (db: object[]) => parseList(printed({ info: [{ name: VOLUME, db, backup: backups }] }));
+    expect(listed(migrated).backups.map(({ name }) => name)).toEqual(["B"]);
+    expect(listed(migrated).points.map(({ name }) => name)).toEqual(["convex-20261127T030000Z"]);
+    expect(listed([...migrated, cluster(3, "15")]).backups.map(({ name }) => name)).toEqual(["A"]);
   });
 
   it("has backups and points of another volume apart, and says so if only those can be restored", () => {

@@ -114,6 +114,7 @@ const POSTGRES = (): PostgresArgs => ({
   database: "convex_self_hosted",
   role: "convex",
   postgresPoolSize: 64,
+  migratePostgres: false,
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
   onMachine: lifetime(),
@@ -323,11 +324,18 @@ describe("Postgres", () => {
     const { create, stdin } = (await settled())("convex-server");
     expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
     expect(secretValue(stdin)).toMatch(
-      /^mountpoint=\/mnt\/convex\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\npassword=/,
+      /^mountpoint=\/mnt\/convex\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\nmigrate=false\npassword=/,
     );
     expect(secretValue(stdin)).toContain("\nkey=PRIVATE convex-postgres-certificate-key\ncertificate=CERTIFICATE ");
     // Of what an earlier release copied there, these stay.
     expect(secretValue(stdin)).toContain("\nscripts=host/volume.sh\n");
+  });
+
+  it("has half a day to migrate the data of an older version, if it may", async () => {
+    new Postgres("convex", { ...POSTGRES(), migratePostgres: true });
+    const { create, stdin } = (await settled())("convex-server");
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12}$/);
+    expect(secretValue(stdin)).toContain("\nmigrate=true\n");
   });
 
   it("has a certificate for the name by which the backend reaches it, from an authority that signs nothing else", async () => {

@@ -183,7 +183,7 @@ describe("backups", () => {
       "a restore that was killed between its renames",
       { restores: { phase: "swap", request: "2026-11-26 17:00:00Z abc", to: "2026-11-26 17:00:00+00", kept: ["/a"] } },
       "error backups backups.restores backups.restore: to 2026-11-26 17:00:00+00 was interrupted: the instance may be stopped until it is finished",
-      "finish it with: npm run restore -- --stack dev --to '2026-11-26 17:00:00Z' --stanza abc --yes",
+      "finish it with: npm run restore -- --stack dev --to '2026-11-26 17:00:00Z' --stanza abc --yes, or restore to another time, see: npm run backup -- --stack dev",
     ],
     [
       "a restore at work",

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { Place } from "../../operations/move-in/destination.ts";
 import { OldFiles } from "../../operations/move-in/old-files.ts";
 import { readRequest } from "../../operations/move-in/options.ts";
-import { otherIdentity, refusal, type Wanted } from "../../operations/move-in/refusals.ts";
+import { interruptedSwap, otherIdentity, refusal, type Wanted } from "../../operations/move-in/refusals.ts";
 import type { Installation } from "../../operations/move-in/source.ts";
 
 const FINGERPRINT = `SHA256:${"a".repeat(43)}`;
@@ -79,7 +79,7 @@ describe("an installation", () => {
     bytes: { database: 1e9, files: 1e9 },
     now: 0,
   };
-  const PLACE: Place = { version: 17, free: 1e11, ownRows: 0, swapping: undefined, isRestoring: false };
+  const PLACE: Place = { version: 17, free: 1e11, ownRows: 0, swapping: undefined, restoring: undefined };
   const WANTED: Wanted = { stack: "dev", identity: { name: "swarm-dev", secret: SECRET }, replace: false };
 
   it("with the stack's name and secret can move, and so can one whose secret is written in capitals", () => {
@@ -99,11 +99,31 @@ describe("an installation", () => {
     ["a newer PostgreSQL", { version: 18 }, {}, "is of PostgreSQL 18, the droplet has 17"],
     ["too much data", {}, { free: 3e9 }, "has 2.8 GiB free, it should have 3.8 GiB"],
     ["rows in its place", {}, { ownRows: 7 }, "has 7 rows and files of its own, it should have none"],
-    ["an interrupted restore", {}, { isRestoring: true }, "a restore was interrupted"],
+    [
+      "a restore that was interrupted before it changed anything",
+      {},
+      { restoring: { phase: "ready", request: "latest " } },
+      "a restore was interrupted and had changed nothing yet, it should be complete. Now, finish it with: npm run restore -- --stack dev --to latest --yes, or drop it with: npm run restore -- --stack dev --forget",
+    ],
+    [
+      "a restore that was interrupted while it swapped",
+      {},
+      { restoring: { phase: "swap", request: "2026-11-26T14:05:00Z the-volume" } },
+      "a restore was interrupted, it should be complete. Now, finish it with: npm run restore -- --stack dev --to 2026-11-26T14:05:00Z --stanza the-volume --yes, or restore to another time, see: npm run backup -- --stack dev",
+    ],
   ])("with %s is refused, without its secret", (_what, old, place, message) => {
     const said = refusal({ ...OLD, ...old }, { ...PLACE, ...place }, WANTED);
     expect(said).toContain(message);
     expect(said).not.toMatch(/(a1|b2){32}/);
+  });
+
+  it.each([
+    ["copy of stack prod to latest", "npm run restore -- --stack dev --from prod --to latest --yes"],
+    ["cut-over", "npm run move-in -- --stack dev --cut-over --yes, with the other options that it had"],
+  ])("is not reset after a %s that was interrupted, and the command that finishes it is named", (request, command) => {
+    expect(interruptedSwap("dev", request)).toBe(
+      `the droplet: a ${request} was interrupted, it should be complete. Now, finish it with: ${command}`,
+    );
   });
 
   it("may replace rows if that is wanted", () => {

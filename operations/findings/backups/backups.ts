@@ -1,4 +1,3 @@
-import { quote } from "../../../contract/scripts.ts";
 import type { State } from "../../state.ts";
 import { npmCommand, pulumiCommand } from "../../typed.ts";
 import { hasBackups } from "../expected.ts";
@@ -6,6 +5,7 @@ import { json } from "../facts.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { type Repair, RUN_BACKUPS } from "../repair.ts";
+import { isUntouched, waysOn } from "./interrupted.ts";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
@@ -221,23 +221,12 @@ function compareRestores({ stack }: State, { phase, request, to, running, kept }
   const { error, notice } = findingsBy("backups.restores", "backups");
   const findings: Finding[] = [];
   if (phase !== null && !running) {
-    const [wanted, stanza] = splitRequest(request);
-    const command = npmCommand(
-      stack,
-      "restore",
-      "--to",
-      quote(wanted),
-      ...(stanza === "" ? [] : ["--stanza", stanza]),
-      "--yes",
-    );
-    const what = { prepare: UNTOUCHED, ready: UNTOUCHED }[phase] ?? "the instance may be stopped until it is finished";
+    const what = isUntouched({ phase, request })
+      ? "it had changed nothing yet"
+      : "the instance may be stopped until it is finished";
     const message = `to ${to} was interrupted: ${what}`;
-    const why = `finish it with: ${command}`;
-    const dropped =
-      phase === "prepare" || phase === "ready" ? `, or drop it with: ${npmCommand(stack, "restore", "--forget")}` : "";
-    findings.push(
-      error("backups.restore", { expected: "finished", found: phase, message }, { why: `${why}${dropped}` }),
-    );
+    const why = waysOn(stack, { phase, request });
+    findings.push(error("backups.restore", { expected: "finished", found: phase, message }, { why }));
   }
   if (phase !== null && running) {
     findings.push(
@@ -250,14 +239,6 @@ function compareRestores({ stack }: State, { phase, request, to, running, kept }
     findings.push(notice("backups.kept", { found: kept, message }, { why }));
   }
   return findings;
-}
-
-const UNTOUCHED = "it had changed nothing yet";
-
-/** The target and the stanza, as restore.sh writes them: the target may contain a blank. */
-function splitRequest(request: string): [to: string, stanza: string] {
-  const end = request.lastIndexOf(" ");
-  return end < 0 ? [request, ""] : [request.slice(0, end), request.slice(end + 1)];
 }
 
 function seconds(time: string): number {

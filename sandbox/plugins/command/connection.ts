@@ -41,6 +41,9 @@ const LONGEST_PAUSE_MS = 5000;
 
 const UNLIMITED = -1;
 
+// Go's default, with which the official plugin finds out that a computer has lost power.
+const PROBE_MS = 15_000;
+
 /**
  * Connects, does the work and disconnects. It repeats failed attempts to connect, but fails immediately if the input
  * `connection` is wrong or the agent does not exist. If the operation is cancelled or timed out, only the pauses between
@@ -138,7 +141,7 @@ async function dial(connection: Connection, config: ConnectConfig): Promise<Clie
 }
 
 async function dialTcp({ host, port, perDialTimeout }: Connection): Promise<Socket> {
-  const socket = connect({ host, port });
+  const socket = connect({ host, port, keepAlive: true, keepAliveInitialDelay: PROBE_MS });
   const limit = perDialTimeout > 0 ? AbortSignal.timeout(perDialTimeout * 1000) : undefined;
   try {
     await once(socket, "connect", limit ? { signal: limit } : {});
@@ -170,7 +173,10 @@ function handshakeMessage(error: unknown): string {
 }
 
 async function lost(client: Client): Promise<never> {
-  await once(client, "close");
+  // Not with `once` of node:events, which fails at the error that comes before if the connection was reset.
+  await new Promise<void>((resolve) => {
+    client.once("close", resolve);
+  });
   // If the work noticed the end too, its error is better.
   await sleep(0);
   throw new Error("the SSH connection was lost");
