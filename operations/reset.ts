@@ -7,6 +7,7 @@ import { runOnDroplet } from "./backups/on-droplet.ts";
 import { hasBackups } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
 import { interruptedRestore, interruptedSwap } from "./move-in/refusals.ts";
+import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
 import { npmCommand, pulumiCommand } from "./typed.ts";
 
@@ -55,6 +56,7 @@ export async function runReset(args: string[]): Promise<number> {
 export async function reset(state: State, yes: boolean): Promise<number> {
   const { stack } = state;
   requireUnprotected(state);
+  await requirePermission(stack);
   await using destination = await Destination.open(state);
   const place = await destination.look();
   const interrupted = interruptedRestore(stack, place);
@@ -101,5 +103,14 @@ function requireUnprotected(state: State): void {
   throw new Error(
     `stack ${stack}: its data is protected, it should not be. If all of it may go: ${pulumiCommand(stack, "config set", "protectData false")}, ` +
       `then: ${pulumiCommand(stack, "up")}`,
+  );
+}
+
+/** @throws Error if the next `up` would protect the data */
+async function requirePermission(stack: string): Promise<void> {
+  if ((await readSetting(stack, "protectData")) === "false") return;
+  throw new Error(
+    `protectData: is not false, it should be: the next up protects the data of stack ${stack}. ` +
+      `If all of it may go: ${pulumiCommand(stack, "config set", "protectData false")}`,
   );
 }

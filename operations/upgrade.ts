@@ -1,5 +1,4 @@
-import { execFile } from "node:child_process";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 
 import { RESOURCES, TYPES } from "../contract/names.ts";
 import { SCRIPTS, valueIn } from "../contract/scripts.ts";
@@ -8,6 +7,7 @@ import { requireStack } from "./arguments.ts";
 import { size } from "./backups/list.ts";
 import { dropletTarget } from "./droplet.ts";
 import { runRemotely } from "./remote.ts";
+import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
 import { pulumiCommand } from "./typed.ts";
 
@@ -67,9 +67,9 @@ export async function runUpgrade(args: string[]): Promise<number> {
   const state = await State.read(stack);
   const stdin = String(state.get(TYPES.command, RESOURCES.rehearsal).inputs["stdin"]);
   const [image, dashboard_image, rehearse] = await Promise.all([
-    setting(stack, "backendImage"),
-    setting(stack, "dashboardImage"),
-    setting(stack, "rehearseImages"),
+    readSetting(stack, "backendImage"),
+    readSetting(stack, "dashboardImage"),
+    readSetting(stack, "rehearseImages"),
   ]);
   const client = await dial(dropletTarget(state));
   try {
@@ -87,12 +87,6 @@ export async function runUpgrade(args: string[]): Promise<number> {
   } finally {
     client.end();
   }
-}
-
-/** A setting of the stack; if it is not set, the program's default. */
-async function setting(stack: string, key: string): Promise<string> {
-  const { stdout } = await promisify(execFile)("pulumi", ["config", "get", key, "--stack", stack]);
-  return stdout.trim();
 }
 
 /** A script's stdin with other values. */

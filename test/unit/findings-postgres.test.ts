@@ -360,6 +360,20 @@ describe("a database", () => {
     ]);
   });
 
+  it("that a reset, a copy or a move-in has replaced is no drift", () => {
+    const name = "convex_self_hosted_before_20261127T082327Z";
+    expect(found({ "postgres.databases": [OWN, database(name)] })).toEqual([
+      [
+        by("notice", name, "was replaced by a reset, a copy or a move-in"),
+        "remove it, and the files that were replaced with it: npm run move-in -- --stack dev --forget",
+      ],
+    ]);
+    const other = "another_before_20261127T082327Z";
+    expect(found({ "postgres.databases": [OWN, database(other)] })).toMatchObject([
+      [by("warning", other, "is not one of this stack's, it should not be here"), expect.anything()],
+    ]);
+  });
+
   it("that nothing declares is never dropped by a printed command, whatever its name", () => {
     const name = `it's "mine"; $(reboot)`;
     expect(found({ "postgres.databases": [OWN, database(name)] })).toEqual([

@@ -4,6 +4,7 @@ import { json, lines } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { refresh, repairText } from "../repair.ts";
+import { npmCommand } from "../../typed.ts";
 import { identifier, psql } from "./psql.ts";
 
 interface Database {
@@ -26,7 +27,7 @@ const TEMPLATES = ["postgres", "template0", "template1"];
 
 /** Checks that the stack's databases exist, that only their owner may use them, and that there are no others. */
 export function compareDatabases(state: State, inside: Inside): Finding[] {
-  const { error, warning } = findingsBy("postgres.databases", "postgres");
+  const { error, warning, notice } = findingsBy("postgres.databases", "postgres");
   const found = json<Database[]>(inside, "postgres.databases") ?? [];
   const declared = state.all(TYPES.database).map(({ inputs }) => inputs);
   const findings: Finding[] = [];
@@ -71,6 +72,14 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
   }
   for (const { name } of found) {
     if (TEMPLATES.includes(name) || declared.some((inputs) => inputs["name"] === name)) continue;
+    if (declared.some((inputs) => isKept(name, String(inputs["name"])))) {
+      findings.push(
+        notice(`postgres.databases.${name}`, undeclared("was replaced by a reset, a copy or a move-in"), {
+          why: `remove it, and the files that were replaced with it: ${npmCommand(state.stack, "move-in", "--forget")}`,
+        }),
+      );
+      continue;
+    }
     findings.push(
       warning(`postgres.databases.${name}`, undeclared("is not one of this stack's, it should not be here"), {
         why: "it may contain another project's data: check it before you drop it, or ignore it with --ignore",
@@ -89,6 +98,12 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     );
   }
   return findings;
+}
+
+/** Whether machine/move-in/move-in.sh has given a database this name, to keep it. */
+function isKept(name: string, database: string): boolean {
+  const [, start, stamp] = /^(.*)_before_(\d{8}T\d{6}Z)$/.exec(name) ?? [];
+  return stamp !== undefined && start === database.slice(0, 38);
 }
 
 /** The roles in an access list, except the owner. `=Tc/postgres` means everybody. Without a list, everybody may connect. */
