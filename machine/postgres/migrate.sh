@@ -234,7 +234,8 @@ back() {
   to=$(dpkg-query -W -f '${Version}' postgresql) to=${to%%+*}
   lock
   if ! compgen -G "$home/before-$to/*" > /dev/null && compgen -G "$home/before-*/$to" > /dev/null; then
-    # It has gone back already.
+    # It has gone back already; a run that was killed may have left the empty folder.
+    if [[ -d $home/before-$to ]]; then rmdir "$home/before-$to"; fi
     finish
     return
   fi
