@@ -29,13 +29,12 @@ main() {
   say "$(jq -r '"\(.label), \(.bytes) bytes, \(.added) of them new"' "$MOUNTPOINT/backups/base.json")"
 }
 
-# type_of_backup [now]: full, diff or incr. The cluster of another volume has no backup here at first.
+# type_of_backup [now]: full, diff or incr.
 type_of_backup() {
   local listed
   listed=$(own_info) || return
-  jq -r --arg now "${1:-}" '(.[0].db // [] | max_by(.id).id) as $cluster
-    | [.[0].backup[]? | select(.type == "full" and .database.id == $cluster) | .timestamp.stop] | max // 0
-    | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end' <<< "$listed"
+  current_backups <<< "$listed" | jq -r --arg now "${1:-}" '[.[] | select(.type == "full") | .timestamp.stop] | max // 0
+    | if . < (now - 6.5 * 86400) then "full" elif $now == "now" then "incr" else "diff" end'
 }
 
 # forget_points: thins out the restore points. Files are only added, so a later one contains those of an earlier one, except for what a

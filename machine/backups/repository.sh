@@ -180,9 +180,11 @@ own_info() {
 # has_backup <INFO: whether any of these stanzas has a backup.
 has_backup() { grep -q '"label"'; }
 
-# has_current_backup <INFO: whether the stanza has a backup of the present cluster. After a migration to another version of PostgreSQL, it has
-# those of the cluster before, too, to which the present one's log does not fit.
-has_current_backup() { jq -e '.[0] | .db[-1].id as $id | any(.backup[]?; .database.id == $id)' > /dev/null; }
+# current_backups <INFO: the stanza's backups of the present cluster, as JSON. After a migration to another version of PostgreSQL, or a
+# restore from another volume, it also has those of the cluster before, to which the present one's log does not fit.
+current_backups() { jq -c '.[0] | .db[-1].id as $id | [.backup[]? | select(.database.id == $id)]'; }
+
+has_current_backup() { current_backups | has_backup; }
 
 # archive_failure: why PostgreSQL's log did not reach the bucket when it was last tried, in a sentence. The first line of an error of
 # pgBackRest is general; the next ones contain the cause, until PostgreSQL's next message.

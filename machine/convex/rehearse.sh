@@ -269,16 +269,19 @@ has_backups() {
   local own
   [[ -e $REPOSITORY ]] || return 1
   open_repository
-  own=$(own_info) || exit 1
+  own=$(own_info) || give_up_point
   has_current_backup <<< "$own"
+}
+
+give_up_point() {
+  fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $(give_up)"
 }
 
 # make_point: sets `point`, if there are backups.
 make_point() {
   point=
   has_backups || return 0
-  bash "$here/../backups/point.sh" now \
-    || fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $(give_up)"
+  bash "$here/../backups/point.sh" now || give_up_point
   point=$(jq -r .point "$MOUNTPOINT/backups/point.json")
 }
 

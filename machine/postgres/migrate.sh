@@ -233,13 +233,14 @@ back() {
   home=$(declared MOUNTPOINT)/postgresql
   to=$(dpkg-query -W -f '${Version}' postgresql) to=${to%%+*}
   lock
-  if ! compgen -G "$home/before-$to/*" > /dev/null && compgen -G "$home/before-*/$to" > /dev/null; then
+  kept=$(compgen -G "$home/before-$to/*") || true
+  if [[ -z $kept ]]; then
+    compgen -G "$home/before-*/$to" > /dev/null || fail "$home/before-$to: is not there, so there is nothing to go back to"
     # It has gone back already; a run that was killed may have left the empty folder.
     if [[ -d $home/before-$to ]]; then rmdir "$home/before-$to"; fi
     finish
     return
   fi
-  kept=$(compgen -G "$home/before-$to/*") || fail "$home/before-$to: is not there, so there is nothing to go back to"
   from=${kept##*/}
   [[ ! -e $home/before-$from/$to || ! -e $home/$to ]] || fail "$home/before-$from/$to: is what an earlier way back has kept. If you do not need it: rm -r $home/before-$from, then run this again"
   if [[ -e $home/$to ]]; then
