@@ -16,6 +16,7 @@ import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
 import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
+import { runLogged } from "./ssh/run-logged.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
 import "./unmapped.ts";
 
@@ -103,6 +104,7 @@ const convex = new Convex(ID, {
   memoryMb,
   protectData,
   stack,
+  runLogged,
   beforeNewImage: safeguard.beforeChange(`${ID}-image`, () => host.volumeId),
   onMachine,
 });

@@ -17,7 +17,8 @@ import {
 } from "../contract/names.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
-import { type Connection, runScript } from "./machine.ts";
+import { type Connection, type RunLogged, runScript } from "./machine.ts";
+import { Rehearsal } from "./rehearsal.ts";
 
 export interface ConvexArgs {
   /** Connection to the machine that the containers run on. */
@@ -66,6 +67,8 @@ export interface ConvexArgs {
   rehearseImages: boolean;
   /** The stack's name, for commands in messages. */
   stack: string;
+  /** Runs a script on the machine from a hook. */
+  runLogged: RunLogged;
   /** Run before another backend image is used. */
   beforeNewImage: pulumi.ResourceHook[];
   /** Lifetime of network, images and containers. */
@@ -148,34 +151,30 @@ export class Convex extends pulumi.ComponentResource {
       { hostPath: AUTHORITY_FILE, containerPath: authorityFile, readOnly: true },
     ];
     const minted = instanceSecret.apply((secret) => mintAdminKey(args.instanceName, secret));
-    const rehearsal = new command.remote.Command(
-      `${name}-rehearsal`,
+    const rehearsal = new Rehearsal(
+      name,
+      args.connection,
+      args.backendImage,
       {
-        connection: args.connection,
-        ...runScript("convex/rehearse.sh", {
-          stack: args.stack,
-          container: containers.backend,
-          dashboard: containers.dashboard,
-          image: args.backendImage,
-          dashboard_image: args.dashboardImage,
-          name: args.instanceName,
-          role: rolesOf(name).owner,
-          mountpoint: args.mountpoint,
-          key: minted,
-          memory_mb: memoryShare(args.memoryMb, 0.3).memory,
-          rehearse: String(args.rehearseImages),
-          environment: envs,
-          files: files.map(({ hostPath, containerPath }) => pulumi.interpolate`${hostPath}:${containerPath}`),
-        }),
-        triggers: [args.backendImage],
-        logging: command.remote.Logging.Stderr,
-        addPreviousOutputInEnv: false,
+        stack: args.stack,
+        container: containers.backend,
+        dashboard: containers.dashboard,
+        image: args.backendImage,
+        dashboard_image: args.dashboardImage,
+        name: args.instanceName,
+        role: rolesOf(name).owner,
+        mountpoint: args.mountpoint,
+        key: minted,
+        memory_mb: memoryShare(args.memoryMb, 0.3).memory,
+        rehearse: String(args.rehearseImages),
+        environment: envs,
+        files: files.map(({ hostPath, containerPath }) => pulumi.interpolate`${hostPath}:${containerPath}`),
       },
+      args.runLogged,
       {
         ...child,
         ...args.onMachine,
         dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), backendImage] as pulumi.Resource[],
-        customTimeouts: { create: "4h", update: "4h" },
       },
     );
     const backend = new docker.Container(
@@ -205,7 +204,12 @@ export class Convex extends pulumi.ComponentResource {
         ...memoryShare(args.memoryMb, 0.6),
       },
       // The provider would report an update of the health check, but not apply it.
-      { ...inEngine, dependsOn: [backendImage, rehearsal], replaceOnChanges: ["healthcheck"] },
+      {
+        ...inEngine,
+        dependsOn: [backendImage, rehearsal.resource],
+        replaceOnChanges: ["healthcheck"],
+        hooks: { ...inEngine.hooks, beforeCreate: [rehearsal.guard] },
+      },
     );
 
     const acceptance = new command.remote.Command(
@@ -214,6 +218,7 @@ export class Convex extends pulumi.ComponentResource {
         connection: args.connection,
         ...runScript("convex/backend.sh", {
           container: containers.backend,
+          image: args.backendImage,
           name: args.instanceName,
           port: ports.api,
           site_port: ports.site,
@@ -231,7 +236,8 @@ export class Convex extends pulumi.ComponentResource {
         ...child,
         ...args.onMachine,
         additionalSecretOutputs: ["stdout"],
-        customTimeouts: { create: "2h", update: "2h" },
+        // It may have to restore the data of before an upgrade.
+        customTimeouts: { create: "14h", update: "14h" },
       },
     );
 

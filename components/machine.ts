@@ -6,6 +6,13 @@ import { fingerprint, namedValues, SCRIPTS, SOURCE, type Values } from "../contr
 /** The command provider's connection to a droplet: as root, with the stack's deploy key, the host key pinned. */
 export type Connection = pulumi.Output<types.input.remote.ConnectionArgs>;
 
+/** Runs a command on a machine from a hook, with its stderr in the log of the run; rejects if it fails. */
+export type RunLogged = (
+  target: { host: string; privateKey: string; hostKey: string },
+  command: string,
+  stdin: string,
+) => Promise<void>;
+
 /** The scripts, and their folder on the droplet. The trailing slash copies the folder's content instead of the folder. */
 export const machineFiles = {
   source: new pulumi.asset.FileArchive(`${SOURCE}/`),

@@ -27,6 +27,8 @@ source "$SCRIPTS/postgres/facts.sh"
 source "$SCRIPTS/edge/facts.sh"
 # shellcheck source=machine/backups/facts.sh
 source "$SCRIPTS/backups/facts.sh"
+# shellcheck source=machine/convex/upgrade.sh
+source "$SCRIPTS/convex/upgrade.sh"
 # shellcheck source=machine/convex/facts.sh
 source "$SCRIPTS/convex/facts.sh"
 # shellcheck source=machine/functions/facts.sh

@@ -6,7 +6,7 @@ import { dial } from "../ssh/connect.ts";
 import { requireStack } from "./arguments.ts";
 import { size } from "./backups/list.ts";
 import { dropletTarget } from "./droplet.ts";
-import { runRemotely } from "./remote.ts";
+import { runRemotely } from "../ssh/run.ts";
 import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
 import { pulumiCommand } from "./typed.ts";

@@ -271,7 +271,7 @@ EOF
 }
 
 # beside_sql DATABASE STATEMENT: asks the server for the copy.
-beside_sql() { as_postgres psql -h "$BESIDE" -qAtX -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
+beside_sql() { PGHOST=$BESIDE in_database "$@"; }
 
 # check_beside FILES: checks what was restored; fails if it is not complete. Prints on stdout: rows, newest row (in ns since 1970), files.
 check_beside() {

@@ -228,7 +228,7 @@ complete() {
   start_services "$container" || exit 1
   unlock
   if [[ -n $(container_state "$container") ]]; then
-    bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
+    bash "$here/../convex/backend.sh" stay <<< "$values" > /dev/null \
       || fail "the backend does not serve after the restore to ${journal[to]}, see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again: $(again)." \
         "Or restore to another time, which undoes this one${journal[point]:+, such as the last one before it: npm run restore -- --stack $stack --to ${journal[point]} --yes}"
   fi

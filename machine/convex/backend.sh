@@ -4,13 +4,15 @@
 # its files are on the volume and are those of its first accepted start, and if a write works; with an image that rehearse.sh has
 # tried, also if its migrations have ended as there, and a query and a stored file can be read. Changes only the mark of the
 # first accepted start and the name of the accepted image on the volume, and restarts a backend that has failed and waits for its
-# next start. Each run does the same.
+# next start. Each run does the same. If a new image fails, it puts the previous one and the data of before back, and fails; see go-back.sh.
 #
-#   backend.sh <container, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and
+#   backend.sh <container, image, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and
 #     site_origin (URLs that the backend itself must reach; may be empty), mountpoint, key (the admin key)
+#
+#   backend.sh stay  < the same; never goes back
 set -euo pipefail
-# After an upgrade, as long as its migrations need.
-export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-5400}
+# After an upgrade, as long as its migrations need, or a restore.
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-48600}
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
 source "$here/../lib/common.sh"
@@ -26,28 +28,63 @@ source "$here/upgrade.sh"
 source "$here/../lib/on-volume.sh"
 # shellcheck source=machine/lib/downtime.sh
 source "$here/../lib/downtime.sh"
+# shellcheck source=machine/convex/go-back.sh
+source "$here/go-back.sh"
+
+# What the gate has said.
+readonly GATE=/run/convex-droplet-gate
 
 main() {
-  local container name port site_port cloud_origin site_origin mountpoint key
-  take container name port site_port cloud_origin site_origin mountpoint key
+  local mode=${1:-} values container image name port site_port cloud_origin site_origin mountpoint key log status
+  # It goes on to its end if the connection breaks.
+  trap '' PIPE
+  values=$(cat)
+  take container image name port site_port cloud_origin site_origin mountpoint key <<< "$values"
+  if [[ $mode != stay ]]; then
+    if is_going_back "$mountpoint"; then go_back "$mountpoint" "$container" "$values"; fi
+    if is_refused "$mountpoint" "$image" && ! same_image "$image" "$(image_of "$container")"; then fail "$(tell_refused "$mountpoint")"; fi
+  fi
   require_on_volume "$mountpoint"
   if lost_files "$mountpoint"; then
     fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
       "a backup; to continue without the stored files, and without functions until you deploy them again:" \
       "$(npm_command ssh) 'rm $(mark_of "$mountpoint")', then run npx pulumi up again"
   fi
-  # shellcheck disable=SC2064 # expand the names now, while the variables exist
-  trap "tell_way_back '$mountpoint' '$container'" EXIT
   say "waiting for the backend"
-  key=$(pass_gate "$container" "$port" "$name" "$key") || exit 1
-  require_own_folder "$container" "$mountpoint/data"
+  exec {log}> >(exec tee --output-error=warn-nopipe "$GATE" >&2)
+  # Behind `||`, it would go on after an error.
+  set +e
+  key=$(
+    set -e
+    gate 2>&"$log"
+  )
+  status=$?
+  set -e
+  exec {log}>&-
+  wait "$!"
+  if ((status != 0)); then
+    if [[ $mode != stay ]] && can_go_back "$mountpoint" "$container" "$values"; then
+      begin_to_go_back "$mountpoint" "$(grep -o 'error: .*' "$GATE" | tail -n 1)"
+      go_back "$mountpoint" "$container" "$values"
+      fail "$(tell_refused "$mountpoint")"
+    fi
+    tell_way_back
+    exit 1
+  fi
   require_self_reach "$container" "$name" "$cloud_origin" "$site_origin" "$site_port"
-  require_write "$container" "$port" "$key"
-  require_upgraded "$mountpoint" "$container" "$port" "$key" "${name//-/_}"
   mark "$mountpoint"
   accept_image "$mountpoint" "$container"
   tell_downtime
   say "the backend is healthy and accepts the admin key"
+  printf '%s\n' "$key"
+}
+
+# gate: what the image is responsible for; prints the key that the backend accepts.
+gate() {
+  key=$(pass_gate "$container" "$port" "$name" "$key") || exit 1
+  require_own_folder "$container" "$mountpoint/data"
+  require_write "$container" "$port" "$key"
+  require_upgraded "$mountpoint" "$container" "$port" "$key" "${name//-/_}"
   printf '%s\n' "$key"
 }
 
@@ -74,11 +111,16 @@ has_migrated() {
   return 1
 }
 
-# tell_way_back MOUNTPOINT CONTAINER: at the end of the script, if a new image was not accepted.
+# tell_way_back: if a new image was not accepted, and stays.
 tell_way_back() {
-  local status=$? back
-  back=$(of_upgrade "$1" "$2" back)
-  if ((status != 0)) && [[ -n $back ]]; then say "$back"; fi
+  local images point
+  images=$(of_upgrade "$mountpoint" "$container" images) point=$(of_upgrade "$mountpoint" "$container" point)
+  if [[ -z $images ]]; then return; fi
+  if [[ -n $point ]]; then
+    say "to go back to $point, without what was written since then: $images && $(npm_command restore) --to $point --yes"
+  else
+    say "to go back: $images. The data stays as the new backend has migrated it, because this stack had no backup yet; if it has snapshots of the volume, see docs/backups.md"
+  fi
 }
 
 # Checks the folder that the container was started with, because later mounts and unmounts do not reach a running container.

@@ -50,6 +50,8 @@ main() {
   elif [[ $rehearse != true ]]; then
     say "uses the images without a rehearsal, because rehearseImages is false"
     rm -f "$mountpoint/upgrade"
+  elif is_refused "$mountpoint" "$image"; then
+    fail "$(tell_refused "$mountpoint")"
   else
     require_pair
     documents=$(documents_here)
@@ -151,7 +153,7 @@ rehearse() {
   set -e
   tell_if_full
   ((status == 0)) \
-    || fail "backendImage: did not pass on a copy of the data, see above. Nothing was changed, and $(what_serves). To keep the previous image: $(go_back);" \
+    || fail "backendImage: did not pass on a copy of the data, see above. Nothing was changed, and $(what_serves). To keep the previous image: $(previous_images);" \
       "to use the new one anyway: $(give_up)"
   version=$(< "$REHEARSAL/version")
   clean_up "$folder"
@@ -286,17 +288,11 @@ make_point() {
 }
 
 write_upgrade() {
-  local back
-  if [[ -n $point ]]; then
-    back="to go back to $point, without what was written since then: $(go_back) && npm run restore -- --stack $stack --to $point --yes"
-  else
-    back="to go back: $(go_back). The data stays as the new backend has migrated it, because this stack has no backup yet; if it has snapshots of the volume, see docs/backups.md"
-  fi
-  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "version=$version" "back=$back")
+  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "version=$version" "images=$(previous_images)" "point=$point")
 }
 
-# go_back: the commands that use the previous images again. A database that was restored does not say which one it had.
-go_back() {
+# previous_images: the commands that use the previous images again. A database that was restored does not say which one it had.
+previous_images() {
   local before_dashboard
   [[ -n $accepted ]] || { echo "npx pulumi config set backendImage PREVIOUS_IMAGE --stack $stack && npx pulumi up --stack $stack" && return; }
   before_dashboard=$(image_of "$dashboard")

@@ -152,7 +152,7 @@ swap() {
   take_over
   allow_points
   unlock
-  bash "$here/../convex/backend.sh" <<< "$values" > /dev/null \
+  bash "$here/../convex/backend.sh" stay <<< "$values" > /dev/null \
     || fail "the backend does not serve after the $(in_journal request), see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again:" \
       "$(swap_again)$(way_back)"
   # If nobody hears it, because the command was killed, the same command still has to learn that it is done.

@@ -9,7 +9,7 @@ import { dial } from "../../ssh/connect.ts";
 import { dropletTarget } from "../droplet.ts";
 import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
-import { collect, type Ended, runRemotely, type Running, startRemotely } from "../remote.ts";
+import { collect, type Ended, runRemotely, type Running, startRemotely } from "../../ssh/run.ts";
 import type { State } from "../state.ts";
 import type { Reading } from "./source.ts";
 

@@ -5,7 +5,7 @@ import type { Client } from "ssh2";
 
 import { quote, valueIn } from "../../contract/scripts.ts";
 import { dialPinned, type Stranger, UnconfirmedError } from "../../ssh/pinned.ts";
-import { runRemotely, startRemotely } from "../remote.ts";
+import { runRemotely, startRemotely } from "../../ssh/run.ts";
 import type { Installation, Reading, Source } from "./source.ts";
 
 const SCRIPT = readFileSync(path.join(import.meta.dirname, "old.sh"), "utf8");

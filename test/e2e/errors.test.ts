@@ -181,7 +181,7 @@ describe("an unhealthy backend", () => {
 
   /** The readiness check of an `up` without a domain. */
   const check = (container = "convex-backend", port = 3210) => {
-    const instance = { container, name: "convex-self-hosted", mountpoint: MOUNTPOINT, key: "some|key" };
+    const instance = { container, image: "", name: "convex-self-hosted", mountpoint: MOUNTPOINT, key: "some|key" };
     const values = namedValues({ ...instance, port, site_port: 3211, cloud_origin: "", site_origin: "" });
     return onDroplet(`bash ${SCRIPTS}/convex/backend.sh <<< '${values}'`);
   };

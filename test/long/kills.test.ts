@@ -340,7 +340,7 @@ async function quiet(): Promise<void> {
 /** Folders, databases and services that an operation may leave, and the timers. */
 function whatIsLeft(): Promise<string> {
   return stack.sh(`
-    cd /mnt/convex && ls -d * backups/* postgresql/*/* /run/convex-droplet-beside 2> /dev/null | grep -Ev '\\.(json|lock)$'
+    cd /mnt/convex && ls -d * backups/* postgresql/*/* /run/convex-droplet-beside 2> /dev/null | grep -Ev '\\.(json|lock)$|^backups/swapped$'
     cd / && runuser -u postgres -- psql -Atc 'SELECT datname FROM pg_database ORDER BY 1'
     systemctl list-units --plain --no-legend 'convex-*beside*'
     systemctl is-active convex-restore-point.timer convex-base-backup.timer convex-drill.timer`);

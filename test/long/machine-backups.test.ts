@@ -273,7 +273,7 @@ describe("a restore that is interrupted", () => {
     await machine.sh("systemctl stop postgresql@17-main");
     expect(await restore(other)).toMatchObject({ exitCode: 0 });
     expect(await password()).toBe(present);
-  }, 60_000);
+  }, 180_000);
 
   it("never starts PostgreSQL with the cluster of one time and the files of another", async () => {
     const kept = await point();
@@ -393,7 +393,7 @@ describe("a drill", () => {
     expect(exitCode).toBe(0);
     expect(await machine.sh(`ls ${MOUNTPOINT}/backups`)).toBe("base.json\ncache\ndrill.json\npoint.json\nswap.lock");
     expect(await machine.sh("systemctl show --property MainPID --value postgresql@17-main")).toBe(pid);
-  }, 60_000);
+  }, 180_000);
 
   // pgBackRest tries such an object again and again.
   it("finds a bit that was flipped in the backup", async () => {

@@ -123,7 +123,9 @@ it("changes nothing of the instance's own files and database", async () => {
   expect(await rehearse(newer)).toEqual(PASSED);
   expect(await state()).toBe(before);
   expect(await machine.sh(LEFTOVERS)).toBe("");
-  expect(await machine.sh(`cat ${MOUNTPOINT}/upgrade`)).toMatch(/^image=\S+\nversion=129\nback=to go back: npx pulumi/);
+  expect(await machine.sh(`cat ${MOUNTPOINT}/upgrade`)).toMatch(
+    /^image=\S+\nversion=129\nimages=npx pulumi .*\npoint=$/,
+  );
 });
 
 it.each([

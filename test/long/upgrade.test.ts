@@ -54,7 +54,7 @@ const typed = (printed: string) =>
   cloud.typed(
     printed
       .replaceAll("npx pulumi", "npm run sandbox -- pulumi")
-      .replaceAll("npm run restore --", "npm run sandbox -- restore"),
+      .replaceAll(/npm run (restore|ssh) --/g, "npm run sandbox -- $1"),
   );
 
 // One stack; each test continues where the one before ended.
@@ -128,21 +128,72 @@ describe("a new backend image", () => {
     expect(await running()).toBe(before);
   });
 
-  it("that fails only after the swap comes with the commands that go back, to the data of before", async () => {
-    const before = await contentsOf(droplet);
-    const failed = await upgrade({ ...NEWER, fault: "ends-in-network" });
-    expect(failed.exitCode).not.toBe(0);
-    expect(failed.all).toMatch(
-      /the new backend image passes: version 129 of the tables, 4 documents unchanged, restore point convex-/,
-    );
-    const [, commands = ""] =
-      /to go back to convex-\w+, without what was written since then: (npx .* --yes)$/m.exec(failed.all) ?? [];
-    expect(commands).toContain(`backendImage ${original} --stack ${STACK} && `);
-    succeeded(await typed(commands));
-    expect(await image()).toBe(original);
-    expect(await contentsOf(droplet, before.until)).toEqual(before);
-    expect(await readRow(await url(), "one")).toBe("one");
-    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  describe("that fails only after the swap", () => {
+    const swapped = () => upgrade({ ...NEWER, fault: "ends-in-network" });
+    /** The container and when it started, so that a run which only refuses the image shows that it has touched nothing. */
+    let served = "";
+    let refusal = "";
+
+    it("is undone by itself, with the data of before and the reason", async () => {
+      const before = await contentsOf(droplet);
+      const failed = await swapped();
+      expect(failed.exitCode).not.toBe(0);
+      expect(failed.all).toMatch(
+        /the new backend image passes: version 129 of the tables, 4 documents unchanged, restore point convex-/,
+      );
+      [refusal = ""] =
+        /backendImage: \S+ was put in place and did not serve, so it was undone.*$/m.exec(failed.all) ?? [];
+      expect(refusal).toMatch(/undone \(backend: has ended \d+ times in a row, waiting longer would not help/);
+      expect(await image()).toBe(original);
+      expect(await contentsOf(droplet, before.until)).toEqual(before);
+      expect(await readRow(await url(), "one")).toBe("one");
+      expect(await droplet("docker ps --all --format '{{.Names}}' | sort")).toBe("convex-backend\nconvex-dashboard");
+      served = await running();
+    });
+
+    it("is refused by each further up, also with a refresh, and drift says why", async () => {
+      for (const options of [[], ["--refresh", "--run-program"]]) {
+        const again = await cloud.up(STACK, ...options);
+        expect(again.exitCode).not.toBe(0);
+        expect(again.all).toContain(refusal);
+        expect(await running()).toBe(served);
+        const drift = await cloud.operate("drift", STACK);
+        expect(drift.stdout).toContain(refusal);
+        expect(drift.stdout).not.toMatch(/Repair with|docker rm|disconnect/);
+      }
+    });
+
+    it("leaves an instance on which the printed commands set the previous image", async () => {
+      const before = await contentsOf(droplet);
+      const [, commands = ""] = /To keep the previous image: (npx .*?)\. If /.exec(refusal) ?? [];
+      expect(commands).toContain(`backendImage ${original} --stack ${STACK} && `);
+      succeeded(await typed(commands));
+      expect(await image()).toBe(original);
+      expect(await contentsOf(droplet, before.until)).toEqual(before);
+      succeeded(await cloud.up(STACK, "--expect-no-changes"));
+      expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
+    });
+
+    it("is tried again by the printed command, and undone by the next up if a kill stops that", async () => {
+      const before = await contentsOf(droplet);
+      const [, again = ""] = /to try this image again: (.*)$/.exec(refusal) ?? [];
+      const { backend, dashboard } = await publishRevision(cloud.home, { ...NEWER, fault: "ends-in-network" });
+      await use({ backend, dashboard });
+      expect((await cloud.up(STACK)).all).toContain("was put in place and did not serve");
+      const killed = typed(again);
+      await eventually("the data to be put back", 120, async () => {
+        expect(await droplet("docker ps --all --quiet --filter name=convex-backend-refused")).not.toBe("");
+      });
+      await droplet("pkill -KILL -f '[c]onvex/backend.sh|[b]ackups/restore.sh'");
+      expect((await killed).exitCode).not.toBe(0);
+
+      const next = await cloud.up(STACK);
+      expect(next.exitCode).not.toBe(0);
+      expect(next.all).toContain("the new backend does not serve; putting the previous image and the data of convex-");
+      expect(await image()).toBe(original);
+      expect(await contentsOf(droplet, before.until)).toEqual(before);
+      expect(await droplet("docker ps --all --format '{{.Names}}' | sort")).toBe("convex-backend\nconvex-dashboard");
+    });
   });
 
   it("goes through after a rehearsal that was killed, with the same data, and nothing is left", async () => {

@@ -191,6 +191,7 @@ const EDGE = (): EdgeArgs => ({
 
 const CONVEX = (): ConvexArgs => ({
   beforeNewImage: [],
+  runLogged: () => Promise.resolve(),
   rehearseImages: true,
   stack: "test",
   connection: pulumi.secret({ host: "192.0.2.1" }),

@@ -8,7 +8,7 @@ import { json, lines, sha256, variables } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import { newContainer, refresh, type Repair, RUN_HOST } from "../repair.ts";
 import type { Inside } from "../inside.ts";
-import { TYPES } from "../../../contract/names.ts";
+import { CONTAINERS, TYPES } from "../../../contract/names.ts";
 
 const { error, warning } = findingsBy("docker.containers", "containers");
 
@@ -18,21 +18,28 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
   const images = json<Image[]>(inside, "docker.images") ?? [];
   const engine = json<Engine>(inside, "docker.info") ?? {};
   const starved = lines(inside, "docker.out_of_memory");
+  const refused = lines(inside, "backend.refused").join(" ");
   if (containers === undefined) {
     return [error("docker", missing("does not answer, so its containers could not be checked"), RUN_HOST)];
   }
   const declared = state.all(TYPES.container);
   const names = declared.map(({ inputs }) => String(inputs["name"]));
   return [
-    ...declared.flatMap((resource) => compareContainer(state, resource, containers, images, engine, starved)),
+    ...declared.flatMap((resource) => compareContainer(state, resource, containers, images, engine, starved, refused)),
     ...containers
       .map(({ Name }) => Name.replace(/^\//, ""))
       .filter((name) => !names.includes(name))
       .map((name) =>
-        warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
-          command: `docker rm --force ${name}`,
-        }),
+        isInstances(name)
+          ? error(
+              `containers.${name}`,
+              undeclared("is on the droplet but not in the stack's state"),
+              refused === "" ? { up: [] } : { why: refused },
+            )
+          : warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
+              why: "remove it if nobody needs it, or ignore it with --ignore",
+              command: `docker rm --force ${name}`,
+            }),
       ),
   ];
 }
@@ -44,6 +51,7 @@ function compareContainer(
   images: Image[],
   engine: Engine,
   starved: string[],
+  refused: string,
 ): Finding[] {
   const declared = inputs as unknown as Declared;
   const path = `containers.${declared.name}`;
@@ -58,10 +66,20 @@ function compareContainer(
         // If the kernel cannot limit memory, Docker drops the limits.
         isDeepStrictEqual(found, expected) || (engine.MemoryLimit === false && name.startsWith("memory"))
           ? []
-          : [error([path, name], { expected, found }, repair)],
+          : [error([path, name], { expected, found }, isRefused(name, expected, refused) ? { why: refused } : repair)],
     ),
     ...environment(path, declared.envs, container.Config.Env ?? [], image?.Config.Env ?? [], repair),
   ];
+}
+
+/** Whether a container has the name of one of the instance's, also if it is not in the state: the next `up` takes its place. */
+export function isInstances(name: string): boolean {
+  return Object.values(CONTAINERS).includes(name);
+}
+
+/** Whether it is the image of an upgrade that was undone, so that another container would not help. */
+function isRefused(name: string, expected: unknown, refused: string): boolean {
+  return name === "image" && refused.includes(String(expected));
 }
 
 /** Each declared property, with Docker's value. */

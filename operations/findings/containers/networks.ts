@@ -4,6 +4,7 @@ import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import { refresh } from "../repair.ts";
 import type { Inside } from "../inside.ts";
 import type { State } from "../../state.ts";
+import { isInstances } from "./containers.ts";
 import { RESOURCES, TYPES } from "../../../contract/names.ts";
 
 interface Network {
@@ -37,7 +38,6 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
   const networks = json<Network[]>(inside, "docker.networks");
   if (networks === undefined) return [];
   const declared = state.all(TYPES.network).map(({ inputs }) => inputs as unknown as Declared);
-  const containers = state.all(TYPES.container).map(({ inputs }) => inputs["name"]);
   return [
     ...declared.flatMap((want) => {
       const path = `networks.${want.name}`;
@@ -57,7 +57,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
           ),
         ),
         ...Object.values(found.Containers ?? {})
-          .filter(({ Name }) => !containers.includes(Name))
+          .filter(({ Name }) => !isInstances(Name))
           .map(({ Name }) =>
             error(
               [path, "containers"],

@@ -14,15 +14,23 @@ export interface Running {
   ended: Promise<number>;
 }
 
-/** Starts a command. Its stderr appears on this process's. */
-export async function startRemotely(client: Client, command: string): Promise<Running> {
+/**
+ * Starts a command.
+ *
+ * @param stderr  where its stderr goes; by default, to this process's
+ */
+export async function startRemotely(
+  client: Client,
+  command: string,
+  stderr: NodeJS.WritableStream = process.stderr,
+): Promise<Running> {
   const channel = await new Promise<ClientChannel>((resolve, reject) => {
     client.exec(command, (error, opened) => {
       if (error) reject(error);
       else resolve(opened);
     });
   });
-  channel.stderr.pipe(process.stderr, { end: false });
+  channel.stderr.pipe(stderr, { end: false });
   const ended = new Promise<number>((resolve, reject) => {
     let exitCode: number | null = null;
     channel.once("exit", (code: number | null) => (exitCode = code));
@@ -44,8 +52,13 @@ export async function collect({ channel, ended }: Running): Promise<Ended> {
 }
 
 /** Runs a command with this stdin, to its end. */
-export async function runRemotely(client: Client, command: string, stdin = ""): Promise<Ended> {
-  const running = await startRemotely(client, command);
+export async function runRemotely(
+  client: Client,
+  command: string,
+  stdin = "",
+  stderr?: NodeJS.WritableStream,
+): Promise<Ended> {
+  const running = await startRemotely(client, command, stderr);
   const result = collect(running);
   running.channel.end(stdin);
   return result;

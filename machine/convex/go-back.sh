@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# Undoes an upgrade whose backend does not serve: puts the previous image and the data of before back. Sourced by backend.sh, after upgrade.sh.
+#
+# Only in the hours after the swap, and only if the database answers: later, what was written since then may matter more than the upgrade,
+# and without a database, no image would serve. A run that was killed is continued by the next one.
+
+# After that, a person decides.
+readonly GO_BACK_SECONDS=7200
+
+# can_go_back MOUNTPOINT CONTAINER VALUES: whether the upgrade to this container's image can be undone. VALUES are those of backend.sh.
+can_go_back() {
+  local point
+  point=$(of_upgrade "$1" "$2" point)
+  [[ -n $point && -e $1/image ]] \
+    && (($(date +%s) - $(stat --format %Y "$1/upgrade") < GO_BACK_SECONDS)) \
+    && sql "SELECT" > /dev/null 2>&1 \
+    && restore_to "$point" plan "$3" > /dev/null
+}
+
+# begin_to_go_back MOUNTPOINT REASON
+begin_to_go_back() {
+  local reason=${2#error: }
+  put_file 0644 "$1/upgrade" < <(cat "$1/upgrade" && echo "reason=${reason:-see the log of the run}")
+}
+
+is_going_back() { [[ -n $(line_of "$1/upgrade" reason) ]]; }
+
+# go_back MOUNTPOINT CONTAINER VALUES: safe to do again, until the previous image is accepted.
+go_back() {
+  local mountpoint=$1 container=$2 point
+  point=$(line_of "$mountpoint/upgrade" point)
+  say "the new backend does not serve; putting the previous image and the data of $point back"
+  put_file 0644 "$mountpoint/refused" < "$mountpoint/upgrade"
+  replace_container "$container" "$(accepted_image "$mountpoint" "$container")"
+  restore_to "$point" run "$3" || fail "the data of $point was not put back, see above. Fix the cause, then run npx pulumi up again, which goes on"
+  docker rm --force --volumes "$container-refused" > /dev/null 2>&1 || true
+}
+
+# restore_to POINT MODE VALUES
+restore_to() {
+  printf '%s\n' "to=$1" "stanza=" "mode=$2" "stack=$(declared STACK)" "$3" | bash "${BASH_SOURCE[0]%/*}/../backups/restore.sh"
+}
+
+# replace_container NAME IMAGE: creates the same container with another image, and does not start it. Until the end, the old one keeps what it
+# is made from.
+replace_container() {
+  local name=$1 image=$2 own answer
+  if [[ -n $(image_of "$name") ]] && ! same_image "$(image_of "$name")" "$image"; then
+    docker stop "$name" > /dev/null 2>&1 || true
+    docker rm --force --volumes "$name-refused" > /dev/null 2>&1 || true
+    docker rename "$name" "$name-refused" || fail "$name: cannot be renamed. See: docker ps --all"
+  fi
+  if [[ -n $(image_of "$name") ]]; then return; fi
+  docker image inspect "$image" > /dev/null 2>&1 || docker pull --quiet "$image" > /dev/null || fail "$image: cannot be pulled. See: docker pull $image"
+  # Docker reports the image's own variables with the container's.
+  own=$(docker image inspect --format '{{json .Config.Env}}' "$(image_of "$name-refused")")
+  answer=$(docker inspect "$name-refused" | jq --arg image "$image" --argjson own "$own" '.[0]
+    | .NetworkSettings.Networks as $networks | .Id[:12] as $id | {
+      Image: $image, Env: (.Config.Env - ($own // [])), ExposedPorts: .Config.ExposedPorts, Healthcheck: .Config.Healthcheck,
+      StopSignal: .Config.StopSignal, StopTimeout: .Config.StopTimeout,
+      HostConfig: (.HostConfig + {NetworkMode: ($networks | keys[0])}),
+      NetworkingConfig: {EndpointsConfig: ($networks | map_values({Aliases: ((.Aliases // []) - [$id])}))}
+    }' | curl -sS --unix-socket /run/docker.sock -H 'Content-Type: application/json' --data @- "http://docker/containers/create?name=$name") || true
+  [[ $answer == *'"Id"'* ]] || fail "$name: cannot be created with the previous image: $answer. See: docker ps --all"
+}
