@@ -56,7 +56,7 @@ replace_container() {
   own=$(docker image inspect --format '{{json .Config.Env}}' "$(image_of "$name-refused")")
   answer=$(docker inspect "$name-refused" | jq --arg image "$image" --argjson own "$own" '.[0]
     | .NetworkSettings.Networks as $networks | .Id[:12] as $id | {
-      Image: $image, Env: (.Config.Env - ($own // [])), ExposedPorts: .Config.ExposedPorts, Healthcheck: .Config.Healthcheck,
+      Image: $image, Env: (.Config.Env - ($own // [])), ExposedPorts: .Config.ExposedPorts, Volumes: .Config.Volumes, Healthcheck: .Config.Healthcheck,
       StopSignal: .Config.StopSignal, StopTimeout: .Config.StopTimeout,
       HostConfig: (.HostConfig + {NetworkMode: ($networks | keys[0])}),
       NetworkingConfig: {EndpointsConfig: ($networks | map_values({Aliases: ((.Aliases // []) - [$id])}))}

@@ -299,7 +299,7 @@ describe("Host", () => {
     expect(stdin).toBe(
       "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
         "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\nreboot_time=08:00\n" +
-        "adopted_name=\nadopted_secret_hash=\nstack=\n",
+        "adopted_name=\nadopted_secret_hash=\nstack=test\n",
     );
   });
 });
