@@ -19,6 +19,8 @@ source "$SCRIPTS/lib/common.sh"
 source "$SCRIPTS/convex/symptoms.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$SCRIPTS/lib/on-volume.sh"
+# shellcheck source=machine/convex/upgrade.sh
+source "$SCRIPTS/convex/upgrade.sh"
 # shellcheck source=machine/host/facts.sh
 source "$SCRIPTS/host/facts.sh"
 # shellcheck source=machine/postgres/facts.sh
@@ -27,8 +29,6 @@ source "$SCRIPTS/postgres/facts.sh"
 source "$SCRIPTS/edge/facts.sh"
 # shellcheck source=machine/backups/facts.sh
 source "$SCRIPTS/backups/facts.sh"
-# shellcheck source=machine/convex/upgrade.sh
-source "$SCRIPTS/convex/upgrade.sh"
 # shellcheck source=machine/convex/facts.sh
 source "$SCRIPTS/convex/facts.sh"
 # shellcheck source=machine/functions/facts.sh

@@ -10,7 +10,6 @@
 #   backend.symptoms          if the backend does not answer: the explanations of its log by symptoms.sh
 #   backend.canonical_urls    JSON: the answer to the read-only key, or to the admin key if there is no read-only key
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
-#   backend.refused           why the last upgrade was undone, and what to do
 #   backend.files             if the backend has lost its files: the mark that shows it
 
 # convex_facts VALUES MOUNTPOINT: the read-only key may be empty, because some backends accept none.
@@ -31,7 +30,6 @@ convex_facts() {
   fact backend.symptoms symptoms "$api" "$container"
   fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "${reader:-$key}" --fail
   fact backend.instance_secret secret_hash "$mountpoint/data/credentials/instance_secret"
-  fact backend.refused refusal "$mountpoint"
   fact backend.files tell_lost_files "$mountpoint"
 }
 
@@ -83,5 +81,3 @@ secret_hash() {
 }
 
 tell_lost_files() { if lost_files "$1"; then mark_of "$1"; fi; }
-
-refusal() { if [[ -e $1/refused ]]; then tell_refused "$1"; fi; }

@@ -4,6 +4,7 @@
 #
 #   docker.containers .networks .images   JSON: docker inspect of all of them
 #   docker.info               JSON
+#   docker.refused            why the last upgrade of the images was undone, and what to do
 #   docker.out_of_memory      names of containers that were killed for memory; Docker forgets them after some minutes
 #   listeners                 the output of ss, with processes
 #   nft                       JSON: the whole ruleset
@@ -35,6 +36,7 @@ host_facts() {
   fact docker.containers inspect_all container --all
   fact docker.networks inspect_all network
   fact docker.images inspect_all image
+  fact docker.refused refusal "$1"
   fact docker.out_of_memory out_of_memory
   fact docker.info timeout 10 docker info --format '{{json .}}'
   fact listeners ss -Hltnp
@@ -118,6 +120,8 @@ names_in_hosts() {
 }
 
 # Never fails: the fact about containers shows an engine that does not answer.
+refusal() { if [[ -e $1/refused ]]; then tell_refused "$1"; fi; }
+
 out_of_memory() {
   timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u || true
 }

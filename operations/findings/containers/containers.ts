@@ -18,7 +18,7 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
   const images = json<Image[]>(inside, "docker.images") ?? [];
   const engine = json<Engine>(inside, "docker.info") ?? {};
   const starved = lines(inside, "docker.out_of_memory");
-  const refused = lines(inside, "backend.refused").join(" ");
+  const refused = lines(inside, "docker.refused").join(" ");
   if (containers === undefined) {
     return [error("docker", missing("does not answer, so its containers could not be checked"), RUN_HOST)];
   }
