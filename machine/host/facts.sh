@@ -119,9 +119,9 @@ names_in_hosts() {
   done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
 }
 
-# Never fails: the fact about containers shows an engine that does not answer.
 refusal() { if [[ -e $1/refused ]]; then tell_refused "$1"; fi; }
 
+# Never fails: the fact about containers shows an engine that does not answer.
 out_of_memory() {
   timeout 10 docker events --since 24h --until "$(date +%s)" --filter event=oom --format '{{.Actor.Attributes.name}}' | sort -u || true
 }
