@@ -11,10 +11,10 @@ import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
 import { npmCommand, pulumiCommand } from "./typed.ts";
 
-const HELP = `Usage: npm run reset -- --stack STACK [--yes]
+const HELP = `Usage: ${npmCommand("STACK", "reset", "[--yes]")}
 
 Replaces the stack's instance by an empty one with the same name, secret and admin key. What it replaces stays on the volume until
-npm run move-in -- --stack STACK --forget. Refused while the stack's data is protected. Without --yes it only shows what would be
+${npmCommand("STACK", "move-in", "--forget")}. Refused while the stack's data is protected. Without --yes it only shows what would be
 gone.
 
 If it is interrupted, run it again.

@@ -9,8 +9,8 @@ import { copyFrom, sourceOf } from "./copy.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
-const HELP = `Usage: npm run restore -- --stack STACK --to TARGET [--from STACK] [--stanza VOLUME] [--yes]
-       npm run restore -- --stack STACK --forget
+const HELP = `Usage: ${npmCommand("STACK", "restore", "--to TARGET [--from STACK] [--stanza VOLUME] [--yes]")}
+       ${npmCommand("STACK", "restore", "--forget")}
 
 Restores database and files of the stack's instance, in place. It restores beside the running instance and checks the result
 before it stops anything. What it replaces stays on the volume. Without --yes it only shows what would be lost.
