@@ -107,15 +107,15 @@ export class Host extends pulumi.ComponentResource {
   readonly onVolume: Lifetime;
 
   constructor(name: string, args: HostArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("convex-droplet:index:Host", name, {}, opts);
+    super(
+      "convex-droplet:index:Host",
+      name,
+      {},
+      { ...opts, hooks: { beforeCreate: refuseHeldVolume(name, args.adopted) } },
+    );
     const child = { parent: this };
 
-    const deployKey = new tls.PrivateKey(
-      `${name}-deploy-key`,
-      { algorithm: "ED25519" },
-      // The first resource of a new stack.
-      { ...child, hooks: { beforeCreate: refuseHeldVolume(name, args.adopted) } },
-    );
+    const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
     const reports = [reportGone(`${name}-host`), reportHalfDone(`${name}-host`)];
     // Their names are unique, so a forced replacement must also delete before it creates.
@@ -270,6 +270,7 @@ export class Host extends pulumi.ComponentResource {
           operator_keys: args.operatorKeys,
           reboot_time: args.rebootTime,
           ...instanceOn(args),
+          stack: pulumi.getStack(),
         }),
         // If a refresh does not find the droplet, the engine creates one instead of replacing it, maybe with the same address.
         triggers: [droplet.id],
@@ -333,11 +334,10 @@ function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<num
 
 /** The instance that must be on an adopted volume; empty for any other volume. */
 function instanceOn({ adopted, instanceName, instanceSecret }: HostArgs) {
-  if (adopted === undefined) return { adopted_name: "", adopted_secret_hash: "", stack: "" };
+  if (adopted === undefined) return { adopted_name: "", adopted_secret_hash: "" };
   return {
     adopted_name: instanceName,
     adopted_secret_hash: createHash("sha256").update(instanceSecret).digest("hex"),
-    stack: pulumi.getStack(),
   };
 }
 

@@ -20,7 +20,7 @@ Moves a hand-made installation of Convex, with all rows, files and keys, into a 
 
   --rehearse   the default: copies everything, checks the copy, removes it; changes neither side
   --cut-over   with --yes: stops the old backend, and puts its data in place of the stack's own, which is kept
-  --replace    even if the stack's instance has rows of its own
+  --replace    even if the stack's instance has documents of its own
   --forget     removes what earlier moves have replaced
 
 If it is interrupted, run it again.

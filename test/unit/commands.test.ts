@@ -3,42 +3,41 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { execa } from "execa";
-import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 
-afterEach(() => {
-  vi.unstubAllEnvs();
-  vi.restoreAllMocks();
-});
+/** Where the commands are that parse their own arguments. */
+const COMMANDS = {
+  env: ["env/command", "writeEnvironment"],
+  drift: ["drift/command", "runDrift"],
+  doctor: ["doctor/command", "runDoctor"],
+  backup: ["backups/backup", "runBackup"],
+  restore: ["backups/restore", "runRestore"],
+  drill: ["backups/drill", "runDrill"],
+  snapshot: ["backups/snapshot", "runSnapshot"],
+  "move-in": ["move-in/command", "runMoveIn"],
+  reset: ["reset", "runReset"],
+} as const;
+type Command = keyof typeof COMMANDS;
+const NAMES = Object.keys(COMMANDS) as Command[];
 
-/** The commands that parse their own arguments, and what is printed about their errors; as on a sandbox, if wanted. */
-async function load(onSandbox: boolean) {
-  vi.resetModules();
-  vi.stubEnv("CONVEX_DROPLET_ON_SANDBOX", onSandbox ? "true" : undefined);
-  const [{ messageOf }, env, drift, doctor, backup, restore, drill, snapshot, moveIn, reset] = await Promise.all([
-    import("../../operations/arguments.ts"),
-    import("../../operations/env/command.ts"),
-    import("../../operations/drift/command.ts"),
-    import("../../operations/doctor/command.ts"),
-    import("../../operations/backups/backup.ts"),
-    import("../../operations/backups/restore.ts"),
-    import("../../operations/backups/drill.ts"),
-    import("../../operations/backups/snapshot.ts"),
-    import("../../operations/move-in/command.ts"),
-    import("../../operations/reset.ts"),
-  ]);
-  const commands = {
-    ...{ env: env.writeEnvironment, drift: drift.runDrift, doctor: doctor.runDoctor, backup: backup.runBackup },
-    ...{ restore: restore.runRestore, drill: drill.runDrill, snapshot: snapshot.runSnapshot },
-    ...{ "move-in": moveIn.runMoveIn, reset: reset.runReset },
-  };
-  const refused = (name: keyof typeof commands, words: string[]) =>
-    commands[name](words).then(
-      () => "",
-      (error: unknown) => messageOf(error, name),
-    );
-  return { commands, refused };
+/** What commands print: their help, or their error. All in one process, because a new one takes half a second. */
+async function printed(onSandbox: boolean, calls: [Command, ...string[]][]): Promise<string[]> {
+  const program = `
+    import { messageOf } from "./operations/arguments.ts";
+    const write = process.stdout.write.bind(process.stdout);
+    const printed = [];
+    for (const [name, file, run, words] of ${JSON.stringify(calls.map(([name, ...words]) => [name, ...COMMANDS[name], words]))}) {
+      let text = "";
+      process.stdout.write = (chunk) => { text += chunk; };
+      const command = (await import(\`./operations/\${file}.ts\`))[run];
+      await command(words).catch((error) => { text += messageOf(error, name); });
+      printed.push(text);
+    }
+    write(JSON.stringify(printed));`;
+  const env = onSandbox ? ON_SANDBOX : {};
+  const { stdout } = await execa(process.execPath, ["--input-type=module", "--eval", program], { env });
+  return JSON.parse(stdout) as string[];
 }
-type Command = keyof Awaited<ReturnType<typeof load>>["commands"];
 
 /** Runs a program of this checkout, where no other program can be found. */
 async function run(program: string, words: string[], env: Record<string, string> = {}) {
@@ -54,15 +53,12 @@ describe("a command's help", () => {
     [false, /^Usage: npm run ([\w-]+) -- --stack STACK/, /npm run sandbox/],
     [true, /^Usage: npm run sandbox -- ([\w-]+) --stack STACK/, /npm run (?!sandbox)[\w-]+ --/],
   ])("has the form that works (on a sandbox: %s)", async (onSandbox, usage, otherForm) => {
-    const { commands } = await load(onSandbox);
-    const write = vi.spyOn(process.stdout, "write").mockReturnValue(true);
-    for (const [name, command] of Object.entries(commands)) {
-      write.mockClear();
-      expect(await command(["--help"])).toBe(0);
-      const help = String(write.mock.calls[0]?.[0]);
-      expect(usage.exec(help)?.[1]).toBe(name);
-      expect(help).not.toMatch(otherForm);
-    }
+    const helps = await printed(
+      onSandbox,
+      NAMES.map((name) => [name, "--help"]),
+    );
+    expect(helps.map((help) => usage.exec(help)?.[1])).toEqual(NAMES);
+    expect(helps.filter((help) => otherForm.test(help))).toEqual([]);
   });
 
   it("is there for ssh and tunnel, too", async () => {
@@ -75,23 +71,29 @@ describe("a command's help", () => {
 });
 
 describe("a mistake in a command's arguments", () => {
-  it.each<[Command, string[], string]>([
-    ["backup", ["nwo"], "nwo: is not known, it should be now, list or verify."],
-    ["backup", ["list", "all"], "list all: is not known, it should be now, list or verify."],
-    ["snapshot", ["nwo"], "nwo: is not known, it should be list, now or delete NAME."],
-    ["drift", ["--format", "yaml"], "--format: yaml is not known, it should be one of text, json, github."],
-    ["reset", ["now"], "Unexpected argument 'now'. This command does not take positional arguments"],
-    ["restore", ["--to", "--yes"], "Option '--to' argument is ambiguous."],
-    ["env", ["--ci", "gitlab"], "env: --ci should be github, without --file."],
+  const MISTAKES: [[Command, ...string[]], string][] = [
+    [["backup", "nwo"], "nwo: is not known, it should be now, list or verify."],
+    [["backup", "list", "all"], "list all: is not known, it should be now, list or verify."],
+    [["snapshot", "nwo"], "nwo: is not known, it should be list, now or delete NAME."],
+    [["drift", "--format", "yaml"], "--format: yaml is not known, it should be one of text, json, github."],
+    [["reset", "now"], "Unexpected argument 'now'. This command does not take positional arguments"],
+    [["restore", "--to", "--yes"], "Option '--to' argument is ambiguous."],
+    [["env", "--ci", "gitlab"], "env: --ci should be github, without --file."],
     [
-      "move-in",
-      [],
+      ["move-in"],
       "the old installation: is not named, it should be either --from USER@HOST, or both --dump FILE and --files TAR.",
     ],
-  ])("of %s %j is one line, and names the help", async (name, words, message) => {
-    const all = ["--stack", "dev", ...words];
-    expect(await (await load(false)).refused(name, all)).toBe(`${message}\nSee: npm run ${name} -- --help`);
-    expect(await (await load(true)).refused(name, all)).toBe(`${message}\nSee: npm run sandbox -- ${name} --help`);
+  ];
+
+  it.each([
+    [false, (name: string) => `npm run ${name} -- --help`],
+    [true, (name: string) => `npm run sandbox -- ${name} --help`],
+  ])("is one line, and names the help (on a sandbox: %s)", async (onSandbox, see) => {
+    const messages = await printed(
+      onSandbox,
+      MISTAKES.map(([call]) => [...call, "--stack", "dev"]),
+    );
+    expect(messages).toEqual(MISTAKES.map(([[name], message]) => `${message}\nSee: ${see(name)}`));
   });
 
   it.each([
@@ -136,11 +138,16 @@ describe("a mistake in a command's arguments", () => {
 });
 
 describe("a command without a stack", () => {
-  it.each([[[]], [["--stack"]], [["-s"]], [["--stack="]]])("%j says that there is none", async (words) => {
-    const { commands, refused } = await load(false);
-    for (const name of Object.keys(commands) as Command[]) {
-      expect(await refused(name, words)).toBe(`${name}: no stack given. Name one: npm run ${name} -- --stack dev`);
-    }
+  it("says that there is none, also if the option has no value", async () => {
+    const calls = NAMES.flatMap((name) =>
+      [[], ["--stack"], ["-s"], ["--stack="], ["--stack", "--help"]].map((words): [Command, ...string[]] => [
+        name,
+        ...words,
+      ]),
+    );
+    expect(await printed(false, calls)).toEqual(
+      calls.map(([name]) => `${name}: no stack given. Name one: npm run ${name} -- --stack dev`),
+    );
   });
 
   it.each(["ssh", "tunnel -s"])("'%s' says so, too", async (words) => {
