@@ -107,15 +107,15 @@ export class Host extends pulumi.ComponentResource {
   readonly onVolume: Lifetime;
 
   constructor(name: string, args: HostArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("convex-droplet:index:Host", name, {}, opts);
+    super(
+      "convex-droplet:index:Host",
+      name,
+      {},
+      { ...opts, hooks: { beforeCreate: refuseHeldVolume(name, args.adopted) } },
+    );
     const child = { parent: this };
 
-    const deployKey = new tls.PrivateKey(
-      `${name}-deploy-key`,
-      { algorithm: "ED25519" },
-      // The first resource of a new stack.
-      { ...child, hooks: { beforeCreate: refuseHeldVolume(name, args.adopted) } },
-    );
+    const deployKey = new tls.PrivateKey(`${name}-deploy-key`, { algorithm: "ED25519" }, child);
     const hostKey = new tls.PrivateKey(`${name}-host-key`, { algorithm: "ED25519" }, child);
     const reports = [reportGone(`${name}-host`), reportHalfDone(`${name}-host`)];
     // Their names are unique, so a forced replacement must also delete before it creates.

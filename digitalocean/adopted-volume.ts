@@ -52,8 +52,9 @@ export async function findVolume(
 }
 
 /**
- * For the `beforeCreate` of the resource that a stack creates first. A droplet with the stack's own name may have the volume,
- * because the stack has already adopted it. But if the stack is new, this droplet is not in its state.
+ * For the `beforeCreate` of the component with the volume, which is created once, before everything in it, and never replaced. A droplet
+ * with the stack's own name may have the volume, because the stack has already adopted it. But if the stack is new, this droplet is not
+ * in its state.
  */
 export function refuseHeldVolume(name: string, adopted: AdoptedVolume | undefined): pulumi.ResourceHook[] {
   if (adopted === undefined) return [];

@@ -1,6 +1,9 @@
 import { parseArgs } from "node:util";
 
-import { npmCommand } from "./typed.ts";
+import { helpCommand, npmCommand } from "./typed.ts";
+
+/** A mistake in a command's arguments. The command's help shows what they should be. */
+export class UsageError extends Error {}
 
 /**
  * The stack in a command's arguments.
@@ -8,10 +11,23 @@ import { npmCommand } from "./typed.ts";
  * @throws Error if there is none; the message shows how to name one
  */
 export function requireStack(command: string, stack: string | undefined): string {
-  if (stack === undefined) {
-    throw new Error(`${command}: no stack given. Name one: ${npmCommand("dev", command)}`);
-  }
+  if (stack === undefined || stack === "") throw new Error(noStack(command));
   return stack;
+}
+
+/** What to print about a command's error; after a mistake in its arguments, also where its help is. */
+export function messageOf(error: unknown, command: string): string {
+  if (!(error instanceof Error)) return String(error);
+  const { message, code } = error as NodeJS.ErrnoException;
+  const isOfNode = code?.startsWith("ERR_PARSE_ARGS") === true;
+  if (!isOfNode && !(error instanceof UsageError)) return message;
+  if (isOfNode && /^Option '(-s, --stack <value>|--stack|-s)' argument/.test(message)) return noStack(command);
+  // Node's further lines are about values that start with a dash, which no option has.
+  return `${message.replace(/\n.*/s, "")}\nSee: ${helpCommand(command)}`;
+}
+
+function noStack(command: string): string {
+  return `${command}: no stack given. Name one: ${npmCommand("dev", command)}`;
 }
 
 /**
@@ -22,7 +38,7 @@ export function requireStack(command: string, stack: string | undefined): string
 export function chooseFormat<T>(formats: Record<string, T>, name: string): T {
   const format = formats[name];
   if (format === undefined) {
-    throw new Error(`--format: ${name} is not known, it should be ${Object.keys(formats).join(", ")}.`);
+    throw new UsageError(`--format: ${name} is not known, it should be one of ${Object.keys(formats).join(", ")}.`);
   }
   return format;
 }

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 
 import type { Target } from "../ssh/connect.ts";
-import { requireStack } from "./arguments.ts";
+import { messageOf, requireStack, UsageError } from "./arguments.ts";
 import { runBackup } from "./backups/backup.ts";
 import { runDrill } from "./backups/drill.ts";
 import { runRestore } from "./backups/restore.ts";
@@ -15,12 +15,12 @@ import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
 import { State } from "./state.ts";
-import { pulumiCommand } from "./typed.ts";
+import { npmCommand, pulumiCommand } from "./typed.ts";
 import { runUpgrade } from "./upgrade.ts";
 
-const HELP = `Usage: npm run ssh -- --stack STACK [COMMAND ...]
-       npm run tunnel -- --stack STACK
-       npm run env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset -- --stack STACK [OPTION ...]
+const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
+       ${npmCommand("STACK", "tunnel")}
+       ${npmCommand("STACK", "env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
@@ -63,9 +63,13 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  if ((verb !== "ssh" && verb !== "tunnel") || rest.length > 0 || (verb === "tunnel" && command.length > 0)) {
-    process.stderr.write(HELP);
-    return 2;
+  if (verb !== "ssh" && verb !== "tunnel") {
+    const is = verb === undefined ? "the command: is not given" : `${verb}: is not a command`;
+    throw new UsageError(`${is}, it should be one of ssh, tunnel, ${Object.keys(COMMANDS).join(", ")}.`);
+  }
+  if (rest.length > 0) throw new UsageError(`${rest.join(" ")}: is not known, --stack STACK should follow ${verb}.`);
+  if (verb === "tunnel" && command.length > 0) {
+    throw new UsageError(`${command.join(" ")}: is not known, nothing should follow the stack's name.`);
   }
   const state = await State.read(requireStack(verb, values.stack));
   const target = dropletTarget(state);
@@ -115,10 +119,9 @@ const given = process.argv.slice(2);
 main(given).then(
   (code) => (process.exitCode = code),
   (error: unknown) => {
-    const { message, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) };
-    // What node:util says of arguments does not name the command.
-    const help = code?.startsWith("ERR_PARSE_ARGS") === true ? `\nSee: npm run ${given[0] ?? "ssh"} -- --help` : "";
-    process.stderr.write(`error: ${message}${help}\n`);
+    process.stderr.write(
+      `error: ${messageOf(error, [...Object.keys(COMMANDS), "tunnel"].find((name) => name === given[0]) ?? "ssh")}\n`,
+    );
     process.exitCode = 1;
   },
 );

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 
 import { RESOURCES, TYPES } from "../contract/names.ts";
 import { requireStack } from "./arguments.ts";
-import { setVariablesAgain } from "./backups/copy.ts";
+import { setVariablesAgain, wayBack } from "./backups/copy.ts";
 import { runOnDroplet } from "./backups/on-droplet.ts";
 import { hasBackups } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
@@ -11,10 +11,10 @@ import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
 import { npmCommand, pulumiCommand } from "./typed.ts";
 
-const HELP = `Usage: npm run reset -- --stack STACK [--yes]
+const HELP = `Usage: ${npmCommand("STACK", "reset", "[--yes]")}
 
 Replaces the stack's instance by an empty one with the same name, secret and admin key. What it replaces stays on the volume until
-npm run move-in -- --stack STACK --forget. Refused while the stack's data is protected. Without --yes it only shows what would be
+${npmCommand("STACK", "move-in", "--forget")}. Refused while the stack's data is protected. Without --yes it only shows what would be
 gone.
 
 If it is interrupted, run it again.
@@ -55,18 +55,17 @@ export async function runReset(args: string[]): Promise<number> {
  */
 export async function reset(state: State, yes: boolean): Promise<number> {
   const { stack } = state;
-  requireUnprotected(state);
-  await requirePermission(stack);
+  await requireUnprotected(state);
   await using destination = await Destination.open(state);
   const place = await destination.look();
   const interrupted = interruptedRestore(stack, place);
   if (interrupted !== undefined) throw new Error(interrupted);
-  const { swapping, ownRows } = place;
+  const { swapping, ownDocuments } = place;
   if (swapping !== undefined && swapping !== RESET) {
     throw new Error(interruptedSwap(stack, swapping));
   }
   process.stdout.write(
-    `Gone:   ${ownRows} rows and stored files, and all functions, variables, cron jobs and scheduled functions, of instance ${identityOf(state).name}\n` +
+    `Gone:   ${ownDocuments} documents and stored files, and all functions, variables, cron jobs and scheduled functions, of instance ${identityOf(state).name}\n` +
       "Costs:  the API stops for some seconds. What is replaced stays on the volume.\n",
   );
   if (!yes) {
@@ -78,16 +77,12 @@ export async function reset(state: State, yes: boolean): Promise<number> {
     if (hasBackups(state) === true && (await runOnDroplet(state, "point.sh now")).exitCode !== 0) return 1;
     await destination.receiveNothing();
   }
-  await destination.swap(RESET);
+  const point = await destination.swap(RESET);
   process.stdout.write(
     [
       "The instance is empty. The admin key is the same as before.",
       ...setVariablesAgain(state),
-      ...(hasBackups(state) === true
-        ? [
-            `To go back, restore the newest point from before the reset. List them with: ${npmCommand(stack, "backup", "list")}`,
-          ]
-        : []),
+      ...wayBack(stack, point),
       `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
       "",
     ].join("\n"),
@@ -95,22 +90,14 @@ export async function reset(state: State, yes: boolean): Promise<number> {
   return 0;
 }
 
-/** @throws Error if the engine would refuse to delete the stack's data */
-function requireUnprotected(state: State): void {
+/** @throws Error if the engine would refuse to delete the stack's data, now or after the next `up` */
+async function requireUnprotected(state: State): Promise<void> {
   const { stack } = state;
   // Not the volume, which is unprotected while it is adopted or comes from a snapshot.
-  if (state.get(TYPES.database, RESOURCES.database).protect !== true) return;
+  const isProtected = state.get(TYPES.database, RESOURCES.database).protect === true;
+  if (!isProtected && (await readSetting(stack, "protectData")) === "false") return;
   throw new Error(
     `stack ${stack}: its data is protected, it should not be. If all of it may go: ${pulumiCommand(stack, "config set", "protectData false")}, ` +
       `then: ${pulumiCommand(stack, "up")}`,
-  );
-}
-
-/** @throws Error if the next `up` would protect the data */
-async function requirePermission(stack: string): Promise<void> {
-  if ((await readSetting(stack, "protectData")) === "false") return;
-  throw new Error(
-    `protectData: is not false, it should be: the next up protects the data of stack ${stack}. ` +
-      `If all of it may go: ${pulumiCommand(stack, "config set", "protectData false")}`,
   );
 }

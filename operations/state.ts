@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
-import { pulumiCommand } from "./typed.ts";
+import { PULUMI, pulumiCommand, sandboxCommand } from "./typed.ts";
 
 /** A resource from the stack's state, with secrets decrypted. */
 export interface Resource {
@@ -36,8 +36,14 @@ export class State {
     const { stdout } = await promisify(execFile)("pulumi", args, { maxBuffer: 64 * 1024 * 1024 }).catch(
       (error: unknown) => {
         const reason = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : String(error);
-        const list = reason.includes("no stack named") ? "\nSee which there are with: npx pulumi stack ls" : "";
-        throw new Error(`stack ${stack}: its state cannot be read. ${reason}${list}`);
+        const list = reason.includes("no stack named") ? `\nSee which there are with: ${PULUMI} stack ls` : "";
+        const onSandbox = sandboxCommand(stack, process.argv.slice(2));
+        throw new Error(
+          onSandbox === undefined
+            ? `stack ${stack}: its state cannot be read. ${reason}${list}`
+            : `stack ${stack}: belongs to the sandbox, so it should be used through it. Run: ${onSandbox}\n` +
+                `If you mean another stack of this name, its state cannot be read. ${reason}`,
+        );
       },
     );
     const { deployment } = JSON.parse(stdout) as { deployment: { resources?: RawResource[] } };

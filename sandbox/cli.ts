@@ -4,8 +4,9 @@ import { parseArgs } from "node:util";
 
 import { execa } from "execa";
 
+import { folderOf } from "../contract/sandbox.ts";
 import { accessOverTls, getByDomain } from "./domain.ts";
-import { folderOf, type SandboxHome, sandboxHome } from "./home.ts";
+import { type SandboxHome, sandboxHome } from "./home.ts";
 import { cloudLog, deploy, environment, prepare, pulumi, showPulumi, STACK, tearDown } from "./sandbox.ts";
 import { projectFolder } from "./project.ts";
 
@@ -21,16 +22,20 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
   ssh [COMMAND ...]    a shell on the droplet, or one command there
   logs [NAME]          the last 50 lines of backend (the default), dashboard, postgres or cloud
   tunnel               makes the dashboard reachable on this computer until Ctrl-C
-  env [OPTION ...]     URLs and admin key for an app; see: npm run env -- --help
-  drift [OPTION ...]   what was changed since the deployment; see: npm run drift -- --help
-  doctor [OPTION ...]  what fails, why, and the fix; see: npm run doctor -- --help
-  backup, restore, drill, snapshot   with the sandbox's Spaces; see: npm run backup -- --help
+  env --file FOLDER    URLs and admin key for the app in this folder
+  drift [OPTION ...]   what was changed since the deployment
+  doctor [OPTION ...]  what fails, why, and the fix
+  backup, restore, drill, snapshot   with the sandbox's Spaces
   move-in [OPTION ...] moves a hand-made installation into the sandbox's stack
   reset [--yes]        replaces the instance by an empty one with the same keys
   upgrade --check      what the next up would do with another backend image
   pulumi ARGS ...      any Pulumi command on the sandbox, for example: pulumi stack output adminKey --show-secrets
   down [--force]       removes all of it; --force also if the engine fails
+
+env and those below it list their options with --help, for example: npm run sandbox -- env --help
 `;
+
+const SEE = "See: npm run sandbox -- help";
 
 const LOGS: Record<string, string[]> = {
   backend: ["docker", "logs", "--tail", "50", "convex-backend"],
@@ -88,8 +93,7 @@ async function main(args: string[]): Promise<number> {
       process.stdout.write(HELP);
       return 0;
     default:
-      process.stderr.write(`${command}: is not a command of the sandbox.\n\n${HELP}`);
-      return 2;
+      throw new Error(`${command}: is not a command of the sandbox.\n${SEE}`);
   }
 }
 
@@ -164,7 +168,7 @@ async function logs(home: SandboxHome, name: string): Promise<number> {
 async function operate(home: SandboxHome, verb: string, args: string[]): Promise<number> {
   const program = path.join(CHECKOUT, "operations", "cli.ts");
   // The words after the stack's name are the command for ssh.
-  const words = /^--stack(=|$)/.test(args[0] ?? "") ? args : ["--stack", STACK, ...args];
+  const words = /^(--stack(=|$)|-s|--help$|-h$)/.test(args[0] ?? "") ? args : ["--stack", STACK, ...args];
   const result = await execa(process.execPath, [program, verb, ...words], {
     cwd: projectFolder(home),
     env: await environment(home),
@@ -186,7 +190,8 @@ main(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    const { message, code } = error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) };
+    process.stderr.write(`error: ${message}${code?.startsWith("ERR_PARSE_ARGS") === true ? `\n${SEE}` : ""}\n`);
     process.exitCode = 1;
   },
 );

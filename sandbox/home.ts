@@ -26,12 +26,6 @@ export interface SandboxHome {
 /** Docker label on every container, network and volume of a sandbox; its value is the sandbox's id. */
 export const SANDBOX_LABEL = "convex-droplet.sandbox";
 
-/** The folder of the checkout's sandbox: the value of `CONVEX_DROPLET_SANDBOX`, `.sandbox` by default. */
-export function folderOf(environment: NodeJS.ProcessEnv): string {
-  // An empty value would name the current folder.
-  return environment["CONVEX_DROPLET_SANDBOX"] || path.resolve(import.meta.dirname, "..", ".sandbox");
-}
-
 export function sandboxHome(root: string): SandboxHome {
   const absolute = path.resolve(root);
   const digest = createHash("sha256").update(absolute).digest();

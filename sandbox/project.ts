@@ -5,13 +5,14 @@ import path from "node:path";
 
 import { parseDocument } from "yaml";
 
+import { projectIn, stackFileIn } from "../contract/sandbox.ts";
 import type { SandboxHome } from "./home.ts";
 
 const CHECKOUT = path.resolve(import.meta.dirname, "..");
 
 /** The folder in which Pulumi runs: the checkout's project files, with the sandbox's additions. */
 export function projectFolder(home: SandboxHome): string {
-  return path.join(home.root, "project");
+  return projectIn(home.root);
 }
 
 /**
@@ -45,5 +46,5 @@ export async function layOutStack(home: SandboxHome, stack: string): Promise<voi
 
 /** The file with a stack's settings. */
 export function stackFile(home: SandboxHome, stack: string): string {
-  return path.join(projectFolder(home), `Pulumi.${stack}.yaml`);
+  return stackFileIn(home.root, stack);
 }

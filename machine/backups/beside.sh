@@ -98,7 +98,7 @@ find_target() {
 }
 
 # choose_target STANZA TO: prints what target.py chooses. For a subshell, whose end removes what it has listed. Messages name the stack
-# whose backups they are: `source`, or else `stack`, or if a timer has started the script, none.
+# whose backups they are: `source`, or this one.
 choose_target() {
   local stanza=$1 to=$2 folder chosen archives archive file
   folder=$(mktemp -d)
@@ -117,7 +117,7 @@ print(*[archive["id"] for archive in stanza["archive"]])' "$folder/info" "$stanz
       attempt "the history of timeline ${file%.history}" as_postgres pgbackrest --stanza="$stanza" repo-get "archive/$stanza/$archive/$file" > "$folder/$archive/$file" || exit 1
     done < <(grep -o '[0-9A-F]\{8\}\.history' "$folder/$archive/archive" || true)
   done
-  chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder" "${source:-${stack:-STACK}}") || fail "$chosen"
+  chosen=$(python3 -IS "$HELPERS/target.py" choose "$stanza" "$to" "$folder" "${source:-$(declared STACK)}") || fail "$chosen"
   printf '%s\n' "$chosen"
 }
 
@@ -134,7 +134,7 @@ require_space() {
   free=$(free_bytes "$1")
   ((free >= needed)) \
     || fail "$1: has $(human "$free") free, it should have $(human "$needed") to restore beside what is there. Grow the volume with volumeSizeGb," \
-      "or remove what earlier restores have kept: npm run restore -- --stack ${stack:-STACK} --forget"
+      "or remove what earlier restores have kept: $(npm_command restore) --forget"
 }
 
 human() { numfmt --to=iec --suffix=B --format=%.1f "$1"; }
@@ -278,7 +278,7 @@ check_beside() {
   local files=$1 database
   [[ -n $(beside_sql postgres "SELECT 1 FROM pg_database WHERE datname = '$DATABASE'") ]] \
     || fail "the backup: has no database $DATABASE, but $(beside_sql postgres "SELECT string_agg(datname, ', ') FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')")." \
-      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from the backups of its own stack, which takes the place of ITS_STACK: npm run restore -- --stack ${stack:-STACK} --from ITS_STACK --to latest"
+      "It belongs to another instance. Restore it into a stack with that instance's name, or copy that instance from the backups of its own stack, which takes the place of ITS_STACK: $(npm_command restore) --from ITS_STACK --to latest"
   while read -r database; do
     beside_sql "$database" "SELECT count(*) FROM pg_class" > /dev/null || fail "the restored database $database: cannot be read"
   done < <(beside_sql postgres "SELECT datname FROM pg_database WHERE datallowconn")

@@ -6,7 +6,7 @@
 #   started   the time, RFC 3339
 #   seconds   how long it took
 #   point     the restore point; null if none was found
-#   rows      documents in the restored database; null if it could not be read
+#   rows      versions of documents in the restored database; null if it could not be read
 #   files     stored files that are as their rows say; null if one is not
 #   result    ok or failed
 #   problems  sentences

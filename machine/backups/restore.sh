@@ -8,10 +8,10 @@
 # but whose backend was not accepted.
 #
 #   restore.sh <to (latest, a restore point's name, or a moment in RFC 3339), stanza (whose backups; empty: this volume's, or the
-#     only ones), mode, stack (for messages), and the values of convex/backend.sh
+#     only ones), mode, and the values of convex/backend.sh
 #
 #     mode plan    prints what a restore would do as JSON on stdout; changes nothing
-#     mode run     restores
+#     mode run     restores; prints a line point=NAME: the last restore point before it, or nothing
 #     mode forget  removes what earlier restores have kept
 #
 #   restore.sh resume   (after a reboot)
@@ -29,14 +29,14 @@ source "$here/swap.sh"
 source "$here/../move-in/journal.sh"
 
 main() {
-  local values to stanza mode container stack
+  local values to stanza mode container
   if [[ ${1:-} == resume ]]; then
     open_repository
     resume
     return
   fi
   values=$(cat)
-  take to stanza mode container stack <<< "$values"
+  take to stanza mode container <<< "$values"
   open_repository
   mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
   case $mode in
@@ -79,10 +79,10 @@ plan = {
     "bytes": {"database": int(value["database"]), "files": int(value["files"]), "needed": int(value["needed"]), "free": int(value["free"])},
 }
 if now:
-    rows, newest, files, lost_rows, lost_files = now
+    versions, newest, files, lost_versions, lost_files = now
     newest = newest / 1e9
-    plan["now"] = {"newest": utc(newest) if newest else None, "rows": rows, "files": files}
-    plan["lost"] = {"rows": lost_rows, "files": lost_files, "seconds": max(0, round(newest - moment)) if lost_rows else 0}
+    plan["now"] = {"newest": utc(newest) if newest else None, "versions": versions, "files": files}
+    plan["lost"] = {"versions": lost_versions, "files": lost_files, "seconds": max(0, round(newest - moment)) if lost_versions else 0}
 print(json.dumps(plan))' "$stanza" "${target[to]}" "${target[point]}" "${target[moment]}" "${target[timeline]}" "${target[backup]}" \
     "${target[snapshot]}" "${target[bytes]}" "${target[files]}" "$(needed_bytes)" "$(free_bytes "$MOUNTPOINT")" "$now"
 }
@@ -229,14 +229,15 @@ complete() {
   unlock
   if [[ -n $(container_state "$container") ]]; then
     bash "$here/../convex/backend.sh" stay <<< "$values" > /dev/null \
-      || fail "the backend does not serve after the restore to ${journal[to]}, see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again: $(again)." \
-        "Or restore to another time, which undoes this one${journal[point]:+, such as the last one before it: npm run restore -- --stack $stack --to ${journal[point]} --yes}"
+      || fail "the backend does not serve after the restore to ${journal[to]}, see above. Fix the cause, which $(npm_command doctor) may know, and run again: $(again)." \
+        "Or restore to another time, which undoes this one${journal[point]:+, such as the last one before it: $(npm_command restore) --to ${journal[point]} --yes}"
   fi
   continue_backups
   rm -f "$(journal_of "$MOUNTPOINT")"
   allow_points
   # Until there is one, the latest restore point is one that this restore has undone.
   if configured; then systemctl start convex-restore-point.service 2> /dev/null || say "no restore point was made yet; its timer tries again"; fi
+  printf 'point=%s\n' "${journal[point]:-}" || true
   tell
   if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes"; fi
 }
@@ -244,14 +245,14 @@ complete() {
 # again: the command that goes on with the restore in the journal.
 again() {
   local to=${journal[request]% *} stanza=${journal[request]##* }
-  printf 'npm run restore -- --stack %s --to %q%s --yes' "$stack" "$to" "${stanza:+ --stanza $stanza}"
+  printf '%s --to %q%s --yes' "$(npm_command restore)" "$to" "${stanza:+ --stanza $stanza}"
 }
 
 # continue_backups: after the cluster of another volume was put in place.
 continue_backups() {
   local followed=
   if ! configured; then return; fi
-  follow_cluster || say "the backups do not go on with this cluster yet; the one of tonight tries it again, and so does: npm run backup -- --stack ${stack:-STACK} now"
+  follow_cluster || say "the backups do not go on with this cluster yet; the one of tonight tries it again, and so does: $(npm_command backup) now"
   if [[ -n $followed ]]; then systemctl start --no-block convex-base-backup.service 2> /dev/null || say "no backup of this cluster was started yet; its timer tries again"; fi
 }
 

@@ -24,6 +24,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections import namedtuple
 from datetime import datetime, timezone
 
@@ -169,6 +170,10 @@ class Repository:
             kind, moment = "time", moment_in(to, self.listed)
             place = self.place_of(moment)
             later = [point for point in self.points if point.moment >= moment and self.place_of(point.moment) == place]
+            newest = self.points[-1].moment
+            # By the clock of the droplet that asks, but also by that of the one that made the points.
+            if moment > max(newest, time.time()):
+                stop(f"to: {utc(moment)} is in the future, it should be at most {utc(newest)}, the newest restore point, or latest. {self.listed}")
             if not later or later[0].swapped > moment:
                 stop(
                     f"to: {utc(moment)} is after the last restore point with the files of that time."

@@ -27,18 +27,20 @@ is_going_back() { [[ -n $(line_of "$1/upgrade" reason) ]]; }
 
 # go_back MOUNTPOINT CONTAINER VALUES: safe to do again, until the previous image is accepted.
 go_back() {
-  local mountpoint=$1 container=$2 point
+  local mountpoint=$1 container=$2 point undone
   point=$(line_of "$mountpoint/upgrade" point)
   say "the new backend does not serve; putting the previous image and the data of $point back"
   put_file 0644 "$mountpoint/refused" < "$mountpoint/upgrade"
   replace_container "$container" "$(accepted_image "$mountpoint" "$container")"
-  restore_to "$point" run "$3" || fail "the data of $point was not put back, see above. Fix the cause, then run npx pulumi up again, which goes on"
+  undone=$(restore_to "$point" run "$3") || fail "the data of $point was not put back, see above. Fix the cause, then run npx pulumi up again, which goes on"
   docker rm --force --volumes "$container-refused" > /dev/null 2>&1 || true
+  undone=${undone#point=}
+  if [[ -n $undone && $undone != "$point" ]]; then say "what was written until $undone can still be restored, but only the new image may read it"; fi
 }
 
 # restore_to POINT MODE VALUES
 restore_to() {
-  printf '%s\n' "to=$1" "stanza=" "mode=$2" "stack=$(declared STACK)" "$3" | bash "${BASH_SOURCE[0]%/*}/../backups/restore.sh"
+  printf '%s\n' "to=$1" "stanza=" "mode=$2" "$3" | bash "${BASH_SOURCE[0]%/*}/../backups/restore.sh"
 }
 
 # replace_container NAME IMAGE: creates the same container with another image, and does not start it. Until the end, the old one keeps what it

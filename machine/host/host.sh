@@ -4,7 +4,7 @@
 # changes nothing and says so.
 #
 #   host.sh <volume, size_gb, mountpoint, operator_keys (public keys that may also log in), reboot_time (HH:MM or never),
-#     adopted_name, adopted_secret_hash and stack (see volume.sh)
+#     adopted_name and adopted_secret_hash (see volume.sh), stack (for messages)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh

@@ -6,7 +6,7 @@
 # finishes the swap of a restore that was interrupted. Every service that writes there runs it before its start.
 #
 #   volume.sh prepare <volume, size_gb, mountpoint, and for an adopted volume: adopted_name (the instance's), adopted_secret_hash
-#     (SHA-256 of the instance's secret), stack (for messages); otherwise empty
+#     (SHA-256 of the instance's secret), otherwise empty; stack (for messages)
 #   volume.sh mount|guard|secret   (volume and mount point are those of /etc/convex-droplet/volume.env)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)

@@ -6,12 +6,12 @@
 # restore, drill or move removes those of one that was killed.
 # shellcheck disable=SC2034,SC2153,SC2154 # `take` sets REPOSITORY_VALUES, find_target sets target, and backups.env has DATABASE
 
-# from_backup plan|copy DATABASE OWNER <to, wanted (whose backups; empty: those of the other stack's volume, or the only ones), stack and
-# source (this stack and the other one, for messages), database (the other instance's), and the values of the other stack's repository: prints what would be copied, as JSON, or copies it. DATABASE is the
+# from_backup plan|copy DATABASE OWNER <to, wanted (whose backups; empty: those of the other stack's volume, or the only ones), source
+# (the other stack, for messages), database (the other instance's), and the values of the other stack's repository: prints what would be copied, as JSON, or copies it. DATABASE is the
 # instance's own.
 from_backup() {
-  local mode=$1 own=$2 owner=$3 to wanted stack source database chosen needed "${REPOSITORY_VALUES[@]}"
-  take to wanted stack source database "${REPOSITORY_VALUES[@]}"
+  local mode=$1 own=$2 owner=$3 to wanted source database chosen needed "${REPOSITORY_VALUES[@]}"
+  take to wanted source database "${REPOSITORY_VALUES[@]}"
   refuse_during_swap
   open_repository
   # The same as a drill's, so a drill also removes what a killed copy leaves.

@@ -3,7 +3,7 @@
 # unit that goes on at boot. Sourced after common.sh and swap.sh, by move-in.sh and by restore.sh, which may undo a swap that is in place.
 #
 #   stamp, database, container, request (in words) and point (the last restore point before it, or nothing), in lines name=value
-# shellcheck disable=SC2154 # the caller has set MOUNTPOINT, and stack for messages
+# shellcheck disable=SC2154 # the caller has set MOUNTPOINT
 
 readonly RESUME=/etc/systemd/system/convex-move-in.service
 
@@ -19,12 +19,12 @@ swap_again() {
   local request
   request=$(in_journal request)
   case $request in
-    reset) echo "npm run reset -- --stack $stack --yes" ;;
+    reset) echo "$(npm_command reset) --yes" ;;
     "copy of stack "*" to "*)
       request=${request#copy of stack }
-      echo "npm run restore -- --stack $stack --from ${request%% to *} --to ${request##* to } --yes"
+      echo "$(npm_command restore) --from ${request%% to *} --to ${request##* to } --yes"
       ;;
-    *) echo "npm run move-in -- --stack $stack --cut-over --yes, with the other options that it had" ;;
+    *) echo "$(npm_command move-in) --cut-over --yes, with the other options that it had" ;;
   esac
 }
 

@@ -14,7 +14,8 @@
 #   move-in.sh empty DATABASE OWNER     instead of both: nothing, so that the instance starts afresh
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
 #   move-in.sh drop DATABASE            removes the copy
-#   move-in.sh swap                     < database, request (in words), stack (for messages), and the values of convex/backend.sh
+#   move-in.sh swap                     < database, request (in words), and the values of convex/backend.sh; prints a line
+#                                       point=NAME: the last restore point before it, or nothing
 #   move-in.sh resume                   (after a reboot)
 #   move-in.sh forget DATABASE          removes what swaps have kept, and an incomplete copy
 set -euo pipefail
@@ -141,11 +142,11 @@ drop() {
 }
 
 swap() {
-  local values container database request stack
+  local values container database request
   # The old backend is stopped, so a connection that breaks must not stop this in the middle.
   trap '' PIPE
   values=$(cat)
-  take container database request stack <<< "$values"
+  take container database request <<< "$values"
   pause_points
   lock
   begin "$database" "$container" "$request"
@@ -153,8 +154,9 @@ swap() {
   allow_points
   unlock
   bash "$here/../convex/backend.sh" stay <<< "$values" > /dev/null \
-    || fail "the backend does not serve after the $(in_journal request), see above. Fix the cause, which npm run doctor -- --stack $stack may know, and run again:" \
+    || fail "the backend does not serve after the $(in_journal request), see above. Fix the cause, which $(npm_command doctor) may know, and run again:" \
       "$(swap_again)$(way_back)"
+  printf 'point=%s\n' "$(in_journal point)" || true
   # If nobody hears it, because the command was killed, the same command still has to learn that it is done.
   if printf '%s\n' "${0##*/}: what was here before is kept as database $(before_of "$database" "$(in_journal stamp)") and folder $MOUNTPOINT/data.before-moved-$(in_journal stamp)" >&2; then
     end_swap
@@ -165,7 +167,7 @@ swap() {
 way_back() {
   local point
   point=$(in_journal point)
-  if [[ -n $point ]]; then echo ". To go back to what was here before, without what was written since $point: npm run restore -- --stack $stack --to $point --yes"; fi
+  if [[ -n $point ]]; then echo ". To go back to what was here before, without what was written since $point: $(npm_command restore) --to $point --yes"; fi
 }
 
 resume() {

@@ -1,11 +1,11 @@
-import { readListing } from "../arguments.ts";
+import { readListing, UsageError } from "../arguments.ts";
 import { printable } from "../findings/finding.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
 import { asJson, asText, type Listed, parseList } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
-const HELP = `Usage: npm run backup -- --stack STACK [now|list|verify] [--format FORMAT]
+const HELP = `Usage: ${npmCommand("STACK", "backup", "[now|list|verify] [--format FORMAT]")}
 
   list     shows what can be restored (the default)
   now      makes a backup of the database and a restore point now, in addition to the timers' ones
@@ -34,8 +34,7 @@ export async function runBackup(args: string[]): Promise<number> {
   const [verb = "list", ...rest] = words;
   const scripts = SCRIPTS[verb];
   if ((verb !== "list" && scripts === undefined) || rest.length > 0) {
-    process.stderr.write(`${[verb, ...rest].join(" ")}: is not known, it should be now, list or verify.\n\n${HELP}`);
-    return 2;
+    throw new UsageError(`${[verb, ...rest].join(" ")}: is not known, it should be now, list or verify.`);
   }
   const state = await State.read(stack);
   for (const script of scripts ?? []) {

@@ -68,40 +68,52 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
         { cause: error },
       );
     });
+  let point = "";
   const request = `copy of stack ${source.stack} to ${to}`;
   if (place.swapping !== undefined) {
     if (!yes) {
       process.stdout.write(`An earlier ${place.swapping} was interrupted while it swapped. Finish it with: ${again}\n`);
       return 2;
     }
-    await destination.swap(place.swapping);
+    point = await destination.swap(place.swapping);
     process.stdout.write(`The earlier ${place.swapping} is finished.\n`);
   }
   // The latest point may be a newer one by now.
   if (place.swapping !== request || to === "latest") {
-    const values = namedValues({ to, wanted: stanza, stack, source: source.stack }) + source.values;
-    process.stdout.write(describe(await fromBackups(destination.planCopy(values)), source.stack, stack, place.ownRows));
+    const values = namedValues({ to, wanted: stanza, source: source.stack }) + source.values;
+    process.stdout.write(
+      describe(await fromBackups(destination.planCopy(values)), source.stack, stack, place.ownDocuments),
+    );
     if (!yes) {
       process.stdout.write(`Nothing was changed. Copy with: ${again}\n`);
       return 2;
     }
     await fromBackups(destination.receiveBackup(values));
-    const { rows, files } = await destination.check();
+    const { versions, files } = await destination.check();
     process.stdout.write(
-      `Copied:       ${rows} rows, ${files} stored files, each with the content that its row says\n`,
+      `Copied:       ${versions} versions of documents, ${files} stored files, each with the content that its document says\n`,
     );
-    await destination.swap(request);
+    point = await destination.swap(request);
   }
   process.stdout.write(
     [
       "The admin key is the same as before. What the stack had is kept.",
       ...setVariablesAgain(state),
+      ...wayBack(stack, point),
       `Check the whole stack with: ${npmCommand(stack, "doctor")}`,
       `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
       "",
     ].join("\n"),
   );
   return 0;
+}
+
+/** How to undo what has replaced the instance; nothing without a restore point before it. */
+export function wayBack(stack: string, point: string): string[] {
+  if (point === "") return [];
+  return [
+    `To go back to what was here before, without what was written since then: ${npmCommand(stack, "restore", "--to", point, "--yes")}`,
+  ];
 }
 
 /** What to do if the stack declares variables of the deployment, which were in the replaced database. */
@@ -117,11 +129,11 @@ function describe(
   { stanza, to, backup, moment, bytes }: CopyPlan,
   from: string,
   stack: string,
-  ownRows: number,
+  ownDocuments: number,
 ): string {
   return [
     `Target:       ${to}: database and files of ${moment}, from backup ${backup} of volume ${stanza}, of stack ${from}`,
-    `Replaced:     ${ownRows} rows and files of stack ${stack}`,
+    `Replaced:     ${ownDocuments} documents and files of stack ${stack}`,
     `Also copied:  functions, variables, cron jobs and scheduled functions of stack ${from}. This stack runs them as soon as it starts`,
     `Space:        needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
     `Costs:        the API of stack ${stack} stops for some seconds. What is replaced stays on the volume. Stack ${from} is only read.`,

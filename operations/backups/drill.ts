@@ -5,7 +5,7 @@ import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
-const HELP = `Usage: npm run drill -- --stack STACK
+const HELP = `Usage: ${npmCommand("STACK", "drill")}
 
 Proves that the backups can be restored: restores the newest restore point into a folder of its own on the droplet, reads the whole
 database, compares each file with its checksum, checks the bucket, and removes the folder. Does not touch the instance. A timer

@@ -26,13 +26,15 @@ export interface Point {
   size?: number;
   /** Whether the last drill has restored it. */
   drilled: boolean;
+  /** Whether it is the last one before a restore, reset, copy or move-in: what that has undone after it cannot be restored. */
+  undone: boolean;
 }
 
 export interface Listed {
   /** The present volume's part of the bucket. */
   stanza: string;
   bucket: string;
-  /** Every moment between these two can be restored; absent before the first backup and point. */
+  /** Every moment between these two can be restored, except those that are undone; absent before the first backup and point. */
   from?: string;
   to?: string;
   /** Newest first. */
@@ -94,7 +96,8 @@ export function parseList(text: string): Listed {
       // Its database cannot be restored any more.
       if (name === undefined || moment === undefined || moment < (first.get(hostname) ?? "9")) return [];
       const saved = summary && { files: summary.total_files_processed, size: summary.total_bytes_processed };
-      return [{ name, stanza: hostname, moment, ...saved, drilled: drill?.result === "ok" && drill.point === name }];
+      const drilled = drill?.result === "ok" && drill.point === name;
+      return [{ name, stanza: hostname, moment, ...saved, drilled, undone: tags.includes("undone") }];
     })
     .toSorted((one, other) => other.moment.localeCompare(one.moment));
   const [from, to] = [first.get(stanza), points.find((point) => point.stanza === stanza)?.moment];
@@ -168,8 +171,17 @@ export function asText(listed: Listed, stack: string): string {
       `Of this volume, nothing can be restored yet${others}. Make a restore point with: ${npmCommand(stack, "backup", "now")}`,
     );
   } else {
+    const own = points.filter((point) => point.stanza === stanza);
+    // Where exactly the instance stopped in between, nobody has noted.
+    const undone = own.flatMap((point, index) =>
+      point.undone && index > 0 ? [`between ${point.moment} and ${own[index - 1]?.moment ?? ""}`] : [],
+    );
+    const except =
+      undone.length === 0
+        ? ""
+        : `, except some that a restore, reset, copy or move-in has undone (${undone.join(", ")})`;
     lines.push(
-      `Every moment from ${from} to ${to} can be restored, for example: ${npmCommand(stack, "restore", "--to latest")}`,
+      `Every moment from ${from} to ${to} can be restored${except}, for example: ${npmCommand(stack, "restore", "--to latest")}`,
     );
   }
   return `${lines.join("\n")}\n`;

@@ -1,16 +1,17 @@
 import { parseArgs } from "node:util";
 
 import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
+import { valueIn } from "../../contract/scripts.ts";
 import { requireStack } from "../arguments.ts";
 import { REMAKE, repairText } from "../findings/repair.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
-import { copyFrom, sourceOf } from "./copy.ts";
+import { copyFrom, sourceOf, wayBack } from "./copy.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
-const HELP = `Usage: npm run restore -- --stack STACK --to TARGET [--from STACK] [--stanza VOLUME] [--yes]
-       npm run restore -- --stack STACK --forget
+const HELP = `Usage: ${npmCommand("STACK", "restore", "--to TARGET [--from STACK] [--stanza VOLUME] [--yes]")}
+       ${npmCommand("STACK", "restore", "--forget")}
 
 Restores database and files of the stack's instance, in place. It restores beside the running instance and checks the result
 before it stops anything. What it replaces stays on the volume. Without --yes it only shows what would be lost.
@@ -31,8 +32,8 @@ Exit code: 0 done, 1 it failed, 2 it needs --yes.
 interface Plan {
   stanza: string;
   target: { to: string; moment: string; point: string; backup: string };
-  now: { newest: string | null; rows: number; files: number } | null;
-  lost: { rows: number; files: number; seconds: number } | null;
+  now: { newest: string | null; versions: number; files: number } | null;
+  lost: { versions: number; files: number; seconds: number } | null;
   bytes: { database: number; files: number; needed: number; free: number };
 }
 
@@ -76,12 +77,7 @@ export async function runRestore(args: string[]): Promise<number> {
   if (from !== undefined && values.forget !== true)
     return copyFrom(sourceOf(await State.read(from), state), state, { to, stanza, yes });
   const run = (mode: string) =>
-    runOnDroplet(
-      state,
-      "restore.sh",
-      { to, stanza, mode, container: CONTAINERS.backend, stack },
-      valuesOfBackend(state),
-    );
+    runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
   if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;
 
   const planned = await run("plan");
@@ -93,11 +89,13 @@ export async function runRestore(args: string[]): Promise<number> {
     process.stdout.write(`Nothing was changed. Restore with: ${npmCommand(stack, "restore", again)}\n`);
     return 2;
   }
-  if ((await run("run")).exitCode !== 0) return 1;
+  const { exitCode, stdout } = await run("run");
+  if (exitCode !== 0) return 1;
   process.stdout.write(
     plan.now === null
       ? `Start the instance with: ${repairText(stack, REMAKE)}\n`
       : `Check the whole stack with: ${npmCommand(stack, "doctor")}\n` +
+          [...wayBack(stack, valueIn(stdout, "point")), ""].join("\n") +
           `If you do not need what was replaced, remove it with: ${npmCommand(stack, "restore", "--forget")}\n`,
   );
   return 0;
@@ -117,11 +115,11 @@ function describe({ stanza, target, now, lost, bytes }: Plan): string {
     `Target:  ${target.to}: database and files of ${target.moment}, from backup ${target.backup} of volume ${stanza}`,
     now === null
       ? "Now:     there is no instance"
-      : `Now:     ${now.rows} rows${now.newest === null ? "" : `, the newest of ${now.newest}`}, ${now.files} files`,
+      : `Now:     ${now.versions} versions of documents${now.newest === null ? "" : `, the newest of ${now.newest}`}, ${now.files} files`,
     ...(lost === null
       ? []
       : [
-          `Lost:    ${lost.rows} rows and ${lost.files} files that are newer${lost.seconds > 0 ? `, of ${lost.seconds} s` : ""}`,
+          `Lost:    ${lost.versions} versions of documents and ${lost.files} files that are newer${lost.seconds > 0 ? `, of ${lost.seconds} s` : ""}`,
         ]),
     `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
     "Costs:   the API stops while the folders are exchanged, for some seconds. What is replaced stays on the volume.",

@@ -9,14 +9,14 @@ import {
   makeSnapshot,
   type Snapshot,
 } from "../../digitalocean/snapshots.ts";
-import { readListing } from "../arguments.ts";
+import { readListing, UsageError } from "../arguments.ts";
 import { accountOf, NO_TOKEN } from "../droplet.ts";
 import { printable } from "../findings/finding.ts";
 import { State } from "../state.ts";
 import { npmCommand, pulumiCommand } from "../typed.ts";
 import { table } from "./list.ts";
 
-const HELP = `Usage: npm run snapshot -- --stack STACK [list|now|delete NAME] [--format FORMAT]
+const HELP = `Usage: ${npmCommand("STACK", "snapshot", "[list|now|delete NAME] [--format FORMAT]")}
 
   list          shows the snapshots of the stack's volume (the default)
   now           makes one now, which stays until you delete it
@@ -24,7 +24,7 @@ const HELP = `Usage: npm run snapshot -- --stack STACK [list|now|delete NAME] [-
 
   --format   for list: text (default) or json
 
-It calls only DigitalOcean, not the droplet. Exit code: 0 done, 1 it failed, 2 it was called in a wrong way.
+It calls only DigitalOcean, not the droplet. Exit code: 0 done, 1 it failed.
 `;
 
 /** The snapshots of a stack's volumes, the newest first. */
@@ -56,10 +56,7 @@ export async function runSnapshot(args: string[]): Promise<number> {
     );
   }
   if (!["list", "now", "delete"].includes(verb) || rest.length !== (verb === "delete" ? 1 : 0)) {
-    process.stderr.write(
-      `${[verb, ...rest].join(" ")}: is not known, it should be list, now or delete NAME.\n\n${HELP}`,
-    );
-    return 2;
+    throw new UsageError(`${[verb, ...rest].join(" ")}: is not known, it should be list, now or delete NAME.`);
   }
   const state = await State.read(stack);
   const account = accountOf(state);

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
+import { messageOf, UsageError } from "../arguments.ts";
 import { announceDrift, type DriftStatus } from "./drift-issue.ts";
 import { Repository, workflowRun } from "./github.ts";
 import { describePreview, readPreview, reportOf } from "./preview.ts";
@@ -37,13 +38,24 @@ async function main(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { stack: text, report: text, "pull-request": text, status: text },
+    options: {
+      ...{ stack: text, report: text, "pull-request": text, status: text },
+      help: { type: "boolean", short: "h" },
+    },
   });
-  const verb = positionals.length === 1 ? VERBS[positionals[0] ?? ""] : undefined;
-  if (verb === undefined || verb.needs.some((option) => values[option] === "")) {
-    process.stderr.write(HELP);
-    return 1;
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
   }
+  const words = positionals.join(" ");
+  const verb = VERBS[words];
+  if (verb === undefined) {
+    const is = words === "" ? "the step: is not given" : `${words}: is not known`;
+    throw new UsageError(`${is}, it should be one of ${Object.keys(VERBS).join(", ")}.`);
+  }
+  const missing = verb.needs.filter((option) => values[option] === "");
+  if (missing.length > 0)
+    throw new UsageError(`${words}: has no --${missing.join(", --")}, it should have all of them.`);
   return verb.run(values);
 }
 
@@ -81,7 +93,7 @@ function isStatus(text: string): text is DriftStatus {
 main(process.argv.slice(2)).then(
   (code) => (process.exitCode = code),
   (error: unknown) => {
-    process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`error: ${messageOf(error, "workflow")}\n`);
     process.exitCode = 1;
   },
 );

@@ -7,6 +7,7 @@ import { quote } from "../../contract/scripts.ts";
 import { declaredBackend } from "../findings/expected.ts";
 import type { Inside } from "../findings/inside.ts";
 import type { State } from "../state.ts";
+import { npmCommand } from "../typed.ts";
 import { examineSignIn } from "./sign-in.ts";
 import { type Problem, unhealthy, type Check, healthy } from "./check.ts";
 
@@ -28,9 +29,9 @@ export async function examineApp(folder: string, state: State, inside: Inside | 
   const platform: Platform = {
     backendUrl: declared?.get("CONVEX_CLOUD_ORIGIN"),
     siteUrl: declared?.get("CONVEX_SITE_ORIGIN"),
-    write: (file) => `Run: npm run env -- --stack ${stack} --file ${quote(file)}`,
+    write: (file) => `Run: ${npmCommand(stack, "env", "--file", quote(file))}`,
     lookAt: (folders) =>
-      folders.map((other) => `Run: npm run doctor -- --stack ${stack} --app ${quote(other)}`).join(", or: "),
+      folders.map((other) => `Run: ${npmCommand(stack, "doctor", "--app", quote(other))}`).join(", or: "),
   };
   const mistakes = findMistakes(folder, process.env, platform);
   const ailments = [

@@ -6,7 +6,7 @@ import { printable } from "../findings/finding.ts";
 import { type Examination, examine } from "./examine.ts";
 import { npmCommand } from "../typed.ts";
 
-const HELP = `Usage: npm run doctor -- --stack STACK [--app FOLDER] [--format FORMAT]
+const HELP = `Usage: ${npmCommand("STACK", "doctor", "[--app FOLDER] [--format FORMAT]")}
 
 Use it when something does not work. It checks everything from the droplet to a call of a function, step by step, and shows
 what is wrong, why, and how to fix it. It changes nothing.

@@ -4,9 +4,10 @@ import { parseArgs } from "node:util";
 import { chooseFormat, requireStack } from "../arguments.ts";
 import { matches, printable } from "../findings/finding.ts";
 import { look, type Report } from "../findings/look.ts";
+import { npmCommand } from "../typed.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "./report.ts";
 
-const HELP = `Usage: npm run drift -- --stack STACK [--format FORMAT] [--output FILE] [--ignore PATTERN]...
+const HELP = `Usage: ${npmCommand("STACK", "drift", "[--format FORMAT] [--output FILE] [--ignore PATTERN]...")}
 
 Compares the cloud and the inside of the droplet with the stack's last deployment. Changes nothing.
 

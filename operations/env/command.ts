@@ -3,7 +3,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { quote } from "../../contract/scripts.ts";
-import { requireStack } from "../arguments.ts";
+import { requireStack, UsageError } from "../arguments.ts";
 import { outputsOf } from "../outputs.ts";
 import { State } from "../state.ts";
 import { writeEnvironmentFile, type Written } from "./file.ts";
@@ -14,8 +14,8 @@ import { findLosses } from "./losses.ts";
 import { refuseRivals } from "./rivals.ts";
 import { npmCommand } from "../typed.ts";
 
-const HELP = `Usage: npm run env -- --stack STACK [--file PATH] [--framework NAME] [--prefix PREFIX]
-       npm run env -- --stack STACK --ci github [--tunnel] [--framework NAME] [--prefix PREFIX]
+const HELP = `Usage: ${npmCommand("STACK", "env", "[--file PATH] [--framework NAME] [--prefix PREFIX]")}
+       ${npmCommand("STACK", "env", "--ci github [--tunnel] [--framework NAME] [--prefix PREFIX]")}
 
 Gives an app the URLs and the admin key of a stack: CONVEX_SELF_HOSTED_URL and CONVEX_SELF_HOSTED_ADMIN_KEY for the Convex
 CLI, and the URLs of API and HTTP actions under the names that the app's framework passes to browsers.
@@ -57,7 +57,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   }
   const stack = requireStack("env", values.stack);
   if (values.ci !== undefined && (values.ci !== "github" || values.file !== undefined)) {
-    throw new Error("env: --ci should be github, without --file. See: npm run env -- --help");
+    throw new UsageError("env: --ci should be github, without --file.");
   }
   const outputs = outputsOf(await State.read(stack));
   const app = await findApp(values.file);

@@ -1,3 +1,4 @@
+import { wayBack } from "../backups/copy.ts";
 import { size } from "../backups/list.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
@@ -114,10 +115,10 @@ class Move {
   async #cutOver(old: Installation): Promise<number> {
     await this.#copyFiles();
     const timer = new Timer();
-    let copy: Copy | undefined;
+    let copy: Copy | undefined, point: string;
     try {
       copy = await orInterrupted(this.#lastCopy(old));
-      await this.#destination.swap(CUT_OVER);
+      point = await this.#destination.swap(CUT_OVER);
     } catch (error) {
       if (copy !== undefined && (await this.#hasBegunToSwap())) {
         throw new Error(
@@ -133,6 +134,7 @@ class Move {
         `Moved: ${contents(copy)}`,
         `Down:  ${seconds(timer.lap())}`,
         `The stack's backend accepts the same admin key. Change the addresses in your apps, then check the whole stack with: ${npmCommand(this.#request.stack, "doctor")}`,
+        ...wayBack(this.#request.stack, point),
         `What the stack had before is kept. Remove it with: ${npmCommand(this.#request.stack, "move-in", "--forget")}`,
       ].join("\n") + `${this.#howToStart()}\n`,
     );
@@ -150,9 +152,9 @@ class Move {
     if (this.#live !== undefined) await this.#copyFiles(old.now - 60);
     const copy = await this.#check(old);
     const rows = await this.#live?.rows();
-    if (rows !== undefined && rows !== `${copy.rows} ${copy.newest}`) {
+    if (rows !== undefined && rows !== `${copy.versions} ${copy.newest}`) {
       throw new Error(
-        `the old database: has rows that are not in the copy (${rows} instead of ${copy.rows} ${copy.newest}), so something still writes to it. Stop it, then run the command again`,
+        `the old database: has versions of documents that are not in the copy (${rows} instead of ${copy.versions} ${copy.newest}), so something still writes to it. Stop it, then run the command again`,
       );
     }
     return copy;
@@ -247,8 +249,8 @@ async function orInterrupted<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-function contents({ rows, files, bytes }: Copy): string {
-  return `${rows} rows, ${files} stored files (${size(bytes)}), each with the content that its row says`;
+function contents({ versions, files, bytes }: Copy): string {
+  return `${versions} versions of documents, ${files} stored files (${size(bytes)}), each with the content that its document says`;
 }
 
 function seconds(milliseconds: number): string {

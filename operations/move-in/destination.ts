@@ -11,6 +11,7 @@ import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
 import { collect, type Ended, runRemotely, type Running, startRemotely } from "../../ssh/run.ts";
 import type { State } from "../state.ts";
+import { pulumiCommand } from "../typed.ts";
 import type { Reading } from "./source.ts";
 
 /** The droplet's side of a move. */
@@ -19,8 +20,8 @@ export interface Place {
   version: number;
   /** Free bytes on the volume. */
   free: number;
-  /** Rows in the instance's own tables, and its stored files. */
-  ownRows: number;
+  /** Documents in the instance's own tables, and its stored files. */
+  ownDocuments: number;
   /** What was asked for by a run that was interrupted while it swapped; undefined if none was. */
   swapping: string | undefined;
   /** A restore that was interrupted; undefined if none was. */
@@ -31,8 +32,8 @@ export interface Place {
 export interface Copy {
   /** Whether name and secret in its files are those of the stack; `unknown` if it has none. */
   identity: string;
-  rows: number;
-  /** Time of the newest row, as the database has it. */
+  versions: number;
+  /** Time of the newest version, as the database has it. */
   newest: string;
   /** Stored files with a row, and their bytes. */
   files: number;
@@ -79,7 +80,7 @@ export class Destination implements AsyncDisposable {
     return {
       version: Number(value("version")),
       free: Number(value("free")),
-      ownRows: Number(value("own_rows")),
+      ownDocuments: Number(value("own_rows")),
       swapping: value("swapping") === "yes" ? value("request") : undefined,
       restoring: value("restoring") === "yes" ? { phase: value("phase"), request: value("restore") } : undefined,
     };
@@ -116,7 +117,7 @@ export class Destination implements AsyncDisposable {
     const value = (name: string) => valueIn(stdout, name);
     return {
       identity: value("identity"),
-      rows: Number(value("rows")),
+      versions: Number(value("rows")),
       newest: value("newest"),
       files: Number(value("files")),
       bytes: Number(value("bytes")),
@@ -128,13 +129,11 @@ export class Destination implements AsyncDisposable {
    * swap was interrupted, finishes only that one.
    *
    * @param request  what was asked for, in words
+   * @returns the last restore point before it; empty if there is none
    */
-  async swap(request: string): Promise<void> {
-    await this.#run(
-      "swap",
-      [],
-      namedValues({ database: this.#database, request, stack: this.#stack }) + this.#acceptance,
-    );
+  async swap(request: string): Promise<string> {
+    const values = namedValues({ database: this.#database, request }) + this.#acceptance;
+    return valueIn((await this.#run("swap", [], values)).stdout, "point");
   }
 
   async drop(): Promise<void> {
@@ -153,7 +152,7 @@ export class Destination implements AsyncDisposable {
 
   async #run(verb: string, args: string[], stdin = ""): Promise<Ended> {
     const ended = await runRemotely(this.#client, commandOf(verb, args), stdin);
-    requireSuccess(verb, ended.exitCode);
+    this.#requireSuccess(verb, ended.exitCode);
     return ended;
   }
 
@@ -164,8 +163,17 @@ export class Destination implements AsyncDisposable {
     ended.catch(() => undefined);
     const isSent = await send(stream, running);
     await complete;
-    requireSuccess(verb, (await ended).exitCode);
+    this.#requireSuccess(verb, (await ended).exitCode);
     if (!isSent) throw new Error(`the droplet: ${verb} ended before it had received everything`);
+  }
+
+  #requireSuccess(verb: string, exitCode: number): void {
+    if (exitCode === 127) {
+      throw new Error(
+        `the droplet: has no script for this yet, it should have. Copy it there with: ${pulumiCommand(this.#stack, "up")}`,
+      );
+    }
+    if (exitCode !== 0) throw new Error(`the droplet: ${verb} failed, see above`);
   }
 }
 
@@ -190,11 +198,6 @@ async function send(stream: Readable, { channel, ended }: Running): Promise<bool
 
 function commandOf(verb: string, args: string[]): string {
   return `bash ${[`${SCRIPTS}/move-in/move-in.sh`, verb, ...args].map(quote).join(" ")}`;
-}
-
-function requireSuccess(verb: string, exitCode: number): void {
-  if (exitCode === 127) throw new Error("the droplet has no script for this yet. Copy it there with: npx pulumi up");
-  if (exitCode !== 0) throw new Error(`the droplet: ${verb} failed, see above`);
 }
 
 /** Name and secret that the stack's backend runs with. */

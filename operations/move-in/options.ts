@@ -3,12 +3,12 @@ import { parseArgs } from "node:util";
 
 import { quote } from "../../contract/scripts.ts";
 import type { Stranger } from "../../ssh/pinned.ts";
-import { requireStack } from "../arguments.ts";
+import { requireStack, UsageError } from "../arguments.ts";
 import { npmCommand } from "../typed.ts";
 
-export const HELP = `Usage: npm run move-in -- --stack STACK --from USER@HOST[:PORT] --host-key FINGERPRINT [OPTION ...]
-       npm run move-in -- --stack STACK --dump FILE --files TAR [OPTION ...]
-       npm run move-in -- --stack STACK --forget
+export const HELP = `Usage: ${npmCommand("STACK", "move-in", "--from USER@HOST[:PORT] --host-key FINGERPRINT [OPTION ...]")}
+       ${npmCommand("STACK", "move-in", "--dump FILE --files TAR [OPTION ...]")}
+       ${npmCommand("STACK", "move-in", "--forget")}
 
 Moves a hand-made installation of Convex, with all rows, files and keys, into a deployed stack. Read docs/move-in.md first.
 
@@ -20,7 +20,7 @@ Moves a hand-made installation of Convex, with all rows, files and keys, into a 
 
   --rehearse   the default: copies everything, checks the copy, removes it; changes neither side
   --cut-over   with --yes: stops the old backend, and puts its data in place of the stack's own, which is kept
-  --replace    even if the stack's instance has rows of its own
+  --replace    even if the stack's instance has documents of its own
   --forget     removes what earlier moves have replaced
 
 If it is interrupted, run it again.
@@ -66,7 +66,8 @@ export function readRequest(args: string[], env: NodeJS.ProcessEnv = process.env
   if (values.help === true) return undefined;
   const stack = requireStack("move-in", values.stack);
   const verbs = (["rehearse", "cut-over", "forget"] as const).filter((verb) => values[verb] === true);
-  if (verbs.length > 1) throw new Error(`--${verbs.join(" and --")}: exclude each other, it should be one of them.`);
+  if (verbs.length > 1)
+    throw new UsageError(`--${verbs.join(" and --")}: exclude each other, it should be one of them.`);
   const [verb = "rehearse"] = verbs;
   const source = (["from", "host-key", "identity", "container", "dump", "files"] as const).flatMap((name) => {
     const value = values[name];
@@ -86,7 +87,7 @@ export function readRequest(args: string[], env: NodeJS.ProcessEnv = process.env
     return { ...request, from: { machine, container: values.container ?? "" } };
   }
   if (from === undefined && dump !== undefined && files !== undefined) return { ...request, from: { dump, files } };
-  throw new Error(
+  throw new UsageError(
     "the old installation: is not named, it should be either --from USER@HOST, or both --dump FILE and --files TAR.",
   );
 }

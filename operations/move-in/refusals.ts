@@ -11,7 +11,7 @@ export interface Wanted {
   stack: string;
   /** Name and secret of the stack's instance. */
   identity: { name: string; secret: string };
-  /** Whether rows of the stack's instance may be replaced. */
+  /** Whether documents of the stack's instance may be replaced. */
   replace: boolean;
 }
 
@@ -41,8 +41,8 @@ export function refusal(old: Installation, place: Place, wanted: Wanted): string
   if (place.free < needed) {
     return `the volume: has ${size(place.free)} free, it should have ${size(needed)}. Grow it with: ${pulumiCommand(stack, "config set", "volumeSizeGb 200")}, then: ${pulumiCommand(stack, "up")}`;
   }
-  if (place.ownRows > 0 && !replace) {
-    return `stack ${stack}: has ${place.ownRows} rows and files of its own, it should have none. To put the old instance in their place, and keep them beside it, add: --replace`;
+  if (place.ownDocuments > 0 && !replace) {
+    return `stack ${stack}: has ${place.ownDocuments} documents and files of its own, it should have none. To put the old instance in their place, and keep them beside it, add: --replace`;
   }
   return undefined;
 }

@@ -87,6 +87,13 @@ describe("the files of a moment", () => {
     expect(chosen).toMatchObject({ kind: "time", point: pointAt("10:00:00"), snapshot: "snapshot-10:00:00" });
   });
 
+  it("are not there for a moment in the future", () => {
+    expect(choose("2999-01-01T00:00:00Z", { backups, points: [point("09:00:00"), point("10:00:00")] })).toBe(
+      "to: 2999-01-01T00:00:00Z is in the future, it should be at most 2026-11-27T10:00:00Z, the newest restore point, or latest." +
+        " List all with: npm run backup -- --stack dev",
+    );
+  });
+
   it("are not taken from behind a reset, copy or move-in", () => {
     const points = [point("09:00:00", "undone"), point("10:01:00", swapped("10:00:00"))];
     expect(choose("2026-11-27T09:30:00Z", { backups, points })).toBe(

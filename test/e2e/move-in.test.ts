@@ -120,7 +120,7 @@ describe("a hand-made installation", () => {
     const before = await old.state();
     const rehearsal = await moveIn(...(await from()));
     expect(rehearsal.exitCode, rehearsal.all).toBe(0);
-    expect(rehearsal.all).toMatch(/Moves: \d+ rows, 12 stored files/);
+    expect(rehearsal.all).toMatch(/Moves: \d+ versions of documents, 12 stored files/);
     expect(rehearsal.all).toMatch(/Down: {2}about [\d.]+ s/);
     expect(rehearsal.all).toContain("--cut-over --yes");
     expect(await old.state()).toBe(before);
@@ -171,7 +171,7 @@ describe("a hand-made installation", () => {
     const expected = await answersOf(old.url);
     const refused = await moveIn(...(await from()), "--cut-over", "--yes");
     expect(refused.exitCode).toBe(1);
-    expect(refused.all).toMatch(/has \d+ rows and files of its own.*add: --replace/);
+    expect(refused.all).toMatch(/has \d+ documents and files of its own.*add: --replace/);
     const run = await moveIn(...(await from()), "--cut-over", "--yes", "--replace");
     expect(run.exitCode, run.all).toBe(0);
     process.stdout.write(`${/Down: .*/.exec(run.all)?.[0] ?? ""}\n`);

@@ -54,7 +54,7 @@ describe("a copy of another stack's instance", () => {
     adminKey = (await cloud.outputs(STACK))["adminKey"] ?? "";
     const planned = await copy("--to", point);
     expect(planned.exitCode).toBe(2);
-    expect(planned.all).toMatch(/^Replaced: {5}1 rows and files of stack staging$/m);
+    expect(planned.all).toMatch(/^Replaced: {5}1 documents and files of stack staging$/m);
     expect(planned.all).toMatch(
       /^Also copied: .* cron jobs and scheduled functions of stack prod\. This stack runs them/m,
     );

@@ -122,7 +122,7 @@ function point(on = machine): Promise<string> {
 }
 
 function values(to: string, mode = "run", stanza = ""): string {
-  return namedValues({ to, stanza, mode, container: "convex-backend", stack: "dev" });
+  return namedValues({ to, stanza, mode, container: "convex-backend" });
 }
 const restore = (to: string, mode = "run", on = machine) => on.run("backups/restore.sh", values(to, mode));
 const stored = () => sql("SELECT count(*) FROM documents").then(Number);
@@ -158,8 +158,8 @@ describe("a restore in place", () => {
     expect(JSON.parse(output)).toMatchObject({
       stanza: STANZA,
       target: { to: second, point: second, timeline: 1 },
-      now: { rows: 3, files: 3 },
-      lost: { rows: 1, files: 1 },
+      now: { versions: 3, files: 3 },
+      lost: { versions: 1, files: 1 },
     });
     expect(await machine.sh(`ls -d ${MOUNTPOINT}/*.restored 2> /dev/null || true`)).toBe("");
   });
@@ -565,7 +565,7 @@ describe("what is in place, but whose backend was not accepted", () => {
   const moveIn = (verb: string, stdin = "") => machine.run(`move-in/move-in.sh ${verb}`, stdin);
   const reset = async () => {
     expect(await moveIn("empty convex_self_hosted convex")).toMatchObject({ exitCode: 0 });
-    const named = { database: "convex_self_hosted", container: "convex-backend", request: "reset", stack: "dev" };
+    const named = { database: "convex_self_hosted", container: "convex-backend", request: "reset" };
     return moveIn("swap", namedValues(named));
   };
 

@@ -250,10 +250,7 @@ it("starts a new backup, and refuses to restore to a moment from before the migr
   expect(await backUp()).toEqual({ exitCode: 0, output: "backups.sh: unchanged" });
   await machine.sh(`sleep 1.1; bash ${SCRIPTS}/backups/point.sh now`);
   const restore = (to: string) =>
-    machine.run(
-      "backups/restore.sh",
-      namedValues({ to, stanza: "", stack: "dev", mode: "plan", container: "convex-backend" }),
-    );
+    machine.run("backups/restore.sh", namedValues({ to, stanza: "", mode: "plan", container: "convex-backend" }));
   expect((await restore(before)).output).toMatch(
     /error: to: \S+Z is (of PostgreSQL 15, from which the data was migrated, it should be of 17\. For the way back .*docs\/upgrades\.md\.|before the oldest backup)/,
   );

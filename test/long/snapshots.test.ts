@@ -189,6 +189,8 @@ describe("a stack with snapshots of its volume", () => {
 
   it("does not change again, and is protected when the setting is removed", async () => {
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    // Its own droplet has the volume then, and is not in the way.
+    succeeded(await cloud.pulumi(["preview", "--stack", STACK, "--replace", "**convex-deploy-key"]));
     succeeded(await cloud.pulumi(["config", "rm", "adoptVolume", "--stack", STACK]));
     expect(succeeded(await cloud.up(STACK))).toContain("43 unchanged");
     expect(await isProtected()).toBe(true);

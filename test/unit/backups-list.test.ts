@@ -8,8 +8,8 @@ const backup = (label: string, stop: string, type = "full", id = 1) => ({
   ...{ label, type, database: { id }, info: { size: 31_253_750, repository: { delta: 3_774_873 } } },
   timestamp: { start: 0, stop: Date.parse(stop) / 1000 },
 });
-const snapshot = (time: string, hostname = VOLUME) => ({
-  ...{ hostname, tags: [`point=convex-${time}`] },
+const snapshot = (time: string, ...tags: string[]) => ({
+  ...{ hostname: VOLUME, tags: [`point=convex-${time}`, ...tags] },
   summary: { total_files_processed: 4, total_bytes_processed: 2048 },
 });
 
@@ -57,6 +57,23 @@ describe("the list of backups", () => {
     expect(asText(parseList(other), "dev")).toContain(
       "Of this volume, nothing can be restored yet, but an earlier volume can be restored. Make a restore point with: npm run backup -- --stack dev now",
     );
+  });
+
+  it("says which moments a restore, reset, copy or move-in has undone, because they cannot be restored", () => {
+    const times = ["20261126T030000Z", "20261126T030100Z", "20261126T030230Z", "20261126T030300Z"];
+    const listed = (...marked: number[]) => {
+      const snapshots = times.map((time, index) => snapshot(time, ...(marked.includes(index) ? ["undone"] : [])));
+      return asText(parseList(printed({ snapshots })), "dev")
+        .split("\n")
+        .at(-2);
+    };
+    const all = "Every moment from 2026-11-26T02:00:00Z to 2026-11-26T03:03:00Z can be restored";
+    const example = "for example: npm run restore -- --stack dev --to latest";
+    expect(listed(1)).toBe(
+      `${all}, except some that a restore, reset, copy or move-in has undone (between 2026-11-26T03:01:00Z and 2026-11-26T03:02:30Z), ${example}`,
+    );
+    // A mark that no other point follows yet is of one that has not ended.
+    expect(listed(3)).toBe(`${all}, ${example}`);
   });
 
   it("is readable before the first backup", () => {

@@ -17,7 +17,7 @@ import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
 import type { Exposure } from "../../settings/exposure.ts";
-import { componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
+import { beforeCreate, componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
 
 /** The engine protocol's mark of a secret. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
@@ -762,6 +762,13 @@ describe("every registered resource", () => {
     expect(options.get("convex-database Database")).toMatchObject({ import: "convex_self_hosted" });
     const hash = createHash("sha256").update("5".repeat(64)).digest("hex");
     expect(find("convex-setup")["stdin"]).toContain(`adopted_name=swarm\nadopted_secret_hash=${hash}\nstack=test\n`);
+  });
+
+  it("is not created while a droplet that is not in the state has the volume; only a new stack creates the component", async () => {
+    new Host(ID, { ...HOST, adopted: { id: "506f78a4-e098-11e5-ad9f-000f53306ae1", name: "of-old" } });
+    await settled();
+    const refusing = [...beforeCreate].filter(([, hooks]) => hooks.some((hook) => hook.includes("held-volume")));
+    expect(refusing).toEqual([["convex Host", ["convex-held-volume"]]]);
   });
 
   it("has its parent and its lifetime", async () => {

@@ -7,7 +7,8 @@ import { describe, expect, it } from "vitest";
 import { cachedCliPath, officialDownloadReachable } from "../../sandbox/engine/cli.ts";
 import { npmVersion } from "../../sandbox/engine/npm-version.ts";
 import { nodeWrapper, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
-import { folderOf, sandboxHome } from "../../sandbox/home.ts";
+import { folderOf } from "../../contract/sandbox.ts";
+import { sandboxHome } from "../../sandbox/home.ts";
 
 describe("the sandbox's folder", () => {
   it("is the checkout's, unless another one is named", () => {

@@ -79,7 +79,7 @@ describe("an installation", () => {
     bytes: { database: 1e9, files: 1e9 },
     now: 0,
   };
-  const PLACE: Place = { version: 17, free: 1e11, ownRows: 0, swapping: undefined, restoring: undefined };
+  const PLACE: Place = { version: 17, free: 1e11, ownDocuments: 0, swapping: undefined, restoring: undefined };
   const WANTED: Wanted = { stack: "dev", identity: { name: "swarm-dev", secret: SECRET }, replace: false };
 
   it("with the stack's name and secret can move, and so can one whose secret is written in capitals", () => {
@@ -98,7 +98,7 @@ describe("an installation", () => {
     ["another name", { identity: { name: "other", secret: SECRET } }, {}, "another name (swarm-dev)"],
     ["a newer PostgreSQL", { version: 18 }, {}, "is of PostgreSQL 18, the droplet has 17"],
     ["too much data", {}, { free: 3e9 }, "has 2.8 GiB free, it should have 3.8 GiB"],
-    ["rows in its place", {}, { ownRows: 7 }, "has 7 rows and files of its own, it should have none"],
+    ["documents in its place", {}, { ownDocuments: 7 }, "has 7 documents and files of its own, it should have none"],
     [
       "a restore that was interrupted before it changed anything",
       {},
@@ -127,7 +127,7 @@ describe("an installation", () => {
   });
 
   it("may replace rows if that is wanted", () => {
-    expect(refusal(OLD, { ...PLACE, ownRows: 7 }, { ...WANTED, replace: true })).toBeUndefined();
+    expect(refusal(OLD, { ...PLACE, ownDocuments: 7 }, { ...WANTED, replace: true })).toBeUndefined();
   });
 
   it("with another identity gets the commands for the same one, with the secret through a pipe", () => {

@@ -15,6 +15,9 @@ export type Options = Record<string, unknown>;
 /** The options of all resources since the engine was mocked, by logical name and the type's last part: `convex Host`. */
 export const options = new Map<string, Options>();
 
+/** What runs before they are created, by the same names. */
+export const beforeCreate = new Map<string, string[]>();
+
 /** The names of the components' outputs, by the last part of the component's type. */
 export const componentOutputs = new Map<string, string[]>();
 
@@ -98,6 +101,7 @@ type Call = (request: Request, done: unknown) => unknown;
 /** Records what mocks do not receive. */
 function observe(): void {
   options.clear();
+  beforeCreate.clear();
   componentOutputs.clear();
   const monitor = pulumi.runtime.getMonitor() as unknown as { registerResource: Call; registerResourceOutputs: Call };
   const { registerResource, registerResourceOutputs } = monitor;
@@ -108,7 +112,9 @@ function observe(): void {
     const type = last(String(told["type"]));
     // By type, because all components may have the same name.
     const parent = last(String(told["parent"]).split("::")[2]);
-    options.set(`${String(told["name"])} ${type}`, {
+    const name = `${String(told["name"])} ${type}`;
+    beforeCreate.set(name, (told["hooks"] as { beforeCreateList?: string[] } | undefined)?.beforeCreateList ?? []);
+    options.set(name, {
       ...(parent === "Stack" || parent === "" ? {} : { parent }),
       ...Object.fromEntries(kept.map(([key, value]): [string, unknown] => [KEPT.get(key) ?? key, strip(value)])),
     });

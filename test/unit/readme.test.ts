@@ -16,6 +16,20 @@ describe("the README", () => {
     expect(rows.filter((row) => /\| +\|$/.test(row))).toEqual([]);
   });
 
+  it("has the limits of every number", () => {
+    const limits = globSync("settings/*.ts").flatMap((file) =>
+      [...readFileSync(file, "utf8").matchAll(/read\.integer\("(\w+)", (\w+), (\w+)\)/g)].map(
+        ([, key = "", least = "", most = ""]) => [key, least.replaceAll("_", ""), most.replaceAll("_", "")] as const,
+      ),
+    );
+    expect(limits.length).toBeGreaterThan(5);
+    const without = limits.filter(([key, least, most]) => {
+      const row = readme.split("\n").find((line) => line.startsWith(`| \`${key}\``)) ?? "";
+      return !row.includes(`from ${least} to ${most}`);
+    });
+    expect(without).toEqual([]);
+  });
+
   it("quotes only npm scripts that exist", () => {
     const { scripts } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts: Record<string, string> };
     const quoted = [...readme.matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, name]) => name ?? "");
