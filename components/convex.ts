@@ -237,7 +237,7 @@ export class Convex extends pulumi.ComponentResource {
         ...args.onMachine,
         additionalSecretOutputs: ["stdout"],
         // It may have to restore the data of before an upgrade.
-        customTimeouts: { create: "14h", update: "14h" },
+        customTimeouts: { create: "6h", update: "6h" },
       },
     );
 

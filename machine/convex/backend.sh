@@ -12,7 +12,7 @@
 #   backend.sh stay  < the same; never goes back
 set -euo pipefail
 # After an upgrade, as long as its migrations need, or a restore.
-export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-48600}
+export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-18000}
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
 source "$here/../lib/common.sh"
