@@ -17,9 +17,10 @@ can_go_back() {
     && restore_to "$point" plan "$3" > /dev/null
 }
 
-# begin_to_go_back MOUNTPOINT REASON
+# begin_to_go_back MOUNTPOINT REASON: the reason also has to be true in later runs, which do not show the log lines.
 begin_to_go_back() {
-  local reason=${2#error: }
+  local reason
+  reason=$(sed -E 's/^error: //; s/[.,]? [Ii]ts last log lines are above.*//; s/, see above.*//' <<< "$2")
   put_file 0644 "$1/upgrade" < <(cat "$1/upgrade" && echo "reason=${reason:-see the log of the run}")
 }
 

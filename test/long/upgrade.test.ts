@@ -143,7 +143,7 @@ describe("a new backend image", () => {
       );
       [refusal = ""] =
         /backendImage: \S+ was put in place and did not serve, so it was undone.*$/m.exec(failed.all) ?? [];
-      expect(refusal).toMatch(/undone \(backend: has ended \d+ times in a row, waiting longer would not help/);
+      expect(refusal).toMatch(/undone \(backend: has ended \d+ times in a row, waiting longer would not help\)/);
       expect(refusal).toContain(
         "npm run ssh -- --stack upgrade rm /mnt/convex/refused && npx pulumi up --stack upgrade ",
       );
