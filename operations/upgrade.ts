@@ -37,6 +37,8 @@ export interface Plan {
   needed: number;
   free: number;
   point: boolean;
+  /** Why `up` would refuse the image, and what to do; empty if it would not. */
+  refused: string;
 }
 
 /**
@@ -83,7 +85,7 @@ export async function runUpgrade(args: string[]): Promise<number> {
     const plan = planOf(stdout);
     process.stdout.write(describe(stack, plan));
     if (!plan.upgrade) return 0;
-    return hasRoom(plan) ? 2 : 1;
+    return plan.refused === "" && hasRoom(plan) ? 2 : 1;
   } finally {
     client.end();
   }
@@ -115,6 +117,7 @@ function planOf(stdout: string): Plan {
     needed: Number(value("needed")),
     free: Number(value("free")),
     point: value("point") === "yes",
+    refused: value("refused"),
   };
 }
 
@@ -131,6 +134,7 @@ export function describe(stack: string, plan: Plan): string {
       : `${named(plan.accepted, plan.revision)}${plan.version === "" ? "" : `, version ${plan.version} of the tables`}`;
   const lines = [`Serves:     ${serves}`, `Set:        ${named(plan.image, plan.imageRevision)}`];
   if (!plan.upgrade) return `${lines.join("\n")}\nNothing to upgrade.\n`;
+  if (plan.refused !== "") return `${lines.join("\n")}\nRefused:    ${plan.refused}\n`;
   const room = `needs ${size(plan.needed)} on the volume, which has ${size(plan.free)} free`;
   const point = plan.point ? "a restore point is made" : "no restore point, because there is no backup yet";
   if (!plan.data) lines.push("Rehearsal:  none, because no backend has used this database yet");

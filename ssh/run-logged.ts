@@ -21,7 +21,7 @@ export async function runLogged(target: Target, command: string, stdin: string):
       void pulumi.log.info(line);
     });
     const { exitCode } = await runRemotely(client, command, stdin, stderr);
-    if (exitCode !== 0) throw new Error(last);
+    if (exitCode !== 0) throw new Error(last === "" ? `${command}: ended with exit code ${exitCode}` : last);
   } finally {
     client.end();
   }

@@ -27,6 +27,8 @@ source "$here/beside.sh"
 source "$here/swap.sh"
 # shellcheck source=machine/move-in/journal.sh
 source "$here/../move-in/journal.sh"
+# shellcheck source=machine/convex/upgrade.sh
+source "$here/../convex/upgrade.sh"
 
 main() {
   local values to stanza mode container
@@ -161,7 +163,7 @@ give_up() {
   tell_if_full
   end_leftovers
   if [[ ${journal[phase]:-} == stop ]]; then
-    start_services "${journal[container]}" && write_journal "$MOUNTPOINT" ready
+    start_services "$(startable "${journal[container]}")" && write_journal "$MOUNTPOINT" ready
   elif [[ ${journal[phase]:-} == prepare ]]; then
     rm -rf "${journal[cluster]}.restored" "$MOUNTPOINT/data.restored" "$(journal_of "$MOUNTPOINT")"
   fi
@@ -216,6 +218,8 @@ complete() {
   if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then pause_points; fi
   lock
   if [[ ${journal[phase]} =~ ^(ready|stop)$ ]]; then
+    # Another restore takes the place of the way back from an upgrade.
+    if [[ ${journal[request]% *} != "$(line_of "$MOUNTPOINT/upgrade" point)" ]]; then rm -f "$MOUNTPOINT/upgrade"; fi
     journal[point]=$(keep_undone)
     journal[stamp]=$(date --utc +%Y%m%dT%H%M%SZ)
     write_journal "$MOUNTPOINT" stop
@@ -274,6 +278,9 @@ stop_services() {
   if configured; then systemctl stop "$(unit_of)" || fail "PostgreSQL: does not stop. See: journalctl -u $(unit_of)"; fi
 }
 
+# startable CONTAINER: nothing while an upgrade is being undone, because the container has the previous image, and the data is the new one's.
+startable() { if ! is_going_back "$MOUNTPOINT"; then echo "$1"; fi; }
+
 start_services() {
   local unit
   unit=$(unit_of)
@@ -295,13 +302,15 @@ resume() {
   read_journal "$MOUNTPOINT"
   case ${journal[phase]:-} in
     stop)
-      start_services "${journal[container]}"
+      start_services "$(startable "${journal[container]}")"
       write_journal "$MOUNTPOINT" ready
       ;;
     swap | start)
       finish_swap "$MOUNTPOINT"
       read_journal "$MOUNTPOINT"
       start_services "${journal[container]}"
+      # If it has undone an upgrade, that must not be done again, over what is written from now on.
+      rm -f "$MOUNTPOINT/upgrade"
       rm -f "$(journal_of "$MOUNTPOINT")"
       tell
       unlock

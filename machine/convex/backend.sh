@@ -39,8 +39,9 @@ main() {
   # It goes on to its end if the connection breaks.
   trap '' PIPE
   values=$(cat)
-  take container image name port site_port cloud_origin site_origin mountpoint key <<< "$values"
+  take container name port site_port cloud_origin site_origin mountpoint key <<< "$values"
   if [[ $mode != stay ]]; then
+    take image <<< "$values"
     if is_going_back "$mountpoint"; then go_back "$mountpoint" "$container" "$values"; fi
     if is_refused "$mountpoint" "$image" && ! same_image "$image" "$(image_of "$container")"; then fail "$(tell_refused "$mountpoint")"; fi
   fi
@@ -61,19 +62,19 @@ main() {
   status=$?
   set -e
   exec {log}>&-
-  wait "$!"
+  wait "$!" || true
   if ((status != 0)); then
     if [[ $mode != stay ]] && can_go_back "$mountpoint" "$container" "$values"; then
-      begin_to_go_back "$mountpoint" "$(grep -o 'error: .*' "$GATE" | tail -n 1)"
+      begin_to_go_back "$mountpoint" "$(sed -n 's/^backend\.sh: error: //p' "$GATE" | tail -n 1)"
       go_back "$mountpoint" "$container" "$values"
       fail "$(tell_refused "$mountpoint")"
     fi
     tell_way_back
     exit 1
   fi
-  require_self_reach "$container" "$name" "$cloud_origin" "$site_origin" "$site_port"
   mark "$mountpoint"
   accept_image "$mountpoint" "$container"
+  require_self_reach "$container" "$name" "$cloud_origin" "$site_origin" "$site_port"
   tell_downtime
   say "the backend is healthy and accepts the admin key"
   printf '%s\n' "$key"

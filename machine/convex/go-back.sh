@@ -12,36 +12,51 @@ can_go_back() {
   local point
   point=$(of_upgrade "$1" "$2" point)
   [[ -n $point && -e $1/image ]] \
-    && (($(date +%s) - $(stat --format %Y "$1/upgrade") < GO_BACK_SECONDS)) \
+    && is_recent "$1" \
+    && same_image "$(line_of "$1/upgrade" from)" "$(< "$1/image")" \
     && sql "SELECT" > /dev/null 2>&1 \
-    && restore_to "$point" plan "$3" > /dev/null
+    && restore_to "$point" plan "$3" | jq --exit-status '.bytes.needed <= .bytes.free' > /dev/null
 }
+
+is_recent() { (($(date +%s) - $(stat --format %Y "$1/upgrade") < GO_BACK_SECONDS)); }
 
 # begin_to_go_back MOUNTPOINT REASON: the reason also has to be true in later runs, which do not show the log lines.
 begin_to_go_back() {
   local reason
-  reason=$(sed -E 's/^error: //; s/[.,]? [Ii]ts last log lines are above.*//; s/, see above.*//' <<< "$2")
+  reason=$(sed -E 's/[.,]? [Ii]ts last log lines are above.*//; s/, see above.*//' <<< "$2")
   put_file 0644 "$1/upgrade" < <(cat "$1/upgrade" && echo "reason=${reason:-see the log of the run}")
 }
 
-is_going_back() { [[ -n $(line_of "$1/upgrade" reason) ]]; }
-
-# go_back MOUNTPOINT CONTAINER VALUES: safe to do again, until the previous image is accepted.
+# go_back MOUNTPOINT CONTAINER VALUES: safe to do again, until the previous image is accepted. A run that was killed long ago is not continued
+# without a question.
 go_back() {
   local mountpoint=$1 container=$2 point undone
   point=$(line_of "$mountpoint/upgrade" point)
+  if ! is_recent "$mountpoint" && [[ ! -e $mountpoint/backups/restore.journal ]]; then
+    sed -i '/^reason=/d' "$mountpoint/upgrade"
+    fail "the upgrade to $(line_of "$mountpoint/upgrade" image) was being undone hours ago, and that was interrupted. Somebody may have used the instance since then," \
+      "so nothing was changed. To go back to $point, without what was written since then: $(line_of "$mountpoint/upgrade" images) && $(npm_command restore) --to $point --yes; to keep the data: npx pulumi up --refresh --run-program --stack $(declared STACK)"
+  fi
   say "the new backend does not serve; putting the previous image and the data of $point back"
+  # Another run may be doing the same.
+  lock
+  if ! is_going_back "$mountpoint"; then
+    unlock
+    return
+  fi
   put_file 0644 "$mountpoint/refused" < "$mountpoint/upgrade"
   replace_container "$container" "$(accepted_image "$mountpoint" "$container")"
-  undone=$(restore_to "$point" run "$3") || fail "the data of $point was not put back, see above. Fix the cause, then run npx pulumi up again, which goes on"
-  docker rm --force --volumes "$container-refused" > /dev/null 2>&1 || true
-  undone=${undone#point=}
+  unlock
+  undone=$(restore_to "$point" run "$3") || fail "the data of $point was not put back, see above. Fix the cause, then run npx pulumi up again, which goes on;" \
+    "or keep the data as the new backend has left it: $(npm_command ssh) rm $mountpoint/upgrade $mountpoint/refused && npx pulumi up --refresh --run-program --stack $(declared STACK)"
+  undone=$(sed -n 's/^point=//p' <<< "$undone")
   if [[ -n $undone && $undone != "$point" ]]; then say "what was written until $undone can still be restored, but only the new image may read it"; fi
 }
 
 # restore_to POINT MODE VALUES
 restore_to() {
-  printf '%s\n' "to=$1" "stanza=" "mode=$2" "$3" | bash "${BASH_SOURCE[0]%/*}/../backups/restore.sh"
+  # A drill may be first.
+  printf '%s\n' "to=$1" "stanza=" "mode=$2" "$3" | patience=3600 bash "${BASH_SOURCE[0]%/*}/../backups/restore.sh"
 }
 
 # replace_container NAME IMAGE: creates the same container with another image, and does not start it. Until the end, the old one keeps what it
@@ -49,11 +64,13 @@ restore_to() {
 replace_container() {
   local name=$1 image=$2 own answer
   if [[ -n $(image_of "$name") ]] && ! same_image "$(image_of "$name")" "$image"; then
-    docker stop "$name" > /dev/null 2>&1 || true
+    docker stop "$name" > /dev/null || fail "$name: does not stop. See: docker ps"
     docker rm --force --volumes "$name-refused" > /dev/null 2>&1 || true
     docker rename "$name" "$name-refused" || fail "$name: cannot be renamed. See: docker ps --all"
   fi
   if [[ -n $(image_of "$name") ]]; then return; fi
+  [[ -n $(image_of "$name-refused") ]] \
+    || fail "$name: is gone, so it cannot be created with the previous image. Let a run create it: $(line_of "$mountpoint/upgrade" images) --refresh --run-program"
   docker image inspect "$image" > /dev/null 2>&1 || docker pull --quiet "$image" > /dev/null || fail "$image: cannot be pulled. See: docker pull $image"
   # Docker reports the image's own variables with the container's.
   own=$(docker image inspect --format '{{json .Config.Env}}' "$(image_of "$name-refused")")

@@ -79,8 +79,11 @@ tell_plan() {
   if [[ -n $documents ]]; then version=$(version_in in_database "$DATABASE"); fi
   printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
     "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" \
-    "point=$(either yes no has_backups)" "version=$version" "data=$(either yes no test -n "$documents")"
+    "point=$(either yes no has_backups)" "version=$version" "refused=$(refusal)" "data=$(either yes no test -n "$documents")"
 }
+
+# refusal: why the image is refused, if it is.
+refusal() { if [[ $rehearse == true ]] && is_refused "$MOUNTPOINT" "$image"; then tell_refused "$MOUNTPOINT"; fi; }
 
 # revision_of IMAGE: nothing if it was not pulled, or does not name it.
 revision_of() { docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$1" 2> /dev/null || true; }
@@ -288,7 +291,14 @@ make_point() {
 }
 
 write_upgrade() {
-  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "version=$version" "images=$(previous_images)" "point=$point")
+  local from
+  # An image that was not accepted has used the data, too.
+  from=$(image_of "$container")
+  from=${from:-$(line_of "$MOUNTPOINT/upgrade" image)}
+  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "from=${from:-$accepted}" "version=$version" "images=$(previous_images)" "point=$point")
+  sync "$MOUNTPOINT/upgrade" "$MOUNTPOINT"
+  # Of an upgrade whose undoing was interrupted.
+  docker rm --force --volumes "$container-refused" > /dev/null 2>&1 || true
 }
 
 # previous_images: the commands that use the previous images again. A database that was restored does not say which one it had.

@@ -3,9 +3,10 @@
 # common.sh.
 #
 #   MOUNTPOINT/image    the accepted image
-#   MOUNTPOINT/upgrade  there from a passed rehearsal until the new backend is accepted, in lines name=value: image (the new one), version
-#                       (of the tables, after its migrations), images (commands that set the previous images, for people), point (the
-#                       restore point from before; empty without backups), and while going back, reason (why)
+#   MOUNTPOINT/upgrade  there from a passed rehearsal until the new backend is accepted, in lines name=value: image (the new one), from (the
+#                       one that has used the data before), version (of the tables, after its migrations), images (commands that set the
+#                       previous images, for people), point (the restore point from before; empty without backups), and while going
+#                       back, reason (why)
 #   MOUNTPOINT/refused  the same of the upgrade that was undone
 
 # accepted_image MOUNTPOINT CONTAINER: prints nothing if no backend was accepted yet. A droplet that an earlier release has set up has
@@ -30,6 +31,9 @@ of_upgrade() {
 # is_refused MOUNTPOINT IMAGE: whether the last upgrade that was undone was one to this image.
 is_refused() { [[ -e $1/refused ]] && same_image "$(line_of "$1/refused" image)" "$2"; }
 
+# is_going_back MOUNTPOINT: whether the upgrade is being undone.
+is_going_back() { [[ -n $(line_of "$1/upgrade" reason) ]]; }
+
 # tell_refused MOUNTPOINT: why, and what to do.
 tell_refused() {
   local path=$1/refused stack
@@ -46,5 +50,7 @@ accept_image() {
   [[ -n $image ]] || fail "$2: Docker does not say which image it has. See: docker inspect $2"
   put_file 0644 "$1/image" <<< "$image"
   rm -f "$1/upgrade"
+  # While an upgrade is undone, the new image's container still exists.
+  docker rm --force --volumes "$2-refused" > /dev/null 2>&1 || true
   if is_refused "$1" "$image"; then rm "$1/refused"; fi
 }

@@ -4,7 +4,7 @@
 #
 #   docker.containers .networks .images   JSON: docker inspect of all of them
 #   docker.info               JSON
-#   docker.refused            why the last upgrade of the images was undone, and what to do
+#   docker.refused            the backend image whose upgrade was undone; in the next line why, and what to do
 #   docker.out_of_memory      names of containers that were killed for memory; Docker forgets them after some minutes
 #   listeners                 the output of ss, with processes
 #   nft                       JSON: the whole ruleset
@@ -119,7 +119,11 @@ names_in_hosts() {
   done < <(sed 's/^[[:space:]]*#.*//' /etc/hosts)
 }
 
-refusal() { if [[ -e $1/refused ]]; then tell_refused "$1"; fi; }
+refusal() {
+  [[ -e $1/refused ]] || return 0
+  line_of "$1/refused" image
+  tell_refused "$1"
+}
 
 # Never fails: the fact about containers shows an engine that does not answer.
 out_of_memory() {

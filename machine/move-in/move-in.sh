@@ -225,6 +225,8 @@ begin() {
   systemctl enable --quiet "${RESUME##*/}"
   sync --file-system "$RESUME"
   install -d -m 0711 "$MOUNTPOINT/backups"
+  # The way back from an upgrade would undo this, too.
+  rm -f "$MOUNTPOINT/upgrade"
   printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" "request=$3" "point=$point" > "$path.new"
   sync "$path.new"
   mv "$path.new" "$path"

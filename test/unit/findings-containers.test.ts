@@ -342,6 +342,27 @@ describe("a container", () => {
   });
 });
 
+describe("an upgrade that was undone", () => {
+  const OTHER = { ...IMAGE, Id: "sha256:other", RepoDigests: ["backend@sha256:other"] };
+  const finding = (image: string) =>
+    compareContainers(
+      state,
+      insideOf({
+        "docker.containers": [{ ...CONTAINER, Image: OTHER.Id }],
+        "docker.images": [IMAGE, OTHER],
+        "docker.refused": `${image}\nwas undone`,
+      }),
+    ).find(({ property }) => property === "image");
+
+  it("is why the previous image serves, and no other container is proposed", () => {
+    expect(finding(DECLARED.image)?.repair).toEqual({ why: "was undone" });
+  });
+
+  it("does not explain another image", () => {
+    expect(finding("backend@sha256:third")?.repair).toHaveProperty("up");
+  });
+});
+
 describe("a container that is killed again and again", () => {
   const LIMIT = "it needs more than its limit of 2457 MiB, of the droplet's 4096 MiB";
   const died = (parts: object) => ({ RestartCount: 3, State: { ...CONTAINER.State, Status: "restarting", ...parts } });

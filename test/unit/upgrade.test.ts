@@ -14,6 +14,7 @@ const PLAN: Plan = {
   needed: 2 * 1024 ** 3,
   free: 5 * 1024 ** 3,
   point: true,
+  refused: "",
 };
 
 suite("the plan of an upgrade", () => {
@@ -35,6 +36,11 @@ Upgrade with: npx pulumi up --stack dev
     ],
     ["no backups", { point: false }, /Way back: {3}no restore point, because there is no backup yet\n/],
     ["no rehearsal, and no need for room", { rehearse: false, free: 0 }, /Rehearsal: {2}none[^]*Upgrade with:/],
+    [
+      "that the image is refused",
+      { refused: "backendImage: did not serve" },
+      /\nRefused: {4}backendImage: did not serve\n$/,
+    ],
     ["nothing to do", { upgrade: false }, /sha256:2\nNothing to upgrade\.\n$/],
     [
       "no backend yet, and no need for room",

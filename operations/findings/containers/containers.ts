@@ -8,9 +8,16 @@ import { json, lines, sha256, variables } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import { newContainer, refresh, type Repair, RUN_HOST } from "../repair.ts";
 import type { Inside } from "../inside.ts";
-import { CONTAINERS, TYPES } from "../../../contract/names.ts";
+import { CONTAINERS, RESOURCES, TYPES } from "../../../contract/names.ts";
 
 const { error, warning } = findingsBy("docker.containers", "containers");
+
+/** A backend image that did not serve, so that the upgrade to it was undone. */
+interface Refused {
+  image: string;
+  /** And what to do. */
+  why: string;
+}
 
 /** Compares the containers that Docker has with those that are declared. */
 export function compareContainers(state: State, inside: Inside): Finding[] {
@@ -18,7 +25,8 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
   const images = json<Image[]>(inside, "docker.images") ?? [];
   const engine = json<Engine>(inside, "docker.info") ?? {};
   const starved = lines(inside, "docker.out_of_memory");
-  const refused = lines(inside, "docker.refused").join(" ");
+  const [image, why = ""] = lines(inside, "docker.refused");
+  const refused: Refused | undefined = image === undefined ? undefined : { image, why };
   if (containers === undefined) {
     return [error("docker", missing("does not answer, so its containers could not be checked"), RUN_HOST)];
   }
@@ -34,7 +42,7 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
           ? error(
               `containers.${name}`,
               undeclared("is on the droplet but not in the stack's state"),
-              refused === "" ? { up: [] } : { why: refused },
+              name === CONTAINERS.backend && refused !== undefined ? { why: refused.why } : { up: [] },
             )
           : warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
               why: "remove it if nobody needs it, or ignore it with --ignore",
@@ -51,10 +59,13 @@ function compareContainer(
   images: Image[],
   engine: Engine,
   starved: string[],
-  refused: string,
+  refused: Refused | undefined,
 ): Finding[] {
   const declared = inputs as unknown as Declared;
   const path = `containers.${declared.name}`;
+  // Another container would not help.
+  const isRefused =
+    logical === RESOURCES.backend && refused !== undefined && digestOf(refused.image) === digestOf(declared.image);
   const repair = newContainer(logical);
   const container = containers.find(({ Name }) => Name === `/${declared.name}`);
   if (container === undefined) return [error(path, missing("is not there, it should run"), refresh(logical))];
@@ -66,20 +77,22 @@ function compareContainer(
         // If the kernel cannot limit memory, Docker drops the limits.
         isDeepStrictEqual(found, expected) || (engine.MemoryLimit === false && name.startsWith("memory"))
           ? []
-          : [error([path, name], { expected, found }, isRefused(name, expected, refused) ? { why: refused } : repair)],
+          : [error([path, name], { expected, found }, isRefused && name === "image" ? { why: refused.why } : repair)],
     ),
     ...environment(path, declared.envs, container.Config.Env ?? [], image?.Config.Env ?? [], repair),
   ];
 }
 
-/** Whether a container has the name of one of the instance's, also if it is not in the state: the next `up` takes its place. */
+/**
+ * Whether a container has the name of one of the instance's, also if it is not in the state: the next `up` takes its place. While an
+ * upgrade is undone, there is also the refused one.
+ */
 export function isInstances(name: string): boolean {
-  return Object.values(CONTAINERS).includes(name);
+  return Object.values(CONTAINERS).includes(name.replace(/-refused$/, ""));
 }
 
-/** Whether it is the image of an upgrade that was undone, so that another container would not help. */
-function isRefused(name: string, expected: unknown, refused: string): boolean {
-  return name === "image" && refused.includes(String(expected));
+function digestOf(reference: string): string {
+  return reference.slice(reference.indexOf("@") + 1);
 }
 
 /** Each declared property, with Docker's value. */
@@ -88,8 +101,8 @@ function properties(
   { Id, Name, Config, HostConfig, Image: id, Mounts, NetworkSettings }: Container,
   image?: Image,
 ): Property[] {
-  const digest = declared.image.slice(declared.image.indexOf("@") + 1);
-  const found = (image?.RepoDigests ?? []).map((reference) => reference.slice(reference.indexOf("@") + 1));
+  const digest = digestOf(declared.image);
+  const found = (image?.RepoDigests ?? []).map(digestOf);
   const health = declared.healthcheck;
   return [
     { name: "image", expected: digest, found: found.includes(digest) ? digest : (found[0] ?? id) },
