@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-import { helpCommand, npmCommand } from "./typed.ts";
+import { EXAMPLE_STACK, helpCommand, npmCommand } from "./typed.ts";
 
 /** A mistake in a command's arguments. The command's help shows what they should be. */
 export class UsageError extends Error {}
@@ -27,7 +27,7 @@ export function messageOf(error: unknown, command: string): string {
 }
 
 function noStack(command: string): string {
-  return `${command}: no stack given. Name one: ${npmCommand("dev", command)}`;
+  return `${command}: no stack given. Name one: ${npmCommand(EXAMPLE_STACK, command)}`;
 }
 
 /**

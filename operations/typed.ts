@@ -9,6 +9,9 @@ import { quote } from "../contract/scripts.ts";
  */
 const ON_SANDBOX = process.env["CONVEX_DROPLET_ON_SANDBOX"] === "true";
 
+/** A stack to name in an example: the sandbox's own is there. */
+export const EXAMPLE_STACK = ON_SANDBOX ? "sandbox" : "dev";
+
 /** The Pulumi CLI, for example `npx pulumi`. */
 export const PULUMI = ON_SANDBOX ? "npm run sandbox -- pulumi" : "npx pulumi";
 

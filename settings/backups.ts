@@ -3,7 +3,7 @@ import { type Fault, matches, type Reader } from "./reader.ts";
 
 /** Where backups are kept, and for how long. */
 export function readBackups(read: Reader, region: string) {
-  const backups = read.choice("backups", ["off", "spaces", "s3"]);
+  const backups = read.choice("backups", ["spaces", "s3", "off"]);
   const settings = {
     backups,
     backupRegion: read.text("backupRegion", regionFault),

@@ -68,9 +68,10 @@ export class Reader {
     const text = this.raw(key);
     const chosen = words.find((word) => word === text);
     if (chosen === undefined) {
+      const nearest = nearestOf(text, words);
       this.refuse(key, {
         sentence: `"${text}" is not valid, it should be one of ${words.join(", ")}.`,
-        value: words[0],
+        value: nearest !== undefined && distance(text, nearest) <= 1 ? nearest : words[0],
       });
     }
     return chosen ?? words[0];
@@ -158,11 +159,15 @@ function misplacedKey(name: string, parent: string): Fault {
 }
 
 function unknownKey(name: string, known: string[]): Fault {
-  const nearest = known.toSorted((one, other) => distance(name, one) - distance(name, other))[0] ?? "";
+  const nearest = nearestOf(name, known) ?? "";
   return {
     sentence: `is not a setting, it should be one; the nearest is ${nearest}.`,
     fix: `Rename it in ${stackFile()}, or remove it with: npx pulumi config rm ${quoted(name)}`,
   };
+}
+
+function nearestOf<Word extends string>(text: string, words: readonly Word[]): Word | undefined {
+  return words.toSorted((one, other) => distance(text, one) - distance(text, other))[0];
 }
 
 /**

@@ -33,9 +33,10 @@ export async function runBackup(args: string[]): Promise<number> {
   const { stack, format, words } = request;
   const [verb = "list", ...rest] = words;
   const scripts = SCRIPTS[verb];
-  if ((verb !== "list" && scripts === undefined) || rest.length > 0) {
-    throw new UsageError(`${[verb, ...rest].join(" ")}: is not known, it should be now, list or verify.`);
+  if (verb !== "list" && scripts === undefined) {
+    throw new UsageError(`${verb}: is not known, it should be now, list or verify.`);
   }
+  if (rest.length > 0) throw new UsageError(`${rest.join(" ")}: is not known, nothing should follow ${verb}.`);
   const state = await State.read(stack);
   for (const script of scripts ?? []) {
     const { exitCode } = await runOnDroplet(state, script);

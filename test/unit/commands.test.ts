@@ -76,7 +76,7 @@ describe("a command's help", () => {
 describe("a mistake in a command's arguments", () => {
   const MISTAKES: [[Command, ...string[]], string][] = [
     [["backup", "nwo"], "nwo: is not known, it should be now, list or verify."],
-    [["backup", "list", "all"], "list all: is not known, it should be now, list or verify."],
+    [["backup", "list", "all"], "all: is not known, nothing should follow list."],
     [["snapshot", "nwo"], "nwo: is not known, it should be list, now or delete NAME."],
     [["drift", "--format", "yaml"], "--format: yaml is not known, it should be one of text, json, github."],
     [["reset", "now"], "Unexpected argument 'now'. This command does not take positional arguments"],

@@ -34,7 +34,11 @@ describe("backups", () => {
   });
 
   it.each([
-    [{ backups: "on" }, `backups: "on" is not valid, it should be one of off, spaces, s3.`],
+    [
+      { backups: "on" },
+      `backups: "on" is not valid, it should be one of spaces, s3, off. Set it with: npx pulumi config set backups spaces`,
+    ],
+    [{ backups: "s4" }, `Set it with: npx pulumi config set backups s3`],
     [
       { backups: "spaces", region: "nyc1" },
       "backupRegion: is not set, and region nyc1 has no Spaces, it should be a region that has them",
