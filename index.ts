@@ -68,6 +68,7 @@ const postgres = new Postgres(ID, {
   connection,
   machineId: host.machineId,
   mountpoint,
+  volumeSizeGb,
   tunnelPort: tunnel.postgresPort,
   network: NETWORK,
   postgresPoolSize,

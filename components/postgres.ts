@@ -17,6 +17,8 @@ export interface PostgresArgs {
   machineId: pulumi.Input<string>;
   /** Mount point of the volume that has the server's data. */
   mountpoint: pulumi.Input<string>;
+  /** Size of the volume. What waits to be archived may take a part of it. */
+  volumeSizeGb: number;
   /** Port on this computer that leads to the server's socket. It must be the same in every run. */
   tunnelPort: pulumi.Input<number>;
   /** The network that may connect. The server listens at its gateway and on localhost, nowhere else. */
@@ -62,6 +64,7 @@ export class Postgres extends pulumi.ComponentResource {
     const { key, certificate, authority } = serverCertificate(`${name}-postgres`, [HOST_IN_CONTAINERS], child);
     const script = runScript("postgres/postgres.sh", {
       mountpoint: args.mountpoint,
+      volume_gb: args.volumeSizeGb,
       gateway: args.network.gateway,
       subnet: args.network.subnet,
       database: args.database,

@@ -12,7 +12,7 @@ readonly REPOSITORY_VALUES=(stanza repository_endpoint repository_region reposit
 readonly PGBACKREST=/etc/pgbackrest/pgbackrest.conf REPOSITORY=/etc/convex-droplet/backups.env
 readonly REPOSITORY_AUTHORITY=/etc/convex-droplet/backups-authority.pem
 
-# configure_repository MOUNTPOINT VERSION DATABASE: writes what both tools need, from the caller's REPOSITORY_VALUES. Without an endpoint,
+# configure_repository MOUNTPOINT VERSION DATABASE VOLUME_GB: writes what both tools need, from the caller's REPOSITORY_VALUES. Without an endpoint,
 # there are no backups, and backups.sh removes the files.
 configure_repository() {
   local mountpoint=$1
@@ -37,7 +37,7 @@ put_mask() {
 }
 
 pgbackrest_settings() {
-  local mountpoint=$1 version=$2
+  local mountpoint=$1 version=$2 volume_gb=$4
   cat << EOF
 [global]
 repo1-type=s3
@@ -62,8 +62,8 @@ compress-type=zst
 # A bucket that does not answer is tried several times; with the usual minute for each, that takes nine.
 io-timeout=20
 process-max=1
-# If so much waits, because the bucket cannot be reached or is too slow, the oldest is dropped, so that the volume does not fill.
-archive-push-queue-max=$(archive_limit "$mountpoint")GiB
+# If so much waits, because the bucket cannot be reached or is too slow, the oldest is dropped, so that the volume does not fill. A twentieth of it.
+archive-push-queue-max=$((volume_gb < 40 ? 1 : volume_gb / 20))GiB
 log-level-console=warn
 log-level-stderr=warn
 log-level-file=off
@@ -72,9 +72,6 @@ log-level-file=off
 pg1-path=$mountpoint/postgresql/$version/main
 EOF
 }
-
-# archive_limit MOUNTPOINT: a twentieth of the volume, in GiB.
-archive_limit() { df --output=size --block-size=1G "$1" | awk 'NR == 2 {print ($1 < 40 ? 1 : int($1 / 20))}'; }
 
 restic_settings() {
   local mountpoint=$1 database=$3

@@ -3,7 +3,7 @@
 # MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. If the volume already
 # contains a cluster, it is used unchanged. The second run changes nothing and says so.
 #
-#   postgres.sh <mountpoint, gateway, subnet, database, role, max_connections, migrate (true or false: whether to take over data of an
+#   postgres.sh <mountpoint, volume_gb (its size), gateway, subnet, database, role, max_connections, migrate (true or false: whether to take over data of an
 #     older version, see migrate.sh), administrator, password (the administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
 #     of all files that were copied here), and the values of the repository of backups, empty without one
 set -euo pipefail
@@ -24,9 +24,9 @@ source "$here/../backups/repository.sh"
 readonly CLUSTER=main
 
 main() {
-  local mountpoint gateway subnet database role max_connections migrate administrator password key certificate authority scripts version
+  local mountpoint volume_gb gateway subnet database role max_connections migrate administrator password key certificate authority scripts version
   local "${REPOSITORY_VALUES[@]}"
-  take mountpoint gateway subnet database role max_connections migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
+  take mountpoint volume_gb gateway subnet database role max_connections migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -40,7 +40,7 @@ main() {
   [[ -n $version ]] || return 0
   version=${version%%+*}
   allow_early_binding
-  in_area backups configure_repository "$mountpoint" "$version" "$database"
+  in_area backups configure_repository "$mountpoint" "$version" "$database" "$volume_gb"
   create_cluster "$version" "$mountpoint/postgresql" "$migrate"
   certify "$version" "$key" "$certificate" "$authority"
   configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"

@@ -59,7 +59,13 @@ export function postgresValues(
   migrate = false,
 ): string {
   return namedValues({
-    ...{ mountpoint: MOUNTPOINT, gateway: NETWORK.gateway, subnet: NETWORK.subnet, database: "convex_self_hosted" },
+    ...{
+      mountpoint: MOUNTPOINT,
+      volume_gb: 20,
+      gateway: NETWORK.gateway,
+      subnet: NETWORK.subnet,
+      database: "convex_self_hosted",
+    },
     ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
     migrate: String(migrate),
     ...certified,

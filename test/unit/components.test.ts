@@ -110,6 +110,7 @@ const POSTGRES = (): PostgresArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
   mountpoint: "/mnt/convex",
+  volumeSizeGb: 100,
   tunnelPort: 25432,
   database: "convex_self_hosted",
   role: "convex",
