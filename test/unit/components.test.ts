@@ -326,7 +326,7 @@ describe("Postgres", () => {
     const { create, stdin } = (await settled())("convex-server");
     expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
     expect(secretValue(stdin)).toMatch(
-      /^mountpoint=\/mnt\/convex\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\nmigrate=false\npassword=/,
+      /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\nmigrate=false\npassword=/,
     );
     expect(secretValue(stdin)).toContain("\nkey=PRIVATE convex-postgres-certificate-key\ncertificate=CERTIFICATE ");
     // Of what an earlier release copied there, these stay.
