@@ -124,7 +124,7 @@ it("changes nothing of the instance's own files and database", async () => {
   expect(await state()).toBe(before);
   expect(await machine.sh(LEFTOVERS)).toBe("");
   expect(await machine.sh(`cat ${MOUNTPOINT}/upgrade`)).toMatch(
-    /^image=\S+\nversion=129\nimages=npx pulumi .*\npoint=$/,
+    /^image=\S+\nfrom=\S+\nversion=129\nimages=npx pulumi .*\npoint=$/,
   );
 });
 
