@@ -52,7 +52,8 @@ main() {
       "$(npm_command ssh) 'rm $(mark_of "$mountpoint")', then run npx pulumi up again"
   fi
   say "waiting for the backend"
-  exec {log}> >(exec tee --output-error=warn-nopipe "$GATE" >&2)
+  # Only for root, because the backend's log may contain what its users have written.
+  exec {log}> >(umask 077 && exec tee --output-error=warn-nopipe "$GATE" >&2)
   # Behind `||`, it would go on after an error.
   set +e
   key=$(

@@ -34,6 +34,8 @@ go_back() {
   point=$(line_of "$mountpoint/upgrade" point)
   if ! is_recent "$mountpoint" && [[ ! -e $mountpoint/backups/restore.journal ]]; then
     sed -i '/^reason=/d' "$mountpoint/upgrade"
+    # It was not undone, so the image is not refused.
+    rm -f "$mountpoint/refused"
     fail "the upgrade to $(line_of "$mountpoint/upgrade" image) was being undone hours ago, and that was interrupted. Somebody may have used the instance since then," \
       "so nothing was changed. To go back to $point, without what was written since then: $(line_of "$mountpoint/upgrade" images) && $(npm_command restore) --to $point --yes; to keep the data: npx pulumi up --refresh --run-program --stack $(declared STACK)"
   fi

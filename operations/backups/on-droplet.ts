@@ -1,8 +1,8 @@
 import { namedValues, SCRIPTS, type Values } from "../../contract/scripts.ts";
 import { dial } from "../../ssh/connect.ts";
+import { type Ended, runRemotely } from "../../ssh/run.ts";
 import { dropletTarget } from "../droplet.ts";
 import { hasBackups } from "../findings/expected.ts";
-import { type Ended, runRemotely } from "../../ssh/run.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../typed.ts";
 
