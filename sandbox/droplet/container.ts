@@ -9,6 +9,9 @@ import { privateAddress, REGISTRY_HOST, type SandboxNetwork } from "./network.ts
 /** The exit code of a container whose systemd reboots: for reboot(2), the kernel ends PID 1 with a signal. */
 export const EXIT_CODE_OF_REBOOT = 128 + os.constants.signals.SIGHUP;
 
+/** Asks systemd to shut down. */
+export const SHUTDOWN_SIGNAL = "SIGRTMIN+3";
+
 export function containerName(home: SandboxHome, dropletId: number): string {
   return `droplet-${home.id}-${dropletId}`;
 }
@@ -36,7 +39,7 @@ export function containerOptions(
     Labels: labels,
     // With the second, systemd mounts block devices in /etc/fstab, which it skips in other containers.
     Env: ["container=docker", "SYSTEMD_SYSFS_CHECK=0"],
-    StopSignal: "SIGRTMIN+3",
+    StopSignal: SHUTDOWN_SIGNAL,
     NetworkingConfig: {
       EndpointsConfig: {
         [network.name]: { IPAMConfig: { IPv4Address: privateAddress(network, droplet.publicAddress) } },

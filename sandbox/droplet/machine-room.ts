@@ -1,4 +1,5 @@
 import type { RequestListener } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import Docker from "dockerode";
 import type { SandboxHome } from "../home.ts";
 import { AcmeServer } from "./acme-server.ts";
@@ -8,6 +9,7 @@ import {
   containerOptions,
   dockerDataVolume,
   EXIT_CODE_OF_REBOOT,
+  SHUTDOWN_SIGNAL,
 } from "./container.ts";
 import { createDisk, deleteDisk, deleteSnapshotFile, growDisk, plugDisk, snapshotDisk, unplugDisk } from "./disk.ts";
 import { hasStatus, tolerate } from "../docker.ts";
@@ -316,12 +318,23 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
   async #stop(dropletId: number, how: "graceful" | "power-cut"): Promise<void> {
     const container = this.#container(dropletId);
     if (how === "graceful") {
-      await container.stop({ t: SHUTDOWN_SECONDS }).catch(tolerate(304));
+      await this.#shutDown(container);
       return;
     }
     const init = await this.#initOf(dropletId);
     if (init !== undefined) await silence(init);
     await container.kill().catch(tolerate(409));
+  }
+
+  /** Asks each second, because a first process that has only just started does not hear it. */
+  async #shutDown(container: Docker.Container): Promise<void> {
+    const ended = container.wait().then(() => true);
+    for (let second = 0; second < SHUTDOWN_SECONDS; second++) {
+      await container.kill({ signal: SHUTDOWN_SIGNAL }).catch(tolerate(409));
+      if (await Promise.race([ended, sleep(1000, false)])) return;
+    }
+    await container.kill().catch(tolerate(409));
+    await ended;
   }
 
   /** Boots the droplets that ended for a reboot, because a container does not start again by itself. */

@@ -142,7 +142,8 @@ describe("a stack in an empty account", () => {
 
   it("grows its volume in place, with the file system", async () => {
     await cloud.configure(STACK, "volumeSizeGb", "120");
-    expect(await planned()).toEqual({ "convex-volume": "update", "convex-setup": "update" });
+    const changes = { "convex-volume": "update", "convex-setup": "update", "convex-server": "update" };
+    expect(await planned()).toEqual(changes);
     const up = await cloud.up(STACK);
     expect(up.exitCode).toBe(0);
     const size = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -n 1 | tr -dc 0-9");
