@@ -4,13 +4,14 @@ import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 import { cloudFolder } from "../../sandbox/cloud/state.ts";
+import { publishRevision } from "../../sandbox/images/build.ts";
 import { type Contents, contentsOf } from "../e2e/contents.ts";
 import { killedAfter } from "../e2e/ended-up.ts";
 import { TestCloud } from "../e2e/harness.ts";
 import { stepByStep } from "../steps.ts";
 import { DEPLOYED, DisturbedStack, EMPTY } from "./disturbed.ts";
 
-// Disturbs a first deployment, the replacement of the droplet and a destroy at every point. The same command must then complete
+// Disturbs a first deployment, the replacement of the droplet, an upgrade and a destroy at every point. The same command must then complete
 // the work, without anything that a person does by hand except `pulumi cancel`, with all data and nothing left over in the account.
 // disturbed.ts names the variable that writes the table of docs/crashes.md.
 
@@ -66,6 +67,21 @@ describe("a kill of the CLI after every resource", { timeout: 3_600_000 }, () =>
       return runs;
     });
     await stack.expectComplete(DEPLOYED);
+    expect(await contents(before.until)).toEqual(before);
+  });
+
+  it("of an upgrade", async () => {
+    const before = await contents();
+    const { backend, dashboard } = await publishRevision(cloud.home, { metadataVersion: 129 });
+    await cloud.configure(STACK, "backendImage", backend);
+    await cloud.configure(STACK, "dashboardImage", dashboard);
+    // The engine has not always recorded the last one of a killed run, so some runs have to get further than the one before.
+    await stack.row("upgrade of both images", "a kill after each resource", () =>
+      killed(UP, (runs) => Math.ceil(runs / 2)),
+    );
+    await stack.expectComplete(DEPLOYED);
+    const image = await cloud.onDroplet(STACK, "docker inspect --format '{{.Config.Image}}' convex-backend");
+    expect(image.stdout).toBe(backend);
     expect(await contents(before.until)).toEqual(before);
   });
 
