@@ -52,9 +52,12 @@ main() {
     rm -f "$mountpoint/upgrade"
   elif is_refused "$mountpoint" "$image"; then
     fail "$(tell_refused "$mountpoint")"
+  elif is_going_back "$mountpoint"; then
+    fail "the upgrade to $(line_of "$mountpoint/upgrade" image) is being undone, and that was interrupted, so no other image can be tried." \
+      "Finish it first, with the previous images: $(line_of "$mountpoint/upgrade" images); then set this image again"
   else
     require_pair
-    documents=$(documents_here)
+    documents=$(documents_here) || fail "PostgreSQL: does not answer, see above, so the new backend image cannot be tried. Nothing was changed. See: $(npm_command doctor)"
     if [[ -z $documents ]]; then
       say "no backend has used this database yet, so there is nothing to try the image on"
     elif ! same_image "$image" "$accepted"; then
@@ -75,15 +78,35 @@ tell_plan() {
   local needed version documents
   needed=$(room_needed)
   documents=$(documents_here)
+  shown=$(image_of "$dashboard")
   version=
   if [[ -n $documents ]]; then version=$(version_in in_database "$DATABASE"); fi
   printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
-    "upgrade=$(either no yes test "${image##*@}" = "${accepted##*@}")" "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" \
-    "point=$(either yes no has_backups)" "version=$version" "refused=$(refusal)" "data=$(either yes no test -n "$documents")"
+    "upgrade=$(either no yes same_image "$image" "$accepted")" "dashboard=$(either "" "$dashboard_image" same_image "$dashboard_image" "${shown:-$dashboard_image}")" \
+    "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" "point=$(either yes no has_backups)" "version=$version" "refused=$(refusal)" \
+    "data=$(either yes no test -n "$documents")"
 }
 
-# refusal: why the image is refused, if it is.
-refusal() { if [[ $rehearse == true ]] && is_refused "$MOUNTPOINT" "$image"; then tell_refused "$MOUNTPOINT"; fi; }
+# refusal: why the next run would refuse the images, if it would. Without pulling them, the backend's revision may be unknown.
+refusal() {
+  local other
+  is_published backendImage "$image" && is_published dashboardImage "$dashboard_image" || return 0
+  if [[ $rehearse != true ]] || same_image "$image" "$accepted" && same_image "$dashboard_image" "${shown:-$dashboard_image}"; then return; fi
+  if is_refused "$MOUNTPOINT" "$image"; then
+    tell_refused "$MOUNTPOINT"
+  elif other=$(other_revision) && [[ -n $other ]]; then
+    echo "dashboardImage: is not of revision $other, it should be that of the backend. npx pulumi up --stack $stack pulls both images, and names the right one"
+  fi
+}
+
+# is_published SETTING IMAGE: whether the droplet has the image, or its registry does. Otherwise prints why not.
+is_published() {
+  local answer
+  if docker image inspect "$2" > /dev/null 2>&1 || answer=$(timeout 30 docker manifest inspect "$2" 2>&1 > /dev/null); then return; fi
+  answer=${answer%%$'\n'*}
+  echo "$1: $2 cannot be pulled: ${answer:-its registry does not answer}. Set an image that is published: npx pulumi config set $1 REPOSITORY@DIGEST --stack $stack"
+  return 1
+}
 
 # revision_of IMAGE: nothing if it was not pulled, or does not name it.
 revision_of() { docker image inspect --format '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$1" 2> /dev/null || true; }
@@ -109,21 +132,29 @@ clean_up() {
   rm -rf --one-file-system "$REHEARSAL" "$1"
 }
 
-# require_pair: the protocol between the two images is private, so both must be of one revision. Only the backend's image names it, but
-# both are published with it as their tag.
+# require_pair: the protocol between the two images is private, so both must be of one revision.
 require_pair() {
-  local revision repository published own right
-  revision=$(revision_of "$image")
-  repository=$(untagged "$dashboard_image")
-  if [[ ! $revision =~ ^[0-9a-f]{40}$ ]] || ! published=$(manifest_of "$repository:$revision") || ! own=$(manifest_of "$dashboard_image"); then
+  local revision repository right
+  if ! revision=$(other_revision); then
     say "the revisions of the two images are not compared, because the registry does not show them"
     return
   fi
-  # The digest is that of the manifest, or of one that it lists for this kind of processor.
-  if [[ $published == "$own" || $published == *"${dashboard_image##*@}"* ]]; then return; fi
+  [[ -n $revision ]] || return 0
+  repository=$(untagged "$dashboard_image")
   timeout 300 docker pull --quiet "$repository:$revision" > /dev/null 2>&1 || true
   right=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$repository:$revision" 2> /dev/null | grep -F "$repository@") || true
   fail "dashboardImage: is not of revision $revision, it should be that of the backend. Set it with: npx pulumi config set dashboardImage ${right:-$repository@DIGEST} --stack $stack"
+}
+
+# other_revision: the revision of the backend's image, if the dashboard's is of another one; nothing if it is of the same. Fails if the registry
+# does not show it. Only the backend's image names it, but both are published with it as their tag.
+other_revision() {
+  local revision published own
+  revision=$(revision_of "$image")
+  [[ $revision =~ ^[0-9a-f]{40}$ ]] || return
+  published=$(manifest_of "$(untagged "$dashboard_image"):$revision") && own=$(manifest_of "$dashboard_image") || return
+  # The digest is that of the manifest, or of one that it lists for this kind of processor.
+  if [[ $published != "$own" && $published != *"${dashboard_image##*@}"* ]]; then echo "$revision"; fi
 }
 
 manifest_of() { timeout 30 docker manifest inspect "$1" 2> /dev/null; }

@@ -78,13 +78,22 @@ describe("a new backend image", () => {
       0,
       expect.stringMatching(/^Serves: .*@sha256:.*\n.*\nNothing to upgrade\.$/),
     ]);
-    await use(await publishRevision(cloud.home, NEWER));
+    const newer = await publishRevision(cloud.home, NEWER);
+    await use({ ...newer, backend: newer.backend.replace(/[0-9a-f]{64}$/, "0".repeat(64)) });
+    const missing = await check();
+    expect(missing.exitCode).toBe(1);
+    expect(missing.stdout).toMatch(/\nRefused: {4}backendImage: \S+@sha256:0+ cannot be pulled: no such manifest/);
+    await use({ ...newer, backend: newer.backend.replace(/@.*/, ":latest") });
+    expect(await check()).toMatchObject({ exitCode: 1, all: expect.stringContaining("should be pinned") as unknown });
+
+    await use(newer);
     const before = [await running(), await leftovers()];
     const planned = await check();
     expect(planned.exitCode, planned.all).toBe(2);
     expect(planned.stdout).toMatch(
       /revision [0-9a-f]{40}, version 128 of the tables\nSet: .*\nRehearsal: .* needs 1\.\d GiB on the volume/,
     );
+    expect(planned.stdout).toContain(`\nDashboard:  ${newer.dashboard}\n`);
     expect(planned.stdout).toMatch(
       /a restore point is made\n[^]*Upgrade with: npm run sandbox -- pulumi up --stack upgrade$/,
     );
@@ -125,6 +134,10 @@ describe("a new backend image", () => {
     expect(refused.exitCode).not.toBe(0);
     expect(refused.all).toMatch(/dashboardImage: is not of revision [0-9a-f]{40}, it should be that of the backend\./);
     expect(refused.all).toContain(`npx pulumi config set dashboardImage ${other.dashboard}`);
+    // Its images are on the droplet now.
+    const planned = await cloud.operate("upgrade", STACK, ["--check"]);
+    expect(planned.exitCode).toBe(1);
+    expect(planned.stdout).toMatch(/\nRefused: {4}dashboardImage: is not of revision [0-9a-f]{40},/);
     expect(await running()).toBe(before);
   });
 
@@ -133,6 +146,11 @@ describe("a new backend image", () => {
     /** The container and when it started, so that a run which only refuses the image shows that it has touched nothing. */
     let served = "";
     let refusal = "";
+    const triedAgain = () => typed(/to try this image again: (.*)$/.exec(refusal)?.[1] ?? "");
+    const undoing = () =>
+      eventually("the data to be put back", 120, async () => {
+        expect(await droplet("docker ps --all --quiet --filter name=convex-backend-refused")).not.toBe("");
+      });
 
     it("is undone by itself, with the data of before and the reason", async () => {
       const before = await contentsOf(droplet);
@@ -179,14 +197,10 @@ describe("a new backend image", () => {
 
     it("is tried again by the printed command, and undone by the next up if a kill stops that", async () => {
       const before = await contentsOf(droplet);
-      const [, again = ""] = /to try this image again: (.*)$/.exec(refusal) ?? [];
-      const { backend, dashboard } = await publishRevision(cloud.home, { ...NEWER, fault: "ends-in-network" });
-      await use({ backend, dashboard });
+      await use(await publishRevision(cloud.home, { ...NEWER, fault: "ends-in-network" }));
       expect((await cloud.up(STACK)).all).toContain("was put in place and did not serve");
-      const killed = typed(again);
-      await eventually("the data to be put back", 120, async () => {
-        expect(await droplet("docker ps --all --quiet --filter name=convex-backend-refused")).not.toBe("");
-      });
+      const killed = triedAgain();
+      await undoing();
       await droplet("pkill -KILL -f '[c]onvex/backend.sh|[b]ackups/restore.sh'");
       expect((await killed).exitCode).not.toBe(0);
 
@@ -196,6 +210,25 @@ describe("a new backend image", () => {
       expect(await image()).toBe(original);
       expect(await contentsOf(droplet, before.until)).toEqual(before);
       expect(await droplet("docker ps --all --format '{{.Names}}' | sort")).toBe("convex-backend\nconvex-dashboard");
+    });
+
+    it("is undone first if a power cut stops that and another image is set, by the printed commands", async () => {
+      const before = await contentsOf(droplet);
+      const cut = triedAgain();
+      await undoing();
+      await cloud.switchDroplet("off");
+      await cloud.switchDroplet("on");
+      expect((await cut).exitCode).not.toBe(0);
+
+      await use(await publishRevision(cloud.home, NEWER));
+      const refused = await cloud.up(STACK);
+      expect(refused.exitCode).not.toBe(0);
+      const [, commands = ""] = /Finish it first, with the previous images: (.*); then set/.exec(refused.all) ?? [];
+      succeeded(await typed(commands));
+      expect(await image()).toBe(original);
+      expect(await contentsOf(droplet, before.until)).toEqual(before);
+      expect(await droplet("docker ps --all --format '{{.Names}}' | sort")).toBe("convex-backend\nconvex-dashboard");
+      succeeded(await cloud.up(STACK, "--expect-no-changes"));
     });
   });
 

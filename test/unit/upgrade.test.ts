@@ -9,6 +9,7 @@ const PLAN: Plan = {
   image: "backend@sha256:2",
   imageRevision: "",
   upgrade: true,
+  dashboard: "",
   data: true,
   rehearse: true,
   needed: 2 * 1024 ** 3,
@@ -41,7 +42,17 @@ Upgrade with: npx pulumi up --stack dev
       { refused: "backendImage: did not serve" },
       /\nRefused: {4}backendImage: did not serve\n$/,
     ],
-    ["nothing to do", { upgrade: false }, /sha256:2\nNothing to upgrade\.\n$/],
+    ["nothing to do, and no need for room", { upgrade: false, free: 0 }, /sha256:2\nNothing to upgrade\.\n$/],
+    [
+      "an upgrade of the dashboard alone",
+      { upgrade: false, dashboard: "dashboard@sha256:3", free: 0 },
+      /\nDashboard: {2}dashboard@sha256:3\nRehearsal: {2}none, because only the dashboard changes\nUpgrade with:/,
+    ],
+    [
+      "that an image is not published, even if the backend's stays",
+      { upgrade: false, dashboard: "dashboard@sha256:3", refused: "dashboardImage: cannot be pulled" },
+      /\nRefused: {4}dashboardImage: cannot be pulled\n$/,
+    ],
     [
       "no backend yet, and no need for room",
       { accepted: "", data: false, free: 0 },
