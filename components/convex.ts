@@ -5,6 +5,7 @@ import * as random from "@pulumi/random";
 
 import { removeLostFromEngine } from "../error-hooks/docker.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
+import { reportUnpulled } from "../error-hooks/image.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
 import { contentHash } from "../contract/content-hash.ts";
 import {
@@ -133,7 +134,7 @@ export class Convex extends pulumi.ComponentResource {
       new docker.RemoteImage(
         `${name}-${role}-image`,
         { name: image, keepLocally: true },
-        { ...inEngine, hooks: { ...inEngine.hooks, beforeCreate } },
+        { ...inEngine, hooks: { onError: [reportUnpulled(`${role}Image`)], beforeCreate } },
       );
     // The old backend still runs when its hook does.
     const backendImage = pull("backend", args.backendImage, args.beforeNewImage);

@@ -77,7 +77,8 @@ export class Repository extends pulumi.ComponentResource {
   #tellOff(protectData: boolean): void {
     const set = `npx pulumi config set backups spaces --stack ${pulumi.getStack()}`;
     const text = `backups: are off, so what is lost with the volume cannot be restored. Switch them on with: ${set}`;
-    void (protectData ? pulumi.log.warn(text, this) : pulumi.log.info(text, this));
+    const gone = "If the stack had them before, up deletes their bucket with all backups.";
+    void (protectData ? pulumi.log.warn(text, this) : pulumi.log.info(`${text}. ${gone}`, this));
   }
 
   /** A bucket of the account, and a key that can use only this bucket. */

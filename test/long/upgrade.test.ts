@@ -83,6 +83,13 @@ describe("a new backend image", () => {
     const missing = await check();
     expect(missing.exitCode).toBe(1);
     expect(missing.stdout).toMatch(/\nRefused: {4}backendImage: \S+@sha256:0+ cannot be pulled: no such manifest/);
+    const serves = await running();
+    const unpulled = await cloud.up(STACK);
+    expect(unpulled.exitCode).not.toBe(0);
+    expect(unpulled.all).toMatch(
+      /backendImage: \S+@sha256:0+ cannot be pulled, for the reason below\. No container was/,
+    );
+    expect(await running()).toBe(serves);
     await use({ ...newer, backend: newer.backend.replace(/@.*/, ":latest") });
     expect(await check()).toMatchObject({ exitCode: 1, all: expect.stringContaining("should be pinned") as unknown });
 

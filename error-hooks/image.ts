@@ -1,0 +1,20 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/**
+ * For the `onError` of an image that is pulled. Everything that uses the image comes after it, so nothing was changed yet. This hook says so, and
+ * names the command to continue with.
+ *
+ * @param setting  the setting that names the image
+ */
+export function reportUnpulled(setting: string): pulumi.ErrorHook {
+  return new pulumi.ErrorHook(`${setting}-unpulled`, async ({ failedOperation, newInputs = {} }) => {
+    if (failedOperation === "create") {
+      await pulumi.log.error(
+        `${setting}: ${String(newInputs["name"])} cannot be pulled, for the reason below. No container was changed. If the registry did not ` +
+          `answer, run npx pulumi up again; otherwise set an image that is published: ` +
+          `npx pulumi config set ${setting} REPOSITORY@DIGEST --stack ${pulumi.getStack()}`,
+      );
+    }
+    return false;
+  });
+}
