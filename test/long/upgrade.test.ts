@@ -100,7 +100,6 @@ describe("a new backend image", () => {
     expect(planned.stdout).toMatch(
       /revision [0-9a-f]{40}, version 128 of the tables\nSet: .*\nRehearsal: .* needs 1\.\d GiB on the volume/,
     );
-    expect(planned.stdout).toContain(`\nDashboard:  ${newer.dashboard}\n`);
     expect(planned.stdout).toMatch(
       /a restore point is made\n[^]*Upgrade with: npm run sandbox -- pulumi up --stack upgrade$/,
     );
@@ -136,13 +135,17 @@ describe("a new backend image", () => {
     const { dashboard } = await publishRevision(cloud.home, NEWER);
     const other = await publishRevision(cloud.home, NEWER, "backend");
     const before = await running();
+    const check = () => cloud.operate("upgrade", STACK, ["--check"]);
+    await use(other);
+    const both = await check();
+    expect([both.exitCode, both.stdout]).toEqual([2, expect.stringContaining(`\nDashboard:  ${other.dashboard}\n`)]);
     await use({ backend: other.backend, dashboard });
     const refused = await cloud.up(STACK);
     expect(refused.exitCode).not.toBe(0);
     expect(refused.all).toMatch(/dashboardImage: is not of revision [0-9a-f]{40}, it should be that of the backend\./);
     expect(refused.all).toContain(`npx pulumi config set dashboardImage ${other.dashboard}`);
     // Its images are on the droplet now.
-    const planned = await cloud.operate("upgrade", STACK, ["--check"]);
+    const planned = await check();
     expect(planned.exitCode).toBe(1);
     expect(planned.stdout).toMatch(/\nRefused: {4}dashboardImage: is not of revision [0-9a-f]{40},/);
     expect(await running()).toBe(before);
