@@ -11,6 +11,7 @@ import { runDrift } from "./drift/command.ts";
 import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
+import { runLogs } from "./logs.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
@@ -20,10 +21,11 @@ import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
        ${npmCommand("STACK", "tunnel")}
-       ${npmCommand("STACK", "env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
+       ${npmCommand("STACK", "logs|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
+  logs     prints what backend, dashboard, PostgreSQL, proxy or backups have logged
   env      gives an app the stack's URLs and admin key
   drift    compares the cloud and the inside of the droplet with the last deployment
   doctor   shows what is wrong, why, and how to fix it
@@ -41,6 +43,7 @@ and snapshot also call DigitalOcean.
 
 /** The commands that parse their own arguments. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  logs: runLogs,
   env: writeEnvironment,
   drift: runDrift,
   doctor: runDoctor,

@@ -20,7 +20,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
                        TLS, for example: npm run sandbox -- --domain convex.test
   status               what runs, and where
   ssh [COMMAND ...]    a shell on the droplet, or one command there
-  logs [NAME]          the last 50 lines of backend (the default), dashboard, postgres or cloud
+  logs [NAME] [OPTION ...]   what backend (the default), dashboard, postgres, proxy or backups have logged; or cloud
   tunnel               makes the dashboard reachable on this computer until Ctrl-C
   env --file FOLDER    URLs and admin key for the app in this folder
   drift [OPTION ...]   what was changed since the deployment
@@ -36,12 +36,6 @@ env and those below it list their options with --help, for example: npm run sand
 `;
 
 const SEE = "See: npm run sandbox -- help";
-
-const LOGS: Record<string, string[]> = {
-  backend: ["docker", "logs", "--tail", "50", "convex-backend"],
-  dashboard: ["docker", "logs", "--tail", "50", "convex-dashboard"],
-  postgres: ["journalctl", "--no-pager", "-n", "50", "-u", "'postgresql@*'"],
-};
 
 /** @returns the exit code */
 async function main(args: string[]): Promise<number> {
@@ -73,7 +67,7 @@ async function main(args: string[]): Promise<number> {
       return operate(home, command, rest);
     case "logs":
       requireSandbox(home);
-      return logs(home, rest[0] ?? "backend");
+      return rest[0] === "cloud" ? showCloudLog(home) : operate(home, "logs", rest);
     case "pulumi":
       requireSandbox(home);
       return showPulumi(home, ...rest);
@@ -153,15 +147,9 @@ function table(rows: string[][]): string {
     .join("");
 }
 
-async function logs(home: SandboxHome, name: string): Promise<number> {
-  if (name === "cloud") {
-    return (await execa("tail", ["-n", "50", cloudLog(home)], { stdio: "inherit", reject: false })).exitCode ?? 1;
-  }
-  const command = LOGS[name];
-  if (command === undefined) {
-    throw new Error(`logs: ${name} has none, it should be one of ${[...Object.keys(LOGS), "cloud"].join(", ")}`);
-  }
-  return operate(home, "ssh", command);
+/** The last requests to the sandbox's cloud. */
+async function showCloudLog(home: SandboxHome): Promise<number> {
+  return (await execa("tail", ["-n", "50", cloudLog(home)], { stdio: "inherit", reject: false })).exitCode ?? 1;
 }
 
 /** Runs a command for real stacks on the sandbox's stack. */

@@ -135,9 +135,18 @@ describe("a stack in an empty account", () => {
   it("is asked for its health without a line in PostgreSQL's log", async () => {
     const asked = await cloud.onDroplet(STACK, "docker inspect --format '{{json .State.Health}}' convex-backend");
     expect((JSON.parse(asked.stdout) as { Status: string }).Status).toBe("healthy");
-    const log = await cloud.onDroplet(STACK, "cat /var/log/postgresql/*.log");
+    const log = await cloud.operate("logs", STACK, ["postgres", "--lines", "10000"]);
     expect(log.stdout).toContain("database system is ready to accept connections");
     expect(log.stdout).not.toContain("could not accept");
+  });
+
+  it("prints the end of each log that there is", async () => {
+    const backend = await cloud.operate("logs", STACK, ["--lines", "1"]);
+    expect([backend.exitCode, backend.stdout.trim().split("\n").length]).toEqual([0, 1]);
+    expect((await cloud.operate("logs", STACK, ["dashboard"])).exitCode).toBe(0);
+    expect((await cloud.operate("logs", STACK, ["proxy"])).all).toContain(
+      "there is none, because the stack has no domain",
+    );
   });
 
   it("grows its volume in place, with the file system", async () => {

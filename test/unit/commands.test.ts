@@ -10,6 +10,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 /** Where the commands are that parse their own arguments. */
 const COMMANDS = {
+  logs: ["logs", "runLogs"],
   env: ["env/command", "writeEnvironment"],
   drift: ["drift/command", "runDrift"],
   doctor: ["doctor/command", "runDoctor"],
@@ -19,6 +20,7 @@ const COMMANDS = {
   snapshot: ["backups/snapshot", "runSnapshot"],
   "move-in": ["move-in/command", "runMoveIn"],
   reset: ["reset", "runReset"],
+  upgrade: ["upgrade", "runUpgrade"],
 } as const;
 type Command = keyof typeof COMMANDS;
 const NAMES = Object.keys(COMMANDS) as Command[];
@@ -75,6 +77,8 @@ describe("a command's help", () => {
 
 describe("a mistake in a command's arguments", () => {
   const MISTAKES: [[Command, ...string[]], string][] = [
+    [["logs", "nginx"], "nginx: has no log, it should be one of backend, dashboard, postgres, proxy, backups."],
+    [["logs", "--lines", "all"], "--lines: all is not valid, it should be a number from 0 to 100000."],
     [["backup", "nwo"], "nwo: is not known, it should be now, list or verify."],
     [["backup", "list", "all"], "all: is not known, nothing should follow list."],
     [["snapshot", "nwo"], "nwo: is not known, it should be list, now or delete NAME."],
@@ -103,13 +107,13 @@ describe("a mistake in a command's arguments", () => {
     [
       "operations/cli.ts",
       "",
-      "the command: is not given, it should be one of ssh, tunnel, env, ",
+      "the command: is not given, it should be one of ssh, tunnel, logs, ",
       "npm run ssh -- --help",
     ],
     [
       "operations/cli.ts",
       "scp",
-      "scp: is not a command, it should be one of ssh, tunnel, env, ",
+      "scp: is not a command, it should be one of ssh, tunnel, logs, ",
       "npm run ssh -- --help",
     ],
     [
