@@ -6,6 +6,7 @@ import { reportHalfDone } from "../error-hooks/half-done.ts";
 import type { AdoptedVolume } from "../digitalocean/adopted-volume.ts";
 import type { Postgres } from "./postgres.ts";
 import { generatedPassword } from "./password.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 export interface DatabaseArgs {
   /** Name of the database. With another name, it is another, empty database. */
@@ -86,7 +87,7 @@ function refuseNewRole(name: string): pulumi.ResourceHook {
   const refuse = () => {
     throw new Error(
       "convex-droplet:volumeSnapshot: this stack has no database yet, whose place the one of the snapshot could take. " +
-        "Deploy it without a snapshot first: npx pulumi config rm volumeSnapshot && npx pulumi up; then set it again",
+        `Deploy it without a snapshot first: ${onThisStack("config rm", "volumeSnapshot")} && ${onThisStack("up")}; then set it again`,
     );
   };
   return new pulumi.ResourceHook(`${name}-new-role`, refuse, { onDryRun: true });

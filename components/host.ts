@@ -19,6 +19,7 @@ import { reportLostAddress } from "../error-hooks/reserved-ip.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import { EVERYWHERE } from "../settings/kinds/networks.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 export interface HostArgs {
   /** Name of droplet, firewall and project in the account, unique there. Changing it replaces them and the volume. */
@@ -325,7 +326,7 @@ export class Host extends pulumi.ComponentResource {
 function grownTo(volume: digitalocean.Volume, sizeGb: number): pulumi.Output<number> {
   return volume.size.apply((found) => {
     if (found !== sizeGb) {
-      const fault = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run npx pulumi up again.`;
+      const fault = `is ${found} GB, it should be ${sizeGb} GB. An earlier run could not grow it. Run ${onThisStack("up")} again.`;
       throw new pulumi.ResourceError(fault, volume, true);
     }
     return sizeGb;
@@ -369,7 +370,7 @@ function explainSilence(name: string, args: HostArgs): pulumi.ErrorHook {
       void pulumi.log.error(
         `the droplet ${args.label} did not accept an SSH connection from this computer within ${args.bootTimeoutSeconds} s. ` +
           `Check that adminCidrs (${args.adminCidrs.join(", ")}) contains this computer's address, and look at the droplet's ` +
-          "console in DigitalOcean's control panel; then run npx pulumi up again.",
+          `console in DigitalOcean's control panel; then run ${onThisStack("up")} again.`,
       );
     }
     return false;

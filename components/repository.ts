@@ -5,6 +5,7 @@ import * as random from "@pulumi/random";
 import { reportLostBucket } from "../error-hooks/bucket.ts";
 import { reportGone } from "../error-hooks/gone.ts";
 import { generatedPassword } from "./password.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 export interface RepositoryArgs {
   /** Start of the bucket's name; up to 50 characters. */
@@ -75,7 +76,7 @@ export class Repository extends pulumi.ComponentResource {
 
   /** In a preview: a stack to keep gets a warning, another one only a remark. */
   #tellOff(protectData: boolean): void {
-    const set = `npx pulumi config set backups spaces --stack ${pulumi.getStack()}`;
+    const set = onThisStack("config set", "backups spaces");
     const text = `backups: are off, so what is lost with the volume cannot be restored. Switch them on with: ${set}`;
     const gone = "If the stack had them before, up deletes their bucket with all backups.";
     void (protectData ? pulumi.log.warn(text, this) : pulumi.log.info(`${text}. ${gone}`, this));

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { quote } from "../contract/scripts.ts";
 import { account } from "./own-account.ts";
 import { isVolumeName } from "./sizes.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** A volume that exists, with the data of an instance, and that a new stack uses as its own. */
 export interface AdoptedVolume {
@@ -75,16 +76,16 @@ export function volumeFault(
   sizeGb: number,
   holder: Holder | undefined,
 ): string | undefined {
-  const set = "Set it with: npx pulumi config set";
+  const set = (setting: string) => `Set it with: ${onThisStack("config set", setting)}`;
   const free = volumes.find(({ region: { slug }, droplet_ids: held }) => slug === region && held.length === 0)?.name;
   const should =
     free === undefined
-      ? `it should be one in ${region} that is attached to no droplet, but there is none. Start with a blank one: npx pulumi config rm adoptVolume`
-      : `it should be one in ${region} that is attached to no droplet, such as ${free}. ${set} adoptVolume ${quote(free)}`;
+      ? `it should be one in ${region} that is attached to no droplet, but there is none. Start with a blank one: ${onThisStack("config rm", "adoptVolume")}`
+      : `it should be one in ${region} that is attached to no droplet, such as ${free}. ${set(`adoptVolume ${quote(free)}`)}`;
   const volume = choose(volumes, wanted, region);
   if (volume === undefined) return `adoptVolume: "${wanted}" is no volume of this account, ${should}`;
   if (volume.region.slug !== region) {
-    return `adoptVolume: "${wanted}" is in ${volume.region.slug}, and cannot be moved, ${should}; or use its region: npx pulumi config set region ${volume.region.slug}`;
+    return `adoptVolume: "${wanted}" is in ${volume.region.slug}, and cannot be moved, ${should}; or use its region: ${onThisStack("config set", `region ${volume.region.slug}`)}`;
   }
   if (holder !== undefined && holder.name !== label) return heldFault(volume, holder);
   // One that is not attached may be in the state: then the engine would replace it, and delete it without protectData. But if the
@@ -96,14 +97,14 @@ export function volumeFault(
   );
   if (other !== undefined) {
     return (
-      `adoptVolume: the stack already has volume ${other.name}, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume; ` +
+      `adoptVolume: the stack already has volume ${other.name}, it should be a new stack. Keep that one: ${onThisStack("config rm", "adoptVolume")}; ` +
       `or if nobody needs that one, delete it: doctl compute volume delete ${other.id}`
     );
   }
   if (sizeGb >= volume.size_gigabytes) return undefined;
   return (
     `volumeSizeGb: ${sizeGb} is below ${volume.size_gigabytes}, the size of volume ${volume.name}, and a volume cannot shrink. ` +
-    `${set} volumeSizeGb ${volume.size_gigabytes}`
+    `${set(`volumeSizeGb ${volume.size_gigabytes}`)}`
   );
 }
 

@@ -1,5 +1,6 @@
 import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** A droplet size. */
 export interface Offer {
@@ -22,13 +23,13 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
   if (offered === undefined) {
     throw new pulumi.RunError(
       `convex-droplet:size: ${size} is not a droplet size of DigitalOcean, it should be one such as s-2vcpu-4gb. ` +
-        "Set it with: npx pulumi config set size s-2vcpu-4gb",
+        `Set it with: ${onThisStack("config set", "size s-2vcpu-4gb")}`,
     );
   }
   if (!offered.regions.includes(region)) {
     throw new pulumi.RunError(
       `convex-droplet:region: ${region} does not offer droplets of size ${size}, it should be one of ` +
-        `${offered.regions.toSorted().join(", ")}. Set it with: npx pulumi config set region ${offered.regions[0] ?? "nyc3"}`,
+        `${offered.regions.toSorted().join(", ")}. Set it with: ${onThisStack("config set", `region ${offered.regions[0] ?? "nyc3"}`)}`,
     );
   }
   const offers = sizes
@@ -41,6 +42,6 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
 function explain(reason: string): string {
   return /unable to authenticate/i.test(reason)
     ? "digitalocean:token: is refused by DigitalOcean, it should be a valid API token that may read and write. " +
-        "Set it with: npx pulumi config set --secret digitalocean:token"
+        `Set it with: ${onThisStack("config set", "--secret digitalocean:token")}`
     : `DigitalOcean: cannot list its droplet sizes. ${reason}`;
 }

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { RefusedError } from "./account.ts";
 import { account } from "./own-account.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** In seconds: how long resolvers may keep an old address after a change. */
 export const TTL = 60;
@@ -59,8 +60,8 @@ async function recordsOf(domain: string, host: string): Promise<DnsRecord[] | un
 function missingZone(domain: string): string {
   return (
     `convex-droplet:dnsZone: ${domain} is not a domain of this DigitalOcean account, it should be one. ` +
-    "If a larger domain of the account contains it, set that: npx pulumi config set dnsZone DOMAIN. Otherwise add it with: " +
-    "npx pulumi config set createDnsZone true, and let its registrar name ns1, ns2 and ns3.digitalocean.com; or make the records elsewhere with: npx pulumi config set dns manual"
+    `If a larger domain of the account contains it, set that: ${onThisStack("config set", "dnsZone DOMAIN")}. Otherwise add it with: ` +
+    `${onThisStack("config set", "createDnsZone true")}, and let its registrar name ns1, ns2 and ns3.digitalocean.com; or make the records elsewhere with: ${onThisStack("config set", "dns manual")}`
   );
 }
 
@@ -71,7 +72,7 @@ function otherRecord(
 ): string {
   return (
     `convex-droplet:dns: ${host} already has the record ${type} ${data}, which this stack did not make, so it is not touched. ` +
-    `If it is right, keep it with: npx pulumi config set dns manual. If nobody needs it, delete it with: ` +
+    `If it is right, keep it with: ${onThisStack("config set", "dns manual")}. If nobody needs it, delete it with: ` +
     `doctl compute domain records delete ${domain} ${id}. Otherwise choose another name`
   );
 }
@@ -84,7 +85,7 @@ export function explainExistingZone(name: string): pulumi.ErrorHook {
     if (failedOperation === "create" && / 422 /.test(errors[0] ?? "")) {
       await pulumi.log.error(
         `convex-droplet:createDnsZone: DigitalOcean does not add ${String(newInputs["name"])}: it is already in this account or in another. ` +
-          "If it is in this one, use it with: npx pulumi config set createDnsZone false",
+          `If it is in this one, use it with: ${onThisStack("config set", "createDnsZone false")}`,
       );
     }
     return false;

@@ -6,6 +6,6 @@ import { RESOURCES } from "../contract/names.ts";
  *
  * @param refresh  the refresh command as the reader types it
  */
-export function tellState(refresh = "npx pulumi refresh"): string {
+export function tellState(refresh: string): string {
   return `PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true ${refresh} --yes --target '**${RESOURCES.volume}'`;
 }

@@ -3,6 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Offer } from "./catalogue.ts";
 import { account } from "./own-account.ts";
 import { tellState } from "./grown-volume.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /**
  * The name of the data volume in the account. It cannot be changed, and a volume that takes the place of another needs one of
@@ -35,8 +36,8 @@ export async function refuseShrinking(label: string, region: string, sizeGb: num
   const { name, size_gigabytes: found } = volume;
   throw new pulumi.RunError(
     `convex-droplet:volumeSizeGb: ${sizeGb} is below ${found}, the size of volume ${name} in DigitalOcean, and a volume cannot shrink. ` +
-      `Set it with: npx pulumi config set volumeSizeGb ${found}; if somebody grew it by hand, also record that in the stack's state ` +
-      `with: ${tellState()}`,
+      `Set it with: ${onThisStack("config set", `volumeSizeGb ${found}`)}; if somebody grew it by hand, also record that in the stack's state ` +
+      `with: ${tellState(onThisStack("refresh"))}`,
   );
 }
 
@@ -48,7 +49,7 @@ export function refuseVolumeSize(name: string): pulumi.ResourceHook {
   return beforeResize(`${name}-volume-size`, async (id, wanted) => {
     const { volume } = await account().ask<{ volume: Volume }>("GET", `/v2/volumes/${id}`);
     if (volume.size_gigabytes !== wanted) return undefined;
-    return `convex-droplet:volumeSizeGb: the volume already has ${wanted} GB, the stack's state should say so. Record it with: ${tellState()}`;
+    return `convex-droplet:volumeSizeGb: the volume already has ${wanted} GB, the stack's state should say so. Record it with: ${tellState(onThisStack("refresh"))}`;
   });
 }
 
@@ -95,7 +96,7 @@ export function sizeFault(droplet: Droplet, wanted: string, offers: readonly Off
       status === "off" ? `, and switch the droplet on with: doctl compute droplet-action power-on ${id}` : "";
     return (
       `the droplet already is ${wanted}, the stack's state should say so. ` +
-      `Record it with: npx pulumi up --refresh --run-program${start}`
+      `Record it with: ${onThisStack("up", "--refresh --run-program")}${start}`
     );
   }
   const offered = offers.find(({ slug }) => slug === wanted)?.diskGb ?? disk;
@@ -103,8 +104,8 @@ export function sizeFault(droplet: Droplet, wanted: string, offers: readonly Off
   const fitting = offers.filter(({ slug, diskGb }) => diskGb >= disk && slug !== size).map(({ slug }) => slug);
   return (
     `${wanted} has a disk of ${offered} GB, it should have at least the ${disk} GB that the droplet has, because a disk cannot shrink. ` +
-    `Set it with: npx pulumi config set size ${size} (the cheapest others: ${fitting.slice(0, 3).join(", ")}), ` +
-    "or recreate the droplet, which keeps the data: npx pulumi up --replace '**convex-droplet'"
+    `Set it with: ${onThisStack("config set", `size ${size}`)} (the cheapest others: ${fitting.slice(0, 3).join(", ")}), ` +
+    `or recreate the droplet, which keeps the data: ${onThisStack("up", "--replace '**convex-droplet'")}`
   );
 }
 

@@ -11,6 +11,7 @@ import {
   type Snapshot,
   surplusSnapshots,
 } from "./snapshots.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /**
  * The id of the snapshot that a volume should be made from.
@@ -36,19 +37,19 @@ export function snapshotFault(
   region: string,
   sizeGb: number,
 ): string | undefined {
-  const set = "Set it with: npx pulumi config set";
-  const remove = "If the volume was made from it before, remove the setting: npx pulumi config rm volumeSnapshot";
+  const set = (setting: string) => `Set it with: ${onThisStack("config set", setting)}`;
+  const remove = `If the volume was made from it before, remove the setting: ${onThisStack("config rm", "volumeSnapshot")}`;
   const usable = snapshots.filter(({ resource_type: type, regions }) => type === "volume" && regions.includes(region));
   const should =
     usable.length === 0
       ? `it should be one of a volume in ${region}, but there is none.`
-      : `it should be one of a volume in ${region}, such as ${usable[0]?.name ?? ""}. ${set} volumeSnapshot ${quote(usable[0]?.name ?? "")}.`;
+      : `it should be one of a volume in ${region}, such as ${usable[0]?.name ?? ""}. ${set(`volumeSnapshot ${quote(usable[0]?.name ?? "")}`)}.`;
   const found = snapshots.filter(({ id, name }) => id === wanted || name === wanted);
   const [snapshot] = found;
   if (snapshot === undefined) return `volumeSnapshot: "${wanted}" is no snapshot of this account, ${should} ${remove}`;
   if (found.length > 1) {
     const ids = found.map(({ id, created_at: made }) => `${id} (${made})`).join(", ");
-    return `volumeSnapshot: "${wanted}" is the name of ${found.length} snapshots, it should be the id of one: ${ids}. ${set} volumeSnapshot ${snapshot.id}`;
+    return `volumeSnapshot: "${wanted}" is the name of ${found.length} snapshots, it should be the id of one: ${ids}. ${set(`volumeSnapshot ${snapshot.id}`)}`;
   }
   if (snapshot.resource_type !== "volume") return `volumeSnapshot: "${wanted}" is a snapshot of a droplet, ${should}`;
   if (!snapshot.regions.includes(region)) {
@@ -57,7 +58,7 @@ export function snapshotFault(
   if (sizeGb >= snapshot.min_disk_size) return undefined;
   return (
     `volumeSizeGb: ${sizeGb} is below ${snapshot.min_disk_size}, the size of the volume of snapshot ${snapshot.name}. ` +
-    `${set} volumeSizeGb ${snapshot.min_disk_size}`
+    `${set(`volumeSizeGb ${snapshot.min_disk_size}`)}`
   );
 }
 
@@ -148,6 +149,6 @@ function refusal(error: unknown): string {
       : "";
   return (
     `convex-droplet:volumeSnapshots: the volume has no snapshot from before this change, so the change was not made. ${reason}.${known} ` +
-    "Run npx pulumi up again, or go on without a snapshot: npx pulumi config set volumeSnapshots 0"
+    `Run ${onThisStack("up")} again, or go on without a snapshot: ${onThisStack("config set", "volumeSnapshots 0")}`
   );
 }

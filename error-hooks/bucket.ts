@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /**
  * For the `onError` of a bucket whose name only this stack knows. If a run is killed after the bucket was made and before the state
@@ -11,7 +12,7 @@ export function reportLostBucket(name: string, suffix: string): pulumi.ErrorHook
     if (failedOperation === "create" && /BucketAlready(?:OwnedByYou|Exists)/.test(errors[0] ?? "")) {
       await pulumi.log.error(
         `bucket ${String(newInputs["name"])} is in the account but not in the stack's state: probably, a run was killed while ` +
-          `creating it. Use another one: npx pulumi up --stack ${pulumi.getStack()} --replace '**${suffix}'; and if this one is ` +
+          `creating it. Use another one: ${onThisStack("up", `--replace '**${suffix}'`)}; and if this one is ` +
           "empty, delete it in DigitalOcean's control panel.",
       );
     }

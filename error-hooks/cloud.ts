@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { account } from "../digitalocean/own-account.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** A resource in the account that is in no state. */
 interface Lost {
@@ -67,7 +68,7 @@ async function findProject({ name }: Inputs): Promise<Lost | undefined> {
   if (found.length > 0) {
     await pulumi.log.warn(
       `project ${lost.name} is in the account but not in the stack's state, and it is not empty. ` +
-        `Rename it with doctl projects update ${lost.id} --name ${lost.name}-old, then run npx pulumi up again.`,
+        `Rename it with doctl projects update ${lost.id} --name ${lost.name}-old, then run ${onThisStack("up")} again.`,
     );
     return undefined;
   }
@@ -80,14 +81,13 @@ async function reportVolume({ name, region, snapshotId }: Inputs): Promise<undef
     "GET",
     `/v2/volumes?name=${String(name)}&region=${String(region)}`,
   );
-  const stack = pulumi.getStack();
-  const again = `, then run npx pulumi up --stack ${stack} again.`;
+  const again = `, then run ${onThisStack("up")} again.`;
   for (const { id, droplet_ids: holders } of volumes) {
     const remove = `delete it with doctl compute volume delete ${id}${again}`;
     const ways =
       snapshotId === undefined
         ? [
-            `If it has the data of an instance, use it: npx pulumi config set adoptVolume ${String(name)} --stack ${stack}${again}`,
+            `If it has the data of an instance, use it: ${onThisStack("config set", `adoptVolume ${String(name)}`)}${again}`,
             ...(holders.length > 0 ? [] : [`If a run was killed while creating it, it is empty: ${remove}`]),
           ]
         : [

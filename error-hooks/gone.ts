@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /**
  * For the `onError` of resources in the account. If somebody has deleted a resource by hand, the provider fails to delete it,
@@ -9,7 +10,7 @@ export function reportGone(name: string): pulumi.ErrorHook {
     if (failedOperation === "delete" && /: 404 |Not Found/.test(errors[0] ?? "")) {
       await pulumi.log.error(
         `${resource}: is already gone from the account. Remove it from the stack's state with: ` +
-          "npx pulumi refresh --target '**digitalocean:**'; then run the same command again.",
+          `${onThisStack("refresh", "--target '**digitalocean:**'")}; then run the same command again.`,
       );
     }
     return false;

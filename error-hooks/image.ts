@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /**
  * For the `onError` of an image that is pulled. Everything that uses the image comes after it, so nothing was changed yet. This hook says so, and
@@ -11,8 +12,8 @@ export function reportUnpulled(setting: string): pulumi.ErrorHook {
     if (failedOperation === "create") {
       await pulumi.log.error(
         `${setting}: ${String(newInputs["name"])} cannot be pulled, for the reason below. No container was changed. If the registry did not ` +
-          `answer, run npx pulumi up again; otherwise set an image that is published: ` +
-          `npx pulumi config set ${setting} REPOSITORY@DIGEST --stack ${pulumi.getStack()}`,
+          `answer, run ${onThisStack("up")} again; otherwise set an image that is published: ` +
+          onThisStack("config set", `${setting} REPOSITORY@DIGEST`),
       );
     }
     return false;

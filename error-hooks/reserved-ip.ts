@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { account } from "../digitalocean/own-account.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /**
  * For the `onError` of a reserved address. A droplet can have only one. If a run was killed after DigitalOcean had made one, it
@@ -17,7 +18,7 @@ export function reportLostAddress(name: string): pulumi.ErrorHook {
     for (const { ip } of addresses.filter(({ ip, droplet }) => droplet?.id === dropletId && ip !== id)) {
       await pulumi.log.warn(
         `the droplet already has the reserved address ${ip}, which is not in the stack's state. If a run was killed while creating it, ` +
-          `or nobody needs it, delete it with doctl compute reserved-ip delete ${ip}; then run npx pulumi up again`,
+          `or nobody needs it, delete it with doctl compute reserved-ip delete ${ip}; then run ${onThisStack("up")} again`,
       );
     }
     return false;

@@ -16,7 +16,8 @@ import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
 import { State } from "./state.ts";
-import { npmCommand, pulumiCommand } from "./typed.ts";
+import { pulumiCommand } from "../contract/commands.ts";
+import { npmCommand } from "./typed.ts";
 import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}

@@ -6,7 +6,8 @@ import { dropletTarget } from "./droplet.ts";
 import { declaredEdge } from "./findings/expected.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { State } from "./state.ts";
-import { npmCommand, pulumiCommand } from "./typed.ts";
+import { pulumiCommand } from "../contract/commands.ts";
+import { npmCommand } from "./typed.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "logs", "[NAME] [--lines N] [--follow]")}
 

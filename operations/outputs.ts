@@ -1,5 +1,5 @@
 import type { State } from "./state.ts";
-import { pulumiCommand } from "./typed.ts";
+import { pulumiCommand } from "../contract/commands.ts";
 
 /** The outputs of a stack that the commands of this folder need. */
 export interface Outputs {

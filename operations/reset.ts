@@ -9,7 +9,8 @@ import { Destination, identityOf } from "./move-in/destination.ts";
 import { interruptedRestore, interruptedSwap } from "./move-in/refusals.ts";
 import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
-import { npmCommand, pulumiCommand } from "./typed.ts";
+import { pulumiCommand } from "../contract/commands.ts";
+import { npmCommand } from "./typed.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "reset", "[--yes]")}
 

@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
-import { PULUMI, pulumiCommand, sandboxCommand } from "./typed.ts";
+import { PULUMI, pulumiCommand } from "../contract/commands.ts";
+import { sandboxCommand } from "./typed.ts";
 
 /** A resource from the stack's state, with secrets decrypted. */
 export interface Resource {

@@ -10,7 +10,8 @@ import { size } from "./backups/list.ts";
 import { dropletTarget } from "./droplet.ts";
 import { readSetting } from "./setting.ts";
 import { State } from "./state.ts";
-import { npmCommand, pulumiCommand } from "./typed.ts";
+import { pulumiCommand } from "../contract/commands.ts";
+import { npmCommand } from "./typed.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "upgrade", "--check")}
 

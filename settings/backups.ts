@@ -1,5 +1,6 @@
 import { authorityFault } from "./kinds/authority.ts";
 import { type Fault, matches, type Reader } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** Where backups are kept, and for how long. */
 export function readBackups(read: Reader, region: string) {
@@ -66,10 +67,10 @@ function missing(key: string): Fault {
 function unused(key: string): Fault {
   return {
     sentence: "has no effect, because backups is spaces, and the stack makes its own bucket and keys.",
-    fix: `Remove it with: npx pulumi config rm ${key}, or use it with: npx pulumi config set backups s3`,
+    fix: `Remove it with: ${onThisStack("config rm", key)}, or use it with: ${onThisStack("config set", "backups s3")}`,
   };
 }
 
 function setSecret(key: string): string {
-  return `Set it with: npx pulumi config set --secret ${key}`;
+  return `Set it with: ${onThisStack("config set", `--secret ${key}`)}`;
 }

@@ -2,6 +2,7 @@ import { databaseName } from "../contract/names.ts";
 import { readBackendEnvironment } from "./kinds/environment.ts";
 import { imageFault, unpairedImages } from "./kinds/images.ts";
 import { type Fault, matches, type Reader } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** The instance: its name, its images, and how its backend runs. */
 export function readConvex(read: Reader) {
@@ -39,7 +40,7 @@ function instanceSecretFault(text: string): Fault | undefined {
   if (/^(?:[0-9a-f]{64})?$/i.test(text)) return undefined;
   return {
     sentence: "is not valid, it should be the INSTANCE_SECRET of an instance that you move in: 64 hexadecimal digits.",
-    fix: "Set it with: npx pulumi config set --secret instanceSecret, or let it be generated with: npx pulumi config rm instanceSecret",
+    fix: `Set it with: ${onThisStack("config set", "--secret instanceSecret")}, or let it be generated with: ${onThisStack("config rm", "instanceSecret")}`,
   };
 }
 

@@ -2,6 +2,7 @@ import { authorityFault } from "./kinds/authority.ts";
 import { type Hosts, nameFault, namesOf } from "./kinds/hosts.ts";
 import { readNetworks } from "./kinds/networks.ts";
 import { type Fault, matches, type Reader } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** The names' DNS records and certificate, and the proxies in front of the droplet. */
 export function readEdge(read: Reader, hosts: Hosts | undefined) {
@@ -33,7 +34,7 @@ function outside(host: string, zone: string): Fault | undefined {
   if (host === zone || host.endsWith(`.${zone}`)) return undefined;
   return {
     sentence: `"${zone}" does not contain ${host}, it should be the domain of the DigitalOcean account that gets its record.`,
-    fix: "Set it with: npx pulumi config set dnsZone DOMAIN, or make the records yourself with: npx pulumi config set dns manual",
+    fix: `Set it with: ${onThisStack("config set", "dnsZone DOMAIN")}, or make the records yourself with: ${onThisStack("config set", "dns manual")}`,
   };
 }
 

@@ -6,6 +6,7 @@ import { EVERYWHERE, readNetworks } from "./kinds/networks.ts";
 import { readOrigins } from "./kinds/origins.ts";
 import { readPorts } from "./kinds/ports.ts";
 import type { Reader } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** How people open the dashboard: through `npm run tunnel`, or at its own name, from some networks or with a password. */
 export type DashboardAccess = "tunnel" | "allowlist" | "password";
@@ -111,7 +112,7 @@ function readDashboard(read: Reader): Pick<Exposure, "dashboardAccess" | "dashbo
   if (dashboardAccess !== "allowlist" && dashboardCidrs.length > 0) {
     read.refuse("dashboardCidrs", {
       sentence: `has no effect with dashboardAccess ${dashboardAccess}, it should come with allowlist.`,
-      fix: "Set that with: npx pulumi config set dashboardAccess allowlist, or remove this with: npx pulumi config rm dashboardCidrs",
+      fix: `Set that with: ${onThisStack("config set", "dashboardAccess allowlist")}, or remove this with: ${onThisStack("config rm", "dashboardCidrs")}`,
     });
   }
   return { dashboardAccess, dashboardCidrs };

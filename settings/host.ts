@@ -1,6 +1,7 @@
 import { readNetworks } from "./kinds/networks.ts";
 import { readOperatorKeys } from "./kinds/operator-keys.ts";
 import { matches, type Reader } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** Droplet and volume, who may log in, and whether the stack's data may be deleted. */
 export function readHost(read: Reader) {
@@ -35,7 +36,7 @@ export function readHost(read: Reader) {
   if (settings.adoptVolume !== "" && settings.volumeSnapshot !== "") {
     read.refuse("adoptVolume", {
       sentence: "is set beside volumeSnapshot, it should be alone: a volume is either adopted or made from a snapshot.",
-      fix: "Remove one of them with: npx pulumi config rm volumeSnapshot, or: npx pulumi config rm adoptVolume",
+      fix: `Remove one of them with: ${onThisStack("config rm", "volumeSnapshot")}, or: ${onThisStack("config rm", "adoptVolume")}`,
     });
   }
   return settings;

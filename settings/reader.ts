@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** What is wrong with a value, and what is right: one line of the message, without the path. */
 export type Fault = {
@@ -131,7 +132,7 @@ export function integerFault(text: string, min: number, max: number): Fault | un
 
 /** The command that sets a value, or a part of one. */
 export function setWith(path: string, value: string): string {
-  return `Set it with: npx pulumi config set ${pathArgument(path)} ${quoted(value)}`;
+  return `Set it with: ${onThisStack("config set", pathArgument(path), quoted(value))}`;
 }
 
 /** The file with the stack's configuration. */
@@ -154,7 +155,7 @@ function misplacedKey(name: string, parent: string): Fault {
   const how = /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
   return {
     sentence: `is a separate key, it should be part of ${parent}.`,
-    fix: `Remove it with: npx pulumi config rm ${quoted(name)}, and set it with: npx pulumi config set --path ${how}`,
+    fix: `Remove it with: ${onThisStack("config rm", quoted(name))}, and set it with: ${onThisStack("config set", "--path", how)}`,
   };
 }
 
@@ -162,7 +163,7 @@ function unknownKey(name: string, known: string[]): Fault {
   const nearest = nearestOf(name, known) ?? "";
   return {
     sentence: `is not a setting, it should be one; the nearest is ${nearest}.`,
-    fix: `Rename it in ${stackFile()}, or remove it with: npx pulumi config rm ${quoted(name)}`,
+    fix: `Rename it in ${stackFile()}, or remove it with: ${onThisStack("config rm", quoted(name))}`,
   };
 }
 

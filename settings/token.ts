@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { onThisStack } from "./on-this-stack.ts";
 
 /** The API token, from the places where the provider looks for it; empty if none has one. */
 export function apiToken(): string {
@@ -15,6 +16,6 @@ export function tokenMistakes(): string[] {
   return apiToken() !== ""
     ? []
     : [
-        "digitalocean:token: is not set, it should be an API token that may read and write. Set it with: npx pulumi config set --secret digitalocean:token",
+        `digitalocean:token: is not set, it should be an API token that may read and write. Set it with: ${onThisStack("config set", "--secret digitalocean:token")}`,
       ];
 }

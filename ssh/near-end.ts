@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** An address on this computer to which the clients of a run connect. */
 export type Place = { socket: string } | { port: number };
@@ -71,7 +72,7 @@ async function listen({ at, server }: NearEnd): Promise<void> {
       reject(
         error.code === "EADDRINUSE"
           ? new Error(
-              `${end} on this computer: is taken, it should be free. Choose another port with: npx pulumi config set tunnelPort 25432`,
+              `${end} on this computer: is taken, it should be free. Choose another port with: ${onThisStack("config set", "tunnelPort 25432")}`,
             )
           : new Error(`${end} on this computer: cannot be listened on (${error.message}).`),
       );

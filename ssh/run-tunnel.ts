@@ -5,6 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { Boot } from "./boot.ts";
 import { socketFor } from "./near-end.ts";
 import { openTunnel } from "./tunnel.ts";
+import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** The tunnel's ends on this computer, known once it is open. They are the same on every computer. */
 export interface RunTunnel {
@@ -60,7 +61,7 @@ async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T
   };
   if (!(await all.isKnown)) {
     throw new Error(
-      "there is no droplet, or it will be replaced, so nothing on it can be checked. If somebody destroyed it, create it again with: npx pulumi up --refresh --run-program --skip-preview --yes",
+      `there is no droplet, or it will be replaced, so nothing on it can be checked. If somebody destroyed it, create it again with: ${onThisStack("up", "--refresh --run-program --skip-preview --yes")}`,
     );
   }
   return all.promise();

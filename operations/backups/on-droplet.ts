@@ -4,7 +4,7 @@ import { type Ended, runRemotely } from "../../ssh/run.ts";
 import { dropletTarget } from "../droplet.ts";
 import { hasBackups } from "../findings/expected.ts";
 import type { State } from "../state.ts";
-import { pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
 
 /**
  * Runs a script of `machine/backups/` on a stack's droplet. Its progress appears on stderr. It goes on if the connection breaks.

@@ -13,7 +13,8 @@ import { readListing, UsageError } from "../arguments.ts";
 import { accountOf, NO_TOKEN } from "../droplet.ts";
 import { printable } from "../findings/finding.ts";
 import { State } from "../state.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
+import { npmCommand } from "../typed.ts";
 import { table } from "./list.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "snapshot", "[list|now|delete NAME] [--format FORMAT]")}

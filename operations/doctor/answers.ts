@@ -4,7 +4,8 @@ import type { State } from "../state.ts";
 import { type Asked, explain, leadsAstray } from "./unreachable.ts";
 import { examineUploads } from "./uploads.ts";
 import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
+import { npmCommand } from "../typed.ts";
 import { CONTAINERS, PORTS } from "../../contract/names.ts";
 
 /** A path that nothing serves: its answer shows who answers. machine/convex/facts.sh requests the same path. */

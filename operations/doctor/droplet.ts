@@ -3,7 +3,7 @@ import type { Inside } from "../findings/inside.ts";
 import { dropletStatus, findDroplet } from "../droplet.ts";
 import type { State } from "../state.ts";
 import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
-import { pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
 import { costsOf, REMAKE, repairText } from "../findings/repair.ts";
 
 /**

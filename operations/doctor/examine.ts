@@ -10,7 +10,7 @@ import { examineAnswers } from "./answers.ts";
 import { examineApp } from "./app.ts";
 import { examineDroplet } from "./droplet.ts";
 import { type Problem, unhealthy, type Check, unknown, healthy } from "./check.ts";
-import { pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
 
 /** What the checks of a stack found. The names are those of the JSON in docs/troubleshooting.md. */
 export interface Examination {

@@ -5,7 +5,7 @@ import { dependsOn, functionsFolder, readManifest } from "../../examples/app-rep
 import { json, sha256 } from "../findings/facts.ts";
 import type { Inside } from "../findings/inside.ts";
 import type { Problem } from "./check.ts";
-import { pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
 
 /** Variables that every deployment has without being set. */
 const BUILT_IN = ["CONVEX_CLOUD_URL", "CONVEX_SITE_URL"];

@@ -4,7 +4,8 @@ import { isIP } from "node:net";
 import { RESOURCES } from "../../contract/names.ts";
 import type { DeclaredEdge } from "../findings/expected.ts";
 import { RUN_EDGE, repairText } from "../findings/repair.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
+import { npmCommand } from "../typed.ts";
 import type { Problem } from "./check.ts";
 
 /** Why something fails, and the fix. */

@@ -1,5 +1,6 @@
 import type { Outputs } from "../outputs.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
+import { npmCommand } from "../typed.ts";
 
 /** Whether a URL leads to the computer that uses it. */
 export function isLoopback(url: string): boolean {

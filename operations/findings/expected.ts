@@ -2,7 +2,7 @@ import { mintAdminKey, readOnlyKeyBeside } from "../../contract/admin-key.ts";
 import { fingerprint, namedValues, valueIn } from "../../contract/scripts.ts";
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
-import { pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
 import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
 
 /** The scripts that machine/inspect.sh runs in check mode, by their areas, and the resources that run them. */

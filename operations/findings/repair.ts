@@ -1,6 +1,7 @@
 import { quote } from "../../contract/scripts.ts";
 import { RESOURCES } from "../../contract/names.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
+import { npmCommand } from "../typed.ts";
 
 /** How to get back to what is declared: a `pulumi up`, or a command for a person on the droplet. */
 export type Repair = Up | Manual;

@@ -11,7 +11,7 @@ import { dropletTarget } from "../droplet.ts";
 import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
 import type { State } from "../state.ts";
-import { pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
 import type { Reading } from "./source.ts";
 
 /** The droplet's side of a move. */

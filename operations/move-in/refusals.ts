@@ -1,6 +1,7 @@
 import { size } from "../backups/list.ts";
 import { isUntouched, waysOn } from "../findings/backups/interrupted.ts";
-import { npmCommand, pulumiCommand } from "../typed.ts";
+import { pulumiCommand } from "../../contract/commands.ts";
+import { npmCommand } from "../typed.ts";
 import type { Place } from "./destination.ts";
 import type { Installation } from "./source.ts";
 

@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 
 import type { Fault } from "../reader.ts";
+import { onThisStack } from "../on-this-stack.ts";
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -18,6 +19,6 @@ export function authorityFault(text: string, path: string): Fault | undefined {
   if (isOnlyCertificates && isReadable) return undefined;
   return {
     sentence: "is not a certificate of an authority, it should be one or more, in PEM.",
-    fix: `Set it with: npx pulumi config set ${path} < authority.pem`,
+    fix: `Set it with: ${onThisStack("config set", `${path} < authority.pem`)}`,
   };
 }

@@ -1,6 +1,7 @@
 import { refusedBackendVariable } from "./backend-environment.ts";
 import { stackFile } from "../reader.ts";
 import type { Fault, Reader } from "../reader.ts";
+import { onThisStack } from "../on-this-stack.ts";
 
 /** Returns why a variable is refused; undefined if it is accepted. The value is empty if it is not text. */
 type Refusal = (name: string, value: string) => Fault | undefined;
@@ -27,7 +28,7 @@ export function readFunctionEnvironment(read: Reader, key: string): Record<strin
 function readVariables(read: Reader, key: string, refuse: Refusal): Record<string, string> {
   const value = read.json(key);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    const fix = `Remove it with: npx pulumi config rm ${key}, and set each with: npx pulumi config set --path --secret ${key}.NAME`;
+    const fix = `Remove it with: ${onThisStack("config rm", key)}, and set each with: ${onThisStack("config set", `--path --secret ${key}.NAME`)}`;
     read.refuse(key, { sentence: "is not a map, it should map variable names to strings.", fix });
     return {};
   }
@@ -57,7 +58,7 @@ function lostText(content: unknown, path: string): Fault | undefined {
   if (kind === undefined) return undefined;
   return {
     sentence: `is not text, it should be: YAML has read it as ${kind}, and the typed text is lost.`,
-    fix: `Put it in quotes in ${stackFile()}, or set it with: npx pulumi config set --path --type string ${path} -- VALUE`,
+    fix: `Put it in quotes in ${stackFile()}, or set it with: ${onThisStack("config set", `--path --type string ${path} -- VALUE`)}`,
   };
 }
 

@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 
 import type { Fault, Reader } from "../reader.ts";
+import { onThisStack } from "../on-this-stack.ts";
 
 /** The host names at which the machine serves. They differ, because Convex distinguishes API and HTTP actions by them. */
 export interface Hosts {
@@ -61,7 +62,7 @@ export function needsDomain(read: Reader, key: string, standard: string): void {
   if (read.raw(key) === standard) return;
   read.refuse(key, {
     sentence: "has no effect without a domain, it should come with one.",
-    fix: `Set the domain with: npx pulumi config set domain example.com, or remove this with: npx pulumi config rm ${key}`,
+    fix: `Set the domain with: ${onThisStack("config set", "domain example.com")}, or remove this with: ${onThisStack("config rm", key)}`,
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Fault } from "../reader.ts";
+import { onThisStack } from "../on-this-stack.ts";
 
 /** No value fixes both images. */
 type ImageFault = Fault & { fix: string };
@@ -17,7 +18,7 @@ export function imageFault(text: string, path: string): ImageFault | undefined {
   const is = MOVING.test(text) ? "may be another image tomorrow" : "is not an image reference";
   return {
     sentence: `"${text}" ${is}, it should be pinned as repository@sha256:<64 hexadecimal digits>.`,
-    fix: `Use the program's default with: npx pulumi config rm ${path}`,
+    fix: `Use the program's default with: ${onThisStack("config rm", path)}`,
   };
 }
 

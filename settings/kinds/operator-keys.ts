@@ -1,5 +1,6 @@
 import { stackFile } from "../reader.ts";
 import type { Fault, Reader } from "../reader.ts";
+import { onThisStack } from "../on-this-stack.ts";
 
 /**
  * By type of key that sshd accepts: the fields after the type's name. Checked here, because the SSH libraries do not know the
@@ -55,7 +56,7 @@ function publicKeyFault(entry: string, path: string): Fault | undefined {
 }
 
 function fixOf(path: string): string {
-  return `Set it with: npx pulumi config set --path '${path}' < ~/.ssh/id_ed25519.pub`;
+  return `Set it with: ${onThisStack("config set", `--path '${path}' < ~/.ssh/id_ed25519.pub`)}`;
 }
 
 /** The first word of an entry, unless it may be part of a key. */

@@ -216,7 +216,7 @@ describe("the near end", () => {
     const other = net.createServer().listen(port, "127.0.0.1");
     await once(other, "listening");
     await expect(open()).rejects.toThrow(
-      `port ${port} on this computer: is taken, it should be free. Choose another port with: npx pulumi config set tunnelPort 25432`,
+      `port ${port} on this computer: is taken, it should be free. Choose another port with: npx pulumi config set --stack stack tunnelPort 25432`,
     );
     other.close();
     expect(existsSync(socket)).toBe(false);

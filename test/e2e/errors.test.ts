@@ -75,7 +75,7 @@ describe("a mistake", () => {
     expect(preview.exitCode).toBe(1);
     const diagnostics = preview.all.slice(preview.all.indexOf("Diagnostics:"));
     for (const sentence of [given.told].flat()) expect(diagnostics).toContain(sentence);
-    expect(diagnostics).toContain("Set it with: npx pulumi config set ");
+    expect(diagnostics).toContain(`Set it with: npm run sandbox -- pulumi config set --stack ${STACK} `);
     expect(diagnostics.match(/error:/g)).toHaveLength(1);
     expect(diagnostics).not.toMatch(/^\s+at /m);
     expect(diagnostics).not.toContain("unhandled");
@@ -133,9 +133,9 @@ describe("a cloud that fails sometimes", () => {
     expect(up.all).toContain("unexpected state 'errored'");
     expect(await volumeSizes()).toEqual([100]);
 
-    const [, named = ""] = /convex-volume: its change failed.*: npx pulumi (up .*)/.exec(up.all) ?? [];
-    const again = await cloud.up(STACK, ...named.split(" ").slice(1));
-    expect(named).toBe("up --refresh --run-program");
+    const [, named = ""] = /convex-volume: its change failed.*: (npm run sandbox -- .*)/.exec(up.all) ?? [];
+    expect(named).toBe(`npm run sandbox -- pulumi up --stack ${STACK} --refresh --run-program`);
+    const again = await cloud.typed(named);
     expect(again.exitCode, again.all).toBe(0);
     expect(await volumeSizes()).toEqual([110]);
     const size = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -n 1 | tr -dc 0-9");
@@ -148,7 +148,7 @@ describe("a cloud that fails sometimes", () => {
     expect((await cloud.up(STACK)).exitCode).toBe(1);
     const second = await cloud.up(STACK);
     expect(second.all).toContain(
-      "is 110 GB, it should be 115 GB. An earlier run could not grow it. Run npx pulumi up again.",
+      `is 110 GB, it should be 115 GB. An earlier run could not grow it. Run npm run sandbox -- pulumi up --stack ${STACK} again.`,
     );
     expect(second.all).not.toMatch(/^\s+at /m);
     expect(second.exitCode).not.toBe(0);

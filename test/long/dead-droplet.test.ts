@@ -115,7 +115,9 @@ describe("a stack with parts that somebody deleted", () => {
     const failed = await destroy();
     expect(failed.exitCode).not.toBe(0);
     const [, target] =
-      /convex-firewall: is already gone .*: npx pulumi refresh --target '([^']+)'/.exec(failed.all) ?? [];
+      /convex-firewall: is already gone .*: npm run sandbox -- pulumi refresh --stack \w+ --target '([^']+)'/.exec(
+        failed.all,
+      ) ?? [];
     expect(target, failed.all).toBeDefined();
     const refresh = await cloud.pulumi([
       ...["refresh", "--yes", "--skip-preview", "--stack", STACK],

@@ -104,7 +104,7 @@ export class DisturbedStack {
       expect((await this.#cloud.cloud("DELETE", `/v2/volumes/${volume}`)).status).toBe(204);
       return [];
     }
-    const [, suffix] = /Use another one: npx pulumi up --stack \w+ --replace '([^']+)'/.exec(all) ?? [];
+    const [, suffix] = /Use another one: npm run sandbox -- pulumi up --stack \w+ --replace '([^']+)'/.exec(all) ?? [];
     if (suffix !== undefined) {
       this.note("another bucket was made");
       const up = await this.#cloud.up(this.#name, "--replace", suffix);
@@ -112,14 +112,17 @@ export class DisturbedStack {
       return [];
     }
     const [, target] =
-      /state with: npx pulumi refresh --target '([^']+)'; then run the same command again/.exec(all) ?? [];
+      /state with: npm run sandbox -- pulumi refresh --stack \w+ --target '([^']+)'; then run the same command again/.exec(
+        all,
+      ) ?? [];
     if (target !== undefined) {
       this.note("what was gone already was removed from the state");
       const refresh = await this.#cloud.pulumi(["refresh", "--target", target, "--yes", "--stack", this.#name]);
       expect(refresh.exitCode, refresh.all).toBe(0);
       return [];
     }
-    const [, options] = /check what really exists: npx pulumi up ((?:--[a-z-]+ ?)+)/.exec(all) ?? [];
+    const [, options] =
+      /check what really exists: npm run sandbox -- pulumi up --stack \w+ ((?:--[a-z-]+ ?)+)/.exec(all) ?? [];
     if (options === undefined) return undefined;
     this.note("a run checked what really exists");
     return options.trim().split(" ");

@@ -90,7 +90,7 @@ describe("a stack with snapshots of its volume", () => {
     const failed = await cloud.up(STACK);
     expect(failed.exitCode).not.toBe(0);
     expect(failed.all).toMatch(
-      /volumeSnapshots: the volume has no snapshot from before this change, so the change was not made\..* answered 500 .*go on without a snapshot: npx pulumi config set volumeSnapshots 0/,
+      /volumeSnapshots: the volume has no snapshot from before this change, so the change was not made\..* answered 500 .*go on without a snapshot: npm run sandbox -- pulumi config set --stack \w+ volumeSnapshots 0/,
     );
     expect(await volumes()).toContainEqual(
       expect.objectContaining({ name: "convex-snapshots-data", size_gigabytes: 100 }),

@@ -30,6 +30,9 @@ const ANSWERS: Record<string, object> = {
   "done, but not answered": { lost: true },
 };
 
+/** The engine has not always recorded the last one of a killed run, so some runs have to get further than the one before. */
+const further = (runs: number) => Math.ceil(runs / 2);
+
 let cloud: TestCloud;
 let stack: DisturbedStack;
 
@@ -60,7 +63,7 @@ describe("a kill of the CLI after every resource", { timeout: 3_600_000 }, () =>
       // A run that is killed before the droplet is deleted leaves nothing to complete, so the next one gets further.
       for (let resources = 1; (await id("/v2/droplets", "droplets")) === droplet; resources += 1) {
         const { killed: wasKilled } = await killedAfter(cloud, [...REPLACE, "--stack", STACK], resources);
-        runs += 1 + (await killed(UP));
+        runs += 1 + (await killed(UP, further));
         expect(wasKilled || (await id("/v2/droplets", "droplets")) !== droplet).toBe(true);
         await stack.unlock();
       }
@@ -75,10 +78,7 @@ describe("a kill of the CLI after every resource", { timeout: 3_600_000 }, () =>
     const { backend, dashboard } = await publishRevision(cloud.home, { metadataVersion: 129 });
     await cloud.configure(STACK, "backendImage", backend);
     await cloud.configure(STACK, "dashboardImage", dashboard);
-    // The engine has not always recorded the last one of a killed run, so some runs have to get further than the one before.
-    await stack.row("upgrade of both images", "a kill after each resource", () =>
-      killed(UP, (runs) => Math.ceil(runs / 2)),
-    );
+    await stack.row("upgrade of both images", "a kill after each resource", () => killed(UP, further));
     await stack.expectComplete(DEPLOYED);
     const image = await cloud.onDroplet(STACK, "docker inspect --format '{{.Config.Image}}' convex-backend");
     expect(image.stdout).toBe(backend);
@@ -86,7 +86,7 @@ describe("a kill of the CLI after every resource", { timeout: 3_600_000 }, () =>
   });
 
   it("of a destroy", async () => {
-    // The engine has not recorded the last ones of a killed run, so each run has to get further than the one before.
+    // Here, it has recorded none of the last ones.
     await stack.row("destroy", "a kill after each resource", () => killed(DESTROY, (runs) => runs));
     await stack.expectAccount(EMPTY);
   });

@@ -24,14 +24,14 @@ const VOLUMES = [
 const OTHER: Holder = { id: 7, name: "other" };
 const OWN: Holder = { id: 7, name: "convex-dev" };
 const SHOULD = "it should be one in nyc3 that is attached to no droplet, such as good.";
-const SET = "Set it with: npx pulumi config set";
+const SET = "Set it with: npx pulumi config set --stack test";
 
 describe("a volume for a new stack", () => {
   it.each([
     ["none", undefined, `adoptVolume: "none" is no volume of this account, ${SHOULD} ${SET} adoptVolume good`],
     [
       ...(["far", undefined] as const),
-      `adoptVolume: "far" is in ams3, and cannot be moved, ${SHOULD} ${SET} adoptVolume good; or use its region: npx pulumi config set region ams3`,
+      `adoptVolume: "far" is in ams3, and cannot be moved, ${SHOULD} ${SET} adoptVolume good; or use its region: npx pulumi config set --stack test region ams3`,
     ],
     [
       ...(["used", OTHER] as const),
@@ -60,7 +60,7 @@ describe("a volume for a new stack", () => {
   it.each([[[8]], [[]]])("is refused if the stack has another one, on droplets %j", (droplet_ids) => {
     const own = volume("convex-dev-data", { droplet_ids });
     expect(volumeFault([...VOLUMES, own], "good", "convex-dev", "nyc3", 150, undefined)).toBe(
-      "adoptVolume: the stack already has volume convex-dev-data, it should be a new stack. Keep that one: npx pulumi config rm adoptVolume; " +
+      "adoptVolume: the stack already has volume convex-dev-data, it should be a new stack. Keep that one: npx pulumi config rm --stack test adoptVolume; " +
         "or if nobody needs that one, delete it: doctl compute volume delete convex-dev-data-id",
     );
     expect(volumeFault([...VOLUMES, own], "good", "convex-dev-2", "nyc3", 150, undefined)).toBeUndefined();
@@ -73,7 +73,7 @@ describe("a volume for a new stack", () => {
 
   it("is not proposed if there is none", () => {
     expect(volumeFault([], "x", "convex-dev", "nyc3", 150, undefined)).toContain(
-      "but there is none. Start with a blank one: npx pulumi config rm adoptVolume",
+      "but there is none. Start with a blank one: npx pulumi config rm --stack test adoptVolume",
     );
   });
 });

@@ -28,7 +28,11 @@ describe("a script whose run fails", () => {
     "the SSH connection was lost",
   ])("is explained if the connection broke: %s", async (error) => {
     expect(await afterFailure(error)).toEqual({
-      said: [expect.stringMatching(/^convex-server: the SSH connection to the droplet broke\. .* npx pulumi up again/)],
+      said: [
+        expect.stringMatching(
+          /^convex-server: the SSH connection to the droplet broke\. .* npx pulumi up --stack test again/,
+        ),
+      ],
       again: false,
     });
   });

@@ -90,9 +90,9 @@ describe("a resource that is already in the account", () => {
     expect(await afterFailure(VOLUME)).toBe(false);
     expect(changes).toEqual([]);
     const [free = "", used = ""] = warn.mock.calls.map(([text]) => text);
-    expect(free).toContain("use it: npx pulumi config set adoptVolume convex-dev --stack ");
+    expect(free).toContain("use it: npx pulumi config set --stack test adoptVolume convex-dev, ");
     expect(free).toContain("it is empty: delete it with doctl compute volume delete v, then");
-    expect(used).toContain("use it: npx pulumi config set adoptVolume convex-dev --stack ");
+    expect(used).toContain("use it: npx pulumi config set --stack test adoptVolume convex-dev, ");
     expect(used).not.toContain("delete");
   });
 

@@ -36,9 +36,9 @@ describe("backups", () => {
   it.each([
     [
       { backups: "on" },
-      `backups: "on" is not valid, it should be one of spaces, s3, off. Set it with: npx pulumi config set backups spaces`,
+      `backups: "on" is not valid, it should be one of spaces, s3, off. Set it with: npx pulumi config set --stack test backups spaces`,
     ],
-    [{ backups: "s4" }, `Set it with: npx pulumi config set backups s3`],
+    [{ backups: "s4" }, `Set it with: npx pulumi config set --stack test backups s3`],
     [
       { backups: "spaces", region: "nyc1" },
       "backupRegion: is not set, and region nyc1 has no Spaces, it should be a region that has them",
@@ -56,7 +56,7 @@ describe("backups", () => {
     [{ ...S3, backupEndpoint: "" }, "backupEndpoint: is not set, it should be, because backups is s3."],
     [{ ...S3, backupBucket: "" }, "backupBucket: is not set"],
     [{ ...S3, backupBucket: "My.Bucket" }, 'backupBucket: "My.Bucket" is not valid'],
-    [{ ...S3, backupAccessKey: "" }, "Set it with: npx pulumi config set --secret backupAccessKey"],
+    [{ ...S3, backupAccessKey: "" }, "Set it with: npx pulumi config set --stack test --secret backupAccessKey"],
     [
       { ...S3, backupAuthority: "-----BEGIN PRIVATE KEY-----" },
       "backupAuthority: is not a certificate of an authority",

@@ -88,7 +88,7 @@ describe("a domain", () => {
     ["example.123", '"example.123" is not valid', "example.com"],
   ])("%s is refused", (domain, fault, proposal) => {
     expect(mistakesOf({ domain })).toEqual([
-      `convex-droplet:domain: ${fault}, it should be a name such as example.com. Set it with: npx pulumi config set domain ${proposal}`,
+      `convex-droplet:domain: ${fault}, it should be a name such as example.com. Set it with: npx pulumi config set --stack test domain ${proposal}`,
     ]);
   });
 

@@ -9,7 +9,7 @@ beforeEach(async () => {
 describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
   /** The mistakes in a network, next to a valid one. */
   const said = (network: string) => mistakesOf({ [key]: [network, "192.0.2.0/24"] });
-  const set = `Set it with: npx pulumi config set --path '${key}[0]'`;
+  const set = `Set it with: npx pulumi config set --stack test --path '${key}[0]'`;
 
   it.each([
     "203.0.113.0/24",
@@ -62,7 +62,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
   it("must contain a network that can reach a droplet", () => {
     expect(mistakesOf({ [key]: ["2001:db8::/32", "::/0"] })).toEqual([
       `convex-droplet:${key}: has no IPv4 network, it should have one: a droplet has no IPv6 address that these could reach. ` +
-        `Set it with: npx pulumi config set --path '${key}[2]' 203.0.113.0/24`,
+        `Set it with: npx pulumi config set --stack test --path '${key}[2]' 203.0.113.0/24`,
     ]);
   });
 });
@@ -70,7 +70,7 @@ describe.each(["adminCidrs", "allowedCidrs"])("%s", (key) => {
 it("only the backend can be closed to all networks, not SSH", () => {
   expect(mistakesOf({ adminCidrs: [] })).toEqual([
     "convex-droplet:adminCidrs: is empty, it should contain the network that you run pulumi from, or no run can reach the droplet. " +
-      "Set it with: npx pulumi config set --path 'adminCidrs[0]' 203.0.113.0/24",
+      "Set it with: npx pulumi config set --stack test --path 'adminCidrs[0]' 203.0.113.0/24",
   ]);
   expect(mistakesOf({ allowedCidrs: [] })).toEqual([]);
 });

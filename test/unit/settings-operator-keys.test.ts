@@ -72,7 +72,9 @@ describe("an operator's key", () => {
     expect(found).toHaveLength(1);
     expect(found[0]).toMatch(/^convex-droplet:operatorKeys\[1\]: /);
     expect(found[0]).toContain(sentence);
-    expect(found[0]).toContain("Set it with: npx pulumi config set --path 'operatorKeys[1]' < ~/.ssh/id_ed25519.pub");
+    expect(found[0]).toContain(
+      "Set it with: npx pulumi config set --stack test --path 'operatorKeys[1]' < ~/.ssh/id_ed25519.pub",
+    );
     for (const word of entry.split(/\s+/).filter((part) => part.length > 40)) expect(found[0]).not.toContain(word);
   });
 

@@ -10,7 +10,8 @@ beforeEach(async () => {
 function mended(configuration: Record<string, unknown>): Record<string, unknown> {
   const result = structuredClone(configuration);
   for (const mistake of mistakesOf(configuration)) {
-    const [, path, value = ""] = / with: npx pulumi config set (?:--path )?(\S+) (\S+)$/.exec(mistake) ?? [];
+    const [, path, value = ""] =
+      / with: npx pulumi config set --stack test (?:--path )?(\S+) (\S+)$/.exec(mistake) ?? [];
     if (path === undefined) throw new Error(`${mistake} proposes no value`);
     const [key = "", index] = path.replaceAll(/['\]]/g, "").split("[");
     const list = Array.isArray(result[key]) ? (result[key] as unknown[]) : [];
@@ -79,19 +80,19 @@ it.each<Record<string, unknown>>([
 it("the proposal for equal origins is another origin", () => {
   expect(mistakesOf({ cloudOrigin: CLOUD, siteOrigin: `${CLOUD}:443` })).toEqual([
     `convex-droplet:siteOrigin: ${CLOUD}:443 equals cloudOrigin, it should have another host or port, or HTTP actions and sign-in break. ` +
-      "Set it with: npx pulumi config set siteOrigin https://site.example.com",
+      "Set it with: npx pulumi config set --stack test siteOrigin https://site.example.com",
   ]);
 });
 
 it("a password in an origin is not shown", () => {
   expect(mistakesOf({ cloudOrigin: "https://me:s3cret@api.example.com" })).toEqual([
     "convex-droplet:cloudOrigin: https://…@api.example.com is more than scheme, host and port, it should be https://api.example.com. " +
-      "Set it with: npx pulumi config set cloudOrigin https://api.example.com",
+      "Set it with: npx pulumi config set --stack test cloudOrigin https://api.example.com",
   ]);
 });
 
 it("the proposal for a taken port is the next one", () => {
   expect(mistakesOf({ dashboardPort: 5432 })).toEqual([
-    "convex-droplet:dashboardPort: 5432 is PostgreSQL's, it should be another port. Set it with: npx pulumi config set dashboardPort 5433",
+    "convex-droplet:dashboardPort: 5432 is PostgreSQL's, it should be another port. Set it with: npx pulumi config set --stack test dashboardPort 5433",
   ]);
 });

@@ -34,7 +34,7 @@ describe("a variable", () => {
     for (const key of ["functionEnvironment", "backendEnvironment"]) {
       expect(mistakesOf({ [key]: { NAME: value, LOG_FORMAT: "json" } })).toEqual([
         `convex-droplet:${key}.NAME: is not text, it should be: YAML has read it as ${kind}, and the typed text is lost. ` +
-          `Put it in quotes in Pulumi.test.yaml, or set it with: npx pulumi config set ${ADD.replace("functionEnvironment", key)}`,
+          `Put it in quotes in Pulumi.test.yaml, or set it with: npx pulumi config set --stack test ${ADD.replace("functionEnvironment", key)}`,
       ]);
     }
   });
@@ -72,7 +72,7 @@ describe("a key", () => {
   ])("that is not a setting is refused with the nearest one: %s", (key, nearest) => {
     expect(mistakesOf({ [key]: "s3cret" })).toEqual([
       `convex-droplet:${key}: is not a setting, it should be one; the nearest is ${nearest}. ` +
-        `Rename it in Pulumi.test.yaml, or remove it with: npx pulumi config rm ${key}`,
+        `Rename it in Pulumi.test.yaml, or remove it with: npx pulumi config rm --stack test ${key}`,
     ]);
   });
 
@@ -84,7 +84,7 @@ describe("a key", () => {
     const quoted = key.includes("[") ? `'${key}'` : key;
     expect(mistakesOf({ [key]: "s3cret" })).toEqual([
       `convex-droplet:${key}: is a separate key, it should be part of ${parent}. ` +
-        `Remove it with: npx pulumi config rm ${quoted}, and set it with: npx pulumi config set ${fix}`,
+        `Remove it with: npx pulumi config rm --stack test ${quoted}, and set it with: npx pulumi config set --stack test ${fix}`,
     ]);
   });
 
@@ -142,7 +142,7 @@ describe("a value of the wrong type", () => {
     "is a number in another spelling: %j",
     (text) => {
       expect(mistakesOf({ volumeSizeGb: text })).toEqual([
-        `convex-droplet:volumeSizeGb: "${text}" is not a whole number, it should be one from 100 to 16384. Set it with: npx pulumi config set volumeSizeGb 100`,
+        `convex-droplet:volumeSizeGb: "${text}" is not a whole number, it should be one from 100 to 16384. Set it with: npx pulumi config set --stack test volumeSizeGb 100`,
       ]);
     },
   );
@@ -164,7 +164,7 @@ describe("an image of the droplet", () => {
     "155133621",
   ])("is refused otherwise: %s", (image) => {
     expect(mistakesOf({ image })).toEqual([
-      `convex-droplet:image: "${image}" is not valid, it should be debian-13-x64 or ubuntu-24-04-x64. Set it with: npx pulumi config set image debian-13-x64`,
+      `convex-droplet:image: "${image}" is not valid, it should be debian-13-x64 or ubuntu-24-04-x64. Set it with: npx pulumi config set --stack test image debian-13-x64`,
     ]);
   });
 });
@@ -178,7 +178,7 @@ describe("the time of reboots", () => {
     "is refused if it is %j",
     (rebootTime) => {
       expect(mistakesOf({ rebootTime })).toEqual([
-        `convex-droplet:rebootTime: "${rebootTime}" is not valid, it should be a time from 00:00 to 23:59, or never. Set it with: npx pulumi config set rebootTime 08:00`,
+        `convex-droplet:rebootTime: "${rebootTime}" is not valid, it should be a time from 00:00 to 23:59, or never. Set it with: npx pulumi config set --stack test rebootTime 08:00`,
       ]);
     },
   );
@@ -202,7 +202,7 @@ describe("an image of a container", () => {
   it.each(["a//b", "a/", "a:::b", "a:x:y", "a..b", "-a", "a_-b", "A/B", ""])("must be a reference: %j", (name) => {
     expect(mistakesOf({ backendImage: name + digest })).toEqual([
       expect.stringMatching(
-        /is not an image reference.* Use the program's default with: npx pulumi config rm backendImage$/,
+        /is not an image reference.* Use the program's default with: npx pulumi config rm --stack test backendImage$/,
       ),
     ]);
   });

@@ -9,7 +9,7 @@ const OFFERS = [
   { slug: "s-2vcpu-8gb-amd", diskGb: 100 },
   { slug: "s-4vcpu-8gb", diskGb: 160 },
 ];
-const TELL = "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --yes --target '**convex-volume'";
+const TELL = "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --stack test --yes --target '**convex-volume'";
 
 const VOLUMES = "/v2/volumes?region=nyc3&per_page=200";
 const volume = (suffix: string, size: number, droplets = [1]) => ({
@@ -70,7 +70,7 @@ describe("a volume", () => {
     account = { [VOLUMES]: { volumes: [volume("", 150, [])] } };
     await expect(refuseShrinking("convex-dev", "nyc3", 100)).rejects.toThrow(
       "convex-droplet:volumeSizeGb: 100 is below 150, the size of volume convex-dev-data in DigitalOcean, and a volume cannot shrink. " +
-        `Set it with: npx pulumi config set volumeSizeGb 150; if somebody grew it by hand, also record that in the stack's state with: ${TELL}`,
+        `Set it with: npx pulumi config set --stack test volumeSizeGb 150; if somebody grew it by hand, also record that in the stack's state with: ${TELL}`,
     );
   });
 
@@ -104,15 +104,15 @@ describe("a droplet", () => {
     droplet();
     expect(await said("s-2vcpu-4gb", "s-1vcpu-2gb")).toBe(
       "convex-droplet:size: s-1vcpu-2gb has a disk of 50 GB, it should have at least the 80 GB that the droplet has, because a disk cannot shrink. " +
-        "Set it with: npx pulumi config set size s-2vcpu-4gb (the cheapest others: s-2vcpu-8gb-amd, s-4vcpu-8gb), " +
-        "or recreate the droplet, which keeps the data: npx pulumi up --replace '**convex-droplet'",
+        "Set it with: npx pulumi config set --stack test size s-2vcpu-4gb (the cheapest others: s-2vcpu-8gb-amd, s-4vcpu-8gb), " +
+        "or recreate the droplet, which keeps the data: npx pulumi up --stack test --replace '**convex-droplet'",
     );
   });
 
   it("cannot get the size that it already has, and if it is off, the error says how to switch it on", async () => {
     droplet();
     const look =
-      "convex-droplet:size: the droplet already is s-2vcpu-4gb, the stack's state should say so. Record it with: npx pulumi up --refresh --run-program";
+      "convex-droplet:size: the droplet already is s-2vcpu-4gb, the stack's state should say so. Record it with: npx pulumi up --stack test --refresh --run-program";
     expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBe(look);
     droplet({ status: "off" });
     expect(await said("s-4vcpu-8gb", "s-2vcpu-4gb")).toBe(

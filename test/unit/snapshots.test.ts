@@ -47,7 +47,7 @@ describe("a snapshot of the last ten minutes", () => {
 });
 
 describe("a snapshot for a volume", () => {
-  const set = "Set it with: npx pulumi config set";
+  const set = "Set it with: npx pulumi config set --stack test";
   const all = [
     ...[snapshot("good", 1), snapshot("large", 1, { min_disk_size: 200 }), snapshot("far", 1, { regions: ["ams3"] })],
     ...[snapshot("twice", 1, { id: "1" }), snapshot("twice", 2, { id: "2" }), ...OTHERS],
@@ -56,7 +56,7 @@ describe("a snapshot for a volume", () => {
   it.each([
     [
       "none",
-      `volumeSnapshot: "none" is no snapshot of this account, it should be one of a volume in nyc3, such as good. ${set} volumeSnapshot good. If the volume was made from it before, remove the setting: npx pulumi config rm volumeSnapshot`,
+      `volumeSnapshot: "none" is no snapshot of this account, it should be one of a volume in nyc3, such as good. ${set} volumeSnapshot good. If the volume was made from it before, remove the setting: npx pulumi config rm --stack test volumeSnapshot`,
     ],
     [
       "far",
@@ -148,7 +148,7 @@ describe("before a change of the data", () => {
     await expect(run(new Safeguard("convex-dev", 1, "").beforeChange("one", () => "V"))).rejects.toThrow(
       "convex-droplet:volumeSnapshots: the volume has no snapshot from before this change, so the change was not made. " +
         "DigitalOcean: answered 429 to POST /v2/volumes/V/snapshots. DigitalOcean makes only one snapshot of a volume in 10 minutes, so wait. " +
-        "Run npx pulumi up again, or go on without a snapshot: npx pulumi config set volumeSnapshots 0",
+        "Run npx pulumi up --stack test again, or go on without a snapshot: npx pulumi config set --stack test volumeSnapshots 0",
     );
     expect(asked).toEqual(["GET /v2/snapshots", "POST /v2/volumes/V/snapshots"]);
   });

@@ -1,5 +1,6 @@
 import type { State } from "../../state.ts";
-import { npmCommand, pulumiCommand } from "../../typed.ts";
+import { pulumiCommand } from "../../../contract/commands.ts";
+import { npmCommand } from "../../typed.ts";
 import { hasBackups } from "../expected.ts";
 import { json } from "../facts.ts";
 import { type Finding, findingsBy } from "../finding.ts";

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { isDeepStrictEqual, promisify } from "node:util";
 
 import { RESOURCES } from "../../../contract/names.ts";
-import { pulumiCommand } from "../../typed.ts";
+import { pulumiCommand } from "../../../contract/commands.ts";
 import { type Finding, findingsBy, missing, type Seen, undeclared } from "../finding.ts";
 import { ATTACH, NOTHING_STOPS, refresh, REMAKE, type Repair, repairText } from "../repair.ts";
 

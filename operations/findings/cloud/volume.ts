@@ -2,7 +2,7 @@ import { RESOURCES, TYPES } from "../../../contract/names.ts";
 import { tellState } from "../../../digitalocean/grown-volume.ts";
 import { accountOf, NO_TOKEN, orNothing } from "../../droplet.ts";
 import type { State } from "../../state.ts";
-import { pulumiCommand } from "../../typed.ts";
+import { pulumiCommand } from "../../../contract/commands.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 
 /**

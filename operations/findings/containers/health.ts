@@ -1,6 +1,6 @@
 import { findDroplet } from "../../droplet.ts";
 import type { State } from "../../state.ts";
-import { pulumiCommand } from "../../typed.ts";
+import { pulumiCommand } from "../../../contract/commands.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Repair } from "../repair.ts";
 import type { Container, Declared } from "./docker.ts";
