@@ -50,12 +50,12 @@ begin_replication() {
 }
 
 # end_replication MOUNTPOINT DATABASES COMMAND...: drops the slots of the databases that have no replication any more. Then runs the
-# command, which configures the server without them.
+# command, which configures the server without them; it sees the variables here, so their names are no one else's.
 end_replication() {
-  local note declared database others
+  local note declared ended others
   note=$(note_of_replication "$1") declared=$(replicated_in "$2")
   [[ $replicating != "$declared" ]] || return 0
-  while read -r database; do end_slots "$database"; done < <(comm -23 <(echo "$replicating") <(echo "$declared"))
+  while read -r ended; do end_slots "$ended"; done < <(comm -23 <(echo "$replicating") <(echo "$declared"))
   others=$(sql "SELECT string_agg(format('%s in %s', slot_name, database), ', ') FROM pg_replication_slots WHERE slot_type = 'logical'")
   [[ -n $declared || -z $others ]] \
     || fail "PostgreSQL: has the logical replication slots $others, which no setting declares, so it would not start without wal_level logical." \

@@ -335,6 +335,7 @@ describe("further databases", () => {
     await set([]);
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
     expect((await connect("app", "app")).output).toContain("no pg_hba.conf entry");
+    await sql("DROP DATABASE app;\nDROP DATABASE app_shadow");
   });
 });
 
