@@ -182,6 +182,8 @@ describe("a stack with further databases", () => {
   );
 
   it("goes back to a time before a database: drift names the up that makes it again, empty, with the same URL", async () => {
+    const planned = await cloud.operate("restore", STACK, ["--to", before]);
+    expect(planned.stdout).toContain("Also:    what is newer in the databases app, app_shadow, other\n");
     succeeded(await cloud.operate("restore", STACK, ["--to", before, "--yes"]));
     expect(
       await asServer(
@@ -232,6 +234,14 @@ describe("a stack with further databases", () => {
       ),
     ).toBe("convex_self_hosted other postgres template0 template1\n0\nreplica\n1");
     succeeded(await drift());
+  });
+
+  it("has its databases again, empty, on another volume: what is deleted with the old one is not dropped in the new one", async () => {
+    succeeded(await cloud.up(STACK, "--replace", "**convex-volume"));
+    expect(await asServer("SELECT string_agg(relname, ' ') FROM pg_class WHERE relname = 'of_other'", "other")).toBe(
+      "",
+    );
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
   });
 
   it("is destroyed with what is left", async () => {
