@@ -1,7 +1,14 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { execa } from "execa";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { AUTHORITY_FILE, HOST_IN_CONTAINERS, NETWORK } from "../../contract/names.ts";
-import { type Run, TestCloud } from "../e2e/harness.ts";
+import { projectFolder } from "../../sandbox/project.ts";
+import { eventually, type Run, TestCloud } from "../e2e/harness.ts";
 import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
 import { succeeded } from "../e2e/succeeded.ts";
 import { stepByStep } from "../steps.ts";
@@ -15,7 +22,7 @@ beforeAll(async () => {
   cloud = await TestCloud.start();
   processes = new ProcessWatch();
   await cloud.createStack(STACK, {
-    ...{ size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", backups: "spaces" },
+    ...{ size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", backups: "spaces", protectData: "true" },
     'databases["other"].connections': "10",
   });
 });
@@ -111,6 +118,48 @@ describe("a stack with further databases", () => {
     expect(new URL(app).hostname).toBe(HOST_IN_CONTAINERS);
   });
 
+  it("is reached by a developer's tools with the variables of env while the tunnel is open, by its owner only", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-app-"));
+    const command = ["tunnel", "--stack", STACK];
+    const tunnel = execa("node", [path.resolve("operations/cli.ts"), ...command], {
+      ...{ cwd: projectFolder(cloud.home), env: cloud.env, reject: false },
+    });
+    try {
+      const written = await cloud.operate("env", STACK, [
+        "--file",
+        folder,
+        "--framework",
+        "plain",
+        "--database",
+        "app",
+      ]);
+      succeeded(written);
+      const variables = await readFile(path.join(folder, ".env.local"), "utf8");
+      const urlOf = (name: string) => new RegExp(`^${name}=["']?([^"'\n]+)`, "m").exec(variables)?.[1] ?? "";
+      const ask = async (url: string) => {
+        const client = new pg.Client({ connectionString: url });
+        try {
+          await client.connect();
+          const { rows } = await client.query<{ name: string }>("SELECT current_database() AS name");
+          return rows[0]?.name;
+        } finally {
+          await client.end();
+        }
+      };
+      await eventually("the tunnel", 60, async () => {
+        expect(await ask(urlOf("DATABASE_URL"))).toBe("app");
+      });
+      expect(await ask(urlOf("SHADOW_DATABASE_URL"))).toBe("app_shadow");
+      await expect(ask(urlOf("DATABASE_URL").replace("/app?", "/other?"))).rejects.toThrow("no pg_hba.conf entry");
+    } finally {
+      tunnel.kill("SIGINT");
+      const { exitCode, stderr } = await tunnel;
+      expect(stderr).toContain("Database app is at postgresql://app@127.0.0.1:15432/app\n");
+      expect(exitCode).toBe(0);
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("is as declared to drift with rows, and a slot whose consumer is there, and drift finds what nobody declares", async () => {
     succeeded(
       await fromContainer(
@@ -161,7 +210,7 @@ describe("a stack with further databases", () => {
     await cloud.configure(STACK, 'databases["other"].connections', "12");
   });
 
-  it.each([["--skip-preview"], []])(
+  it.each([["--skip-preview"], ["--color=never"]])(
     "refuses to remove a protected database, and nothing of it changes: %j",
     async (...options) => {
       const rules = () => droplet("sha256sum /etc/postgresql/17/main/*/10-convex-droplet.conf");
