@@ -8,11 +8,13 @@ import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
 import { Edge } from "./components/edge.ts";
+import { furtherDatabases } from "./components/further-databases.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { Repository } from "./components/repository.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
+import { refuseConnections } from "./settings/connections.ts";
 import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
@@ -23,7 +25,7 @@ import "./unmapped.ts";
 const { exposure, ...settings } = loadSettings();
 const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, adoptVolume, protectData, bootTimeoutSeconds } =
   settings.host;
-const { postgresPoolSize, migratePostgres, tunnelPort } = settings.postgres;
+const { postgresPoolSize, databases, migratePostgres, tunnelPort } = settings.postgres;
 const stack = pulumi.getStack();
 const [{ memoryMb, offers }, snapshotId, adopted] = await Promise.all([
   findSize(size, region),
@@ -31,6 +33,7 @@ const [{ memoryMb, offers }, snapshotId, adopted] = await Promise.all([
   findVolume(adoptVolume, label(stack), region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
+refuseConnections(settings.postgres, size, memoryMb);
 
 const safeguard = new Safeguard(label(stack), volumeSnapshots, snapshotId);
 const boot = Boot.ofRun(bootTimeoutSeconds);
@@ -72,12 +75,16 @@ const postgres = new Postgres(ID, {
   tunnelPort: tunnel.postgresPort,
   network: NETWORK,
   postgresPoolSize,
+  databases,
+  protectData,
   migratePostgres,
   repository: repository.values,
   onMachine,
   onVolume: host.onVolume,
 });
-const database = new Database(ID, { ...owned, snapshotId, adopted, protectData, inCluster: postgres.inCluster });
+const inside = { snapshotId, adopted, protectData, inCluster: postgres.inCluster };
+const database = new Database(ID, { ...owned, ...inside });
+const further = furtherDatabases(ID, { databases, ...inside });
 
 const edge = new Edge(ID, {
   ...settings.edge,
@@ -140,6 +147,8 @@ export const dashboardPassword = edge.dashboardPassword;
 export const adminKey = convex.adminKey;
 /** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend refused the key that this program made */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
+/** secret; with databases: the URL of each for containers on the droplet, by its name, and of each shadow */
+export const databaseUrls = further?.urls;
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;
 /** with a domain: its DNS records, as lines of a zone file */

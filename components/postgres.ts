@@ -4,8 +4,11 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { type ContainerNetwork, HOST_IN_CONTAINERS, rolesOf } from "../contract/names.ts";
 import { scriptFiles } from "../contract/scripts.ts";
+import { connectionsOf } from "../settings/connections.ts";
+import type { FurtherDatabase } from "../settings/kinds/databases.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
+import { refuseRemoval } from "./protected-databases.ts";
 import { generatedPassword } from "./password.ts";
 import type { RepositoryValues } from "./repository.ts";
 import { serverCertificate } from "./server-certificate.ts";
@@ -29,6 +32,10 @@ export interface PostgresArgs {
   role: string;
   /** Connections that the role may open. Changing it restarts the server. */
   postgresPoolSize: number;
+  /** Further databases. The network may connect to each as its owner. Their connections add up; changing the sum restarts the server. */
+  databases: FurtherDatabase[];
+  /** Whether removing one of them is refused, before anything of it is closed. */
+  protectData: boolean;
   /** Whether to take over the data of an older version. Without it, such data is refused. */
   migratePostgres: boolean;
   /** Where the server's log is archived, and a lost cluster can be restored from. Switching it on or off restarts the server. */
@@ -38,9 +45,6 @@ export interface PostgresArgs {
   /** Lifetime of roles and databases, which are in the cluster on the volume. */
   onVolume: Lifetime;
 }
-
-/** Connections for administration and monitoring, besides the pool. */
-const RESERVED_CONNECTIONS = 20;
 
 /**
  * The PostgreSQL server of a machine.
@@ -70,7 +74,8 @@ export class Postgres extends pulumi.ComponentResource {
       database: args.database,
       role: args.role,
       administrator,
-      max_connections: args.postgresPoolSize + RESERVED_CONNECTIONS,
+      max_connections: connectionsOf(args),
+      databases: args.databases.map(described),
       migrate: String(args.migratePostgres),
       password: password.result,
       key: lines(key),
@@ -93,7 +98,12 @@ export class Postgres extends pulumi.ComponentResource {
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },
-      { ...child, ...args.onMachine, customTimeouts: { create: timeout, update: timeout } },
+      {
+        ...child,
+        ...args.onMachine,
+        hooks: { ...args.onMachine.hooks, beforeUpdate: [refuseRemoval(name, args)] },
+        customTimeouts: { create: timeout, update: timeout },
+      },
     );
 
     const provider = new postgresql.Provider(
@@ -116,6 +126,11 @@ export class Postgres extends pulumi.ComponentResource {
     this.authority = pulumi.all([authority, server.id]).apply(([pem]) => pem);
     this.registerOutputs({ authority: this.authority });
   }
+}
+
+/** A further database as the script takes it: its name, and the words of its options. */
+function described({ name, shadow, replication }: FurtherDatabase): string {
+  return [name, ...(shadow === undefined ? [] : ["shadow"]), ...(replication ? ["replication"] : [])].join(" ");
 }
 
 /** A text as a script takes it. */

@@ -59,6 +59,11 @@ export function rolesOf(id: string): { owner: string; administrator: string } {
 }
 export const ROLES = rolesOf(ID);
 
+/** Logical name of a further database. Those of its role, password, shadow and grants begin with it. */
+export function furtherDatabase(id: string, database: string): string {
+  return `${id}-database-${database}`;
+}
+
 /** The database that a Convex backend of this name opens: dashes become underscores. */
 export function databaseName(instanceName: string): string {
   return instanceName.replaceAll("-", "_");

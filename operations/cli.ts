@@ -8,6 +8,7 @@ import { runRestore } from "./backups/restore.ts";
 import { runSnapshot } from "./backups/snapshot.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
+import { databasesOf, NEAR_PORT, SERVER_SOCKET } from "./databases.ts";
 import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
@@ -25,7 +26,8 @@ const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
        ${npmCommand("STACK", "logs|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
-  tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names
+  tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names; and the
+           further databases
   logs     prints what backend, dashboard, PostgreSQL, proxy or backups have logged
   env      gives an app the stack's URLs and admin key
   drift    compares the cloud and the inside of the droplet with the last deployment
@@ -100,6 +102,7 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
   const near = [dashboardUrl, backendUrl, siteUrl].filter((url) =>
     ["127.0.0.1", target.host, publicIp].includes(new URL(url).hostname),
   );
+  const databases = databasesOf(outputs);
   const at = (url: string) => `${url}${near.includes(url) ? "" : " (directly, not through this tunnel)"}`;
   const secret = (name: string) => pulumiCommand(stack, "stack output", `${name} --show-secrets`);
   process.stderr.write(
@@ -109,12 +112,23 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
         : `  as user convex, with the password of: ${secret("dashboardPassword")}\n`) +
       `  log in at ${at(backendUrl)}\n  with the key of: ${secret("adminKey")}\n` +
       `HTTP actions are at ${at(siteUrl)}\n` +
-      (near.length > 0 ? "Ctrl-C closes the tunnel.\n" : "All of them are public, so no tunnel is needed.\n"),
+      databases
+        .map(
+          (name) =>
+            `Database ${name} is at postgresql://${name}@127.0.0.1:${NEAR_PORT}/${name}\n` +
+            `  with the password in: ${secret("databaseUrls")}\n`,
+        )
+        .join("") +
+      (near.length > 0 || databases.length > 0
+        ? "Ctrl-C closes the tunnel.\n"
+        : "All of them are public, so no tunnel is needed.\n"),
   );
-  if (near.length === 0) return 0;
+  if (near.length === 0 && databases.length === 0) return 0;
   const forwards = near
     .map((url) => new URL(url).port)
-    .flatMap((port) => ["-L", `127.0.0.1:${port}:127.0.0.1:${port}`]);
+    .map((port) => `127.0.0.1:${port}:127.0.0.1:${port}`)
+    .concat(databases.length === 0 ? [] : `127.0.0.1:${NEAR_PORT}:${SERVER_SOCKET}`)
+    .flatMap((forward) => ["-L", forward]);
   const code = await runSsh(target, ["-N", "-o", "ExitOnForwardFailure=yes", ...forwards], []);
   return code === INTERRUPTED ? 0 : code;
 }

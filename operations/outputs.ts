@@ -10,6 +10,8 @@ export interface Outputs {
   publicIp?: string;
   /** Empty, or absent in a state of an earlier release, unless the dashboard has one. */
   dashboardPassword?: string;
+  /** URLs for containers on the droplet, by database; absent without further databases. */
+  databaseUrls?: Record<string, string>;
 }
 
 const NEEDED = ["backendUrl", "siteUrl", "dashboardUrl", "adminKey"] as const;

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { databaseName } from "../contract/names.ts";
 import { readBackups } from "./backups.ts";
 import { readConvex } from "./convex.ts";
 import { readEdge } from "./edge.ts";
@@ -20,13 +21,14 @@ import { tokenMistakes } from "./token.ts";
 export function loadSettings() {
   const read = new Reader();
   const [functions, host, exposure] = [readFunctions(read), readHost(read), readExposure(read)];
+  const [edge, convex] = [readEdge(read, exposure.hosts), readConvex(read)];
   const settings = {
     functions,
     host,
     exposure,
-    edge: readEdge(read, exposure.hosts),
-    convex: readConvex(read),
-    postgres: readPostgres(read),
+    edge,
+    convex,
+    postgres: readPostgres(read, databaseName(convex.instanceName)),
     backups: readBackups(read, host.region),
   };
   read.refuseUnknown();

@@ -24,8 +24,8 @@ export class Reader {
   readonly mistakes: string[] = [];
   readonly #config = new pulumi.Config();
   readonly #known = new Set<string>();
-  /** The keys of lists and maps. */
-  readonly #nested = new Set<string>();
+  /** The keys of lists and maps, and whether somebody's own texts are in them. */
+  readonly #nested = new Map<string, "texts" | "config">();
 
   /** A value as the engine passes it: text unchanged, everything else as JSON. */
   raw(key: string): string {
@@ -33,9 +33,13 @@ export class Reader {
     return this.#config.get(key) ?? "";
   }
 
-  /** The value of a JSON text; undefined if it is not JSON. */
-  json(key: string): unknown {
-    this.#nested.add(key);
+  /**
+   * The value of a JSON text; undefined if it is not JSON.
+   *
+   * @param holds  `texts` if its values are somebody's own, which the engine must pass on as they were typed
+   */
+  json(key: string, holds: "texts" | "config" = "texts"): unknown {
+    this.#nested.set(key, holds);
     try {
       return JSON.parse(this.raw(key));
     } catch {
@@ -107,7 +111,8 @@ export class Reader {
       const name = key.slice(prefix.length);
       if (!key.startsWith(prefix) || this.#known.has(name)) continue;
       const parent = /^(\w+)[.[]/.exec(name)?.[1] ?? "";
-      this.refuse(name, this.#nested.has(parent) ? misplacedKey(name, parent) : unknownKey(name, [...this.#known]));
+      const holds = this.#nested.get(parent);
+      this.refuse(name, holds ? misplacedKey(name, parent, holds) : unknownKey(name, [...this.#known]));
     }
   }
 }
@@ -150,9 +155,9 @@ function quoted(word: string): string {
 }
 
 /** The key that `pulumi config set` creates from a path without --path. */
-function misplacedKey(name: string, parent: string): Fault {
+function misplacedKey(name: string, parent: string, holds: "texts" | "config"): Fault {
   // Pulumi keeps a variable as it is typed only if it is a secret.
-  const how = /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
+  const how = holds === "config" || /\[\d+\]$/.test(name) ? `${quoted(name)} VALUE` : `--secret ${quoted(name)}`;
   return {
     sentence: `is a separate key, it should be part of ${parent}.`,
     fix: `Remove it with: ${onThisStack("config rm", quoted(name))}, and set it with: ${onThisStack("config set", "--path", how)}`,
@@ -167,7 +172,8 @@ function unknownKey(name: string, known: string[]): Fault {
   };
 }
 
-function nearestOf<Word extends string>(text: string, words: readonly Word[]): Word | undefined {
+/** The word that is most like a text. */
+export function nearestOf<Word extends string>(text: string, words: readonly Word[]): Word | undefined {
   return words.toSorted((one, other) => distance(text, one) - distance(text, other))[0];
 }
 

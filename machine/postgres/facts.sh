@@ -12,21 +12,24 @@
 #                             the log-in uses its network
 #   postgres.files            files and links below /etc/postgresql that nothing declares
 
+# shellcheck source=machine/postgres/further.sh
+source "$SCRIPTS/postgres/further.sh"
+
 # postgres_facts VALUES BACKEND_VALUES: files with the values of postgres.sh and, if there is a backend, the backend's values.
 postgres_facts() {
   local gateway database
   gateway=$(value_in "$1" gateway) database=$(value_in "$1" database)
-  fact postgres inspect_server "$(value_in "$1" mountpoint)" "$database" "$(value_in "$1" role)"
+  fact postgres inspect_server "$(value_in "$1" mountpoint)" "$database" "$(value_in "$1" role)" "$(replicated_in "$(value_in "$1" databases)" | paste -sd ,)"
   stray postgres.files unowned /etc/postgresql/
   if [[ -e $2 ]]; then fact postgres.login log_in "$(value_in "$2" container)" "$(value_in "$2" role_url)" "$gateway" "$database"; fi
 }
 
-# inspect_server MOUNTPOINT DATABASE ROLE
+# inspect_server MOUNTPOINT DATABASE ROLE REPLICATED
 inspect_server() {
   local changed
   # Also the folders, because deleting a file changes its folder.
   changed=$(find /etc/postgresql/*/main "$1"/postgresql/*/main/postgresql.auto.conf -printf '%T@\n' | sort -rn | head -n 1)
-  cd / && timeout 10 runuser -u postgres -- psql -qX -d postgres --file - -v database="$2" -v role="$3" -v changed="$changed" \
+  cd / && timeout 10 runuser -u postgres -- psql -qX -d postgres --file - -v database="$2" -v role="$3" -v changed="$changed" -v replicated="$4" \
     < "$SCRIPTS/postgres/facts.sql" > "$RESULTS/postgres.records"
 }
 

@@ -1,5 +1,6 @@
 -- The facts about the PostgreSQL server, as the records that inspect.sh prints. Values that may be secret are left out.
--- Variables: database, role, and changed (the last change of a configuration file, in seconds since 1970).
+-- Variables: database, role, changed (the last change of a configuration file, in seconds since 1970), and replicated (the databases with
+-- logical replication, with commas).
 \pset tuples_only on
 \pset format unaligned
 \pset fieldsep_zero
@@ -52,9 +53,12 @@ FROM (
 -- What the server has to keep although nobody may use it any more.
 SELECT 'fact', 'postgres.held', 0, string_agg(line, E'\n' ORDER BY line)
 FROM (
-  SELECT concat_ws(E'\t', 'replication slot ' || slot_name, coalesce(pg_size_pretty(pg_current_wal_lsn() - restart_lsn), ''),
+  SELECT concat_ws(E'\t', 'replication slot ' || slot_name,
+    CASE WHEN wal_status = 'lost' THEN 'lost' ELSE coalesce(pg_size_pretty(pg_current_wal_lsn() - restart_lsn), '') END,
     format('SELECT pg_drop_replication_slot(%L)', slot_name)) AS line
   FROM pg_replication_slots
+  -- The slot of a declared consumer, unless it has none any more.
+  WHERE NOT (coalesce(database = ANY (string_to_array(:'replicated', ',')), false) AND wal_status IS DISTINCT FROM 'lost')
   UNION
   SELECT concat_ws(E'\t', 'prepared transaction ' || gid, database, format('ROLLBACK PREPARED %L', gid)) FROM pg_prepared_xacts
   UNION

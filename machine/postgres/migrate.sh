@@ -144,6 +144,8 @@ start_old() {
   install -d -m 0700 -o "${owner%:*}" -g "${owner#*:}" "$new.layer" "$new.layer/upper" "$new.layer/work" "$ROOT/socket"
   mount -t overlay convex-migration -o "lowerdir=$old,upperdir=$new.layer/upper,workdir=$new.layer/work" "$ROOT/data" || give_up "$old: cannot be mounted below a layer. See: dmesg"
   rm -f "$ROOT/data/postmaster.pid"
+  # With a logical one, it does not start below its level of the log, and no dump has them.
+  find "$ROOT/data/pg_replslot" -mindepth 1 -delete
   # What an earlier restore has left in it would end this replay early.
   : > "$ROOT/data/postgresql.auto.conf"
   install -m 0600 -o "${owner%:*}" -g "${owner#*:}" /dev/null "$ROOT/data/standby.signal"

@@ -3,7 +3,7 @@
 # MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. If the volume already
 # contains a cluster, it is used unchanged. The second run changes nothing and says so.
 #
-#   postgres.sh <mountpoint, volume_gb (its size), gateway, subnet, database, role, max_connections, migrate (true or false: whether to take over data of an
+#   postgres.sh <mountpoint, volume_gb (its size), gateway, subnet, database, role, max_connections, databases (further ones, see further.sh), migrate (true or false: whether to take over data of an
 #     older version, see migrate.sh), administrator, password (the administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
 #     of all files that were copied here), and the values of the repository of backups, empty without one
 set -euo pipefail
@@ -20,13 +20,15 @@ source "$here/../lib/downtime.sh"
 source "$here/../lib/sql.sh"
 # shellcheck source=machine/backups/repository.sh
 source "$here/../backups/repository.sh"
+# shellcheck source=machine/postgres/further.sh
+source "$here/further.sh"
 
 readonly CLUSTER=main
 
 main() {
-  local mountpoint volume_gb gateway subnet database role max_connections migrate administrator password key certificate authority scripts version
+  local mountpoint volume_gb gateway subnet database role max_connections databases migrate administrator password key certificate authority scripts version replicating
   local "${REPOSITORY_VALUES[@]}"
-  take mountpoint volume_gb gateway subnet database role max_connections migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
+  take mountpoint volume_gb gateway subnet database role max_connections databases migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
@@ -43,12 +45,19 @@ main() {
   in_area backups configure_repository "$mountpoint" "$version" "$database" "$volume_gb"
   create_cluster "$version" "$mountpoint/postgresql" "$migrate"
   certify "$version" "$key" "$certificate" "$authority"
-  configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections"
-  serve "$version" "$mountpoint"
+  begin_replication "$mountpoint" "$databases"
+  configure_and_serve
+  end_replication "$mountpoint" "$databases" configure_and_serve
   forget_scripts "$scripts"
   grant_administrator "$administrator" "$password"
   verify "$version" "$gateway" "$max_connections"
   finish
+}
+
+# configure_and_serve: with the variables of main.
+configure_and_serve() {
+  configure "$version" "$mountpoint" "$gateway" "$subnet" "$database" "$role" "$administrator" "$max_connections" "$databases"
+  serve "$version" "$mountpoint"
 }
 
 allow_early_binding() {
@@ -172,7 +181,7 @@ has_come() { (($(date +%s) >= $1)); }
 utc() { date --utc --date "@$1" +%FT%TZ; }
 
 configure() {
-  local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8
+  local version=$1 mountpoint=$2 gateway=$3 subnet=$4 database=$5 role=$6 administrator=$7 max_connections=$8 databases=$9
   local etc=/etc/postgresql/$version/$CLUSTER folder
   for folder in "$etc/conf.d" "$etc/pg_hba.d"; do put_folder 0755 postgres:postgres "$folder"; done
   # Makes Debian's tools start it at boot.
@@ -192,7 +201,12 @@ EOF
 # The files in pg_hba.d list who may connect; everybody else is refused.
 include_dir pg_hba.d
 EOF
-  put_file 0644 "$etc/pg_hba.d/10-convex-droplet.conf" << EOF
+  put_file 0644 "$etc/pg_hba.d/10-convex-droplet.conf" < <(access_rules)
+}
+
+# access_rules: with the variables of configure.
+access_rules() {
+  cat << EOF
 # TYPE  DATABASE  USER  ADDRESS  METHOD
 local   all       postgres                 peer
 local   all       $administrator           scram-sha-256
@@ -200,6 +214,7 @@ hostssl "$database"  "$role"  $subnet      scram-sha-256
 # For the copy that a new backend image is tried on.
 local   replication  postgres              peer
 EOF
+  further_rules "$databases" "$subnet"
 }
 
 settings() {
@@ -223,6 +238,7 @@ archive_command = 'bash /usr/local/lib/convex-droplet/backups/archive.sh pgbackr
 archive_timeout = 1min
 EOF
   fi
+  if [[ -n $replicating ]]; then replication_settings "$volume_gb"; fi
 }
 
 serve() {

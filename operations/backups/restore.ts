@@ -83,7 +83,7 @@ export async function runRestore(args: string[]): Promise<number> {
   const planned = await run("plan");
   if (planned.exitCode !== 0) return 1;
   const plan = JSON.parse(planned.stdout) as Plan;
-  process.stdout.write(describe(plan));
+  process.stdout.write(describe(plan, furtherDatabases(state)));
   if (!yes) {
     const again = ["--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"].join(" ");
     process.stdout.write(`Nothing was changed. Restore with: ${npmCommand(stack, "restore", again)}\n`);
@@ -110,7 +110,15 @@ function valuesOfBackend(state: State): string {
     .join("\n");
 }
 
-function describe({ stanza, target, now, lost, bytes }: Plan): string {
+/** They are in the same backup, so they go back, too. */
+function furtherDatabases(state: State): string[] {
+  return state
+    .all(TYPES.database)
+    .filter(({ name }) => name !== RESOURCES.database)
+    .map(({ inputs }) => String(inputs["name"]));
+}
+
+function describe({ stanza, target, now, lost, bytes }: Plan, further: string[]): string {
   const lines = [
     `Target:  ${target.to}: database and files of ${target.moment}, from backup ${target.backup} of volume ${stanza}`,
     now === null
@@ -121,6 +129,7 @@ function describe({ stanza, target, now, lost, bytes }: Plan): string {
       : [
           `Lost:    ${lost.versions} versions of documents and ${lost.files} files that are newer${lost.seconds > 0 ? `, of ${lost.seconds} s` : ""}`,
         ]),
+    ...(further.length === 0 ? [] : [`Also:    what is newer in the databases ${further.join(", ")}`]),
     `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
     "Costs:   the API stops while the folders are exchanged, for some seconds. What is replaced stays on the volume.",
   ];

@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 
 import { quote } from "../../contract/scripts.ts";
 import { requireStack, UsageError } from "../arguments.ts";
+import { databaseVariables } from "../databases.ts";
 import { outputsOf } from "../outputs.ts";
 import { State } from "../state.ts";
 import { writeEnvironmentFile, type Written } from "./file.ts";
@@ -14,8 +15,8 @@ import { findLosses } from "./losses.ts";
 import { refuseRivals } from "./rivals.ts";
 import { npmCommand } from "../typed.ts";
 
-const HELP = `Usage: ${npmCommand("STACK", "env", "[--file PATH] [--framework NAME] [--prefix PREFIX]")}
-       ${npmCommand("STACK", "env", "--ci github [--tunnel] [--framework NAME] [--prefix PREFIX]")}
+const HELP = `Usage: ${npmCommand("STACK", "env", "[--file PATH] [--framework NAME] [--prefix PREFIX] [--database NAME]")}
+       ${npmCommand("STACK", "env", "--ci github [--tunnel] [--framework NAME] [--prefix PREFIX] [--database NAME]")}
 
 Gives an app the URLs and the admin key of a stack: CONVEX_SELF_HOSTED_URL and CONVEX_SELF_HOSTED_ADMIN_KEY for the Convex
 CLI, and the URLs of API and HTTP actions under the names that the app's framework passes to browsers.
@@ -26,7 +27,9 @@ CLI, and the URLs of API and HTTP actions under the names that the app's framewo
                     default: the one in the app's package.json
   --prefix PREFIX   the prefix of variables that browsers may see, such as PUBLIC_, if the framework is none of these or
                     uses another prefix
-  --ci github       writes no file: sets the variables for later steps of the job, and masks the key in its logs
+  --database NAME   also DATABASE_URL, and SHADOW_DATABASE_URL if it has a shadow, for tools on this computer: they work while
+                    the stack's tunnel is open
+  --ci github       writes no file: sets the variables for later steps of the job, and masks key and passwords in its logs
   --tunnel          with --ci: the job opens the stack's tunnel, so URLs that lead to the runner itself work
 
 Exit code: 0 the variables are set; 1 not set, or the Convex CLI reads others: the error says from where.
@@ -46,6 +49,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
       file: { type: "string" },
       framework: { type: "string" },
       prefix: { type: "string" },
+      database: { type: "string" },
       ci: { type: "string" },
       tunnel: { type: "boolean" },
       help: { type: "boolean", short: "h" },
@@ -65,13 +69,14 @@ export async function writeEnvironment(args: string[]): Promise<number> {
   const { file, ...usual } = FRAMEWORKS[framework] ?? refuseFramework(framework);
   const prefix = values.prefix === undefined ? usual.prefix : checkedPrefix(values.prefix);
   const publicUrls = { [`${prefix}CONVEX_URL`]: outputs.backendUrl, [`${prefix}CONVEX_SITE_URL`]: outputs.siteUrl };
+  const ofDatabase = values.database === undefined ? {} : databaseVariables(outputs, values.database);
   const variables = {
     CONVEX_SELF_HOSTED_URL: outputs.backendUrl,
     CONVEX_SELF_HOSTED_ADMIN_KEY: outputs.adminKey,
     ...publicUrls,
   };
   const again = (...options: string[]) => {
-    const same = (["framework", "prefix"] as const).flatMap((name) => {
+    const same = (["framework", "prefix", "database"] as const).flatMap((name) => {
       const value = values[name];
       return value === undefined ? [] : [`--${name}`, value];
     });
@@ -89,17 +94,27 @@ export async function writeEnvironment(args: string[]): Promise<number> {
     );
     const target = app.file ?? path.join(app.folder, file);
     place = ["--file", target];
-    say(target, await writeEnvironmentFile(target, variables));
+    say(target, await writeEnvironmentFile(target, { ...variables, ...ofDatabase }));
+    // Without those of the database, because these messages contain values.
     const { severe, told } = findLosses(target, variables, (other) => again("--file", other));
     told.forEach(tell);
     if (severe.length > 0) throw new Error(severe.join("\n"));
   } else {
     refuseRivals(process.env, () => "the environment");
-    if (values.tunnel !== true) refuseLoopback(outputs, stack, `${again(...place)} --tunnel`);
+    if (values.tunnel !== true) {
+      refuseLoopback(outputs, stack, `${again(...place)} --tunnel`);
+      if (values.database !== undefined) {
+        throw new Error(
+          `--database: leads to the stack's tunnel, it should come with --tunnel. Open ${npmCommand(stack, "tunnel")} in the job, then run: ${again(...place)} --tunnel`,
+        );
+      }
+    }
     const target = process.env["GITHUB_ENV"] ?? "";
     if (target === "") throw new Error("GITHUB_ENV: is not set, --ci github should run in a step of GitHub Actions.");
-    await writeGithubEnvironment(variables, outputs.adminKey, target);
-    say("the job", { added: Object.keys(variables), changed: [], closed: false });
+    const all = { ...variables, ...ofDatabase };
+    const passwords = Object.values(ofDatabase).map((url) => new URL(url).password);
+    await writeGithubEnvironment(all, [outputs.adminKey, ...new Set(passwords)], target);
+    say("the job", { added: Object.keys(all), changed: [], closed: false });
   }
   const names = Object.keys(publicUrls).join(" and ");
   if (prefix !== "") {
@@ -110,8 +125,9 @@ export async function writeEnvironment(args: string[]): Promise<number> {
         `If your framework has a prefix, such as PUBLIC_, run: ${again(...place)} --prefix PUBLIC_`,
     );
   }
-  if (isLoopback(outputs.backendUrl)) {
-    tell(`The URLs work while the tunnel is open: ${npmCommand(stack, "tunnel")}`);
+  if (isLoopback(outputs.backendUrl) || values.database !== undefined) {
+    const which = isLoopback(outputs.backendUrl) ? "The URLs work" : "Those of the database work";
+    tell(`${which} while the tunnel is open: ${npmCommand(stack, "tunnel")}`);
   }
   return 0;
 }

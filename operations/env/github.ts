@@ -4,18 +4,18 @@ import { appendFile } from "node:fs/promises";
 import { workflowCommand } from "../workflow-command.ts";
 
 /**
- * Sets variables for the later steps of a GitHub Actions job. First it masks the secret in all of the job's logs, with a
+ * Sets variables for the later steps of a GitHub Actions job. First it masks the secrets in all of the job's logs, with a
  * command that the runner reads and does not print.
  *
- * @param secret  the value that no log may show
+ * @param secrets  the values that no log may show
  * @param file    path of the file that the runner reads, `GITHUB_ENV`
  */
 export async function writeGithubEnvironment(
   variables: Record<string, string>,
-  secret: string,
+  secrets: string[],
   file: string,
 ): Promise<void> {
-  process.stdout.write(`${workflowCommand("add-mask", secret)}\n`);
+  for (const secret of secrets) process.stdout.write(`${workflowCommand("add-mask", secret)}\n`);
   await appendFile(
     file,
     Object.entries(variables)

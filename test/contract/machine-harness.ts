@@ -57,6 +57,7 @@ export function postgresValues(
   certified = CERTIFIED,
   repository: Values = NO_REPOSITORY,
   migrate = false,
+  databases: string[] = [],
 ): string {
   return namedValues({
     ...{
@@ -66,7 +67,7 @@ export function postgresValues(
       subnet: NETWORK.subnet,
       database: "convex_self_hosted",
     },
-    ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, password },
+    ...{ role: ROLES.owner, administrator: ROLES.administrator, max_connections: maxConnections, databases, password },
     migrate: String(migrate),
     ...certified,
     scripts: scriptFiles(),

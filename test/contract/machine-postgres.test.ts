@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { AUTHORITY_FILE, HOST_IN_CONTAINERS } from "../../contract/names.ts";
 import { type Lab, openLab } from "./droplet-harness.ts";
-import { CERTIFIED, hostValues, Machine, postgresValues, SCRIPTS } from "./machine-harness.ts";
+import { CERTIFIED, hostValues, Machine, NO_REPOSITORY, postgresValues, SCRIPTS } from "./machine-harness.ts";
 
 const PASSWORD = "first-password";
 const NEXT_PASSWORD = "second-password";
@@ -203,6 +203,139 @@ describe("connections", () => {
     const { exitCode, output } = await connect(from, who, to, password);
     expect(output).toContain(reason);
     expect(exitCode).toBe(2);
+  });
+});
+
+describe("further databases", () => {
+  const APPS = ["app shadow replication", "other"];
+  const valuesOf = (databases: string[]) => postgresValues(PASSWORD, 84, CERTIFIED, NO_REPOSITORY, false, databases);
+  const set = (databases: string[]) => machine.run("postgres/postgres.sh", valuesOf(databases));
+  /** What differs in check mode: subjects and properties. */
+  const check = async (databases: string[]) => {
+    const values = Buffer.from(valuesOf(databases)).toString("base64");
+    const records = await machine.sh(
+      `base64 -d <<< '${values}' | CONVEX_DROPLET_CHECK=1 bash ${SCRIPTS}/postgres/postgres.sh | tr '\\n\\0' ' \\n'`,
+    );
+    const fields = records.split("\n");
+    return fields.flatMap((field, index) =>
+      field === "difference" ? [`${fields[index + 3] ?? ""} ${fields[index + 4] ?? ""}`] : [],
+    );
+  };
+  const connect = (user: string, database: string, from = "ip netns exec net30", to = "172.30.0.1") =>
+    machine.try(
+      `${from} env PGPASSWORD=secret PGCONNECT_TIMEOUT=3 psql -XqAt 'host=${to} user=${user} dbname=${database}' -c 'SELECT current_database()'`,
+    );
+  const REPLICATION =
+    "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN ('wal_level', 'max_replication_slots', 'max_slot_wal_keep_size')";
+
+  it("are announced in check mode, and nothing is changed by that", async () => {
+    expect(await check(APPS)).toEqual(
+      expect.arrayContaining([
+        "files[/mnt/convex/postgresql/replicating] ",
+        "files[/etc/postgresql/17/main/pg_hba.d/10-convex-droplet.conf] content",
+      ]),
+    );
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
+  });
+
+  it("are admitted from the network and, for the tunnel, on the socket, each for its owner; replication restarts the server once", async () => {
+    const { output } = await set(APPS);
+    expect(output).toContain("restarting PostgreSQL for: max_replication_slots, max_wal_senders, wal_level");
+    expect(await sql(REPLICATION)).toBe("max_replication_slots=16 max_slot_wal_keep_size=1024 wal_level=logical");
+    expect(await set(APPS)).toEqual({ exitCode: 0, output: "postgres.sh: unchanged" });
+    expect(await check(APPS)).toEqual([]);
+    expect(
+      await sql(
+        "SELECT type, database, user_name, address, auth_method FROM pg_hba_file_rules WHERE user_name && '{app,other}'::text[]",
+      ),
+    ).toBe(
+      [
+        "local|{app,app_shadow}|{app}||scram-sha-256",
+        "hostssl|{app,app_shadow}|{app}|172.30.0.0|scram-sha-256",
+        "local|{other}|{other}||scram-sha-256",
+        "hostssl|{other}|{other}|172.30.0.0|scram-sha-256",
+      ].join("\n"),
+    );
+    await sql(
+      ["CREATE ROLE app LOGIN REPLICATION PASSWORD 'secret'", "CREATE ROLE other LOGIN PASSWORD 'secret'"]
+        .concat("CREATE DATABASE app OWNER app", "CREATE DATABASE app_shadow OWNER app")
+        .concat(["app", "app_shadow", "convex_self_hosted"].map((name) => `REVOKE ALL ON DATABASE ${name} FROM PUBLIC`))
+        .concat("ALTER DATABASE other OWNER TO other", "REVOKE ALL ON DATABASE other FROM PUBLIC")
+        .join(";\n"),
+    );
+  });
+
+  it.each([
+    ["app", "app"],
+    ["app", "app_shadow"],
+    ["other", "other"],
+  ])("let %s into %s", async (user, database) => {
+    expect(await connect(user, database)).toEqual({ exitCode: 0, output: database });
+    expect(await connect(user, database, "", "/run/postgresql")).toEqual({ exitCode: 0, output: database });
+  });
+
+  it.each([
+    ["app", "other"],
+    ["app", "convex_self_hosted"],
+    ["app", "postgres"],
+    ["app", "template1"],
+    ["other", "app"],
+    ["other", "app_shadow"],
+    ["convex", "app"],
+    ["convex", "other"],
+  ])("do not let %s into %s", async (user, database) => {
+    expect((await connect(user, database)).output).toContain("no pg_hba.conf entry");
+    expect((await connect(user, database, "", "/run/postgresql")).output).toContain("no pg_hba.conf entry");
+  });
+
+  const SLOT = "SELECT pg_create_logical_replication_slot('feed', 'test_decoding')";
+  const slots = () => sql("SELECT slot_name || ' in ' || database FROM pg_replication_slots ORDER BY 1");
+
+  it("that lose their replication lose their slots, also one in use, whenever the run is killed, and the server starts", async () => {
+    const asApp = (statement: string) =>
+      machine.sh(`PGPASSWORD=secret psql -XqAt -h /run/postgresql -U app app -c "${statement}"`);
+    await asApp(`${SLOT}; SELECT pg_create_logical_replication_slot('spare', 'test_decoding')`);
+    await asApp("CREATE TABLE t (i int); INSERT INTO t VALUES (1)");
+    await machine.sh(
+      "systemd-run --unit feed --setenv PGPASSWORD=secret --property Restart=always --property RestartSec=0.1 --property StartLimitIntervalSec=0 " +
+        "/usr/lib/postgresql/17/bin/pg_recvlogical -h /run/postgresql -U app -d app --slot feed --start --no-loop --create-slot --if-not-exists " +
+        "-P test_decoding -f -",
+    );
+    const without = valuesOf(["app shadow", "other"]);
+    await machine.killWhen("grep -q 'dropping the replication slots' $log", "postgres/postgres.sh", without);
+    const { exitCode, output } = await set(["app shadow", "other"]);
+    expect(output).toContain("switched off logical replication");
+    expect(exitCode).toBe(0);
+    expect(await slots()).toBe("");
+    expect(await sql(REPLICATION)).toBe("max_replication_slots=10 max_slot_wal_keep_size=-1 wal_level=replica");
+    expect(await set(["app shadow", "other"])).toEqual({ exitCode: 0, output: "postgres.sh: unchanged" });
+    expect(await check(["app shadow", "other"])).toEqual([]);
+    await machine.sh("systemctl stop feed");
+  });
+
+  it("keep the slots of others, and a slot that nothing declares is named before the server would not start", async () => {
+    await sql("ALTER ROLE app REPLICATION");
+    await set(["app replication", "other replication"]);
+    const asApp = (statement: string) =>
+      machine.sh(`PGPASSWORD=secret psql -XqAt -h /run/postgresql -U app app -c "${statement}"`);
+    await asApp(SLOT);
+    expect((await set(["app replication", "other"])).exitCode).toBe(0);
+    expect(await slots()).toBe("feed in app");
+    await machine.sh(
+      "cd / && runuser -u postgres -- psql -XqAt convex_self_hosted -c \"SELECT pg_create_logical_replication_slot('odd', 'test_decoding')\"",
+    );
+    const refused = await set(["app", "other"]);
+    expect(refused.output).toContain("has the logical replication slots odd in convex_self_hosted");
+    expect(refused.exitCode).toBe(1);
+    await sql("SELECT pg_drop_replication_slot('odd')");
+    expect((await set(["app", "other"])).output).toContain("switched off logical replication");
+  });
+
+  it("that are gone leave nothing in the configuration", async () => {
+    await set([]);
+    expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");
+    expect((await connect("app", "app")).output).toContain("no pg_hba.conf entry");
+    await sql("DROP DATABASE app;\nDROP DATABASE app_shadow");
   });
 });
 

@@ -7,6 +7,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { mintAdminKey } from "../../contract/admin-key.ts";
 import { Database, type DatabaseArgs } from "../../components/database.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
+import { FurtherDatabases, furtherDatabases, type FurtherDatabasesArgs } from "../../components/further-databases.ts";
+import { refuseRemoval } from "../../components/protected-databases.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { ID, RESOURCES } from "../../contract/names.ts";
 import { Backups, type BackupsArgs } from "../../components/backups.ts";
@@ -115,6 +117,8 @@ const POSTGRES = (): PostgresArgs => ({
   database: "convex_self_hosted",
   role: "convex",
   postgresPoolSize: 64,
+  databases: [],
+  protectData: false,
   migratePostgres: false,
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
@@ -326,7 +330,7 @@ describe("Postgres", () => {
     const { create, stdin } = (await settled())("convex-server");
     expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
     expect(secretValue(stdin)).toMatch(
-      /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\nmigrate=false\npassword=/,
+      /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\ndatabases=\nmigrate=false\npassword=/,
     );
     expect(secretValue(stdin)).toContain("\nkey=PRIVATE convex-postgres-certificate-key\ncertificate=CERTIFICATE ");
     // Of what an earlier release copied there, these stay.
@@ -413,6 +417,125 @@ describe("Database", () => {
     const { url } = new Database("convex", DATABASE());
     expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@host.docker.internal:5432`);
     expect(await pulumi.isSecret(url)).toBe(true);
+  });
+});
+
+describe("FurtherDatabases", () => {
+  const FURTHER = (): FurtherDatabasesArgs => ({
+    databases: [
+      { name: "app", shadow: "app_shadow", replication: true, connections: 30 },
+      { name: "other", shadow: undefined, replication: false, connections: 20 },
+    ],
+    snapshotId: "",
+    adopted: undefined,
+    protectData: true,
+    inCluster: DATABASE().inCluster,
+  });
+
+  it("registers exactly its children, and does not exist without databases", async () => {
+    expect(furtherDatabases("none", { ...FURTHER(), databases: [] })).toBeUndefined();
+    furtherDatabases("convex", FURTHER());
+    expect(await names()).toEqual([
+      "convex",
+      "convex-database-app",
+      "convex-database-app-password",
+      "convex-database-app-privacy",
+      "convex-database-app-role",
+      "convex-database-app-shadow",
+      "convex-database-app-shadow-privacy",
+      "convex-database-other",
+      "convex-database-other-password",
+      "convex-database-other-privacy",
+      "convex-database-other-role",
+      "other",
+      "other",
+    ]);
+  });
+
+  it("makes each database its own role's, with its share of connections, and closes it to everybody else", async () => {
+    new FurtherDatabases("convex", FURTHER());
+    const resources = await settled();
+    expect(resources("convex-database-app-role")).toMatchObject({
+      ...{ name: "app", login: true, replication: true, connectionLimit: 30 },
+    });
+    expect(resources("convex-database-other-role")).toMatchObject({ replication: false, connectionLimit: 20 });
+    for (const [name, database, owner] of [
+      ["convex-database-app", "app", "app"],
+      ["convex-database-app-shadow", "app_shadow", "app"],
+      ["convex-database-other", "other", "other"],
+    ] as const) {
+      expect(resources(name)).toMatchObject({ name: database, owner, encoding: "UTF8", lcCollate: "C.UTF-8" });
+      expect(resources(`${name}-privacy`)).toMatchObject({ database, role: "public", privileges: [] });
+    }
+  });
+
+  it("protects databases like the backend's, but not their shadows, and drops what is removed", async () => {
+    new FurtherDatabases("convex", FURTHER());
+    await settled();
+    const onVolume = { parent: "FurtherDatabases", deletedWith: "setup", replaceWith: ["volume"] };
+    expect(options.get("convex-database-app Database")).toEqual({ ...onVolume, protect: true });
+    expect(options.get("convex-database-app-shadow Database")).toEqual(onVolume);
+    expect(options.get("convex-database-app-role Role")).toEqual(onVolume);
+  });
+
+  it("imports them from an adopted volume, and gives roles from a snapshot new passwords", async () => {
+    new FurtherDatabases("convex", { ...FURTHER(), adopted: { id: "1", name: "of-old" }, snapshotId: "506f78a4" });
+    const resources = await settled();
+    expect(options.get("convex-database-app-role Role")).toMatchObject({ import: "app" });
+    expect(options.get("convex-database-app-shadow Database")).toMatchObject({ import: "app_shadow" });
+    expect(resources("convex-database-app-password")).toMatchObject({ keepers: { snapshot: "506f78a4" } });
+    expect(options.get("convex-database-app-password RandomPassword")).toEqual({ parent: "FurtherDatabases" });
+  });
+
+  it("outputs a URL for each database and shadow, with its name and TLS, as a secret", async () => {
+    const { urls } = new FurtherDatabases("convex", FURTHER());
+    const at = (role: string, database: string) =>
+      `postgresql://${role}:${"0".repeat(64)}@host.docker.internal:5432/${database}?sslmode=require`;
+    expect(await valueOf(urls)).toEqual({
+      app: at("app", "app"),
+      app_shadow: at("app", "app_shadow"),
+      other: at("other", "other"),
+    });
+    expect(await pulumi.isSecret(urls)).toBe(true);
+  });
+});
+
+describe("the server's script", () => {
+  const former = (...databases: string[]) =>
+    ({
+      oldInputs: { stdin: pulumi.secret(`role=convex\n${databases.map((line) => `databases=${line}\n`).join("")}`) },
+    }) as unknown as pulumi.ResourceHookArgs;
+  const refuse = (protectData: boolean, args: pulumi.ResourceHookArgs) =>
+    refuseRemoval("convex", { databases: [{ name: "app" }], protectData }).callback(args);
+
+  it("is told the further databases, whose connections add up", async () => {
+    const databases = [
+      { name: "app", shadow: "app_shadow", replication: true, connections: 30 },
+      { name: "other", shadow: undefined, replication: false, connections: 20 },
+    ];
+    new Postgres("convex", { ...POSTGRES(), databases });
+    expect(secretValue((await settled())("convex-server")["stdin"])).toContain(
+      "\nmax_connections=134\ndatabases=app shadow replication\ndatabases=other\n",
+    );
+  });
+
+  it("is not run to close a database that is protected, and the message names the way", async () => {
+    const gone = refuse(true, former("app shadow", "chat replication", "other"));
+    await expect(gone).rejects.toThrow(
+      "convex-droplet:databases.chat: is not there any more, but its data is protected, so it should be. Nothing was changed. " +
+        "Set it again, with the options that it had. If its data may go, then run npx pulumi config set --stack test protectData false && npx pulumi up --stack test, " +
+        "before you remove it with: npx pulumi config rm --stack test --path databases.chat",
+    );
+    await expect(gone).rejects.toThrow("convex-droplet:databases.other: ");
+  });
+
+  it.each([
+    ["none has gone", true, former("app shadow")],
+    ["there was none", true, former("")],
+    ["the state is of an earlier release", true, former()],
+    ["data is not protected", false, former("app", "chat")],
+  ])("is run if %s", async (_, protectData, args) => {
+    await expect(refuse(protectData, args)).resolves.toBeUndefined();
   });
 });
 

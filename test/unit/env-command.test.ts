@@ -9,7 +9,7 @@ import { writeEnvironment } from "../../operations/env/command.ts";
 import { State } from "../../operations/state.ts";
 
 const KEY = "convex-self-hosted|01abcdef";
-let outputs: Record<string, string>;
+let outputs: Record<string, unknown>;
 let app: string;
 let said: string;
 
@@ -146,6 +146,56 @@ describe("env, with an unknown framework", () => {
         `--prefix: ${prefix} is not the start of a variable's name`,
       );
     }
+  });
+});
+
+describe("env, with a further database", () => {
+  const [NEAR, FAR] = ["127.0.0.1:15432", "host.docker.internal:5432"];
+  const url = (at: string, role: string, name: string, mode: string) =>
+    `postgresql://${role}:s3cret@${at}/${name}?sslmode=${mode}`;
+  beforeEach(() => {
+    outputs["databaseUrls"] = {
+      app: url(FAR, "app", "app", "require"),
+      app_shadow: url(FAR, "app", "app_shadow", "require"),
+      // Not a shadow, but another database.
+      other: url(FAR, "other", "other", "require"),
+      other_shadow: url(FAR, "other_shadow", "other_shadow", "require"),
+    };
+  });
+
+  it("also writes the URLs of the database and its shadow through the tunnel, and shows no password", async () => {
+    // Messages about variables that another place overrides contain their values.
+    depend("vite");
+    put(".env", "DATABASE_URL=postgresql://me@elsewhere/app\n");
+    expect(await run("--file", app, "--database", "app")).toBe("");
+    expect(read(".env.local")).toContain(url(NEAR, "app", "app", "disable"));
+    expect(read(".env.local")).toMatch(/^SHADOW_DATABASE_URL=.*\/app_shadow\?sslmode=disable/m);
+    expect(said).toContain("Those of the database work while the tunnel is open: npm run tunnel -- --stack dev");
+    expect(said).not.toContain("s3cret");
+    expect(await run("--file", app, "--database", "other")).toBe("");
+    expect(read(".env.local")).toContain(url(NEAR, "other", "other", "disable"));
+  });
+
+  it("refuses a database that the stack does not have", async () => {
+    expect(await run("--file", app, "--database", "app_shadow")).toBe(
+      "--database: app_shadow is not a database of the stack, it should be one of app, other, other_shadow.",
+    );
+    delete outputs["databaseUrls"];
+    expect(await run("--file", app, "--database", "app")).toBe(
+      "--database: app is not a database of the stack, it should be one of the setting databases, which is empty.",
+    );
+  });
+
+  it("in a CI job needs the tunnel, and masks the password", async () => {
+    vi.stubEnv("GITHUB_ENV", path.join(app, "github"));
+    const refusal = await run("--ci", "github", "--database", "app");
+    expect(refusal).toContain(
+      "--database: leads to the stack's tunnel, it should come with --tunnel. Open npm run tunnel",
+    );
+    expect(await follow(refusal.slice(refusal.indexOf("then run: ")))).toBe("");
+    expect(read("github")).toContain(url(NEAR, "app", "app_shadow", "disable"));
+    const masked = vi.mocked(process.stdout.write).mock.calls.map(([text]) => String(text));
+    expect(masked).toEqual([`::add-mask::${KEY}\n`, "::add-mask::s3cret\n"]);
   });
 });
 

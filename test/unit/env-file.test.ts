@@ -159,7 +159,7 @@ describe("the environment of a GitHub Actions job", () => {
     const target = path.join(app, "github");
     writeFileSync(target, "EARLIER=1\n");
     const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
-    await writeGithubEnvironment({ A: "1", B: "two\nlines=x" }, "100%\nsecret", target);
+    await writeGithubEnvironment({ A: "1", B: "two\nlines=x" }, ["100%\nsecret"], target);
     expect(printed.mock.calls).toEqual([["::add-mask::100%25%0Asecret\n"]]);
     expect(readFileSync(target, "utf8")).toMatch(
       /^EARLIER=1\nA<<(end-[0-9a-f-]{36})\n1\n\1\nB<<(end-[0-9a-f-]{36})\ntwo\nlines=x\n\2\n$/,

@@ -186,7 +186,8 @@ describe("PostgreSQL", () => {
 
   it("a member of a role with a quote", () => {
     const role = stateOf(...state.resources, { type: TYPES.role, name: RESOURCES.role, inputs: { name: "convex" } });
-    const convex = { ...postgres, name: "convex", superuser: false, login: true, scram: true, member_of: ["it's"] };
+    const none = { superuser: false, createdb: false, createrole: false, replication: false, bypassrls: false };
+    const convex = { ...postgres, ...none, name: "convex", login: true, scram: true, member_of: ["it's"] };
     expect(run(comparePostgres(role, insideOf({ "postgres.roles": [postgres, convex] })))).toEqual(
       psql("-c", `REVOKE "it's" FROM "convex"`),
     );

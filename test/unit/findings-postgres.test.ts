@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { quote } from "../../contract/scripts.ts";
@@ -13,6 +13,21 @@ const state = stateOf(
     name: RESOURCES.database,
     inputs: { name: "convex_self_hosted", owner: "convex", encoding: "UTF8", lcCollate: "C", lcCtype: "C" },
   },
+);
+
+/** The same with a further database that has a shadow. */
+const withApp = stateOf(
+  ...state.resources,
+  {
+    type: TYPES.role,
+    name: "convex-database-app-role",
+    inputs: { name: "app", replication: true, connectionLimit: 30 },
+  },
+  ...["app", "app_shadow"].map((name) => ({
+    type: TYPES.database,
+    name: `convex-database-${name.replace("_", "-")}`,
+    inputs: { name, owner: "app", encoding: "UTF8", lcCollate: "C", lcCtype: "C" },
+  })),
 );
 
 const role = (name: string, more: object = {}) => ({
@@ -65,8 +80,14 @@ function found(facts: Record<string, string | object>, ...differences: Parameter
     },
     ...differences,
   );
-  return told(comparePostgres(state, inside));
+  return told(comparePostgres(declared, inside));
 }
+
+/** The state that findings are about. */
+let declared = state;
+afterEach(() => {
+  declared = state;
+});
 
 const psql = (statement: string, where = "") => `cd / && runuser -u postgres -- psql${where} -c ${quote(statement)}`;
 const RUN_POSTGRES = "replace convex-server; refresh ";
@@ -197,6 +218,14 @@ describe("a server", () => {
       "replication slot a\t16 MB\tSELECT pg_drop_replication_slot('a')",
       [
         "error postgres postgres.held postgres.held: unexpected replication slot a, it keeps 16 MB of the log on the volume, nothing declares it",
+        psql("SELECT pg_drop_replication_slot('a')"),
+      ],
+    ],
+    [
+      "postgres.held",
+      "replication slot a\tlost\tSELECT pg_drop_replication_slot('a')",
+      [
+        "error postgres postgres.held postgres.held: replication slot a is lost: what its consumer has not read yet took too much of the volume, so the server has dropped it",
         psql("SELECT pg_drop_replication_slot('a')"),
       ],
     ],
@@ -380,6 +409,79 @@ describe("a database", () => {
       [
         by("warning", name, "is not one of this stack's, it should not be here"),
         "it may contain another project's data: check it before you drop it, or ignore it with --ignore",
+      ],
+    ]);
+  });
+});
+
+describe("a further database", () => {
+  const APP = role("app", { replication: true, connection_limit: 30 });
+  const owned = (name: string, more: object = {}) => database(name, { owner: "app", acl: "{app=CTc/app}", ...more });
+  const look = (roles: object[], databases: object[]) => {
+    declared = withApp;
+    return found({
+      "postgres.roles": [POSTGRES, ADMIN, OWNER, ...roles],
+      "postgres.databases": [OWN, ...databases],
+    });
+  };
+
+  it("that is as declared, with its share, its replication and its shadow, has no finding", () => {
+    expect(look([APP], [owned("app"), owned("app_shadow")])).toEqual([]);
+  });
+
+  it.each<[what: string, role: object, told: Told]>([
+    [
+      "has no share",
+      { connection_limit: -1 },
+      [
+        "error postgres postgres.roles postgres.roles.app.connection_limit: is -1, it should be 30",
+        psql('ALTER ROLE "app" CONNECTION LIMIT 30'),
+      ],
+    ],
+    [
+      "lost its replication",
+      { replication: false },
+      [
+        "error postgres postgres.roles postgres.roles.app.replication: is false, it should be true",
+        "replace ; refresh convex-database-app-role",
+      ],
+    ],
+    [
+      "has its password not stored as SCRAM",
+      { scram: false },
+      [
+        "error postgres postgres.roles postgres.roles.app.password: is not kept as scram-sha-256, it should be scram-sha-256",
+        "replace convex-database-app-password; refresh ",
+      ],
+    ],
+  ])("whose owner %s is found", (_, more, expected) => {
+    expect(look([{ ...APP, ...more }], [owned("app"), owned("app_shadow")])).toEqual([expected]);
+  });
+
+  it("that others may use is closed by the grant of its own", () => {
+    expect(look([APP], [owned("app", { acl: null }), owned("app_shadow", { acl: null })])).toEqual([
+      [
+        "error postgres postgres.databases postgres.databases.app.grants: everybody may use it, only its owner should",
+        "replace convex-database-app-privacy; refresh ",
+      ],
+      [
+        "error postgres postgres.databases postgres.databases.app_shadow.grants: everybody may use it, only its owner should",
+        "replace convex-database-app-shadow-privacy; refresh ",
+      ],
+    ]);
+  });
+
+  it("that is gone, as after a restore to a time before it, is made again only if you say so; its shadow by an up", () => {
+    expect(look([APP], [])).toEqual([
+      [
+        "error postgres postgres.databases postgres.databases.app: is not there, it should be: its data is lost",
+        "an up cannot restore the data: restore its backup. To create an empty database: npx pulumi up --stack dev --refresh --run-program " +
+          "--target '**convex-database-app' --target '**convex-database-app-privacy' --target '**convex-database-app-role' " +
+          "--target-dependents --replace '**convex-database-app-privacy'",
+      ],
+      [
+        "error postgres postgres.databases postgres.databases.app_shadow: is not there, it should be",
+        "replace convex-database-app-shadow-privacy; refresh convex-database-app-role convex-database-app-shadow",
       ],
     ]);
   });

@@ -3,7 +3,7 @@ import type { State } from "../../state.ts";
 import { json, lines } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
-import { refresh, repairText } from "../repair.ts";
+import { refresh, repairText, type Up } from "../repair.ts";
 import { npmCommand } from "../../typed.ts";
 import { identifier, psql } from "./psql.ts";
 
@@ -20,8 +20,19 @@ interface Database {
   template: boolean;
 }
 
-/** Also grants the database's rights again, because they are lost with it. */
-const EMPTY_DATABASE = { up: [RESOURCES.privacy], refresh: [RESOURCES.database] };
+/** The resource that grants the rights on a database, by logical names. */
+function privacyOf(database: string): string {
+  return database === RESOURCES.database ? RESOURCES.privacy : `${database}-privacy`;
+}
+
+/** Creates an empty database. Also grants its rights again, because they are lost with it, and its owner may be gone, too. */
+function emptyDatabase(database: string): Up {
+  const isOwn = database === RESOURCES.database;
+  return {
+    up: [privacyOf(database)],
+    refresh: [...(isOwn ? [] : [`${database.replace(/-shadow$/, "")}-role`]), database],
+  };
+}
 
 const TEMPLATES = ["postgres", "template0", "template1"];
 
@@ -29,16 +40,21 @@ const TEMPLATES = ["postgres", "template0", "template1"];
 export function compareDatabases(state: State, inside: Inside): Finding[] {
   const { error, warning, notice } = findingsBy("postgres.databases", "postgres");
   const found = json<Database[]>(inside, "postgres.databases") ?? [];
-  const declared = state.all(TYPES.database).map(({ inputs }) => inputs);
+  const resources = state.all(TYPES.database);
+  const declared = resources.map(({ inputs }) => inputs);
   const findings: Finding[] = [];
-  for (const inputs of declared) {
+  for (const { name: logical, inputs } of resources) {
     const name = String(inputs["name"]);
     const path = `postgres.databases.${name}`;
     const database = found.find((candidate) => candidate.name === name);
+    if (database === undefined && isShadow(logical)) {
+      findings.push(error(path, missing(), emptyDatabase(logical)));
+      continue;
+    }
     if (database === undefined) {
       findings.push(
         error(path, missing("is not there, it should be: its data is lost"), {
-          why: `an up cannot restore the data: restore its backup. To create an empty database: ${repairText(state.stack, EMPTY_DATABASE)}`,
+          why: `an up cannot restore the data: restore its backup. To create an empty database: ${repairText(state.stack, emptyDatabase(logical))}`,
         }),
       );
       continue;
@@ -50,7 +66,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
       ["ctype", database.ctype, inputs["lcCtype"]],
     ] as const;
     for (const [property, is, expected] of properties) {
-      if (is !== expected) findings.push(error([path, property], { expected, found: is }, refresh(RESOURCES.database)));
+      if (is !== expected) findings.push(error([path, property], { expected, found: is }, refresh(logical)));
     }
     const free = [
       ["connection_limit", database.connection_limit, -1, `CONNECTION LIMIT -1`],
@@ -65,7 +81,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     for (const entry of strangers(database.acl, database.owner)) {
       findings.push(
         error([path, "grants"], undeclared(`${entry} may use it, only its owner should`, entry), {
-          up: [RESOURCES.privacy],
+          up: [privacyOf(logical)],
         }),
       );
     }
@@ -98,6 +114,11 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     );
   }
   return findings;
+}
+
+/** Whether the database is one that migration tools use, and empty themselves. */
+function isShadow(logical: string): boolean {
+  return logical !== RESOURCES.database && logical.endsWith("-shadow");
 }
 
 /** Whether machine/move-in/move-in.sh has given a database this name, to keep it. */

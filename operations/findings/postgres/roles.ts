@@ -38,7 +38,12 @@ function roles(state: State, inside: Inside): Finding[] {
     "postgres",
     ...state.all("pulumi:providers:postgresql").map(({ inputs }) => String(inputs["username"])),
   ];
-  const declared = state.all(TYPES.role).map(({ name, inputs }) => ({ logical: name, name: String(inputs["name"]) }));
+  const declared = state.all(TYPES.role).map(({ name, inputs }) => ({
+    logical: name,
+    name: String(inputs["name"]),
+    replication: inputs["replication"] === true,
+    connections: Number(inputs["connectionLimit"] ?? -1),
+  }));
   const findings: Finding[] = [];
   for (const name of administrators) {
     const role = found.find((candidate) => candidate.name === name);
@@ -49,21 +54,23 @@ function roles(state: State, inside: Inside): Finding[] {
       findings.push(...limits(role));
     }
   }
-  for (const { name, logical } of declared) {
+  for (const { name, logical, replication, connections } of declared) {
     const path = `postgres.roles.${name}`;
     const role = found.find((candidate) => candidate.name === name);
     if (role === undefined) {
       findings.push(error(path, missing(), refresh(logical)));
       continue;
     }
-    for (const attribute of ["superuser", "createdb", "createrole", "replication", "bypassrls"] as const) {
-      if (role[attribute]) findings.push(error([path, attribute], { expected: false, found: true }, refresh(logical)));
+    const attributes = { superuser: false, createdb: false, createrole: false, replication, bypassrls: false } as const;
+    for (const [attribute, expected] of Object.entries(attributes)) {
+      const is = role[attribute as keyof typeof attributes];
+      if (is !== expected) findings.push(error([path, attribute], { expected, found: is }, refresh(logical)));
     }
-    findings.push(...limits(role));
+    findings.push(...limits(role, connections));
     if (!role.login) findings.push(error([path, "login"], { expected: true, found: false }, refresh(logical)));
     if (!role.scram)
       findings.push(
-        error([path, "password"], { expected: "scram-sha-256", found: "not kept as scram-sha-256" }, PASSWORD),
+        error([path, "password"], { expected: "scram-sha-256", found: "not kept as scram-sha-256" }, password(logical)),
       );
     for (const group of role.member_of) {
       findings.push(
@@ -92,7 +99,7 @@ function roles(state: State, inside: Inside): Finding[] {
 }
 
 /** Limits of a stack's role that keep it from logging in, now or later. */
-function limits({ name, connection_limit, valid_until, inherit, password }: Role): Finding[] {
+function limits({ name, connection_limit, valid_until, inherit, password }: Role, connections = -1): Finding[] {
   const { error } = BY_ROLES;
   const path = `postgres.roles.${name}`;
   const alter = (option: string): Repair => ({
@@ -101,9 +108,15 @@ function limits({ name, connection_limit, valid_until, inherit, password }: Role
   });
   const isForever = valid_until === null || valid_until === "infinity";
   return [
-    ...(connection_limit === -1
+    ...(connection_limit === connections
       ? []
-      : [error([path, "connection_limit"], { expected: -1, found: connection_limit }, alter("CONNECTION LIMIT -1"))]),
+      : [
+          error(
+            [path, "connection_limit"],
+            { expected: connections, found: connection_limit },
+            alter(`CONNECTION LIMIT ${connections}`),
+          ),
+        ]),
     ...(isForever
       ? []
       : [
@@ -117,7 +130,10 @@ function limits({ name, connection_limit, valid_until, inherit, password }: Role
   ];
 }
 
-const PASSWORD: Repair = { up: [RESOURCES.password] };
+/** Another password for a role, by its logical name. */
+function password(role: string): Repair {
+  return { up: [role.replace(/-role$/, "-password")] };
+}
 
 /** A timeout: the server would at least refuse. */
 const DROPPED: Repair = { why: "packets are dropped on the way: fix rules, routes and forwarding first" };
@@ -128,7 +144,11 @@ function login(inside: Inside): Finding[] {
   const fact = inside.facts.get("postgres.login");
   if (fact === undefined || fact.exitCode === 0) return [];
   const reason = fact.text.trim().split("\n").at(-1) ?? "";
-  const repair = reason.includes("password") ? PASSWORD : /timeout/.test(reason) ? DROPPED : RUN_POSTGRES;
+  const repair = reason.includes("password")
+    ? password(RESOURCES.role)
+    : /timeout/.test(reason)
+      ? DROPPED
+      : RUN_POSTGRES;
   const message = `the backend's role cannot log in as the backend does: ${reason}`;
   return [error(["postgres", "login"], { expected: "logged in", found: reason, message }, repair)];
 }

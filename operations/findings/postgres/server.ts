@@ -145,6 +145,12 @@ function held(inside: Inside): Finding[] {
   return lines(inside, "postgres.held").map((line) => {
     const [what = "", measure = "", statement = ""] = line.split("\t");
     const database = what.startsWith("replication") || what.startsWith("tablespace") ? undefined : measure;
+    if (measure === "lost") {
+      const message = `${what} is lost: what its consumer has not read yet took too much of the volume, so the server has dropped it`;
+      const why = "drop it, and let the consumer start again with a new slot";
+      const seen = { expected: "in use", found: "lost", message };
+      return error("postgres.held", seen, { why, command: psqlIn(undefined, statement) });
+    }
     const kept = what.startsWith("replication")
       ? `, it keeps ${measure === "" ? "nothing yet" : measure} of the log on the volume`
       : "";

@@ -1,0 +1,99 @@
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+
+import { furtherDatabase, HOST_IN_CONTAINERS } from "../contract/names.ts";
+import type { AdoptedVolume } from "../digitalocean/adopted-volume.ts";
+import { reportHalfDone } from "../error-hooks/half-done.ts";
+import type { FurtherDatabase } from "../settings/kinds/databases.ts";
+import { generatedPassword } from "./password.ts";
+import type { Postgres } from "./postgres.ts";
+
+export interface FurtherDatabasesArgs {
+  /** Names and options. Another name is another, empty database; removing one deletes it with its data. */
+  databases: FurtherDatabase[];
+  /** The snapshot that the volume is made from; empty for none. The roles in it may have other passwords, so they get new ones. */
+  snapshotId: string;
+  /** The adopted volume, whose cluster has the roles and the databases; undefined if the cluster is new, or the stack's own. */
+  adopted: AdoptedVolume | undefined;
+  /** Whether the databases are protected from deletion. Their shadows are not: migration tools empty those themselves. */
+  protectData: boolean;
+  /** Provider and lifetime of roles and databases. */
+  inCluster: Postgres["inCluster"];
+}
+
+/**
+ * The databases of apps beside the backend, each of which one role owns and no other can use.
+ *
+ * *Owns* for each of them role, password, database and grants, and the same database a second time if it has a shadow.
+ * *Survives* a replaced droplet: all of it, in the cluster on the volume.
+ * *Replacing it means* another volume, with empty databases.
+ */
+export class FurtherDatabases extends pulumi.ComponentResource {
+  /**
+   * Ready: `postgresql://role:password@host.docker.internal:5432/database?sslmode=require` for each database by its name, and for each
+   * shadow, once it exists; secret.
+   */
+  readonly urls: pulumi.Output<Record<string, string>>;
+
+  constructor(name: string, args: FurtherDatabasesArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:FurtherDatabases", name, {}, opts);
+    const inCluster = {
+      ...{ parent: this, ...args.inCluster },
+      hooks: { onError: [reportHalfDone(`${name}-further-databases`)] },
+    };
+    const urls = args.databases.map((database) =>
+      this.#declare(furtherDatabase(name, database.name), database, args, inCluster),
+    );
+    this.urls = pulumi.secret(
+      pulumi.all(urls).apply((known) => Object.fromEntries(known.flatMap((each) => Object.entries(each)))),
+    );
+    this.registerOutputs({ urls: this.urls });
+  }
+
+  #declare(
+    name: string,
+    { name: own, shadow, replication, connections }: FurtherDatabase,
+    { snapshotId, adopted, protectData }: FurtherDatabasesArgs,
+    inCluster: pulumi.CustomResourceOptions,
+  ): pulumi.Output<Record<string, string>> {
+    // A preview of a new stack cannot ask the server, so it shows them as created.
+    const imported = (id: string) => (adopted === undefined || pulumi.runtime.isDryRun() ? {} : { import: id });
+    const password = generatedPassword(
+      `${name}-password`,
+      snapshotId === "" ? { parent: this, ignoreChanges: ["keepers"] } : { parent: this },
+      snapshotId === "" ? undefined : { snapshot: snapshotId },
+    );
+    const role = new postgresql.Role(
+      `${name}-role`,
+      { name: own, login: true, password: password.result, replication, connectionLimit: connections },
+      { ...inCluster, ...imported(own) },
+    );
+    const databases = [
+      { resource: name, database: own, protect: protectData },
+      ...(shadow === undefined ? [] : [{ resource: `${name}-shadow`, database: shadow, protect: false }]),
+    ];
+    const urls = databases.map(({ resource, database, protect }) => {
+      const made = new postgresql.Database(
+        resource,
+        { name: database, owner: role.name, encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
+        { ...inCluster, ...imported(database), protect },
+      );
+      const privacy = new postgresql.Grant(
+        `${resource}-privacy`,
+        { database: made.name, objectType: "database", role: "public", privileges: [] },
+        inCluster,
+      );
+      return pulumi
+        .all([password.result, privacy.id])
+        .apply(([secret]) => `postgresql://${own}:${secret}@${HOST_IN_CONTAINERS}:5432/${database}?sslmode=require`);
+    });
+    return pulumi
+      .all(urls)
+      .apply((known) => Object.fromEntries(databases.map(({ database }, index) => [database, known[index] ?? ""])));
+  }
+}
+
+/** The component, if there are any: without, a stack has no such resource and no such output. */
+export function furtherDatabases(name: string, args: FurtherDatabasesArgs): FurtherDatabases | undefined {
+  return args.databases.length === 0 ? undefined : new FurtherDatabases(name, args);
+}

@@ -1,0 +1,42 @@
+import type { Outputs } from "./outputs.ts";
+
+/** The local end of the server in `npm run tunnel`. Not PostgreSQL's own port, where a developer's server may be. */
+export const NEAR_PORT = 15432;
+
+/** The server on the droplet, for a forwarded connection. SSH encrypts, and the socket has no TLS. */
+export const SERVER_SOCKET = "/var/run/postgresql/.s.PGSQL.5432";
+
+/** The names of a stack's further databases, without their shadows. */
+export function databasesOf({ databaseUrls = {} }: Outputs): string[] {
+  return Object.keys(databaseUrls).filter((name) => userOf(databaseUrls[name] ?? "") === name);
+}
+
+/** The same URL through the tunnel. */
+export function throughTunnel(url: string): string {
+  return url.replace(/@[^/]*/, `@127.0.0.1:${NEAR_PORT}`).replace("sslmode=require", "sslmode=disable");
+}
+
+/**
+ * The variables with the URLs of a database through the tunnel, under the names that migration tools use.
+ *
+ * @throws Error if the stack has no such database
+ */
+export function databaseVariables(outputs: Outputs, name: string): Record<string, string> {
+  const { databaseUrls = {} } = outputs;
+  const names = databasesOf(outputs);
+  if (!names.includes(name)) {
+    throw new Error(
+      `--database: ${name} is not a database of the stack, it should be ${names.length === 0 ? "one of the setting databases, which is empty" : `one of ${names.join(", ")}`}.`,
+    );
+  }
+  const shadow = databaseUrls[`${name}_shadow`];
+  return {
+    DATABASE_URL: throughTunnel(databaseUrls[name] ?? ""),
+    ...(shadow !== undefined && userOf(shadow) === name ? { SHADOW_DATABASE_URL: throughTunnel(shadow) } : {}),
+  };
+}
+
+/** A database's owner has its name, a shadow's has that of the other database. */
+function userOf(url: string): string {
+  return URL.parse(url)?.username ?? "";
+}

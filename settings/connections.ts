@@ -1,0 +1,42 @@
+import * as pulumi from "@pulumi/pulumi";
+
+import type { FurtherDatabase } from "./kinds/databases.ts";
+import { setWith } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
+
+/** For administration, monitoring, backups and drift, besides the pool and the shares. */
+const RESERVED = 20;
+/** What a connection that works takes, beside the server's own memory and the containers'. */
+const MB_EACH = 8;
+
+/** Who may open connections. */
+interface Budget {
+  postgresPoolSize: number;
+  databases: FurtherDatabase[];
+}
+
+/** The server's max_connections: all who may connect, at the same time. */
+export function connectionsOf({ postgresPoolSize, databases }: Budget): number {
+  return postgresPoolSize + RESERVED + databases.reduce((sum, { connections }) => sum + connections, 0);
+}
+
+/**
+ * Refuses further databases whose shares are more than a droplet of this size can serve. Without further databases, the pool has its
+ * own limits.
+ *
+ * @throws pulumi.RunError
+ */
+export function refuseConnections(budget: Budget, size: string, memoryMb: number): void {
+  const { postgresPoolSize, databases } = budget;
+  const [most, needed] = [Math.floor(memoryMb / MB_EACH), connectionsOf(budget)];
+  const largest = databases.toSorted((one, other) => other.connections - one.connections)[0];
+  if (largest === undefined || needed <= most) return;
+  const shares = databases.map(({ name, connections }) => `${connections} of ${name}`).join(", ");
+  const left = largest.connections - (needed - most);
+  throw new pulumi.RunError(
+    `convex-droplet:databases: need ${needed} connections (${postgresPoolSize} of postgresPoolSize, ${shares}, ${RESERVED} in reserve), ` +
+      `they should be at most ${most} on a droplet of size ${size}, ${MB_EACH} MB of memory for each. ` +
+      `${left > 1 ? setWith(`databases.${largest.name}.connections`, String(left)) : "Lower the shares and postgresPoolSize"}; ` +
+      `or use a size with at least ${needed * MB_EACH} MB of memory: ${onThisStack("config set", "size SIZE")}`,
+  );
+}
