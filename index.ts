@@ -4,6 +4,7 @@ import { findVolume } from "./digitalocean/adopted-volume.ts";
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
 import { findSnapshot, Safeguard } from "./digitalocean/volume-snapshots.ts";
+import { appsOf } from "./components/apps.ts";
 import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
@@ -81,6 +82,7 @@ const database = new Database(ID, { ...owned, snapshotId, adopted, protectData, 
 
 const edge = new Edge(ID, {
   ...settings.edge,
+  appHosts: settings.apps.apps.flatMap(({ hosts }) => hosts),
   exposure,
   label: label(stack),
   connection,
@@ -97,6 +99,7 @@ const convex = new Convex(ID, {
   connection,
   mountpoint,
   dockerHost: tunnel.dockerHost,
+  registries: settings.apps.registries,
   dataDirectory: host.dataDirectory,
   network: NETWORK,
   postgresUrl: database.url,
@@ -116,6 +119,21 @@ new FunctionEnvironment(ID, {
   mountpoint,
   apiPort: exposure.ports.api,
   adminKey: convex.adminKey,
+  onMachine,
+});
+
+const apps = appsOf(ID, {
+  ...settings.apps,
+  exposure,
+  origins: exposure.originsAt(host.publicIp),
+  databaseUrls: {},
+  connection,
+  machineId: host.machineId,
+  mountpoint,
+  network: NETWORK,
+  convex,
+  edge,
+  inEngine: convex.inEngine,
   onMachine,
 });
 
@@ -140,6 +158,8 @@ export const dashboardPassword = edge.dashboardPassword;
 export const adminKey = convex.adminKey;
 /** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend refused the key that this program made */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
+/** with apps: the URL of each that is public, once it is healthy and requests reach it */
+export const appUrls = apps?.urls;
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;
 /** with a domain: its DNS records, as lines of a zone file */

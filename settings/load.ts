@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { readApps } from "./apps.ts";
 import { readBackups } from "./backups.ts";
 import { readConvex } from "./convex.ts";
 import { readEdge } from "./edge.ts";
@@ -20,14 +21,16 @@ import { tokenMistakes } from "./token.ts";
 export function loadSettings() {
   const read = new Reader();
   const [functions, host, exposure] = [readFunctions(read), readHost(read), readExposure(read)];
+  const edge = readEdge(read, exposure.hosts);
   const settings = {
     functions,
     host,
     exposure,
-    edge: readEdge(read, exposure.hosts),
+    edge,
     convex: readConvex(read),
     postgres: readPostgres(read),
     backups: readBackups(read, host.region),
+    apps: readApps(read, { hosts: exposure.hosts, edge, databases: [] }),
   };
   read.refuseUnknown();
 

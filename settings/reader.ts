@@ -166,7 +166,8 @@ function unknownKey(name: string, known: string[]): Fault {
   };
 }
 
-function nearestOf<Word extends string>(text: string, words: readonly Word[]): Word | undefined {
+/** The word that is most like a text. */
+export function nearestOf<Word extends string>(text: string, words: readonly Word[]): Word | undefined {
   return words.toSorted((one, other) => distance(text, one) - distance(text, other))[0];
 }
 
