@@ -263,6 +263,15 @@ describe("apps beside Convex", () => {
     expect(await drifted()).toEqual([]);
   });
 
+  it("are on another droplet with their folders and secrets", async () => {
+    const { body } = await get(WEB);
+    succeeded(await cloud.up(STACK, "--replace", "**convex-droplet"));
+    expect((await get(WEB)).body).toMatchObject({ AUTH: body["AUTH"], MODE: "second" });
+    expect(await droplet("cat /mnt/convex/apps/server/data/own/starts")).toMatch(/^xx+$/);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+  });
+
   it("are absent without a trace once they are removed, except their folders", async () => {
     await remove("apps");
     await remove("generatedSecrets");
