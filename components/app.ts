@@ -55,22 +55,8 @@ export class App extends pulumi.ComponentResource {
     const child = { parent: this };
     const isPublic = app.hosts.length > 0;
     const folders = foldersOf(app, args.mountpoint);
-    const envs = pulumi.secret(environment(args));
+    const content = contentOf(args, folders);
 
-    const content = {
-      image: app.image,
-      ...some("command", app.command),
-      envs,
-      hosts: [HOST_IN_CONTAINERS, ...args.names].map((host) => ({ host, ip: args.network.gateway })),
-      ...some("volumes", [
-        ...folders.map(({ hostPath, containerPath }) => ({ hostPath, containerPath })),
-        ...authorities(args.acmeAuthorityFile),
-      ]),
-      ...(app.healthCommand === undefined ? {} : { healthcheck: healthcheck(app.healthCommand) }),
-      ...(app.cpus === undefined ? {} : { cpus: app.cpus }),
-      memory: app.memoryMb,
-      memorySwap: app.memoryMb,
-    };
     // Two versions run side by side for a while, so each has another name and another address. It is drawn, because what was
     // hashed must not be guessed from a name, and so that going back to an earlier version is a new one, too.
     const version = new random.RandomPassword(
@@ -78,9 +64,7 @@ export class App extends pulumi.ComponentResource {
       {
         length: 6,
         ...{ upper: false, lower: false, special: true, overrideSpecial: "abcdef" },
-        keepers: {
-          content: pulumi.secret(pulumi.jsonStringify({ ...content, port: app.port, isPublic }).apply(contentHash)),
-        },
+        keepers: { content: versionOf(args) },
       },
       child,
     );
@@ -148,6 +132,32 @@ export class App extends pulumi.ComponentResource {
     this.address = isPublic ? pulumi.all([address, ready.id]).apply(([known]) => known) : pulumi.output("");
     this.registerOutputs({ container: this.container, address: this.address });
   }
+}
+
+/** Another text after each change that replaces the container; secret. */
+export function versionOf(args: AppArgs): pulumi.Output<string> {
+  const { app, mountpoint } = args;
+  const content = { ...contentOf(args, foldersOf(app, mountpoint)), port: app.port, isPublic: app.hosts.length > 0 };
+  return pulumi.secret(pulumi.jsonStringify(content).apply(contentHash));
+}
+
+/** What makes a version: everything of a container but its name and its address. */
+function contentOf(args: AppArgs, folders: ReturnType<typeof foldersOf>) {
+  const { app } = args;
+  return {
+    image: app.image,
+    ...some("command", app.command),
+    envs: pulumi.secret(environment(args)),
+    hosts: [HOST_IN_CONTAINERS, ...args.names].map((host) => ({ host, ip: args.network.gateway })),
+    ...some("volumes", [
+      ...folders.map(({ hostPath, containerPath }) => ({ hostPath, containerPath })),
+      ...authorities(args.acmeAuthorityFile),
+    ]),
+    ...(app.healthCommand === undefined ? {} : { healthcheck: healthcheck(app.healthCommand) }),
+    ...(app.cpus === undefined ? {} : { cpus: app.cpus }),
+    memory: app.memoryMb,
+    memorySwap: app.memoryMb,
+  };
 }
 
 /** A list as a property; nothing if it is empty, because the provider reads it as nothing. */

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 
 import { mintAdminKey } from "../../contract/admin-key.ts";
 import { Database, type DatabaseArgs } from "../../components/database.ts";
-import { loopbackAddress } from "../../components/app.ts";
+import { type AppArgs, loopbackAddress, versionOf } from "../../components/app.ts";
 import { Apps, type AppsArgs, appsOf } from "../../components/apps.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
@@ -763,27 +763,35 @@ describe("Apps", () => {
     });
   });
 
-  it.each<[string, Partial<AppSettings>]>([
-    ["image", { image: "web@sha256:3" }],
-    ["variable", { variables: { MODE: "slow" } }],
-    ["port", { port: 3001 }],
-    ["limit", { memoryMb: 300 }],
-    ["number of processors", { cpus: "1" }],
-    ["command", { command: ["other"] }],
-    ["folder", { folders: { cache: "/cache" } }],
-    ["health command", { healthPath: undefined, healthCommand: "false" }],
-  ])("is another version with another %s", async (_, change) => {
-    const content = async (app: AppSettings) => {
-      registered.length = 0;
-      new Apps("convex", { ...APPS(), apps: [SERVER, app] });
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      const found = registered.filter(({ name }) => name === "convex-app-web-version");
-      return found.map(({ inputs }) => secretValue((inputs as Inputs)["keepers"]));
-    };
-    const [before, same, after] = [await content(WEB), await content({ ...WEB }), await content({ ...WEB, ...change })];
-    expect(before).toHaveLength(1);
-    expect(same).toEqual(before);
-    expect(after).not.toEqual(before);
+  it("is another version after each change of its container, and after no other", async () => {
+    const { image, ...args } = { ...APPS(), image: undefined as never, acmeAuthorityFile: undefined, after: [] };
+    const version = (change: Partial<AppSettings>, values: AppArgs["values"] = {}, names: string[] = []) =>
+      valueOf(versionOf({ ...args, image, app: { ...WEB, ...change }, values, names }));
+    const first = await version({});
+    expect(first).toMatch(/^[0-9a-f]{8}$/);
+    for (const same of [
+      {},
+      { healthPath: "/other" },
+      { healthSeconds: 5 },
+      { dependsOn: [] },
+      { hosts: ["x.example.com"] },
+    ]) {
+      expect(await version(same)).toBe(first);
+    }
+    const others = await Promise.all(
+      [
+        ...[
+          { image: "web@sha256:3" },
+          { variables: { MODE: "slow" } },
+          { port: 3001 },
+          { hosts: [] },
+          { memoryMb: 300 },
+        ],
+        ...[{ cpus: "1" }, { command: ["other"] }, { folders: { cache: "/cache" } }, { healthCommand: "false" }],
+      ].map((change) => version(change)),
+    );
+    const referring = await Promise.all([version({}, { KEY: pulumi.secret("x") }), version({}, {}, ["x.example.com"])]);
+    expect(new Set([first, ...others, ...referring]).size).toBe(12);
   });
 
   it("reaches Convex's names, its own and those that it refers to, at the machine itself", async () => {
@@ -823,6 +831,7 @@ describe("Apps", () => {
     new Convex("convex", { ...CONVEX(), registries });
     const auth = JSON.stringify((await settled())("convex-docker")["registryAuth"]);
     expect(auth).toContain("ghcr.io");
+    expect(auth).toContain(SECRET);
   });
 
   it("has its names in the certificate, in the DNS and in the list of records", async () => {
