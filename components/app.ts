@@ -200,6 +200,8 @@ export function loopbackAddress(digits: string): string {
 function environment({ app, values, acmeAuthorityFile }: AppArgs): pulumi.Output<string[]> {
   return pulumi.output(values).apply((known) =>
     Object.entries({
+      // Most programs listen there; an image may have another one for itself.
+      ...(app.port === undefined ? {} : { PORT: String(app.port) }),
       // Node trusts only its own authorities, and these.
       ...(acmeAuthorityFile === undefined ? {} : { NODE_EXTRA_CA_CERTS: acmeAuthorityFile }),
       ...app.variables,

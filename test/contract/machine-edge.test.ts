@@ -361,6 +361,32 @@ describe("the public edge of a machine", () => {
     expect(await ask("https://app.convex.test/")).toContain("\n8080\n");
   });
 
+  it("gives the folders of an app to its user, repairs them, and leaves what is in them", async () => {
+    const folder = `${MOUNTPOINT}/apps/web/data`;
+    const stdin = namedValues({ mountpoint: MOUNTPOINT, folders: [`1001:1002 ${folder}`] });
+    const prepare = () => machine.run("apps/prepare.sh", stdin);
+    expect((await prepare()).output).toContain(`prepare.sh: made folder ${folder}`);
+    expect(await prepare()).toEqual({ exitCode: 0, output: "prepare.sh: unchanged" });
+    expect(await machine.sh(`stat --format '%a %u:%g' ${MOUNTPOINT}/apps ${folder}`)).toBe("711 0:0\n700 1001:1002");
+    await machine.sh(`touch ${folder}/kept && chmod 755 ${folder} && chown 0 ${folder}`);
+    const folders = appValues("127.2.0.1").replace("folders=\n", `folders=1001:1002 ${folder}\n`);
+    expect((await check("apps", folders)).split("\0")).toEqual(
+      expect.arrayContaining(["apps.sh", "apps", `folders[${folder}]`, "owner", "1001:1002", "0:1002"]),
+    );
+    expect((await prepare()).exitCode).toBe(0);
+    expect(await machine.sh(`stat --format '%a %u:%g' ${folder} && ls ${folder}`)).toBe("700 1001:1002\nkept");
+    expect(await check("apps", folders)).toBe("");
+  });
+
+  it("makes no folder of an app while the volume is not mounted", async () => {
+    const stdin = namedValues({ mountpoint: "/mnt/other", folders: ["0:0 /mnt/other/apps/web/data"] });
+    expect(await machine.run("apps/prepare.sh", stdin)).toEqual({
+      exitCode: 1,
+      output: "prepare.sh: error: /mnt/other: is not mounted, it should be the data volume. Run npx pulumi up again",
+    });
+    expect(await machine.sh("ls /mnt")).toBe("convex");
+  });
+
   it("says that the app does not answer, and does not name the backend", async () => {
     await machine.sh("systemctl stop app-two");
     expect(await ask("https://app.convex.test/")).toMatch(

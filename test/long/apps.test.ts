@@ -132,7 +132,6 @@ describe("apps beside Convex", () => {
       "apps.server.image": images.one,
       "apps.server.port": "8000",
       "apps.server.healthCommand": "curl -fs http://127.0.0.1:8000/health",
-      "apps.server.variables.PORT": "8000",
       "apps.server.variables.DATA": "/data",
       "apps.server.references.AUTH": "secret:auth",
       "apps.server.references.ORIGIN": "app:web.publicUrl",

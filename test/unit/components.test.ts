@@ -729,6 +729,7 @@ describe("Apps", () => {
       `KEY=${Buffer.alloc(32).toString("base64")}`,
       "MODE=fast",
       "ORIGIN=https://app.example.com",
+      "PORT=3000",
       "SERVER=http://server:8000",
       "URL=https://api.example.com",
     ]);
