@@ -127,7 +127,8 @@ export class Apps extends pulumi.ComponentResource {
       `${name}-apps-image-${contentHash(image)}`,
       // Every version leaves an image, and the root disk is small. A stopped container does not keep one.
       { name: image, keepLocally: false, forceRemove: true },
-      { parent: this, ...inEngine.options },
+      // A delete names the image, and must not meet the one of another droplet.
+      { parent: this, ...inEngine.options, deleteBeforeReplace: true },
     );
   }
 }
