@@ -4,6 +4,7 @@ import { findVolume } from "./digitalocean/adopted-volume.ts";
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
 import { findSnapshot, Safeguard } from "./digitalocean/volume-snapshots.ts";
+import { appsOf } from "./components/apps.ts";
 import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
@@ -88,6 +89,7 @@ const further = furtherDatabases(ID, { databases, ...inside });
 
 const edge = new Edge(ID, {
   ...settings.edge,
+  appHosts: settings.apps.apps.flatMap(({ hosts }) => hosts),
   exposure,
   label: label(stack),
   connection,
@@ -104,6 +106,7 @@ const convex = new Convex(ID, {
   connection,
   mountpoint,
   dockerHost: tunnel.dockerHost,
+  registries: settings.apps.registries,
   dataDirectory: host.dataDirectory,
   network: NETWORK,
   postgresUrl: database.url,
@@ -123,6 +126,21 @@ new FunctionEnvironment(ID, {
   mountpoint,
   apiPort: exposure.ports.api,
   adminKey: convex.adminKey,
+  onMachine,
+});
+
+const apps = appsOf(ID, {
+  ...settings.apps,
+  exposure,
+  origins: exposure.originsAt(host.publicIp),
+  databaseUrls: further?.urls ?? {},
+  connection,
+  machineId: host.machineId,
+  mountpoint,
+  network: NETWORK,
+  convex,
+  edge,
+  inEngine: convex.inEngine,
   onMachine,
 });
 
@@ -149,6 +167,8 @@ export const adminKey = convex.adminKey;
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
 /** secret; with databases: the URL of each for containers on the droplet, by its name, and of each shadow */
 export const databaseUrls = further?.urls;
+/** with apps: the URL of each that is public, once it is healthy and requests reach it */
+export const appUrls = apps?.urls;
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;
 /** with a domain: its DNS records, as lines of a zone file */

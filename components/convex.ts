@@ -16,6 +16,7 @@ import {
   PORTS,
   rolesOf,
 } from "../contract/names.ts";
+import type { Registry } from "../settings/apps.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, type RunLogged, runScript } from "./machine.ts";
@@ -28,6 +29,8 @@ export interface ConvexArgs {
   mountpoint: pulumi.Input<string>;
   /** The Docker engine's address, `unix:///…`. */
   dockerHost: pulumi.Input<string>;
+  /** Registries that ask for credentials. */
+  registries: Registry[];
   /** Folder on the machine for the backend's files: function code, stored files, search indexes. */
   dataDirectory: pulumi.Input<string>;
   /** PostgreSQL's URL, without a database; secret. */
@@ -95,6 +98,8 @@ export class Convex extends pulumi.ComponentResource {
   readonly backendUrl: pulumi.Output<string>;
   /** Ready: the HTTP actions' URL, once the backend is healthy. */
   readonly siteUrl: pulumi.Output<string>;
+  /** For further containers: the network's name, and options with the provider and the lifetime of a container. */
+  readonly inEngine: { network: pulumi.Output<string>; options: pulumi.CustomResourceOptions };
 
   constructor(name: string, args: ConvexArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Convex", name, {}, opts);
@@ -112,15 +117,18 @@ export class Convex extends pulumi.ComponentResource {
     );
     const instanceSecret = args.instanceSecret === "" ? generated.result : pulumi.secret(args.instanceSecret);
 
-    const engine = new docker.Provider(`${name}-docker`, { host: args.dockerHost }, child);
-    const inEngine = {
-      ...child,
+    const engine = new docker.Provider(
+      `${name}-docker`,
+      { host: args.dockerHost, ...credentials(args.registries) },
+      child,
+    );
+    const ofEngine = {
       ...args.onMachine,
       provider: engine,
-      // Names and ports are unique, so a forced replacement must also delete before it creates.
-      deleteBeforeReplace: true,
       hooks: { onError: [removeLostFromEngine(name, args.dockerHost), reportHalfDone(`${name}-convex`)] },
     };
+    // Names and ports are unique, so a forced replacement must also delete before it creates.
+    const inEngine = { ...child, ...ofEngine, deleteBeforeReplace: true };
     const network = new docker.Network(
       `${name}-network`,
       {
@@ -263,6 +271,7 @@ export class Convex extends pulumi.ComponentResource {
     );
     this.backendUrl = pulumi.all([origins.cloud, acceptance.id]).apply(([url]) => url);
     this.siteUrl = pulumi.all([origins.site, acceptance.id]).apply(([url]) => url);
+    this.inEngine = { network: network.name, options: ofEngine };
     this.registerOutputs({
       adminKey: this.adminKey,
       readOnlyAdminKey: this.readOnlyAdminKey,
@@ -283,6 +292,18 @@ const HEALTH =
 
 /** On the droplet and in the image: the authorities that curl and the backend trust. */
 const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";
+
+/** The provider's credentials for registries. Without any, it has no such setting. */
+function credentials(registries: Registry[]) {
+  if (registries.length === 0) return {};
+  return {
+    registryAuth: registries.map(({ address, username, password }) => ({
+      address,
+      username,
+      password: pulumi.secret(password),
+    })),
+  };
+}
 
 /** The arguments that both containers share. The backend stops gracefully only on SIGINT. */
 function containerDefaults(name: string, image: string) {

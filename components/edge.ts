@@ -25,6 +25,8 @@ export interface EdgeArgs {
   publicIp: pulumi.Output<string>;
   /** Names, ports, URLs, and who may reach them. Without names, the machine has no proxy. */
   exposure: Exposure;
+  /** The names of apps, which are in the certificate and lead here, too. */
+  appHosts: string[];
   /** Who makes the DNS records. */
   dns: "digitalocean" | "manual";
   /** Domain of the account that gets the records. */
@@ -99,7 +101,9 @@ export class Edge extends pulumi.ComponentResource {
     );
     this.dashboardPassword = pulumi.secret(password?.result ?? "");
     this.dnsRecords = args.publicIp.apply((address) =>
-      (hosts === undefined ? [] : namesOf(hosts)).map((host) => `${host}. ${TTL} IN A ${address}`),
+      (hosts === undefined ? [] : [...namesOf(hosts), ...args.appHosts]).map(
+        (host) => `${host}. ${TTL} IN A ${address}`,
+      ),
     );
     this.registerOutputs({
       origins: this.origins,
@@ -112,7 +116,7 @@ export class Edge extends pulumi.ComponentResource {
   /** The names' records in a domain of the account. */
   #records(
     name: string,
-    { createDnsZone, dnsZone, publicIp }: EdgeArgs,
+    { createDnsZone, dnsZone, publicIp, appHosts }: EdgeArgs,
     hosts: Hosts,
     reports: pulumi.ErrorHook[],
   ): digitalocean.DnsRecord[] {
@@ -125,7 +129,8 @@ export class Edge extends pulumi.ComponentResource {
         )
       : undefined;
     const isFree = refuseOtherRecords(`${name}-other-records`, createDnsZone);
-    return Object.entries(hosts).flatMap(([role, host]: [string, string | undefined]) =>
+    const named = [...Object.entries(hosts), ...appHosts.map((host) => [`app-${host}`, host] as const)];
+    return named.flatMap(([role, host]: readonly [string, string | undefined]) =>
       host === undefined
         ? []
         : new digitalocean.DnsRecord(
@@ -162,6 +167,7 @@ export class Edge extends pulumi.ComponentResource {
       api_host: hosts?.api ?? "",
       site_host: hosts?.site ?? "",
       dashboard_host: hosts?.dashboard ?? "",
+      app_hosts: args.appHosts,
       api_port: ports.api,
       site_port: ports.site,
       dashboard_port: ports.dashboard,

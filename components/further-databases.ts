@@ -33,7 +33,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
    * Ready: `postgresql://role:password@host.docker.internal:5432/database?sslmode=require` for each database by its name, and for each
    * shadow, once it exists; secret.
    */
-  readonly urls: pulumi.Output<Record<string, string>>;
+  readonly urls: Record<string, pulumi.Output<string>>;
 
   constructor(name: string, args: FurtherDatabasesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:FurtherDatabases", name, {}, opts);
@@ -41,11 +41,10 @@ export class FurtherDatabases extends pulumi.ComponentResource {
       ...{ parent: this, ...args.inCluster },
       hooks: { onError: [reportHalfDone(`${name}-further-databases`)] },
     };
-    const urls = args.databases.map((database) =>
-      this.#declare(furtherDatabase(name, database.name), database, args, inCluster),
-    );
-    this.urls = pulumi.secret(
-      pulumi.all(urls).apply((known) => Object.fromEntries(known.flatMap((each) => Object.entries(each)))),
+    this.urls = Object.fromEntries(
+      args.databases.flatMap((database) =>
+        this.#declare(furtherDatabase(name, database.name), database, args, inCluster),
+      ),
     );
     this.registerOutputs({ urls: this.urls });
   }
@@ -55,7 +54,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
     { name: own, shadow, replication, connections }: FurtherDatabase,
     { snapshotId, adopted, protectData }: FurtherDatabasesArgs,
     inCluster: pulumi.CustomResourceOptions,
-  ): pulumi.Output<Record<string, string>> {
+  ): [string, pulumi.Output<string>][] {
     // A preview of a new stack cannot ask the server, so it shows them as created.
     const imported = (id: string) => (adopted === undefined || pulumi.runtime.isDryRun() ? {} : { import: id });
     const password = generatedPassword(
@@ -72,7 +71,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
       { resource: name, database: own, protect: protectData },
       ...(shadow === undefined ? [] : [{ resource: `${name}-shadow`, database: shadow, protect: false }]),
     ];
-    const urls = databases.map(({ resource, database, protect }) => {
+    return databases.map(({ resource, database, protect }) => {
       const made = new postgresql.Database(
         resource,
         { name: database, owner: role.name, encoding: "UTF8", lcCollate: "C.UTF-8", lcCtype: "C.UTF-8" },
@@ -83,13 +82,11 @@ export class FurtherDatabases extends pulumi.ComponentResource {
         { database: made.name, objectType: "database", role: "public", privileges: [] },
         inCluster,
       );
-      return pulumi
+      const url = pulumi
         .all([password.result, privacy.id])
         .apply(([secret]) => `postgresql://${own}:${secret}@${HOST_IN_CONTAINERS}:5432/${database}?sslmode=require`);
+      return [database, url];
     });
-    return pulumi
-      .all(urls)
-      .apply((known) => Object.fromEntries(databases.map(({ database }, index) => [database, known[index] ?? ""])));
   }
 }
 

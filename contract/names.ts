@@ -33,6 +33,7 @@ export const RESOURCES = {
   acceptance: `${ID}-acceptance`,
   backups: `${ID}-backups`,
   functionEnvironment: `${ID}-function-environment`,
+  apps: `${ID}-apps`,
 } as const;
 
 /** The containers of an instance, as Docker knows them. */
@@ -40,6 +41,19 @@ export function containersOf(id: string): { backend: string; dashboard: string }
   return { backend: `${id}-backend`, dashboard: `${id}-dashboard` };
 }
 export const CONTAINERS = containersOf(ID);
+
+/** Logical name of an app's container. Its name at Docker has the version's digits behind it. */
+export function appResource(id: string, app: string): string {
+  return `${id}-app-${app}`;
+}
+
+/** The app that a container belongs to, by its name at Docker; undefined if it is none. */
+export function appOf(id: string, container: string): string | undefined {
+  return new RegExp(`^${id}-app-(.+)-[0-9a-f]{6}$`).exec(container)?.[1];
+}
+
+/** The port of a public app at its version's own loopback address. Its port in the container may be one that others have on the droplet. */
+export const APP_PORT = 8080;
 
 /** The containers' network: PostgreSQL admits its subnet, and listens at its gateway, which is the droplet itself. */
 export interface ContainerNetwork {

@@ -29,7 +29,8 @@ export function readEdge(read: Reader, hosts: Hosts | undefined) {
   };
 }
 
-function outside(host: string, zone: string): Fault | undefined {
+/** What is wrong with the domain that should contain a host. */
+export function outside(host: string, zone: string): Fault | undefined {
   if (nameFault(host, "") !== undefined || nameFault(zone, "") !== undefined) return undefined;
   if (host === zone || host.endsWith(`.${zone}`)) return undefined;
   return {

@@ -1,11 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { databaseName } from "../contract/names.ts";
+import { readApps } from "./apps.ts";
 import { readBackups } from "./backups.ts";
 import { readConvex } from "./convex.ts";
 import { readEdge } from "./edge.ts";
 import { readExposure } from "./exposure.ts";
 import { readFunctions } from "./functions.ts";
+import { namesIn } from "./kinds/databases.ts";
 import { readHost } from "./host.ts";
 import { readPostgres } from "./postgres.ts";
 import { Reader } from "./reader.ts";
@@ -22,14 +24,16 @@ export function loadSettings() {
   const read = new Reader();
   const [functions, host, exposure] = [readFunctions(read), readHost(read), readExposure(read)];
   const [edge, convex] = [readEdge(read, exposure.hosts), readConvex(read)];
+  const postgres = readPostgres(read, databaseName(convex.instanceName));
   const settings = {
     functions,
     host,
     exposure,
     edge,
     convex,
-    postgres: readPostgres(read, databaseName(convex.instanceName)),
+    postgres,
     backups: readBackups(read, host.region),
+    apps: readApps(read, { hosts: exposure.hosts, edge, databases: namesIn(postgres.databases) }),
   };
   read.refuseUnknown();
 

@@ -4,9 +4,10 @@
 # certificate that cannot be issued takes nothing down. Without names, nothing is served. The second run changes nothing and
 # says so.
 #
-#   edge.sh <mountpoint, address (to which the names lead), api_host, site_host, dashboard_host (each may be empty), api_port,
-#     site_port, dashboard_port, dashboard_access (tunnel, allowlist or password), dashboard_networks, dashboard_password,
-#     trusted_proxies (networks), acme_directory (URL), acme_email, acme_authority (PEM, by lines), acme_authority_file
+#   edge.sh <mountpoint, address (to which the names lead), api_host, site_host, dashboard_host (each may be empty), app_hosts
+#     (apps.sh leads them on), api_port, site_port, dashboard_port, dashboard_access (tunnel, allowlist or password),
+#     dashboard_networks, dashboard_password, trusted_proxies (networks), acme_directory (URL), acme_email, acme_authority (PEM, by
+#     lines), acme_authority_file
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -22,11 +23,11 @@ source "$here/sites.sh"
 readonly LATEST=/run/convex-droplet-edge
 
 main() {
-  local mountpoint address api_host site_host dashboard_host api_port site_port dashboard_port dashboard_access dashboard_networks
+  local mountpoint address api_host site_host dashboard_host app_hosts api_port site_port dashboard_port dashboard_access dashboard_networks
   local dashboard_password trusted_proxies acme_directory acme_email acme_authority acme_authority_file names
-  take mountpoint address api_host site_host dashboard_host api_port site_port dashboard_port dashboard_access dashboard_networks \
+  take mountpoint address api_host site_host dashboard_host app_hosts api_port site_port dashboard_port dashboard_access dashboard_networks \
     dashboard_password trusted_proxies acme_directory acme_email acme_authority acme_authority_file
-  names=$(printf '%s\n' "$api_host" "$site_host" "$dashboard_host" | grep . | sort) || true
+  names=$(printf '%s\n' "$api_host" "$site_host" "$dashboard_host" "$app_hosts" | grep . | sort) || true
   if [[ -z $names ]]; then
     stop_serving
     finish
@@ -116,16 +117,6 @@ answer_challenges() {
     rm -f "$SITES/sites.conf"
   fi
   serve_nginx
-}
-
-# serve_nginx: starts nginx, or makes it read what has changed. If it refuses its configuration, the running one stays.
-serve_nginx() {
-  local refusal
-  start_unit nginx.service
-  pending nginx || return 0
-  refusal=$(nginx -t -q 2>&1) || fail "nginx: refuses its configuration, so it keeps the earlier one: $refusal"
-  systemctl reload nginx.service || fail "nginx: does not read its configuration again. See: journalctl -u nginx"
-  settled nginx
 }
 
 # verify_served FOLDER HOST: compares the certificate that nginx serves with the one on the volume, because a run can be killed

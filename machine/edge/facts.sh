@@ -7,7 +7,7 @@
 # edge_facts VALUES
 edge_facts() {
   local names
-  mapfile -t names < <(sed -n 's/^\(api\|site\|dashboard\)_host=\(..*\)/\2/p' "$1")
+  mapfile -t names < <(sed -n 's/^\(api_host\|site_host\|dashboard_host\|app_hosts\)=\(..*\)/\2/p' "$1")
   if [[ ${#names[@]} != 0 && -z $(value_in "$1" trusted_proxies) ]]; then fact edge.names addresses_of_names "${names[@]}"; fi
 }
 

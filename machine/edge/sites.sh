@@ -1,9 +1,13 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # the values that edge.sh has taken
-# nginx's configuration for the instance's names. Sourced by edge.sh, whose values these functions read.
+# nginx's configuration for the instance's names. Sourced by edge.sh, whose values these functions read; and by apps.sh, for one
+# name of an app each.
 
 # Only root and nginx's workers read this folder: it contains the hash of the dashboard's password.
 readonly SITES=/etc/nginx/convex-droplet
+
+# The names of apps, which apps.sh writes: only there is it known where they lead.
+readonly APP_SITES=$SITES/apps.conf
 
 # A year, and only for the name itself.
 readonly HSTS="max-age=31536000"
@@ -25,7 +29,18 @@ configure_nginx() {
 configure_sites() {
   put_file 0644 "$SITES/proxy.conf" nginx < "$here/proxy.conf"
   put_file 0644 "$SITES/sites.conf" nginx < <(sites "$1")
+  if [[ -z $app_hosts ]]; then remove_app_sites; else declare_files "$APP_SITES"; fi
   put_password
+}
+
+# remove_app_sites: after the last app with a name is gone.
+remove_app_sites() {
+  declare_files "$APP_SITES"
+  if differs "files[$APP_SITES]" nothing "$(kind_of "$APP_SITES")"; then
+    install -D /dev/null "$PENDING/nginx"
+    rm "$APP_SITES"
+    changed "removed $APP_SITES"
+  fi
 }
 
 sites() {
@@ -40,17 +55,19 @@ EOF
     echo "real_ip_recursive on;"
   fi
   redirect "$names"
-  site "$api_host" "$api_port" << 'EOF'
+  site "$api_host" "127.0.0.1:$api_port" << 'EOF'
   # Shows the backend's internals to everybody, or sends back whatever it gets.
   location = /metrics { return 404; }
   location = /echo { return 404; }
 EOF
-  site "$site_host" "$site_port" << 'EOF'
+  site "$site_host" "127.0.0.1:$site_port" << 'EOF'
   location = /metrics { return 404; }
 EOF
+  # Here, so that they are not read without a certificate.
+  if [[ -n $app_hosts ]]; then printf '\ninclude %s*;\n' "$APP_SITES"; fi
   [[ -n $dashboard_host ]] || return 0
   # The password is for nginx, not for the dashboard.
-  site "$dashboard_host" "$dashboard_port" 'proxy_set_header Authorization "";' < <(dashboard_guard)
+  site "$dashboard_host" "127.0.0.1:$dashboard_port" 'proxy_set_header Authorization "";' < <(dashboard_guard)
 }
 
 # redirect NAMES: from HTTP to HTTPS. 308 keeps the method.
@@ -66,12 +83,15 @@ server {
 EOF
 }
 
-# site HOST PORT [DIRECTIVE] <DIRECTIVES: passes everything on to the port. The argument's directive is for what is passed on.
+# site HOST SERVER [DIRECTIVE] [WHAT] <DIRECTIVES: passes everything on to the server, an address and a port. The argument's directive
+# is for what is passed on. WHAT answers there, the backend if absent.
 site() {
+  # A name that moves between an app and the backend has both upstreams for a moment.
+  local upstream=${4:+$4-}$1
   cat << EOF
 
-upstream $1 {
-  server 127.0.0.1:$2;
+upstream $upstream {
+  server $2;
   keepalive 64;
 }
 
@@ -81,7 +101,7 @@ server {
   add_header Strict-Transport-Security "$HSTS" always;
 $(cat)
   location / {
-    proxy_pass http://$1;
+    proxy_pass http://$upstream;
     ${3:-}
     include convex-droplet/proxy.conf;
   }
@@ -89,7 +109,7 @@ $(cat)
     default_type text/plain;
     add_header Strict-Transport-Security "$HSTS" always;
     add_header Retry-After 2 always;
-    return 503 "The backend does not answer. It may be restarting.\n";
+    return 503 "The ${4:-backend} does not answer. It may be restarting.\n";
   }
 }
 EOF
@@ -139,4 +159,14 @@ put_password() {
   salt=$(sed -n 's/^convex:\$6\$\([^$]*\)\$.*/\1/p' "$file" 2> /dev/null) || true
   [[ -n $salt ]] || salt=$(openssl rand -hex 8)
   put_secret root:www-data "$file" <<< "convex:$(openssl passwd -6 -salt "$salt" -stdin <<< "$dashboard_password")"
+}
+
+# serve_nginx: starts nginx, or makes it read what has changed. If it refuses its configuration, the running one stays.
+serve_nginx() {
+  local refusal
+  start_unit nginx.service
+  pending nginx || return 0
+  refusal=$(nginx -t -q 2>&1) || fail "nginx: refuses its configuration, so it keeps the earlier one: $refusal"
+  systemctl reload nginx.service || fail "nginx: does not read its configuration again. See: journalctl -u nginx"
+  settled nginx
 }

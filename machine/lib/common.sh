@@ -140,14 +140,16 @@ kind_of() {
   fi
 }
 
-# place_differs KIND MODE OWNER PATH: whether PATH is not a KIND (file or folder), or has another mode or owner (user:group).
+# place_differs KIND MODE OWNER PATH: whether PATH is not a KIND (file or folder), or has another mode or owner (user:group, as names
+# or as numbers).
 place_differs() {
-  local kind=$1 mode=${2#0} owner=$3 path=$4 found_mode found_owner verdict=1
+  local kind=$1 mode=${2#0} owner=$3 path=$4 found_mode found_owner verdict=1 names=%U:%G
+  if [[ $owner =~ ^[0-9]+:[0-9]+$ ]]; then names=%u:%g; fi
   if [[ $(kind_of "$path") != "$kind" ]]; then
     differs "${kind}s[$path]" "$kind" "$(kind_of "$path")"
     return
   fi
-  read -r found_mode found_owner < <(stat --format '%a %U:%G' "$path")
+  read -r found_mode found_owner < <(stat --format "%a $names" "$path")
   if differs "${kind}s[$path] mode" "$mode" "$found_mode"; then verdict=0; fi
   if differs "${kind}s[$path] owner" "$owner" "$found_owner"; then verdict=0; fi
   return "$verdict"

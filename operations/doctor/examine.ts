@@ -1,3 +1,4 @@
+import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { UnreachableError } from "../../ssh/connect.ts";
 import { describeBackups } from "../findings/backups/backups.ts";
 import { declaredBackend, declaredEdge, hasBackups } from "../findings/expected.ts";
@@ -37,7 +38,7 @@ export async function examine(stack: string, app?: string): Promise<Examination>
   const findings = seen === undefined ? [] : compare(state, seen);
   const stations = [
     await examineDroplet(state, inside),
-    ...(inside instanceof Error ? notChecked(inside) : checkInside(state, inside, findings, answers)),
+    ...(inside instanceof Error ? notChecked(state, inside) : checkInside(state, inside, findings, answers)),
     answers,
     ...(app === undefined ? [] : [await examineApp(app, state, seen)]),
   ];
@@ -60,12 +61,18 @@ const INSIDE: { name: string; healthy: string; areas: Area[] }[] = [
     areas: ["convex", "functions"],
   },
   { name: "backups", healthy: "are made, and can be restored", areas: ["backups"] },
+  { name: "apps", healthy: "run, and answer", areas: ["apps"] },
   { name: "names", healthy: "lead here, with a valid certificate", areas: ["edge"] },
 ];
 
-function notChecked(error: Error): Check[] {
+/** Most stacks have no apps. */
+function insideOf(state: State): typeof INSIDE {
+  return INSIDE.filter(({ name }) => name !== "apps" || state.find(TYPES.command, RESOURCES.apps) !== undefined);
+}
+
+function notChecked(state: State, error: Error): Check[] {
   const why = error instanceof UnreachableError ? "could not be checked" : error.message;
-  return INSIDE.map(({ name }) => unknown(name, why));
+  return insideOf(state).map(({ name }) => unknown(name, why));
 }
 
 /** Whether everything in an area serves, whatever its files are like now. */
@@ -101,13 +108,15 @@ function checkInside(state: State, inside: Inside, findings: Finding[], answers:
     (finding) =>
       finding.severity !== "notice" && ((finding.severity === "error" && !isOnDisk(finding)) || isSuspect(finding)),
   );
-  return INSIDE.map(({ name, healthy: said, areas }): Check => {
+  return insideOf(state).map(({ name, healthy: said, areas }): Check => {
     const own = severe.filter(({ area }) => areas.includes(area));
     const problems = [...(name === "backend" ? explained(state.stack, inside) : []), ...problemsOf(state.stack, own)];
     if (problems.length > 0) return unhealthy(name, problems);
     if (name === "backend" && declaredBackend(state) === undefined) {
       return unknown(name, notDeployed(state));
     }
+    if (name === "apps" && state.find(TYPES.command, RESOURCES.apps) === undefined)
+      return healthy(name, "there are none");
     if (name === "names" && declaredEdge(state) === undefined) return healthy(name, "no domain is set");
     if (name === "backups") {
       if (hasBackups(state) === undefined) return unknown(name, notDeployed(state));

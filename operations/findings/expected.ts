@@ -1,5 +1,5 @@
 import { mintAdminKey, readOnlyKeyBeside } from "../../contract/admin-key.ts";
-import { fingerprint, namedValues, valueIn } from "../../contract/scripts.ts";
+import { fingerprint, itemsIn, namedValues, valueIn } from "../../contract/scripts.ts";
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
 import { pulumiCommand } from "../../contract/commands.ts";
@@ -10,6 +10,7 @@ export const CHECKED: Record<string, string> = {
   host: RESOURCES.setup,
   postgres: RESOURCES.server,
   edge: RESOURCES.edge,
+  apps: RESOURCES.apps,
   backups: RESOURCES.backups,
 };
 
@@ -78,8 +79,8 @@ export interface DeclaredEdge {
 /** Undefined without names. */
 export function declaredEdge(state: State): DeclaredEdge | undefined {
   const stdin = (state.find(TYPES.command, RESOURCES.edge)?.inputs["stdin"] ?? "") as string;
-  const hosts = ["api_host", "site_host", "dashboard_host"]
-    .map((name) => valueIn(stdin, name))
+  const hosts = ["api_host", "site_host", "dashboard_host", "app_hosts"]
+    .flatMap((name) => itemsIn(stdin, name))
     .filter((host) => host !== "");
   if (hosts.length === 0) return undefined;
   return { hosts, address: valueIn(stdin, "address"), hasProxies: valueIn(stdin, "trusted_proxies") !== "" };

@@ -9,6 +9,7 @@ export type Area =
   | "containers"
   | "postgres"
   | "edge"
+  | "apps"
   | "backups"
   | "convex"
   | "functions";

@@ -56,6 +56,15 @@ export function newContainer(...resources: string[]): Up {
   return { up: resources, refresh: resources };
 }
 
+/** Replaces the container of an app by another version, which takes its place once it is ready. */
+export function newVersion(container: string): Up {
+  return {
+    up: [`${container}-version`],
+    refresh: [container],
+    costs: "nothing stops if the app still answers; otherwise it starts again",
+  };
+}
+
 /** Recreates a droplet. */
 export const REMAKE: Up = {
   up: [],
@@ -70,6 +79,7 @@ const COSTS: Record<string, string> = {
   [RESOURCES.setup]: "Docker may have to start again: then some seconds without answers",
   [RESOURCES.server]: "PostgreSQL may have to start again: then some seconds without answers",
   [RESOURCES.edge]: "nginx reads its configuration again: nothing stops",
+  [RESOURCES.apps]: "nginx reads its configuration again: nothing stops",
   [RESOURCES.backups]: "the timers of the backups are installed again: nothing stops",
   [RESOURCES.network]: "network and containers are recreated: some seconds without answers",
   [RESOURCES.backend]: "the backend's container is recreated: some seconds without answers",

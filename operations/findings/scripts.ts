@@ -45,6 +45,8 @@ export function repairOf({ script, area, subject, property, expected, found }: D
   // PostgreSQL depends on the volume, and on nothing else of the host.
   if (area === "volume" || `${subject}.${property}` === "postgres.volume") return RUN_BOTH;
   if (`${subject}.${property}` === "edge.volume") return { up: [RESOURCES.setup, RESOURCES.edge] };
+  if (area === "apps" && property === "health")
+    return { why: "see why in the log of its container, which docker ps lists" };
   const resource = CHECKED[script.replace(/\.sh$/, "")];
   return resource === undefined ? RUN_BOTH : { up: [resource] };
 }

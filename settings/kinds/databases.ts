@@ -13,6 +13,11 @@ export interface FurtherDatabase {
   connections: number;
 }
 
+/** The names of databases and of their shadows. */
+export function namesIn(databases: readonly FurtherDatabase[]): string[] {
+  return databases.flatMap(({ name, shadow }) => (shadow === undefined ? [name] : [name, shadow]));
+}
+
 /** What PostgreSQL keeps of a name. */
 const LONGEST = 63;
 const SHADOW = "_shadow";

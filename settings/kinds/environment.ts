@@ -32,16 +32,26 @@ function readVariables(read: Reader, key: string, refuse: Refusal): Record<strin
     read.refuse(key, { sentence: "is not a map, it should map variable names to strings.", fix });
     return {};
   }
-  const variables = Object.entries(value).map(([name, content]: [string, unknown]): [string, string] => {
-    const path = `${key}.${name}`;
+  return variablesIn(read, key, value as Record<string, unknown>, refuse);
+}
+
+/** The variables of a map that is a setting, or a part of one. No message shows a value. */
+export function variablesIn(
+  read: Reader,
+  path: string,
+  map: Record<string, unknown>,
+  refuse: Refusal,
+): Record<string, string> {
+  const variables = Object.entries(map).map(([name, content]): [string, string] => {
     const text = typeof content === "string" ? content : "";
-    read.refuse(path, refusedName(name) ?? lostText(content, path) ?? refuse(name, text));
+    read.refuse(`${path}.${name}`, refusedName(name) ?? lostText(content, `${path}.${name}`) ?? refuse(name, text));
     return [name, text];
   });
   return Object.fromEntries(variables);
 }
 
-function refusedName(name: string): Fault | undefined {
+/** What is wrong with the name of a variable. */
+export function refusedName(name: string): Fault | undefined {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return { sentence: "is not a variable's name.", fix: "Rename it." };
   return /^(true|false|NaN)$/.test(name)
     ? { sentence: "is a name that YAML has read as a value, such as TRUE, it should be another.", fix: "Rename it." }

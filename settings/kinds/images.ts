@@ -14,11 +14,16 @@ const MOVING = new RegExp(`^${TAGGED}$`);
 
 /** What is wrong with a container image. An image that is not pinned may be another one tomorrow. */
 export function imageFault(text: string, path: string): ImageFault | undefined {
+  return pinnedFault(text, `Use the program's default with: ${onThisStack("config rm", path)}`);
+}
+
+/** The same, with the command that fixes it. */
+export function pinnedFault(text: string, fix: string): ImageFault | undefined {
   if (PINNED.test(text)) return undefined;
   const is = MOVING.test(text) ? "may be another image tomorrow" : "is not an image reference";
   return {
     sentence: `"${text}" ${is}, it should be pinned as repository@sha256:<64 hexadecimal digits>.`,
-    fix: `Use the program's default with: ${onThisStack("config rm", path)}`,
+    fix,
   };
 }
 

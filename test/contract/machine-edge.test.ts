@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import https from "node:https";
 import path from "node:path";
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 import { MOUNTPOINT } from "../../contract/names.ts";
 import { namedValues, type Values } from "../../contract/scripts.ts";
@@ -60,7 +60,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     do_POST = do_GET
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+http.server.ThreadingHTTPServer((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 `;
 
 function address(): string {
@@ -82,7 +82,7 @@ async function lead(names: Record<string, string>): Promise<void> {
 function values(overrides: Values = {}): string {
   return namedValues({
     ...{ mountpoint: MOUNTPOINT, address: address() },
-    ...{ api_host: "api.convex.test", site_host: "site.convex.test", dashboard_host: "" },
+    ...{ api_host: "api.convex.test", site_host: "site.convex.test", dashboard_host: "", app_hosts: [] },
     ...{ api_port: 3210, site_port: 3211, dashboard_port: 6791 },
     ...{ dashboard_access: "tunnel", dashboard_networks: [], dashboard_password: "", trusted_proxies: [] },
     ...{ acme_directory: acme.directory, acme_email: "", acme_authority: acme.authority.trim().split("\n") },
@@ -96,6 +96,23 @@ const PROTECTED: Values = {
   dashboard_access: "password",
   dashboard_password: PASSWORD,
 };
+
+const WITH_APP: Values = { ...PROTECTED, app_hosts: ["app.convex.test"] };
+
+function appValues(server: string): string {
+  return namedValues({ mountpoint: MOUNTPOINT, folders: [], sites: [`app.convex.test ${server}:8080`], probes: [] });
+}
+
+/** Leads the app's name to an address. */
+function apps(server: string) {
+  return machine.run("apps/apps.sh", appValues(server));
+}
+
+/** What a script would change. */
+function check(area: string, stdin: string): Promise<string> {
+  const encoded = Buffer.from(stdin).toString("base64");
+  return machine.sh(`base64 -d <<< '${encoded}' | CONVEX_DROPLET_CHECK=1 bash ${SCRIPTS}/${area}/${area}.sh`);
+}
 
 function edge(overrides: Values = {}) {
   return machine.run("edge/edge.sh", values(overrides));
@@ -305,6 +322,95 @@ describe("the public edge of a machine", () => {
     expect(await ask("https://api.convex.test/", "-H 'X-Forwarded-For: 198.51.100.66'")).toContain(
       "\nX-Real-IP: 198.51.100.66\n",
     );
+  });
+
+  it("leads the name of an app to its container, in one certificate with the other names", async () => {
+    await lead({ api: address(), site: address(), dash: address(), app: address() });
+    const run = await edge(WITH_APP);
+    expect(run.exitCode, run.output).toBe(0);
+    // Nothing is served there until the app is ready.
+    expect(await ask("https://app.convex.test/")).toContain("tlsv1 unrecognized name");
+    await machine.sh("systemd-run -q --unit=app-one python3 /root/echo.py 8080 127.1.0.1");
+    expect(await apps("127.1.0.1")).toMatchObject({
+      exitCode: 0,
+      output: expect.stringContaining("apps.sh: wrote") as string,
+    });
+    expect(await apps("127.1.0.1")).toEqual({ exitCode: 0, output: "apps.sh: unchanged" });
+    expect(await edge(WITH_APP)).toEqual({ exitCode: 0, output: "edge.sh: unchanged" });
+    expect(await ask("https://app.convex.test/x?y=1")).toContain("\n8080\nGET /x?y=1 HTTP/1.1\n");
+    expect(await ask("http://app.convex.test/")).toMatch(/^HTTP\/1.1 308/);
+    expect(await check("apps", appValues("127.1.0.1"))).toBe("");
+    expect(await check("edge", values(WITH_APP))).toBe("");
+  });
+
+  it("leads to another version of the app without losing a request", async () => {
+    await machine.sh("systemd-run -q --unit=app-two python3 /root/echo.py 8080 127.2.0.1");
+    await machine.sh(
+      "cat > /root/ask.sh <<'END'\nwhile [ ! -e /root/enough ]; do curl -s -o /dev/null -w '%{http_code}\\n' --max-time 10 --resolve app.convex.test:443:127.0.0.1 https://app.convex.test/; done\nEND\n" +
+        "for each in 1 2 3 4; do systemd-run -q bash -c 'bash /root/ask.sh >> /root/statuses'; done",
+    );
+    expect((await apps("127.2.0.1")).exitCode).toBe(0);
+    // As the engine does it then.
+    await machine.sh("systemctl stop app-one; wc -l < /root/statuses > /root/asked");
+    const asked = Number(await machine.sh("cat /root/asked"));
+    await vi.waitFor(async () => {
+      expect(Number(await machine.sh("wc -l < /root/statuses"))).toBeGreaterThan(asked + 20);
+    }, 30_000);
+    await machine.sh("touch /root/enough");
+    expect(await machine.sh("sort -u /root/statuses")).toBe("200");
+    expect(await ask("https://app.convex.test/")).toContain("\n8080\n");
+  });
+
+  it("gives the folders of an app to its user, repairs them, and leaves what is in them", async () => {
+    const folder = `${MOUNTPOINT}/apps/web/data`;
+    const stdin = namedValues({ mountpoint: MOUNTPOINT, folders: [`1001:1002 ${folder}`] });
+    const prepare = () => machine.run("apps/prepare.sh", stdin);
+    expect((await prepare()).output).toContain(`prepare.sh: made folder ${folder}`);
+    expect(await prepare()).toEqual({ exitCode: 0, output: "prepare.sh: unchanged" });
+    expect(await machine.sh(`stat --format '%a %u:%g' ${MOUNTPOINT}/apps ${folder}`)).toBe("711 0:0\n700 1001:1002");
+    await machine.sh(`touch ${folder}/kept && chmod 755 ${folder} && chown 0 ${folder}`);
+    const folders = appValues("127.2.0.1").replace("folders=\n", `folders=1001:1002 ${folder}\n`);
+    expect((await check("apps", folders)).split("\0")).toEqual(
+      expect.arrayContaining(["apps.sh", "apps", `folders[${folder}]`, "owner", "1001:1002", "0:1002"]),
+    );
+    expect((await prepare()).exitCode).toBe(0);
+    expect(await machine.sh(`stat --format '%a %u:%g' ${folder} && ls ${folder}`)).toBe("700 1001:1002\nkept");
+    expect(await check("apps", folders)).toBe("");
+  });
+
+  it("makes no folder of an app while the volume is not mounted", async () => {
+    const stdin = namedValues({ mountpoint: "/mnt/other", folders: ["0:0 /mnt/other/apps/web/data"] });
+    expect(await machine.run("apps/prepare.sh", stdin)).toEqual({
+      exitCode: 1,
+      output: "prepare.sh: error: /mnt/other: is not mounted, it should be the data volume. Run npx pulumi up again",
+    });
+    expect(await machine.sh("ls /mnt")).toBe("convex");
+  });
+
+  it("says that the app does not answer, and does not name the backend", async () => {
+    await machine.sh("systemctl stop app-two");
+    expect(await ask("https://app.convex.test/")).toMatch(
+      /^HTTP\/2 503 [^]*The app does not answer\. It may be restarting\./,
+    );
+  });
+
+  it("repairs a lost certificate also with an app's names, which nginx cannot read without it", async () => {
+    await machine.sh(`rm -r ${CERTIFICATES}/live/convex; systemctl stop nginx`);
+    const run = await edge(WITH_APP);
+    expect(run.exitCode, run.output).toBe(0);
+    expect(await ask("https://app.convex.test/")).toMatch(/^HTTP\/2 503/);
+  });
+
+  it("serves a name of an app that becomes the backend's", async () => {
+    expect((await edge({ ...WITH_APP, api_host: "app.convex.test", app_hosts: ["api.convex.test"] })).exitCode).toBe(0);
+    expect(await ask("https://app.convex.test/")).toContain("\n3210\n");
+  });
+
+  it("forgets the names of apps with the last one", async () => {
+    const run = await edge(PROTECTED);
+    expect(run.output).toContain("edge.sh: removed /etc/nginx/convex-droplet/apps.conf");
+    expect(await ask("https://app.convex.test/")).toContain("tlsv1 unrecognized name");
+    expect(await edge(PROTECTED)).toEqual({ exitCode: 0, output: "edge.sh: unchanged" });
   });
 
   it("gets another certificate if it is lost, also if nginx does not start without it", async () => {

@@ -383,6 +383,7 @@ describe("Container", () => {
       logDriver: "json-file",
       logOpts: { "max-size": "1m" },
       shmSize: 32,
+      cpus: "0.5",
     };
     const made = await plugin.create(CONTAINER, inputs);
     const { Name, Config, HostConfig, State } = await inspect(made);
@@ -420,6 +421,7 @@ describe("Container", () => {
       RestartPolicy: { Name: "unless-stopped" },
       LogConfig: { Type: "json-file", Config: { "max-size": "1m" } },
       ShmSize: 32 * 1024 * 1024,
+      NanoCpus: 500_000_000,
       NetworkMode: "bridge",
     });
     expect(made.state["networkDatas"]).toEqual([expect.objectContaining({ networkName: "bridge" })]);

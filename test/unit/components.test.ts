@@ -6,10 +6,13 @@ import { beforeEach, describe, expect, it } from "vitest";
 
 import { mintAdminKey } from "../../contract/admin-key.ts";
 import { Database, type DatabaseArgs } from "../../components/database.ts";
+import { type AppArgs, loopbackAddress, versionOf } from "../../components/app.ts";
+import { Apps, type AppsArgs, appsOf } from "../../components/apps.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FurtherDatabases, furtherDatabases, type FurtherDatabasesArgs } from "../../components/further-databases.ts";
 import { refuseRemoval } from "../../components/protected-databases.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
+import { contentHash } from "../../contract/content-hash.ts";
 import { ID, RESOURCES } from "../../contract/names.ts";
 import { Backups, type BackupsArgs } from "../../components/backups.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
@@ -18,6 +21,7 @@ import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
+import type { AppSettings } from "../../settings/apps.ts";
 import type { Exposure } from "../../settings/exposure.ts";
 import { beforeCreate, componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
 
@@ -44,7 +48,7 @@ beforeEach(async () => {
     }
     if (/^tls:.*Cert$/.test(type)) return { certPem: `CERTIFICATE ${name}` };
     if (type === "random:index/randomPassword:RandomPassword")
-      return { result: { [SIGNATURE]: SECRET, value: "0".repeat(64) } };
+      return { result: { [SIGNATURE]: SECRET, value: "0".repeat(name.endsWith("-version") ? 6 : 64) } };
     if (type === "digitalocean:index/droplet:Droplet") return { ipv4Address: "192.0.2.1", dropletUrn: "do:droplet:1" };
     if (type === "digitalocean:index/reservedIp:ReservedIp") return { ipAddress: "198.51.100.9" };
     if (type === "command:remote:Command") return { stdout: accepted };
@@ -184,6 +188,7 @@ const EDGE = (): EdgeArgs => ({
     openings: [{ port: 443, networks: ["198.51.100.0/24"] }],
     dashboardAccess: "password",
   },
+  appHosts: [],
   dns: "digitalocean",
   dnsZone: "example.com",
   createDnsZone: true,
@@ -202,6 +207,7 @@ const CONVEX = (): ConvexArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
   mountpoint: "/mnt/convex",
   dockerHost: "unix:///tmp/docker.sock",
+  registries: [],
   dataDirectory: "/mnt/convex/data",
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
   postgresAuthority: pulumi.output("PEM"),
@@ -220,6 +226,61 @@ const CONVEX = (): ConvexArgs => ({
   redactClientLogs: false,
   backendEnvironment: { UDF_CACHE_MAX_SIZE: "100" },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
+  onMachine: lifetime(),
+});
+
+const WEB: AppSettings = {
+  name: "web",
+  image: "web@sha256:1",
+  command: [],
+  variables: { MODE: "fast" },
+  references: {
+    URL: { of: "convex", what: "url" },
+    INSIDE: { of: "convex", what: "internalUrl" },
+    SERVER: { of: "app", name: "server", what: "url" },
+    ORIGIN: { of: "app", name: "web", what: "publicUrl" },
+    KEY: { of: "secret", name: "auth" },
+    DATABASE_URL: { of: "database", name: "chat" },
+  },
+  port: 3000,
+  hosts: ["app.example.com", "www.example.com"],
+  healthPath: "/health",
+  healthCommand: undefined,
+  healthSeconds: 60,
+  memoryMb: 256,
+  cpus: "0.5",
+  folders: {},
+  folderOwner: "0:0",
+  dependsOn: ["server"],
+};
+const SERVER: AppSettings = {
+  ...WEB,
+  ...{
+    name: "server",
+    image: "server@sha256:2",
+    command: ["serve"],
+    variables: {},
+    references: {},
+    hosts: [],
+    port: 8000,
+  },
+  ...{ healthPath: undefined, healthCommand: "true", cpus: undefined, folders: { data: "/data" }, folderOwner: "5:6" },
+  dependsOn: [],
+};
+
+const APPS = (): AppsArgs => ({
+  connection: pulumi.secret({ host: "192.0.2.1" }),
+  machineId: "7",
+  mountpoint: "/mnt/convex",
+  apps: [SERVER, WEB],
+  generatedSecrets: [{ name: "auth", bytes: 32, encoding: "base64" }],
+  databaseUrls: { chat: pulumi.secret("postgresql://chat:pw@host.docker.internal:5432/chat") },
+  origins: { cloud: "https://api.example.com", site: "https://site.example.com" },
+  exposure: { hosts: HOSTS, acmeAuthorityFile: undefined },
+  network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
+  convex: new pulumi.ComponentResource("test:index:Other", "convex"),
+  edge: new pulumi.ComponentResource("test:index:Other", "edge"),
+  inEngine: { network: pulumi.output("convex"), options: lifetime() },
   onMachine: lifetime(),
 });
 
@@ -491,12 +552,12 @@ describe("FurtherDatabases", () => {
     const { urls } = new FurtherDatabases("convex", FURTHER());
     const at = (role: string, database: string) =>
       `postgresql://${role}:${"0".repeat(64)}@host.docker.internal:5432/${database}?sslmode=require`;
-    expect(await valueOf(urls)).toEqual({
+    expect(await valueOf(pulumi.all(urls))).toEqual({
       app: at("app", "app"),
       app_shadow: at("app", "app_shadow"),
       other: at("other", "other"),
     });
-    expect(await pulumi.isSecret(urls)).toBe(true);
+    expect(await pulumi.isSecret(pulumi.all(urls))).toBe(true);
   });
 });
 
@@ -764,6 +825,166 @@ describe("Edge", () => {
   });
 });
 
+describe("Apps", () => {
+  it("registers exactly its children", async () => {
+    new Apps("convex", APPS());
+    expect(await names()).toEqual([
+      "convex",
+      ...["convex-app-server", "convex-app-server-folders", "convex-app-server-ready", "convex-app-server-version"],
+      ...["convex-app-web", "convex-app-web-ready", "convex-app-web-version"],
+      ...["convex-apps", `convex-apps-image-${contentHash("server@sha256:2")}`],
+      ...[`convex-apps-image-${contentHash("web@sha256:1")}`, "convex-secret-auth"],
+      ...["convex-server", "convex-web"],
+    ]);
+  });
+
+  it("shares an image, so that only the last app that uses it deletes it", async () => {
+    new Apps("convex", { ...APPS(), apps: [SERVER, { ...WEB, image: SERVER.image }] });
+    const pulled = (await names()).filter((name) => name.startsWith("convex-apps-image"));
+    expect(pulled).toEqual([`convex-apps-image-${contentHash(SERVER.image)}`]);
+  });
+
+  it("resolves references, as secrets", async () => {
+    new Apps("convex", APPS());
+    expect(secretValue((await settled())("convex-app-web")["envs"])).toEqual([
+      "DATABASE_URL=postgresql://chat:pw@host.docker.internal:5432/chat",
+      "INSIDE=http://backend:3210",
+      `KEY=${Buffer.alloc(32).toString("base64")}`,
+      "MODE=fast",
+      "ORIGIN=https://app.example.com",
+      "PORT=3000",
+      "SERVER=http://server:8000",
+      "URL=https://api.example.com",
+    ]);
+  });
+
+  it("gives a container limits, the network's alias, a command and a health check, but no port if it is not public", async () => {
+    new Apps("convex", APPS());
+    const server = (await settled())("convex-app-server");
+    expect(server).toMatchObject({
+      ...{
+        command: ["serve"],
+        memory: 256,
+        memorySwap: 256,
+        networksAdvanced: [{ name: "convex", aliases: ["server"] }],
+      },
+      volumes: [{ hostPath: "/mnt/convex/apps/server/data", containerPath: "/data" }],
+      healthcheck: { tests: ["CMD-SHELL", "true"] },
+    });
+    expect(server).not.toHaveProperty("ports");
+    expect(server).not.toHaveProperty("cpus");
+  });
+
+  it("gives each version of a public app a name and a loopback address of its own", async () => {
+    new Apps("convex", APPS());
+    const resources = await settled();
+    expect(resources("convex-app-web")).toMatchObject({
+      ...{ name: "convex-app-web-000000", cpus: "0.5" },
+      ports: [{ internal: 3000, external: 8080, ip: "127.1.0.1" }],
+    });
+    expect(secretValue(resources("convex-app-web-version")["keepers"])).toEqual({
+      content: expect.stringMatching(/^[0-9a-f]{8}$/) as unknown,
+    });
+  });
+
+  it("is another version after each change of its container, and after no other", async () => {
+    const { image, ...args } = { ...APPS(), image: undefined as never, acmeAuthorityFile: undefined, after: [] };
+    const version = (change: Partial<AppSettings>, values: AppArgs["values"] = {}, names: string[] = []) =>
+      valueOf(versionOf({ ...args, image, app: { ...WEB, ...change }, values, names }));
+    const first = await version({});
+    expect(first).toMatch(/^[0-9a-f]{8}$/);
+    for (const same of [
+      {},
+      { healthPath: "/other" },
+      { healthSeconds: 5 },
+      { dependsOn: [] },
+      { hosts: ["x.example.com"] },
+    ]) {
+      expect(await version(same)).toBe(first);
+    }
+    const others = await Promise.all(
+      [
+        ...[
+          { image: "web@sha256:3" },
+          { variables: { MODE: "slow" } },
+          { port: 3001 },
+          { hosts: [] },
+          { memoryMb: 300 },
+        ],
+        ...[{ cpus: "1" }, { command: ["other"] }, { folders: { cache: "/cache" } }, { healthCommand: "false" }],
+      ].map((change) => version(change)),
+    );
+    const referring = await Promise.all([version({}, { KEY: pulumi.secret("x") }), version({}, {}, ["x.example.com"])]);
+    expect(new Set([first, ...others, ...referring]).size).toBe(12);
+  });
+
+  it("reaches Convex's names, its own and those that it refers to, at the machine itself", async () => {
+    new Apps("convex", APPS());
+    const hosts = (await settled())("convex-app-web")["hosts"] as { host: string; ip: string }[];
+    expect(new Set(hosts.map(({ ip }) => ip))).toEqual(new Set(["172.30.0.1"]));
+    expect(hosts.map(({ host }) => host)).toEqual([
+      ...["host.docker.internal", "api.example.com", "site.example.com", "app.example.com", "www.example.com"],
+    ]);
+  });
+
+  it("tells the machine the folders, the names with their addresses, and how to see whether an app is ready", async () => {
+    const { urls } = new Apps("convex", APPS());
+    const resources = await settled();
+    expect(resources("convex-app-server-folders")["stdin"]).toBe(
+      "mountpoint=/mnt/convex\nfolders=5:6 /mnt/convex/apps/server/data\n",
+    );
+    expect(resources("convex-app-web-ready")["stdin"]).toBe(
+      "app=web\ncontainer=convex-app-web-000000\nport=3000\nhealth_path=/health\nseconds=60\n",
+    );
+    expect(resources("convex-apps")["stdin"]).toBe(
+      "mountpoint=/mnt/convex\nfolders=5:6 /mnt/convex/apps/server/data\n" +
+        "sites=app.example.com 127.1.0.1:8080\nsites=www.example.com 127.1.0.1:8080\n" +
+        "probes=server convex-app-server-000000 8000 \nprobes=web convex-app-web-000000 3000 /health\n",
+    );
+    expect(await valueOf(urls)).toEqual({ web: "https://app.example.com" });
+  });
+
+  it("does not exist without apps and secrets, and Docker's provider has no credentials", async () => {
+    expect(appsOf("convex", { ...APPS(), apps: [], generatedSecrets: [] })).toBeUndefined();
+    new Convex("convex", CONVEX());
+    expect((await settled())("convex-docker")).toEqual({ host: "unix:///tmp/docker.sock" });
+  });
+
+  it("has credentials for registries, with secret passwords", async () => {
+    const registries = [{ address: "ghcr.io", username: "me", password: "token" }];
+    new Convex("convex", { ...CONVEX(), registries });
+    const auth = JSON.stringify((await settled())("convex-docker")["registryAuth"]);
+    expect(auth).toContain("ghcr.io");
+    expect(auth).toContain(SECRET);
+  });
+
+  it("has its names in the certificate, in the DNS and in the list of records", async () => {
+    const { dnsRecords } = new Edge("convex", { ...EDGE(), appHosts: ["app.example.com", "example.com"] });
+    const resources = await settled();
+    expect(resources("convex-edge")["stdin"]).toHaveProperty(
+      "value",
+      expect.stringContaining("app_hosts=app.example.com\napp_hosts=example.com\n"),
+    );
+    expect(resources("convex-app-app.example.com-record")).toMatchObject({ type: "A", name: "app" });
+    expect(resources("convex-app-example.com-record")).toMatchObject({ name: "@" });
+    expect((await valueOf(dnsRecords)).slice(-2)).toEqual([
+      expect.stringContaining("app.example.com. "),
+      expect.stringContaining("example.com. "),
+    ]);
+  });
+});
+
+describe("a version's address", () => {
+  it.each([
+    ["000000", "127.1.0.1"],
+    ["ffffff", "127.2.255.2"],
+    ["fdfffd", "127.254.255.254"],
+    ["0a0b0c", "127.11.11.13"],
+  ])("of %s is %s", (digits, address) => {
+    expect(loopbackAddress(digits)).toBe(address);
+  });
+});
+
 describe("the repository of backups", () => {
   it("is a bucket that keeps what a stolen key would delete, with a key that can use only this bucket", async () => {
     new Repository(ID, REPOSITORY);
@@ -841,6 +1062,7 @@ it("the components register the resources that others look up by name", async ()
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
     ...{ functionEnvironment: {}, authKeys: false, onMachine: lifetime() },
   });
+  new Apps(ID, APPS());
   expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
 });
 
@@ -853,8 +1075,10 @@ describe("every registered resource", () => {
     new Convex(ID, { ...CONVEX(), protectData: true });
     new Repository(ID, { ...REPOSITORY, protectData: true });
     new Backups(ID, BACKUPS());
+    new Apps(ID, APPS());
     await settled();
   };
+  const [apps, app] = [{ parent: "Apps" }, { parent: "App" }];
   const [host, postgres, convex] = [{ parent: "Host" }, { parent: "Postgres" }, { parent: "Convex" }];
   const [edge, repository] = [{ parent: "Edge" }, { parent: "Repository" }];
   const database = { parent: "Database", aliases: [expect.anything()] };
@@ -949,6 +1173,19 @@ describe("every registered resource", () => {
       "convex-bucket-suffix RandomPassword": repository,
       "convex-bucket SpacesBucket": { ...repository, protect: true, retainOnDelete: true },
       "convex-backup-key SpacesKey": repository,
+      "convex-secret-auth RandomPassword": apps,
+      [`convex-apps-image-${contentHash("server@sha256:2")} RemoteImage`]: { ...apps, ...unique, ...onMachine },
+      [`convex-apps-image-${contentHash("web@sha256:1")} RemoteImage`]: { ...apps, ...unique, ...onMachine },
+      "convex-server App": apps,
+      "convex-web App": apps,
+      "convex-app-server-version RandomPassword": app,
+      "convex-app-web-version RandomPassword": app,
+      "convex-app-server-folders Command": { ...app, ...run, ...onMachine },
+      "convex-app-server Container": { ...app, ...onMachine },
+      "convex-app-web Container": { ...app, ...onMachine },
+      "convex-app-server-ready Command": { ...app, ...run, ...onMachine },
+      "convex-app-web-ready Command": { ...app, ...run, ...onMachine },
+      "convex-apps Command": { ...apps, ...run, ...onMachine },
       "convex-backups Command": { parent: "Backups", ...run, ...onMachine },
     });
   });
@@ -962,6 +1199,8 @@ describe("every registered resource", () => {
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
       Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],
       Repository: ["values"],
+      Apps: ["urls"],
+      App: ["address", "container"],
     });
   });
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { container } from "../../sandbox/plugins/docker/container.ts";
 import { formatDuration, parseDuration } from "../../sandbox/plugins/docker/duration.ts";
-import { repoDigest } from "../../sandbox/plugins/docker/image.ts";
+import { findOrPullImage, registryOf, repoDigest } from "../../sandbox/plugins/docker/image.ts";
 import { network } from "../../sandbox/plugins/docker/network.ts";
 import { docker } from "../../sandbox/plugins/docker/plugin.ts";
 import { remoteImage } from "../../sandbox/plugins/docker/remote-image.ts";
@@ -44,4 +44,38 @@ test("the digest of an image is the one in the repository of its name", () => {
   expect(repoDigest(image, "localhost:5000/name:1.2")).toBe("localhost:5000/name@sha256:bb");
   expect(repoDigest(image, "localhost:5000/name@sha256:bb")).toBe("localhost:5000/name@sha256:bb");
   expect(repoDigest({ RepoDigests: null } as never, "built:here")).toBe("");
+});
+
+test.each([
+  ["ghcr.io/me/web@sha256:aa", "ghcr.io"],
+  ["registry.sandbox:5000/web", "registry.sandbox:5000"],
+  ["localhost/web", "localhost"],
+  ["me/web", "registry-1.docker.io"],
+  ["web", "registry-1.docker.io"],
+])("the registry of %s is %s", (reference, registry) => {
+  expect(registryOf(reference)).toBe(registry);
+});
+
+test("an image is pulled with the credentials of its own registry, and of no other", async () => {
+  const given: unknown[] = [];
+  const notFound = Object.assign(new Error("no such image"), { statusCode: 404 });
+  const engine = {
+    getImage: () => ({ inspect: () => Promise.reject(notFound) }),
+    pull: (_reference: string, options: object) => {
+      given.push(options);
+      return Promise.reject(new Error("enough"));
+    },
+  };
+  const credentials = [
+    { address: "other.example", username: "you", password: "wrong" },
+    { address: "https://ghcr.io", username: "me", password: "token" },
+  ];
+  const pull = (reference: string) =>
+    findOrPullImage(engine as never, reference, credentials, new AbortController().signal);
+  await expect(pull("ghcr.io/me/web@sha256:aa")).rejects.toThrow("enough");
+  await expect(pull("quay.io/me/web@sha256:aa")).rejects.toThrow("enough");
+  expect(given).toEqual([
+    expect.objectContaining({ authconfig: { username: "me", password: "token", serveraddress: "https://ghcr.io" } }),
+    expect.not.objectContaining({ authconfig: expect.anything() as unknown }),
+  ]);
 });

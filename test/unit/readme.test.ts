@@ -47,7 +47,9 @@ describe("the documents", () => {
     expect(secret).not.toEqual([]);
     const afterKey = (command: string) => command.split(/ && | --stack | < /)[0];
     expect(
-      secret.filter((command) => !/^pulumi config set (--path )?--secret [\w:.]+$/.test(afterKey(command) ?? "")),
+      secret.filter(
+        (command) => !/^pulumi config set (--path )?--secret ([\w:.]+|'[\w:.["\]]+')$/.test(afterKey(command) ?? ""),
+      ),
     ).toEqual([]);
   });
 

@@ -45,9 +45,9 @@ export function beside(
   container: Container,
   image: Image | undefined,
   engine: Engine,
-  declared: Pick<Declared, "ports" | "volumes" | "healthcheck">,
+  declared: Pick<Declared, "ports" | "volumes" | "healthcheck" | "command" | "cpus">,
 ): Property[] {
-  const ports = Object.fromEntries(declared.ports.map(({ internal }) => [`${internal}/tcp`, {}]));
+  const ports = Object.fromEntries((declared.ports ?? []).map(({ internal }) => [`${internal}/tcp`, {}]));
   const volumes = Object.fromEntries((declared.volumes ?? []).map(({ containerPath }) => [containerPath, {}]));
   const hostConfig: Record<string, unknown> = {
     ...{ Privileged: false, CapAdd: [], PidMode: "" },
@@ -55,11 +55,13 @@ export function beside(
     CgroupnsMode: engine.CgroupVersion === "1" ? "host" : "private",
     ShmSize: 64 * 1024 ** 2,
     Runtime: engine.DefaultRuntime ?? "runc",
+    NanoCpus: Number(declared.cpus ?? 0) * 1e9,
     ...hidden(container.HostConfig),
   };
   const { Labels, WorkingDir, User, Cmd, Entrypoint, Volumes, ExposedPorts, Healthcheck, Shell } = image?.Config ?? {};
   const config: Record<string, unknown> = {
     ...{ Labels, WorkingDir, User, Cmd, Entrypoint, Shell },
+    ...(declared.command === undefined ? {} : { Cmd: declared.command }),
     Hostname: container.Id.slice(0, 12),
     ExposedPorts: { ...(ExposedPorts as object | undefined), ...ports },
     Volumes: { ...Volumes, ...volumes },

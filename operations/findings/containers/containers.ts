@@ -6,9 +6,9 @@ import type { Container, Declared, Image } from "./docker.ts";
 import { compareHealth } from "./health.ts";
 import { json, lines, sha256, variables } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
-import { newContainer, refresh, type Repair, RUN_HOST } from "../repair.ts";
+import { newContainer, newVersion, refresh, type Repair, RUN_HOST } from "../repair.ts";
 import type { Inside } from "../inside.ts";
-import { CONTAINERS, RESOURCES, TYPES } from "../../../contract/names.ts";
+import { appOf, CONTAINERS, ID, RESOURCES, TYPES } from "../../../contract/names.ts";
 
 const { error, warning } = findingsBy("docker.containers", "containers");
 
@@ -44,12 +44,24 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
               undeclared("is on the droplet but not in the stack's state"),
               name === CONTAINERS.backend && refused !== undefined ? { why: refused.why } : { up: [] },
             )
-          : warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
+          : (leftOver(name) ??
+            warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
               why: "remove it if nobody needs it, or ignore it with --ignore",
               command: `docker rm --force ${name}`,
-            }),
+            })),
       ),
   ];
+}
+
+/** Of an app: a version that a run has made and could not remove, because it was killed. It answers other apps by the app's name. */
+function leftOver(name: string): Finding | undefined {
+  const app = appOf(ID, name);
+  if (app === undefined) return undefined;
+  return findingsBy("docker.containers", "apps").error(
+    `containers.${name}`,
+    undeclared(`is a version of app ${app} that is not in the stack's state: a run was killed`),
+    { why: "remove it", command: `docker rm --force ${name}` },
+  );
 }
 
 function compareContainer(
@@ -66,7 +78,9 @@ function compareContainer(
   // Another container would not help.
   const isRefused =
     logical === RESOURCES.backend && refused !== undefined && digestOf(refused.image) === digestOf(declared.image);
-  const repair = newContainer(logical);
+  // Another version takes the place of an app's container without a gap.
+  const app = appOf(ID, declared.name);
+  const repair = app === undefined ? newContainer(logical) : newVersion(logical);
   const container = containers.find(({ Name }) => Name === `/${declared.name}`);
   if (container === undefined) return [error(path, missing("is not there, it should run"), refresh(logical))];
   const image = images.find(({ Id }) => Id === container.Image);
@@ -107,7 +121,7 @@ function properties(
   return [
     { name: "image", expected: digest, found: found.includes(digest) ? digest : (found[0] ?? id) },
     { name: "restart", expected: declared.restart, found: HostConfig.RestartPolicy.Name },
-    { name: "stopSignal", expected: declared.stopSignal, found: Config.StopSignal },
+    { name: "stopSignal", expected: declared.stopSignal ?? image?.Config["StopSignal"], found: Config.StopSignal },
     { name: "stopTimeout", expected: declared.stopTimeout, found: Config.StopTimeout },
     { name: "logDriver", expected: declared.logDriver, found: HostConfig.LogConfig.Type },
     { name: "logOpts", expected: declared.logOpts, found: HostConfig.LogConfig.Config },
@@ -115,7 +129,9 @@ function properties(
     { name: "memorySwap", expected: declared.memorySwap, found: HostConfig.MemorySwap / 1024 ** 2 },
     {
       name: "ports",
-      expected: declared.ports.map(({ internal, external, ip }) => `${ip}:${external}->${internal}/tcp`).toSorted(),
+      expected: (declared.ports ?? [])
+        .map(({ internal, external, ip }) => `${ip}:${external}->${internal}/tcp`)
+        .toSorted(),
       found: Object.entries(HostConfig.PortBindings ?? {})
         .flatMap(([internal, ends]) => ends.map(({ HostIp, HostPort }) => `${HostIp}:${HostPort}->${internal}`))
         .toSorted(),

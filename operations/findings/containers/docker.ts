@@ -47,13 +47,18 @@ export interface Declared {
   image: string;
   envs: string[];
   restart: string;
-  stopSignal: string;
+  /** If absent, the image's. */
+  stopSignal?: string;
   stopTimeout: number;
   logDriver: string;
   logOpts: Record<string, string>;
   memory: number;
   memorySwap: number;
-  ports: { internal: number; external: number; ip: string }[];
+  /** Processors that it may use. */
+  cpus?: string;
+  /** If absent, the image's. */
+  command?: string[];
+  ports?: { internal: number; external: number; ip: string }[];
   hosts?: { host: string; ip: string }[];
   volumes?: { hostPath: string; containerPath: string; readOnly?: boolean }[];
   networksAdvanced: { name: string; aliases?: string[] }[];

@@ -4,6 +4,7 @@ import { pulumiCommand } from "../../../contract/commands.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Repair } from "../repair.ts";
 import type { Container, Declared } from "./docker.ts";
+import { appOf, ID } from "../../../contract/names.ts";
 
 const SOURCE = "docker.containers";
 
@@ -48,15 +49,26 @@ function outOfMemory(
     : `ended with ${KILLED}, as the kernel ends what needs too much memory`;
   const times = `${RestartCount} time${RestartCount > 1 ? "s" : ""}, it is ${Status}`;
   const message = `${what} (${times}): it needs more than its limit of ${memory} MiB, of the droplet's ${machine} MiB`;
-  const why =
-    "give the droplet a larger size, the limit is a share of its memory: " +
-    `${pulumiCommand(state.stack, "config set", `size ${nextSize(machine)}`)} && ${pulumiCommand(state.stack, "up")}; ` +
-    "see what it did last";
-  const { error } = findingsBy(SOURCE, "containers");
+  const app = appOf(ID, name);
+  const why = app === undefined ? largerDroplet(state, machine) : higherLimit(state, app, memory);
+  const { error } = findingsBy(SOURCE, app === undefined ? "containers" : "apps");
   const where = [`containers.${name}`, "memory"] as const;
   return [
     error(where, { expected: memory, found: "not enough", message }, { why, command: `docker logs --tail 50 ${name}` }),
   ];
+}
+
+function higherLimit({ stack }: State, app: string, memory: number): string {
+  const set = pulumiCommand(stack, "config set", `--path apps.${app}.memoryMb ${memory * 2}`);
+  return `give it more: ${set} && ${pulumiCommand(stack, "up")}; see what it did last`;
+}
+
+function largerDroplet(state: State, machine: number): string {
+  return (
+    "give the droplet a larger size, the limit is a share of its memory: " +
+    `${pulumiCommand(state.stack, "config set", `size ${nextSize(machine)}`)} && ${pulumiCommand(state.stack, "up")}; ` +
+    "see what it did last"
+  );
 }
 
 /** DigitalOcean's basic sizes, by their memory in MiB. */
@@ -74,8 +86,8 @@ function nextSize(memoryMb: number): string {
 }
 
 function running({ State }: Container, { name }: Declared, repair: Repair): Finding[] {
-  // A container that does not run does not serve, so this finding belongs to the instance and not to Docker.
-  const { error } = findingsBy(SOURCE, "convex");
+  // A container that does not run does not serve, so this finding belongs to the instance or the app, and not to Docker.
+  const { error } = findingsBy(SOURCE, appOf(ID, name) === undefined ? "convex" : "apps");
   const [subject, found] = [`containers.${name}`, State.Status];
   if (found === "paused") {
     return [

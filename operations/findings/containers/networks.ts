@@ -5,7 +5,7 @@ import { refresh } from "../repair.ts";
 import type { Inside } from "../inside.ts";
 import type { State } from "../../state.ts";
 import { isInstances } from "./containers.ts";
-import { RESOURCES, TYPES } from "../../../contract/names.ts";
+import { appOf, ID, RESOURCES, TYPES } from "../../../contract/names.ts";
 
 interface Network {
   Id: string;
@@ -38,6 +38,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
   const networks = json<Network[]>(inside, "docker.networks");
   if (networks === undefined) return [];
   const declared = state.all(TYPES.network).map(({ inputs }) => inputs as unknown as Declared);
+  const containers = state.all(TYPES.container).map(({ inputs }) => String(inputs["name"]));
   return [
     ...declared.flatMap((want) => {
       const path = `networks.${want.name}`;
@@ -57,7 +58,8 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
           ),
         ),
         ...Object.values(found.Containers ?? {})
-          .filter(({ Name }) => !isInstances(Name))
+          // A version of an app that is left over is a finding about containers.
+          .filter(({ Name }) => !isInstances(Name) && !containers.includes(Name) && appOf(ID, Name) === undefined)
           .map(({ Name }) =>
             error(
               [path, "containers"],

@@ -17,7 +17,7 @@ export function compareListeners(state: State, inside: Inside): Finding[] {
   const published = state
     .all(TYPES.container)
     .flatMap(({ inputs }) =>
-      (inputs["ports"] as { external: number; ip: string }[]).map(({ external, ip }) => `${ip}:${external}`),
+      ((inputs["ports"] ?? []) as { external: number; ip: string }[]).map(({ external, ip }) => `${ip}:${external}`),
     );
   const nginx = declaredEdge(state) === undefined ? [] : ["0.0.0.0:80", "0.0.0.0:443"];
   const declared = ["0.0.0.0:22", "[::]:22", "*:22", ...gateways, ...published, ...nginx];

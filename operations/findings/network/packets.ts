@@ -234,7 +234,7 @@ function isDockers(
         (table === "raw" &&
           chain === "PREROUTING" &&
           rule.includes("! -i ") &&
-          [...addresses, "127.0.0.1"].includes(at)) ||
+          (addresses.includes(at) || at.startsWith("127."))) ||
         (own && bridge && !/port/.test(rule))
       );
     case "MASQUERADE":
@@ -317,6 +317,6 @@ function literally(text: string): RegExp {
 function declaredPorts(state: State): { name: string; ports: { external: number; internal: number }[] }[] {
   return state.all(TYPES.container).map(({ inputs }) => ({
     name: String(inputs["name"]),
-    ports: inputs["ports"] as { external: number; internal: number }[],
+    ports: (inputs["ports"] ?? []) as { external: number; internal: number }[],
   }));
 }

@@ -130,6 +130,8 @@ export const containerInputs = {
   memorySwap: integer,
   cpuShares: integer,
   cpuSet: string,
+  /** Processors that it may use, such as `0.5`. A change is shown as an update, but has no effect. */
+  cpus: string,
   shmSize: { ...integer, replaces, computed },
 
   logDriver: { ...string, replaces, computed },
@@ -156,7 +158,6 @@ export const containerInputs = {
     "containerReadRefreshTimeoutMilliseconds",
     "cpuPeriod",
     "cpuQuota",
-    "cpus",
     "deviceCgroupRules",
     "deviceReadBps",
     "deviceReadIops",

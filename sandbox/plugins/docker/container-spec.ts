@@ -29,6 +29,7 @@ export function createOptions(container: ContainerProperties): Docker.ContainerC
     Volumes: Object.fromEntries(volumes.paths.map((path) => [path, {}])),
     HostConfig: {
       ...resourceOptions(container),
+      ...defined("NanoCpus", container.cpus === undefined ? undefined : Math.round(Number(container.cpus) * 1e9)),
       PortBindings: portBindings(container.ports ?? []),
       NetworkMode: container.networkMode,
       ExtraHosts: (container.hosts ?? []).map(({ host, ip }) => `${host}:${ip}`),

@@ -18,7 +18,7 @@ export const container = resource<Client>()({
 
   create: async (context, properties) => {
     const docker = await context.client.daemon.client();
-    await findOrPullImage(docker, properties.image, context.signal).catch(
+    await findOrPullImage(docker, properties.image, context.client.credentials, context.signal).catch(
       failed(`Unable to create container with image ${properties.image}`),
     );
     const created = await docker.createContainer(createOptions(properties)).catch(failed("Unable to create container"));

@@ -5,9 +5,17 @@ import Docker from "dockerode";
 import { messageOf } from "../framework/errors.ts";
 import type { Clock } from "../framework/state-change.ts";
 
+/** For a registry. */
+export interface Credentials {
+  address: string;
+  username?: string;
+  password?: string;
+}
+
 /** What the resources use. */
 export interface Client {
   daemon: Daemon;
+  credentials: Credentials[];
   clock: Clock;
 }
 

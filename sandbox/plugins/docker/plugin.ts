@@ -1,7 +1,7 @@
 import { unsupported, type Plugin } from "../framework/definition.ts";
 import { type Clock, systemClock } from "../framework/state-change.ts";
 import { container } from "./container.ts";
-import { type Client, Daemon } from "./daemon.ts";
+import { type Client, type Credentials, Daemon } from "./daemon.ts";
 import { network } from "./network.ts";
 import { remoteImage } from "./remote-image.ts";
 
@@ -16,6 +16,18 @@ export function docker(clock: Clock = systemClock): Plugin<Client> {
     kind: "bridged",
     config: {
       host: { type: "string", env: ["DOCKER_HOST"] },
+      registryAuth: {
+        type: "list",
+        items: {
+          type: "object",
+          properties: {
+            address: { type: "string", required: true },
+            username: { type: "string" },
+            password: { type: "string", secret: true },
+            ...unsupported("authDisabled", "configFile", "configFileContent"),
+          },
+        },
+      },
       ...unsupported(
         "caMaterial",
         "certMaterial",
@@ -23,11 +35,14 @@ export function docker(clock: Clock = systemClock): Plugin<Client> {
         "context",
         "disableDockerDaemonCheck",
         "keyMaterial",
-        "registryAuth",
         "sshOpts",
       ),
     },
-    configure: async ({ host }) => ({ daemon: await Daemon.find(host as string | undefined), clock }),
+    configure: async ({ host, registryAuth }) => ({
+      daemon: await Daemon.find(host as string | undefined),
+      credentials: (registryAuth ?? []) as unknown as Credentials[],
+      clock,
+    }),
     resources: {
       "docker:index/container:Container": container,
       "docker:index/network:Network": network,

@@ -8,8 +8,8 @@ const stateOf = (image: Docker.ImageInspectInfo, name: string) => ({
   repoDigest: repoDigest(image, name),
 });
 
-async function findOrPull({ daemon }: Client, name: string, signal: AbortSignal) {
-  const image = await findOrPullImage(await daemon.client(), name, signal).catch(
+async function findOrPull({ daemon, credentials }: Client, name: string, signal: AbortSignal) {
+  const image = await findOrPullImage(await daemon.client(), name, credentials, signal).catch(
     failed("Unable to read Docker image into resource"),
   );
   return stateOf(image, name);

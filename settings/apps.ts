@@ -1,0 +1,194 @@
+import { type AppOptions, readApp } from "./kinds/apps.ts";
+import { type Hosts, nameFault, namesOf } from "./kinds/hosts.ts";
+import { entriesOf, Options, quoted } from "./kinds/options.ts";
+import { type Known, parseReference, type Reference, referenceFault } from "./kinds/references.ts";
+import { outside } from "./edge.ts";
+import { type Fault, matches, type Reader } from "./reader.ts";
+import { onThisStack } from "./on-this-stack.ts";
+
+/** A container of the user's own, beside Convex. */
+export interface AppSettings extends Omit<AppOptions, "references"> {
+  /** Values of the stack by the variable that gets them. */
+  references: Record<string, Reference>;
+}
+
+/** A secret that the stack generates once, for the apps that refer to it. */
+export interface GeneratedSecret {
+  name: string;
+  bytes: number;
+  encoding: "base64" | "base64url" | "hex";
+}
+
+/** A registry that asks for credentials. */
+export interface Registry {
+  address: string;
+  username: string;
+  password: string;
+}
+
+/** What apps depend on. */
+interface Surroundings {
+  /** Convex's own names; undefined without a domain. */
+  hosts: Hosts | undefined;
+  /** Who makes the DNS records, and in which domain. */
+  edge: { dns: "digitalocean" | "manual"; dnsZone: string };
+  /** The further databases, with their shadows. */
+  databases: readonly string[];
+}
+
+/** The apps, with those that an app depends on before it; the secrets that are generated for them, and their registries. */
+export function readApps(read: Reader, { hosts, edge, databases }: Surroundings) {
+  const generatedSecrets = readGeneratedSecrets(read);
+  const registries = readRegistries(read);
+  const options = entriesOf(read, "apps", "names of apps to their options", "apps.NAME.image IMAGE").map(
+    ([name, value]) => readApp(read, `apps.${name}`, name, value),
+  );
+  refuseHosts(read, options, hosts, edge);
+  const known: Known = { databases, secrets: generatedSecrets.map(({ name }) => name), apps: options };
+  const apps = options.map((app): AppSettings => {
+    refuseInsecure(read, app);
+    return { ...app, references: resolve(read, app, known) };
+  });
+  return { apps: inOrder(read, apps), generatedSecrets, registries };
+}
+
+function resolve(read: Reader, app: AppOptions, known: Known): Record<string, Reference> {
+  const resolved = Object.entries(app.references).flatMap(([variable, text]) => {
+    const path = `apps.${app.name}.references.${variable}`;
+    const fault = referenceFault(text, path, known);
+    read.refuse(path, fault);
+    const reference = parseReference(text);
+    return fault !== undefined || reference === undefined ? [] : [[variable, reference] as const];
+  });
+  return Object.fromEntries(resolved);
+}
+
+/** Electric without its secret gives every visitor all tables. */
+function refuseInsecure(read: Reader, { name, variables, hosts }: AppOptions): void {
+  if (hosts.length === 0 || !/^true$/i.test(variables["ELECTRIC_INSECURE"] ?? "")) return;
+  const path = `apps.${name}.variables.ELECTRIC_INSECURE`;
+  read.refuse(path, {
+    sentence: "is true although the app is public, so everybody could read the database, it should be absent.",
+    fix: `Remove it with: ${onThisStack("config rm", `--path ${path}`)}, and refer to a generated secret in ELECTRIC_SECRET`,
+  });
+}
+
+function refuseHosts(read: Reader, apps: AppOptions[], own: Hosts | undefined, edge: Surroundings["edge"]): void {
+  const taken = new Map((own === undefined ? [] : namesOf(own)).map((host) => [host, "Convex's own"]));
+  for (const app of apps) {
+    app.hosts.forEach((host, index) => {
+      const path = `apps.${app.name}.hosts[${index}]`;
+      read.refuse(path, hostFault(host, path, own, edge, taken.get(host)));
+      taken.set(host, taken.get(host) ?? path);
+    });
+  }
+}
+
+function hostFault(
+  host: string,
+  path: string,
+  own: Hosts | undefined,
+  edge: Surroundings["edge"],
+  owner: string | undefined,
+): Fault | undefined {
+  const example = nameFault(edge.dnsZone, "") === undefined ? `app.${edge.dnsZone}` : "app.example.com";
+  const fault = nameFault(host, example);
+  if (fault !== undefined) return fault;
+  if (own === undefined) {
+    return {
+      sentence: `"${host}" has no effect without a domain, it should come with one.`,
+      fix: `Set the domain with: ${onThisStack("config set", "domain example.com")}, or remove this with: ${onThisStack("config rm", `--path ${quoted(path)}`)}`,
+    };
+  }
+  if (owner !== undefined) {
+    return {
+      sentence: `"${host}" is ${owner === "Convex's own" ? owner : `also ${owner}`}, it should be another name.`,
+      fix: `Set it with: ${onThisStack("config set", `--path ${quoted(path)} NAME`)}`,
+    };
+  }
+  if (edge.dns === "manual" || outside(host, edge.dnsZone) === undefined) return undefined;
+  return {
+    sentence: `"${host}" is not in ${edge.dnsZone}, it should be a name in the domain of the DigitalOcean account that gets its record.`,
+    value: example,
+  };
+}
+
+/** The apps in the order in which they start: by name, and each after those that it depends on. */
+function inOrder(read: Reader, apps: AppSettings[]): AppSettings[] {
+  const ordered: AppSettings[] = [];
+  const visit = (app: AppSettings, above: string[]): void => {
+    if (ordered.includes(app)) return;
+    app.dependsOn.forEach((name, index) => {
+      const path = `apps.${app.name}.dependsOn[${index}]`;
+      const other = apps.find((candidate) => candidate.name === name);
+      const remove = `Remove it with: ${onThisStack("config rm", `--path ${quoted(path)}`)}`;
+      if (other === undefined) {
+        const names = apps.flatMap(({ name: known }) => (known === app.name ? [] : [known])).join(", ");
+        read.refuse(path, {
+          sentence: `"${name}" is not an app, it should be one of the others: ${names || "there is none"}.`,
+          fix: remove,
+        });
+      } else if (name === app.name || above.includes(name)) {
+        const circle = [...above.slice(above.indexOf(name) < 0 ? above.length : above.indexOf(name)), app.name, name];
+        read.refuse(path, {
+          sentence: `"${name}" closes a circle (${circle.join(" → ")}), none of them could start first, it should depend on no app that waits for it.`,
+          fix: remove,
+        });
+      } else visit(other, [...above, app.name]);
+    });
+    ordered.push(app);
+  };
+  for (const app of apps) visit(app, []);
+  return ordered;
+}
+
+function readGeneratedSecrets(read: Reader): GeneratedSecret[] {
+  const key = "generatedSecrets";
+  return entriesOf(read, key, "names of secrets to bytes and encoding", `${key}.NAME.bytes 32`).map(([name, value]) => {
+    if (!/^[a-zA-Z][\w-]{0,62}$/.test(name)) {
+      read.refuse(`${key}.${name}`, {
+        sentence: "is not a name for a secret, it should have up to 63 letters, digits, - and _, a letter first.",
+        fix: "Rename it.",
+      });
+    }
+    const options = new Options(read, `${key}.${name}`, value, ["bytes", "encoding"], "a generated secret");
+    const encoding = options.text(
+      "encoding",
+      matches(/^(base64|base64url|hex)$/, "base64, base64url or hex", "base64"),
+    );
+    return {
+      name,
+      bytes: options.integer("bytes", 16, 1024) ?? 32,
+      encoding: (encoding ?? "base64") as GeneratedSecret["encoding"],
+    };
+  });
+}
+
+/** No message shows a password. */
+function readRegistries(read: Reader): Registry[] {
+  const key = "registries";
+  return entriesOf(
+    read,
+    key,
+    "addresses of registries to username and password",
+    `'${key}["ghcr.io"].username' NAME`,
+  ).map(([address, value]) => {
+    const path = `${key}["${address}"]`;
+    if (!/^[a-zA-Z\d][a-zA-Z\d.-]*(:\d{1,5})?$/.test(address)) {
+      read.refuse(path, {
+        sentence: "is not the address of a registry, it should be a name such as ghcr.io.",
+        fix: "Rename it.",
+      });
+    }
+    const options = new Options(read, path, value, ["username", "password"], "a registry");
+    for (const option of ["username", "password"].filter((name) => !options.has(name))) {
+      const how = option === "password" ? `--secret '${path}.password'` : `'${path}.username' NAME`;
+      options.refuse(option, {
+        sentence: "is missing, it should be what docker login asks for.",
+        fix: `Set it with: ${onThisStack("config set", `--path ${how}`)}`,
+      });
+    }
+    const given = (option: string) => options.text(option, () => undefined) ?? "";
+    return { address, username: given("username"), password: given("password") };
+  });
+}

@@ -1,0 +1,200 @@
+import type { Fault, Reader } from "../reader.ts";
+import { refusedName, variablesIn } from "./environment.ts";
+import { pinnedFault } from "./images.ts";
+import { Options, quoted } from "./options.ts";
+import { onThisStack } from "../on-this-stack.ts";
+
+/** What an app's options say by themselves. Its references and hosts are checked with the rest of the stack. */
+export interface AppOptions {
+  name: string;
+  image: string;
+  command: string[];
+  variables: Record<string, string>;
+  /** References by the variable that gets their value. */
+  references: Record<string, string>;
+  port: number | undefined;
+  hosts: string[];
+  healthPath: string | undefined;
+  healthCommand: string | undefined;
+  healthSeconds: number;
+  memoryMb: number;
+  cpus: string | undefined;
+  /** Folders on the volume: name, and path in the container. */
+  folders: Record<string, string>;
+  folderOwner: string;
+  dependsOn: string[];
+}
+
+const OPTIONS = [
+  ...["image", "command", "variables", "references", "port", "hosts", "healthPath", "healthCommand", "healthSeconds"],
+  ...["memoryMb", "cpus", "folders", "folderOwner", "dependsOn"],
+];
+
+/** Names by which the containers' network knows something else already. */
+const TAKEN = ["backend", "dashboard", "localhost"];
+
+/** An app, from its options. */
+export function readApp(read: Reader, path: string, name: string, value: unknown): AppOptions {
+  read.refuse(path, nameFault(name));
+  const options = new Options(read, path, value, OPTIONS, "an app");
+  if (options.isMap && !options.has("image"))
+    options.refuse("image", { sentence: "is missing, it should be the app's image.", fix: pinned(path) });
+  const app = {
+    name,
+    image: options.text("image", (text) => credentialsFault(text) ?? pinnedFault(text, pinned(path))) ?? "",
+    command: options.list("command", () => undefined, "words"),
+    variables: variablesIn(
+      read,
+      options.at("variables"),
+      options.map("variables", "variable names to texts"),
+      refusedVariable,
+    ),
+    references: referencesOf(options),
+    port: options.integer("port", 1, 65535),
+    hosts: options.list("hosts", () => undefined, "host names"),
+    healthPath: options.text("healthPath", pathFault),
+    healthCommand: options.text("healthCommand", commandFault),
+    healthSeconds: options.integer("healthSeconds", 1, 900) ?? 60,
+    memoryMb: options.integer("memoryMb", 16, 1_048_576) ?? 512,
+    cpus: options.text("cpus", cpusFault),
+    folders: foldersOf(options),
+    folderOwner: options.text("folderOwner", ownerFault) ?? "0:0",
+    dependsOn: options.list("dependsOn", () => undefined, "names of apps"),
+  };
+  refuseContradictions(options, app);
+  // Docker reads a user without a group as one with the group 0.
+  return {
+    ...app,
+    folderOwner: app.folderOwner.includes(":") ? app.folderOwner : `${app.folderOwner}:${app.folderOwner}`,
+  };
+}
+
+function pinned(path: string): string {
+  return `Set it with: ${onThisStack("config set", `--path ${quoted(`${path}.image`)} REPOSITORY@sha256:DIGEST`)}, which docker pull prints`;
+}
+
+/** Never shows the value, because it may be a secret. */
+function credentialsFault(text: string): Fault | undefined {
+  if (!/^[^/@]*@(?!sha256:)|:[^/@]*@(?!sha256:)/.test(text)) return undefined;
+  return {
+    sentence: "has credentials in it, it should name only the image, because Docker and the state show it to many.",
+    fix: `Remove them, and set them with: ${onThisStack("config set", `--path --secret 'registries["REGISTRY"].password'`)}`,
+  };
+}
+
+function nameFault(name: string): Fault | undefined {
+  const fix = "Rename it.";
+  if (!/^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/.test(name)) {
+    return {
+      sentence:
+        "is not a name for an app, it should have up to 32 lower-case letters, digits and -, a letter first, because other apps find it by this name.",
+      fix,
+    };
+  }
+  return TAKEN.includes(name)
+    ? { sentence: "is a name that the containers' network has already, it should be another.", fix }
+    : undefined;
+}
+
+/** An empty variable is not the same as none: many programs take it for a value. */
+function refusedVariable(name: string, value: string): Fault | undefined {
+  return value === ""
+    ? { sentence: "is empty, it should have a value or be absent.", fix: `Set ${name}, or remove it.` }
+    : undefined;
+}
+
+function referencesOf(options: Options): Record<string, string> {
+  const found = Object.entries(options.map("references", "variable names to references"));
+  for (const [name] of found) options.refuse(`references.${name}`, refusedName(name));
+  return Object.fromEntries(found.map(([name, text]) => [name, String(text)]));
+}
+
+function pathFault(text: string): Fault | undefined {
+  return /^\/[\w\-./?=&%~:@+,;]*$/.test(text)
+    ? undefined
+    : { sentence: `"${text}" is not a path, it should be one such as /health.`, value: "/health" };
+}
+
+function commandFault(text: string): Fault | undefined {
+  return text.trim() === ""
+    ? { sentence: "is empty, it should be a command for the image's shell.", fix: "Set it, or remove it." }
+    : undefined;
+}
+
+function cpusFault(text: string): Fault | undefined {
+  const isNumber = /^\d+(\.\d{1,2})?$/.test(text);
+  return isNumber && Number(text) >= 0.01 && Number(text) <= 256
+    ? undefined
+    : { sentence: `"${text}" is not a share of processors, it should be a number such as 0.5.`, value: "0.5" };
+}
+
+function ownerFault(text: string): Fault | undefined {
+  return /^\d{1,9}(:\d{1,9})?$/.test(text)
+    ? undefined
+    : {
+        sentence: `"${text}" is not a user id, it should be a number such as 1000, or user and group such as 1000:1000, because the droplet does not know the image's names.`,
+        value: "1000",
+      };
+}
+
+function foldersOf(options: Options): Record<string, string> {
+  const found = Object.entries(options.map("folders", "names of folders to paths in the container"));
+  const folders = found.map(([name, value]) => [name, String(value)] as const);
+  folders.forEach(([name, place], index) => {
+    const fault = folderFault(name, place);
+    const same = folders.slice(0, index).find(([, other]) => other === place);
+    options.refuse(
+      `folders.${name}`,
+      fault ??
+        (same && {
+          sentence: `"${place}" is also the path of folder ${same[0]}, it should be another.`,
+          fix: "Change one of them.",
+        }),
+    );
+  });
+  return Object.fromEntries(folders);
+}
+
+function folderFault(name: string, place: string): Fault | undefined {
+  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) {
+    return {
+      sentence: "is not a name for a folder, it should have up to 63 lower-case letters, digits, - and _.",
+      fix: "Rename it.",
+    };
+  }
+  return /^\/[^:\n]*[^:/\n]$/.test(place) && !place.split("/").includes("..")
+    ? undefined
+    : {
+        sentence: `"${place}" is not a place for a folder, it should be a path in the container such as /data.`,
+        value: "/data",
+      };
+}
+
+/** Options that make no sense together. */
+function refuseContradictions(options: Options, app: AppOptions): void {
+  const setPort = `Set it with: ${onThisStack("config set", `--path ${quoted(options.at("port"))} 3000`)}`;
+  for (const [name] of Object.entries(app.references).filter(([variable]) => variable in app.variables)) {
+    options.refuse(`references.${name}`, {
+      sentence: "is also in variables, it should be in one of them.",
+      fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(options.at(`variables.${name}`))}`)}`,
+    });
+  }
+  if (app.healthPath !== undefined && app.healthCommand !== undefined) {
+    options.refuse("healthCommand", {
+      sentence: "is set beside healthPath, it should be alone.",
+      fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(options.at("healthPath"))}`)}`,
+    });
+  }
+  if (app.port === undefined && app.healthPath !== undefined) {
+    options.refuse("healthPath", { sentence: "has no port to ask, it should come with one.", fix: setPort });
+  }
+  if (app.port === undefined && app.hosts.length > 0) {
+    options.refuse("hosts", { sentence: "has no port to lead to, it should come with one.", fix: setPort });
+  }
+  if (Object.keys(app.folders).length === 0 && options.has("folderOwner")) {
+    options.refuse("folderOwner", {
+      sentence: "has no effect without folders, it should come with them.",
+      fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(options.at("folderOwner"))}`)}`,
+    });
+  }
+}

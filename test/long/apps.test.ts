@@ -1,0 +1,295 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import https from "node:https";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { REGISTRY_HOST } from "../../sandbox/droplet/network.ts";
+import { ensureImage } from "../../sandbox/images/build.ts";
+import { buildImage, pushImage } from "../../sandbox/images/engine.ts";
+import { revision } from "../../sandbox/images/recipe.ts";
+import { useDomain } from "../../sandbox/domain.ts";
+import { endedUp } from "../e2e/ended-up.ts";
+import { TestCloud } from "../e2e/harness.ts";
+import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
+import { useNames } from "../e2e/names.ts";
+import { succeeded } from "../e2e/succeeded.ts";
+import { stepByStep } from "../steps.ts";
+
+const STACK = "apps";
+const WEB = "https://app.convex.test";
+
+let cloud: TestCloud;
+let processes: ProcessWatch;
+let images: Record<"one" | "two", string>;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  processes = new ProcessWatch();
+  await cloud.createStack(STACK, { size: "s-1vcpu-2gb" });
+  images = { one: await publishApp("one"), two: await publishApp("two") };
+});
+
+afterAll(async () => {
+  await processes[Symbol.asyncDispose]();
+  await cloud[Symbol.asyncDispose]();
+});
+
+/** Publishes the stand-in for an app; each revision has another digest. */
+async function publishApp(tag: string): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-app-"));
+  const name = `convex-droplet-test/app:${tag}`;
+  try {
+    await cp(path.join(import.meta.dirname, "app"), folder, { recursive: true });
+    const base = await ensureImage("dashboard", await revision(), () => undefined);
+    await buildImage(folder, name, { BASE: base, REVISION: tag }, () => undefined);
+    const digest = await pushImage(name, `127.0.0.1:${cloud.home.registryPort}/app`, tag);
+    return `${REGISTRY_HOST}:${cloud.home.registryPort}/app@${digest}`;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Sets options as a person does. */
+async function set(options: Record<string, string>): Promise<void> {
+  for (const [key, value] of Object.entries(options)) {
+    const text = key.includes(".variables.") ? ["--type", "string"] : [];
+    succeeded(await cloud.pulumi(["config", "set", "--stack", STACK, "--path", ...text, key, value]));
+  }
+}
+
+async function remove(key: string): Promise<void> {
+  succeeded(await cloud.pulumi(["config", "rm", "--stack", STACK, "--path", key]));
+}
+
+const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
+const containers = () => droplet("docker ps --all --filter name=convex-app- --format '{{.Names}} {{.State}}' | sort");
+const idOf = (app: string) => droplet(`docker ps --quiet --no-trunc --filter name=convex-app-${app}-`);
+
+/** What an app answers, on a connection of its own. */
+function get(url: string): Promise<{ status: number; body: Record<string, string> }> {
+  return new Promise((resolve, reject) => {
+    https
+      .get(url, { agent: false, signal: AbortSignal.timeout(20_000) }, (response) => {
+        let text = "";
+        response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+        response.on("error", reject);
+        response.on("end", () => {
+          try {
+            resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) as Record<string, string> });
+          } catch {
+            resolve({ status: response.statusCode ?? 0, body: { text } });
+          }
+        });
+      })
+      .on("error", reject);
+  });
+}
+
+/** Asks an app again and again while something happens, some of it slowly; the answers that were not good. */
+async function whileAsked(act: () => Promise<void>): Promise<{ asked: number; failed: string[] }> {
+  const found = { asked: 0, failed: [] as string[], isOver: false };
+  const ask = async (url: string) => {
+    while (!found.isOver) {
+      found.asked += 1;
+      const said = await get(url).then(
+        ({ status }) => (status === 200 ? "" : `${status}`),
+        (error: unknown) => String(error),
+      );
+      if (said !== "") found.failed.push(said);
+    }
+  };
+  const loops = [ask(WEB), ask(WEB), ask(`${WEB}/slow`), ask(`${WEB}/ask?of=SERVER`)];
+  try {
+    await act();
+  } finally {
+    found.isOver = true;
+    await Promise.all(loops);
+  }
+  return found;
+}
+
+/** Findings of drift, except those that every stack without backups has. */
+async function drifted(): Promise<string[]> {
+  const { stdout, all } = await cloud.operate("drift", STACK, ["--format", "json", "--ignore", "backups"]);
+  try {
+    const { findings } = JSON.parse(stdout) as { findings: { path: string; severity: string }[] };
+    return findings.filter(({ severity }) => severity !== "notice").map(({ path: found }) => found);
+  } catch {
+    throw new Error(all);
+  }
+}
+
+describe("apps beside Convex", () => {
+  stepByStep();
+
+  it("come up in one run, with references, secrets, folders and names", async () => {
+    await useDomain(cloud.home, STACK, "convex.test");
+    await useNames(cloud);
+    await set({
+      "generatedSecrets.auth.bytes": "48",
+      "apps.server.image": images.one,
+      "apps.server.port": "8000",
+      "apps.server.healthCommand": "curl -fs http://127.0.0.1:8000/health",
+      "apps.server.variables.DATA": "/data",
+      "apps.server.references.AUTH": "secret:auth",
+      "apps.server.references.ORIGIN": "app:web.publicUrl",
+      "apps.server.folders.data": "/data",
+      "apps.server.folderOwner": "1001",
+      "apps.server.cpus": "0.5",
+      "apps.web.image": images.one,
+      "apps.web.port": "3000",
+      "apps.web.hosts[0]": "app.convex.test",
+      "apps.web.healthPath": "/health",
+      "apps.web.memoryMb": "200",
+      "apps.web.variables.MODE": "first",
+      "apps.web.references.AUTH": "secret:auth",
+      "apps.web.references.SERVER": "app:server.url",
+      "apps.web.references.CONVEX": "convex.url",
+      "apps.web.references.INSIDE": "convex.internalUrl",
+      "apps.web.references.SELF": "app:web.publicUrl",
+      "apps.web.dependsOn[0]": "server",
+    });
+    await cloud.configureSecretly(STACK, "apps.web.variables.TOKEN", "s3cret-of-the-app");
+    succeeded(await cloud.up(STACK));
+    expect(await cloud.outputs(STACK)).toMatchObject({ appUrls: { web: WEB } });
+    const { status, body } = await get(WEB);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      ...{ MODE: "first", TOKEN: "s3cret-of-the-app", SERVER: "http://server:8000" },
+      ...{ CONVEX: "https://api.convex.test", SELF: WEB, INSIDE: "http://backend:3210" },
+    });
+    expect(Buffer.from(body["AUTH"] ?? "", "base64")).toHaveLength(48);
+    const server = JSON.parse((await get(`${WEB}/ask?of=SERVER`)).body["text"] ?? "{}") as Record<string, string>;
+    expect(server).toMatchObject({ AUTH: body["AUTH"], ORIGIN: WEB, starts: "x" });
+    for (const name of ["CONVEX", "INSIDE", "SELF"]) {
+      expect((await get(`${WEB}/ask?of=${name}`)).status, name).toBe(200);
+    }
+    expect(await containers()).toMatch(/^convex-app-server-[0-9a-f]{6} running\nconvex-app-web-[0-9a-f]{6} running$/);
+  });
+
+  it("have no changes in a second up, and nothing drifts", async () => {
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+    expect(succeeded(await cloud.operate("doctor", STACK))).toMatch(/apps\s.*run, and answer/);
+  });
+
+  it("show none of their secrets anywhere", async () => {
+    const { body } = await get(WEB);
+    const secrets = Object.entries(await secretsOf(cloud, STACK)).filter(([name]) => !name.endsWith("-version.result"));
+    const needles = { ...Object.fromEntries(secrets), variable: "s3cret-of-the-app", auth: body["AUTH"] ?? "" };
+    expect(await leaksOf(cloud, STACK, processes, needles)).toEqual([]);
+  });
+
+  it("change without a failed request, and only the one that has changed", async () => {
+    const before = await idOf("server");
+    await set({ "apps.web.variables.MODE": "second" });
+    const { asked, failed } = await whileAsked(async () => {
+      succeeded(await cloud.up(STACK));
+    });
+    expect(failed).toEqual([]);
+    expect(asked).toBeGreaterThan(50);
+    expect((await get(WEB)).body).toMatchObject({ MODE: "second" });
+    expect(await idOf("server")).toBe(before);
+    expect(await containers()).toMatch(/^\S+ running\n\S+ running$/);
+  });
+
+  it("keep the version that serves if the next one is not healthy, with the reason, and take the fixed one", async () => {
+    await set({ "apps.web.variables.BROKEN": "yes", "apps.web.healthSeconds": "10" });
+    const { failed } = await whileAsked(async () => {
+      const up = await cloud.up(STACK);
+      expect(up.exitCode).not.toBe(0);
+      expect(up.all).toContain(
+        "ready.sh: error: app web: its new version is not ready after 10 s, it should be one that answers GET /health at port 3000 with 200 to 399.",
+      );
+      expect(up.all).toContain("app listening on 3000");
+      // The same again: it is not taken for ready.
+      expect((await cloud.up(STACK)).exitCode).not.toBe(0);
+      await remove("apps.web.variables.BROKEN");
+      await remove("apps.web.healthSeconds");
+      succeeded(await cloud.up(STACK));
+    });
+    expect(failed).toEqual([]);
+    expect(await containers()).toMatch(/^\S+ running\n\S+ running$/);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  });
+
+  it("take another image, also if the run is killed in the middle, without a failed request", async () => {
+    await set({ "apps.web.image": images.two });
+    const { failed } = await whileAsked(async () => {
+      await endedUp(cloud, STACK, "kill", "the new container to exist", async () => {
+        return (await containers()).split("\n").length > 2;
+      });
+      succeeded(await cloud.pulumi(["cancel", "--yes", "--stack", STACK]));
+      succeeded(await cloud.up(STACK));
+    });
+    expect(failed).toEqual([]);
+    expect(await containers()).toMatch(/^\S+ running\n\S+ running$/);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+  });
+
+  it("are seen by drift: a stopped one, a changed one, and one that nobody declared; its repair is typed as printed", async () => {
+    await droplet("docker stop $(docker ps --quiet --filter name=convex-app-web-)");
+    await droplet(`docker run --detach --network convex --name convex-app-web-abcdef ${images.two}`);
+    const [server = ""] = (await containers()).split(" ");
+    await droplet("chmod 755 /mnt/convex/apps/server/data");
+    const found = await drifted();
+    expect(found).toContain("containers.convex-app-web-abcdef");
+    expect(found).toContain("folders[/mnt/convex/apps/server/data].mode");
+    expect(found.find((name) => /^containers\.convex-app-web-[0-9a-f]{6}\.state$/.test(name))).toBeDefined();
+    expect(found.some((name) => name.includes(server))).toBe(false);
+    await droplet("docker rm --force convex-app-web-abcdef && chmod 700 /mnt/convex/apps/server/data");
+    const { stdout } = await cloud.operate("drift", STACK, ["--ignore", "backups"]);
+    succeeded(await cloud.typed(/^Repair with: (.*)$/m.exec(stdout)?.[1] ?? stdout));
+    expect((await get(WEB)).status).toBe(200);
+    expect(await drifted()).toEqual([]);
+  });
+
+  it("serve again after the droplet has booted", async () => {
+    await cloud.switchDroplet("off");
+    await cloud.switchDroplet("on");
+    const deadline = Date.now() + 120_000;
+    let status = 0;
+    while (status !== 200 && Date.now() < deadline) {
+      status = await get(WEB).then(
+        (answer) => answer.status,
+        () => 0,
+      );
+    }
+    expect(status).toBe(200);
+    expect(await drifted()).toEqual([]);
+  });
+
+  it("are on another droplet with their folders and secrets", async () => {
+    const { body } = await get(WEB);
+    succeeded(await cloud.up(STACK, "--replace", "**convex-droplet"));
+    expect((await get(WEB)).body).toMatchObject({ AUTH: body["AUTH"], MODE: "second" });
+    expect(await droplet("cat /mnt/convex/apps/server/data/own/starts")).toMatch(/^xx+$/);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+  });
+
+  it("are absent without a trace once they are removed, except their folders", async () => {
+    await remove("apps");
+    await remove("generatedSecrets");
+    succeeded(await cloud.up(STACK));
+    expect(await containers()).toBe("");
+    expect(await droplet("docker images --format '{{.Repository}}'")).not.toMatch(/\/app$/m);
+    expect(await droplet("ls /etc/nginx/convex-droplet")).toBe("proxy.conf\nsites.conf");
+    expect(
+      await droplet("openssl x509 -in /mnt/convex/certificates/live/convex/fullchain.pem -noout -ext subjectAltName"),
+    ).not.toContain("app.convex.test");
+    const { domain_records: records } = (await (
+      await cloud.cloud("GET", "/v2/domains/convex.test/records")
+    ).json()) as {
+      domain_records: { name: string }[];
+    };
+    expect(records.map(({ name }) => name)).not.toContain("app");
+    expect(await droplet("cat /mnt/convex/apps/server/data/own/starts")).toMatch(/^x+$/);
+    expect(await cloud.outputs(STACK)).not.toHaveProperty("appUrls");
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+  });
+});
