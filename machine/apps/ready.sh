@@ -22,12 +22,12 @@ main() {
     started=$(state_of "$container")
   fi
   awaited=$(what_is_ready "$container" "$port" "$health_path")
-  if ! wait_until "$seconds" "app $app $awaited" is_ready "$container" "$port" "$health_path" "$started"; then
+  if ! wait_until "$seconds" "a version of app $app $awaited" is_ready "$container" "$port" "$health_path" "$started"; then
     say "the last lines of its log:"
     docker logs --tail 20 "$container" 2>&1 | tr -d '\000-\010\013-\037' >&2 || true
     docker stop "$container" > /dev/null 2>&1 || true
     fail "app $app: its new version is not ready after $seconds s, it should be one $awaited. The version before still serves, if there is one." \
-      "Fix it, or give it more time with npx pulumi config set --path apps.$app.healthSeconds $((seconds * 2)); then run npx pulumi up again"
+      "Fix it, or give it more time with npx pulumi config set --path apps.$app.healthSeconds $((seconds < 450 ? seconds * 2 : 900)); then run npx pulumi up again"
   fi
   finish
 }
