@@ -34,7 +34,7 @@ const [{ memoryMb, offers }, snapshotId, adopted] = await Promise.all([
   findVolume(adoptVolume, label(stack), region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
-refuseConnections(settings.postgres, size, memoryMb);
+refuseConnections(settings.postgres, size, memoryMb, offers);
 
 const safeguard = new Safeguard(label(stack), volumeSnapshots, snapshotId);
 const boot = Boot.ofRun(bootTimeoutSeconds);

@@ -6,6 +6,7 @@ import { onThisStack } from "../settings/on-this-stack.ts";
 export interface Offer {
   slug: string;
   diskGb: number;
+  memoryMb: number;
 }
 
 /**
@@ -35,7 +36,7 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
   const offers = sizes
     .filter(({ regions }) => regions.includes(region))
     .toSorted((one, other) => one.priceMonthly - other.priceMonthly)
-    .map(({ slug, disk }) => ({ slug, diskGb: disk }));
+    .map(({ slug, disk, memory }) => ({ slug, diskGb: disk, memoryMb: memory }));
   return { memoryMb: offered.memory, offers };
 }
 

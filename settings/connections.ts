@@ -24,19 +24,30 @@ export function connectionsOf({ postgresPoolSize, databases }: Budget): number {
  * Refuses further databases whose shares are more than a droplet of this size can serve. Without further databases, the pool has its
  * own limits.
  *
+ * @param offers  sizes, the cheapest first
  * @throws pulumi.RunError
  */
-export function refuseConnections(budget: Budget, size: string, memoryMb: number): void {
+export function refuseConnections(
+  budget: Budget,
+  size: string,
+  memoryMb: number,
+  offers: readonly { slug: string; memoryMb: number }[],
+): void {
   const { postgresPoolSize, databases } = budget;
   const [most, needed] = [Math.floor(memoryMb / MB_EACH), connectionsOf(budget)];
   const largest = databases.toSorted((one, other) => other.connections - one.connections)[0];
   if (largest === undefined || needed <= most) return;
   const shares = databases.map(({ name, connections }) => `${connections} of ${name}`).join(", ");
+  const larger = offers.find((offer) => offer.memoryMb >= needed * MB_EACH);
   const left = largest.connections - (needed - most);
   throw new pulumi.RunError(
     `convex-droplet:databases: need ${needed} connections (${postgresPoolSize} of postgresPoolSize, ${shares}, ${RESERVED} in reserve), ` +
       `they should be at most ${most} on a droplet of size ${size}, ${MB_EACH} MB of memory for each. ` +
-      `${left > 1 ? setWith(`databases.${largest.name}.connections`, String(left)) : "Lower the shares and postgresPoolSize"}; ` +
-      `or use a size with at least ${needed * MB_EACH} MB of memory: ${onThisStack("config set", "size SIZE")}`,
+      (left > 1
+        ? setWith(`databases.${largest.name}.connections`, String(left))
+        : "Lower the shares and postgresPoolSize") +
+      (larger === undefined
+        ? ""
+        : `, or use the cheapest size that can: ${onThisStack("config set", `size ${larger.slug}`)}`),
   );
 }

@@ -115,7 +115,8 @@ function furtherDatabases(state: State): string[] {
   return state
     .all(TYPES.database)
     .filter(({ name }) => name !== RESOURCES.database)
-    .map(({ inputs }) => String(inputs["name"]));
+    .map(({ inputs }) => String(inputs["name"]))
+    .toSorted();
 }
 
 function describe({ stanza, target, now, lost, bytes }: Plan, further: string[]): string {

@@ -47,13 +47,17 @@ const inNew = (database: string, statements: string) =>
   machine.sh(`cd / && runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 ${database} << 'END'\n${statements}\nEND`);
 
 const startOld = () =>
-  machine.sh(old(`pg_ctl -D ${HOME}/15/main -l /tmp/log -w -o "-k /tmp -c listen_addresses=" start > /dev/null`));
+  machine.sh(
+    old(
+      `pg_ctl -D ${HOME}/15/main -l /tmp/log -w -o "-k /tmp -c listen_addresses= -c wal_level=logical" start > /dev/null`,
+    ),
+  );
 
 async function readContents(ask: typeof inOld): Promise<string> {
   return [
     await ask(
       "postgres",
-      `SELECT rolname, rolpassword, rolconnlimit FROM pg_authid WHERE rolname !~ '^(pg_|convex_admin)' ORDER BY 1;
+      `SELECT rolname, rolpassword, rolconnlimit, rolreplication FROM pg_authid WHERE rolname !~ '^(pg_|convex_admin)' ORDER BY 1;
       SELECT datname, pg_get_userbyid(datdba), ARRAY(SELECT unnest(datacl)::text ORDER BY 1), datcollate, datistemplate FROM pg_database ORDER BY 1;
       SELECT setrole::regrole, datname, setconfig FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase ORDER BY 1, 2;
       SELECT * FROM notes`,
@@ -109,7 +113,7 @@ beforeAll(async () => {
   await inOld(
     "postgres",
     `CREATE ROLE convex LOGIN PASSWORD 'roles-password'; ALTER ROLE convex SET work_mem = '13MB';
-    CREATE ROLE neighbour LOGIN PASSWORD 'theirs' CONNECTION LIMIT 3;
+    CREATE ROLE neighbour LOGIN REPLICATION PASSWORD 'theirs' CONNECTION LIMIT 3;
     CREATE DATABASE convex_self_hosted OWNER convex;
     REVOKE ALL ON DATABASE convex_self_hosted FROM PUBLIC; ALTER DATABASE convex_self_hosted SET statement_timeout = '77s';
     CREATE DATABASE "other = one" OWNER neighbour;
@@ -125,7 +129,11 @@ beforeAll(async () => {
     CREATE SEQUENCE numbers START 42;
     SELECT lo_from_bytea(4711, 'large');`,
   );
-  await inOld(`"dbname='other = one'"`, "CREATE TABLE things (t float8); INSERT INTO things VALUES (0.1), ('NaN');");
+  await inOld(
+    `"dbname='other = one'"`,
+    // The slot's consumer has to start again: no dump has it.
+    "CREATE TABLE things (t float8); INSERT INTO things VALUES (0.1), ('NaN'); SELECT pg_create_logical_replication_slot('feed', 'test_decoding');",
+  );
   await inOld(
     "german",
     "CREATE TABLE words (t text PRIMARY KEY); INSERT INTO words VALUES ('Zebra'), ('Ärger'), ('Apfel'), ('apfel');",

@@ -17,8 +17,8 @@ describe("a droplet size", () => {
     expect(await findSize("s-2vcpu-4gb", "nyc3")).toEqual({
       memoryMb: 4096,
       offers: [
-        { slug: "s-1vcpu-2gb", diskGb: 50 },
-        { slug: "s-2vcpu-4gb", diskGb: 80 },
+        { slug: "s-1vcpu-2gb", diskGb: 50, memoryMb: 2048 },
+        { slug: "s-2vcpu-4gb", diskGb: 80, memoryMb: 4096 },
       ],
     });
   });

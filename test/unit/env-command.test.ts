@@ -188,14 +188,14 @@ describe("env, with a further database", () => {
 
   it("in a CI job needs the tunnel, and masks the password", async () => {
     vi.stubEnv("GITHUB_ENV", path.join(app, "github"));
+    const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
     const refusal = await run("--ci", "github", "--database", "app");
     expect(refusal).toContain(
       "--database: leads to the stack's tunnel, it should come with --tunnel. Open npm run tunnel",
     );
     expect(await follow(refusal.slice(refusal.indexOf("then run: ")))).toBe("");
     expect(read("github")).toContain(url(NEAR, "app", "app_shadow", "disable"));
-    const masked = vi.mocked(process.stdout.write).mock.calls.map(([text]) => String(text));
-    expect(masked).toEqual([`::add-mask::${KEY}\n`, "::add-mask::s3cret\n"]);
+    expect(printed.mock.calls.map(([text]) => String(text))).toEqual([`::add-mask::${KEY}\n`, "::add-mask::s3cret\n"]);
   });
 });
 

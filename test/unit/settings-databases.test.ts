@@ -113,7 +113,11 @@ describe("the connections of a server", () => {
   });
 
   const onSmall = (budget: Parameters<typeof refuseConnections>[0]) => () => {
-    refuseConnections(budget, "s-1vcpu-1gb", 1024);
+    refuseConnections(budget, "s-1vcpu-1gb", 1024, [
+      { slug: "s-1vcpu-1gb", memoryMb: 1024 },
+      { slug: "s-1vcpu-2gb", memoryMb: 2048 },
+      { slug: "s-2vcpu-4gb", memoryMb: 4096 },
+    ]);
   };
 
   it("are the pool, all shares and a reserve", () => {
@@ -129,10 +133,12 @@ describe("the connections of a server", () => {
     expect(refused).toThrow(pulumi.RunError);
     expect(refused).toThrow(
       "convex-droplet:databases: need 134 connections (64 of postgresPoolSize, 30 of app, 20 of other, 20 in reserve), they should be at most 128 " +
-        "on a droplet of size s-1vcpu-1gb, 8 MB of memory for each. Set it with: npx pulumi config set --stack test --path databases.app.connections 24; " +
-        "or use a size with at least 1072 MB of memory: npx pulumi config set --stack test size SIZE",
+        "on a droplet of size s-1vcpu-1gb, 8 MB of memory for each. Set it with: npx pulumi config set --stack test --path databases.app.connections 24, " +
+        "or use the cheapest size that can: npx pulumi config set --stack test size s-1vcpu-2gb",
     );
-    expect(onSmall({ ...more, postgresPoolSize: 400 })).toThrow("Lower the shares and postgresPoolSize; or use a size");
+    expect(onSmall({ ...more, postgresPoolSize: 420 })).toThrow(
+      "Lower the shares and postgresPoolSize, or use the cheapest size that can: npx pulumi config set --stack test size s-2vcpu-4gb",
+    );
   });
 
   it("are not limited by the memory without further databases, as before there were any", () => {

@@ -4,10 +4,10 @@ import { refuseDropletSize, refuseShrinking, refuseVolumeSize } from "../../digi
 import { configure, mockEngine } from "./program.ts";
 
 const OFFERS = [
-  { slug: "s-1vcpu-2gb", diskGb: 50 },
-  { slug: "s-2vcpu-4gb", diskGb: 80 },
-  { slug: "s-2vcpu-8gb-amd", diskGb: 100 },
-  { slug: "s-4vcpu-8gb", diskGb: 160 },
+  { slug: "s-1vcpu-2gb", diskGb: 50, memoryMb: 2048 },
+  { slug: "s-2vcpu-4gb", diskGb: 80, memoryMb: 4096 },
+  { slug: "s-2vcpu-8gb-amd", diskGb: 100, memoryMb: 8192 },
+  { slug: "s-4vcpu-8gb", diskGb: 160, memoryMb: 8192 },
 ];
 const TELL = "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --stack test --yes --target '**convex-volume'";
 
