@@ -15,9 +15,9 @@ source "$here/probe.sh"
 main() {
   local app container port health_path seconds started awaited
   take app container port health_path seconds
-  started=$(state_of "$container") || fail "app $app: $container is not there, it should run. Run npx pulumi up --refresh"
+  started=$(state_of "$container") || fail "app $app: $container is not there, it should run. Run $(pulumi_command up --refresh --run-program)"
   if [[ $started == *" false" ]]; then
-    docker start "$container" > /dev/null || fail "app $app: its container does not start, see above. Fix it, then run npx pulumi up again"
+    docker start "$container" > /dev/null || fail "app $app: its container does not start, see above. Fix it, then run $(pulumi_command up) again"
     changed "started $container"
     started=$(state_of "$container")
   fi
@@ -27,7 +27,7 @@ main() {
     docker logs --tail 20 "$container" 2>&1 | tr -d '\000-\010\013-\037' >&2 || true
     docker stop "$container" > /dev/null 2>&1 || true
     fail "app $app: its new version is not ready after $seconds s, it should be one $awaited. The version before still serves, if there is one." \
-      "Fix it, or give it more time with npx pulumi config set --path apps.$app.healthSeconds $((seconds < 450 ? seconds * 2 : 900)); then run npx pulumi up again"
+      "Fix it, or give it more time with $(pulumi_command "config set" --path "apps.$app.healthSeconds" "$((seconds < 450 ? seconds * 2 : 900))"); then run $(pulumi_command up) again"
   fi
   finish
 }

@@ -92,7 +92,7 @@ EOF
 
 # open_repository: exports what restic needs, and who and where this instance is.
 open_repository() {
-  [[ -e $REPOSITORY ]] || fail "$REPOSITORY: is not there, so this droplet has no backups. Switch them on with: npx pulumi config set backups spaces, then npx pulumi up"
+  [[ -e $REPOSITORY ]] || fail "$REPOSITORY: is not there, so this droplet has no backups. Switch them on with: $(pulumi_command "config set" backups spaces) && $(pulumi_command up)"
   set -a
   # shellcheck disable=SC1090 # written above
   source "$REPOSITORY"

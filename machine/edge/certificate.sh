@@ -222,13 +222,13 @@ explain_refusal() {
     "see where they lead: their records at the domain's DNS provider, also AAAA, and a CDN in front"
   refusal "$log" "error:invalidContact|error:unsupportedContact|error:malformed.*contact" \
     "the ACME server refuses the e-mail address" \
-    "set another one with npx pulumi config set acmeEmail me@example.com, or remove it with npx pulumi config rm acmeEmail"
+    "set another one with $(pulumi_command "config set" acmeEmail me@example.com), or remove it with $(pulumi_command "config rm" acmeEmail)"
   refusal "$log" "certificate is not yet valid|certificate has expired" \
     "this machine's clock is wrong, or the ACME server's own certificate has expired" \
     "compare date with the true time; see timedatectl"
   refusal "$log" "CERTIFICATE_VERIFY_FAILED" \
     "this machine does not trust the ACME server at $directory" \
-    "set the certificates of its authority: npx pulumi config set acmeAuthority < authority.pem"
+    "set the certificates of its authority: $(pulumi_command "config set" "acmeAuthority < authority.pem")"
   refusal "$log" "error:serverInternal|^HTTP 5[0-9][0-9]" \
     "the ACME server has an error of its own" \
     "see its status page, for Let's Encrypt https://letsencrypt.status.io; then run npx pulumi up again"

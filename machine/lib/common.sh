@@ -214,6 +214,16 @@ pending() { [[ -e $PENDING/$1 ]] && differs "readers.$1" "running with its curre
 # settled READER: marks that READER has read its files.
 settled() { rm -f "$PENDING/$1"; }
 
+# declared NAME: VOLUME, MOUNTPOINT or STACK, from the file that host.sh has written.
+declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env; }
+
+# npm_command NAME: one of the stack's commands, as a person types it.
+npm_command() { echo "npm run $1 -- --stack $(declared STACK)"; }
+
+# pulumi_command VERB [WORD...]: a command of Pulumi on the stack, as a person types it. Without its name, it changes the stack that is
+# selected.
+pulumi_command() { echo "npx pulumi $1 --stack $(declared STACK)${2:+ ${*:2}}"; }
+
 # install_packages NAME...: installs missing packages, without recommended ones.
 install_packages() {
   local package state missing=()

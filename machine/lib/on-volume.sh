@@ -5,12 +5,6 @@
 # An existing folder is not enough either, because a backend or an initdb creates an empty one. So the first accepted start
 # writes a mark to the volume, and the same mark to the backend's files.
 
-# declared NAME: VOLUME, MOUNTPOINT or STACK, from the file that host.sh has written.
-declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env; }
-
-# npm_command NAME: one of the stack's commands, as a person types it.
-npm_command() { echo "npm run $1 -- --stack $(declared STACK)"; }
-
 # elsewhere MOUNTPOINT: lists data that is not on the volume itself, on each line: path, tab, what it is.
 elsewhere() {
   local mountpoint=$1 mounts path source

@@ -107,7 +107,7 @@ require_room() {
   free=$(free_bytes "$MOUNTPOINT")
   ((free >= needed)) \
     || fail "$MOUNTPOINT: has $(human "$free") free, it should have $(human "$needed") to migrate PostgreSQL beside the data of before. Nothing was changed." \
-      "Grow the volume, which cannot shrink again: npx pulumi config set volumeSizeGb $((($(blockdev --getsize64 "$(findmnt --noheadings --output SOURCE "$MOUNTPOINT")") + needed - free) / 1024 ** 3 + 2)) && npx pulumi up"
+      "Grow the volume, which cannot shrink again: $(pulumi_command "config set" volumeSizeGb "$((($(blockdev --getsize64 "$(findmnt --noheadings --output SOURCE "$MOUNTPOINT")") + needed - free) / 1024 ** 3 + 2))") && $(pulumi_command up)"
 }
 
 # install_old_server: unpacks the old version with all that it depends on. None of their scripts runs, and this droplet's packages stay as

@@ -125,7 +125,7 @@ migrate_from() {
   [[ $other =~ ^[0-9]+$ && $other -lt $version ]] \
     || fail "$found Only data of an older version can be migrated. Use the image that the data was created with"
   [[ $migrate == true ]] \
-    || fail "$found Nothing was changed. Migrate it with: npx pulumi config set migratePostgres true && npx pulumi up; meanwhile the instance does not" \
+    || fail "$found Nothing was changed. Migrate it with: $(pulumi_command "config set" migratePostgres true) && $(pulumi_command up); meanwhile the instance does not" \
       "serve, some minutes for each 10 GB, and the volume needs room for another copy of the database. Or use the image that the data was created with"
   # It may take hours, and other scripts of the same run need the lock.
   unlock

@@ -164,7 +164,7 @@ afterAll(async () => {
 it("refuses data of an older version without the setting, and changes nothing", async () => {
   const { exitCode, output } = await migrate(false);
   expect(output).toMatch(
-    /error: \/mnt\/convex\/postgresql\/15: contains data of PostgreSQL 15, this droplet has PostgreSQL 17\. Nothing was changed\. .*npx pulumi config set migratePostgres true && npx pulumi up;/,
+    /error: \/mnt\/convex\/postgresql\/15: contains data of PostgreSQL 15, this droplet has PostgreSQL 17\. Nothing was changed\. .*npx pulumi config set --stack dev migratePostgres true && npx pulumi up --stack dev;/,
   );
   expect(exitCode).toBe(1);
   expect(await machine.sh(`ls ${HOME}`)).toBe("15");
@@ -190,7 +190,7 @@ it("refuses without room for the new cluster, and names the size that the volume
   const { exitCode, output } = await migrate();
   await machine.sh(`rm ${MOUNTPOINT}/full`);
   expect(output).toMatch(
-    /error: \/mnt\/convex: has 1\.0GB free, it should have [12]\.\dGB to migrate .* npx pulumi config set volumeSizeGb 2[23] && npx pulumi up\n?$/,
+    /error: \/mnt\/convex: has 1\.0GB free, it should have [12]\.\dGB to migrate .* npx pulumi config set --stack dev volumeSizeGb 2[23] && npx pulumi up --stack dev\n?$/,
   );
   expect(exitCode).toBe(1);
   expect(await machine.sh(LEFTOVERS)).toBe("");
