@@ -285,14 +285,6 @@ describe("a stack with further databases", () => {
     succeeded(await drift());
   });
 
-  it("has its databases again, empty, on another volume: what is deleted with the old one is not dropped in the new one", async () => {
-    succeeded(await cloud.up(STACK, "--replace", "**convex-volume"));
-    expect(await asServer("SELECT string_agg(relname, ' ') FROM pg_class WHERE relname = 'of_other'", "other")).toBe(
-      "",
-    );
-    succeeded(await cloud.up(STACK, "--expect-no-changes"));
-  });
-
   it("is destroyed with what is left", async () => {
     succeeded(await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]));
   });
