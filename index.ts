@@ -134,6 +134,7 @@ const apps = appsOf(ID, {
   exposure,
   origins: exposure.originsAt(host.publicIp),
   databaseUrls: further?.urls ?? {},
+  postgresAuthority: postgres.authority,
   connection,
   machineId: host.machineId,
   mountpoint,

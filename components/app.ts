@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
 import { contentHash } from "../contract/content-hash.ts";
-import { APP_PORT, appResource, type ContainerNetwork, HOST_IN_CONTAINERS } from "../contract/names.ts";
+import { APP_PORT, appResource, AUTHORITY_FILE, type ContainerNetwork, HOST_IN_CONTAINERS } from "../contract/names.ts";
 import type { AppSettings } from "../settings/apps.ts";
 import type { Convex } from "./convex.ts";
 import type { Lifetime } from "./host.ts";
@@ -25,6 +25,8 @@ export interface AppArgs {
   names: string[];
   /** On the machine: the private authority of the names' certificate, if it has one. */
   acmeAuthorityFile: string | undefined;
+  /** The authority of PostgreSQL's certificate, PEM, if the app refers to a database. Another one replaces the container, which would keep the old file. */
+  postgresAuthority: pulumi.Output<string> | undefined;
   /** The containers' network. */
   network: ContainerNetwork;
   /** What has to be ready before the container starts. */
@@ -144,14 +146,15 @@ export function versionOf(args: AppArgs): pulumi.Output<string> {
 /** What makes a version: everything of a container but its name and its address. */
 function contentOf(args: AppArgs, folders: ReturnType<typeof foldersOf>) {
   const { app } = args;
+  const trusted = trustedFiles(args);
   return {
     image: app.image,
     ...some("command", app.command),
-    envs: pulumi.secret(environment(args)),
+    envs: pulumi.secret(environment(args, trusted)),
     hosts: [HOST_IN_CONTAINERS, ...args.names].map((host) => ({ host, ip: args.network.gateway })),
     ...some("volumes", [
       ...folders.map(({ hostPath, containerPath }) => ({ hostPath, containerPath })),
-      ...authorities(args.acmeAuthorityFile),
+      ...Object.values(trusted).map((file) => ({ ...file, readOnly: true })),
     ]),
     ...(app.healthCommand === undefined ? {} : { healthcheck: healthcheck(app.healthCommand) }),
     ...(app.cpus === undefined ? {} : { cpus: app.cpus }),
@@ -160,9 +163,12 @@ function contentOf(args: AppArgs, folders: ReturnType<typeof foldersOf>) {
   };
 }
 
-/** A list as a property; nothing if it is empty, because the provider reads it as nothing. */
-function some<Key extends string, Item>(key: Key, items: Item[]): Partial<Record<Key, Item[]>> {
-  return items.length === 0 ? {} : ({ [key]: items } as Record<Key, Item[]>);
+/** A text or a list as a property; nothing without one or if it is empty, because the provider reads an empty list as nothing. */
+function some<Key extends string, Value extends string | unknown[]>(
+  key: Key,
+  value: Value | undefined,
+): Partial<Record<Key, Value>> {
+  return value === undefined || value.length === 0 ? {} : ({ [key]: value } as Record<Key, Value>);
 }
 
 /** How long a container may take to end. */
@@ -197,13 +203,15 @@ export function loopbackAddress(digits: string): string {
 }
 
 /** The container's environment, sorted. */
-function environment({ app, values, acmeAuthorityFile }: AppArgs): pulumi.Output<string[]> {
-  return pulumi.output(values).apply((known) =>
+function environment({ app, values }: AppArgs, { acme, postgres }: Trusted): pulumi.Output<string[]> {
+  return pulumi.all([values, acme?.containerPath, postgres?.containerPath]).apply(([known, acmeFile, postgresFile]) =>
     Object.entries({
       // Most programs listen there; an image may have another one for itself.
       ...(app.port === undefined ? {} : { PORT: String(app.port) }),
-      // Node trusts only its own authorities, and these.
-      ...(acmeAuthorityFile === undefined ? {} : { NODE_EXTRA_CA_CERTS: acmeAuthorityFile }),
+      // Node trusts only its own authorities, and those of one file.
+      ...some("NODE_EXTRA_CA_CERTS", acmeFile ?? postgresFile),
+      // Clients with PostgreSQL's own library trust only those of this file.
+      ...some("PGSSLROOTCERT", postgresFile),
       ...app.variables,
       ...known,
     })
@@ -212,9 +220,24 @@ function environment({ app, values, acmeAuthorityFile }: AppArgs): pulumi.Output
   );
 }
 
-/** What the container has to trust to reach public names of the stack, if a private authority has signed for them. */
-function authorities(file: string | undefined) {
-  return file === undefined ? [] : [{ hostPath: file, containerPath: file, readOnly: true }];
+interface Trusted {
+  acme?: { hostPath: string; containerPath: string };
+  postgres?: { hostPath: string; containerPath: pulumi.Output<string> };
+}
+
+/** The authorities that the container has to trust: to reach public names of the stack, if a private one has signed for them, and databases. */
+function trustedFiles({ acmeAuthorityFile: acme, postgresAuthority }: AppArgs): Trusted {
+  return {
+    ...(acme === undefined ? {} : { acme: { hostPath: acme, containerPath: acme } }),
+    ...(postgresAuthority === undefined
+      ? {}
+      : {
+          postgres: {
+            hostPath: AUTHORITY_FILE,
+            containerPath: postgresAuthority.apply((pem) => `/etc/ssl/certs/convex-postgres-${contentHash(pem)}.pem`),
+          },
+        }),
+  };
 }
 
 function healthcheck(shell: string) {

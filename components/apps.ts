@@ -26,6 +26,8 @@ export interface AppsArgs {
   generatedSecrets: GeneratedSecret[];
   /** URLs of the further databases, by name; secret. */
   databaseUrls: Record<string, pulumi.Output<string>>;
+  /** The authority of PostgreSQL's certificate, PEM. */
+  postgresAuthority: pulumi.Output<string>;
   /** URLs at which clients reach API and HTTP actions of Convex. */
   origins: { cloud: pulumi.Input<string>; site: pulumi.Input<string> };
   /** Convex's own names, and the private authority of their certificate. */
@@ -78,6 +80,7 @@ export class Apps extends pulumi.ComponentResource {
             ),
             names: namesFor(app, args),
             acmeAuthorityFile: args.exposure.acmeAuthorityFile,
+            postgresAuthority: references.some(([, { of }]) => of === "database") ? args.postgresAuthority : undefined,
             after: [
               ...(references.some(([, { of }]) => of === "convex") ? [args.convex] : []),
               ...app.dependsOn.flatMap((other) => running.get(other) ?? []),

@@ -229,6 +229,10 @@ const CONVEX = (): ConvexArgs => ({
   onMachine: lifetime(),
 });
 
+const POSTGRES_AUTHORITY = "-----BEGIN CERTIFICATE-----";
+/** Where an app that refers to a database finds it. */
+const TRUSTED_BY_APPS = `/etc/ssl/certs/convex-postgres-${contentHash(POSTGRES_AUTHORITY)}.pem`;
+
 const WEB: AppSettings = {
   name: "web",
   image: "web@sha256:1",
@@ -275,6 +279,7 @@ const APPS = (): AppsArgs => ({
   apps: [SERVER, WEB],
   generatedSecrets: [{ name: "auth", bytes: 32, encoding: "base64" }],
   databaseUrls: { chat: pulumi.secret("postgresql://chat:pw@host.docker.internal:5432/chat") },
+  postgresAuthority: pulumi.output(POSTGRES_AUTHORITY),
   origins: { cloud: "https://api.example.com", site: "https://site.example.com" },
   exposure: { hosts: HOSTS, acmeAuthorityFile: undefined },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
@@ -851,7 +856,9 @@ describe("Apps", () => {
       "INSIDE=http://backend:3210",
       `KEY=${Buffer.alloc(32).toString("base64")}`,
       "MODE=fast",
+      `NODE_EXTRA_CA_CERTS=${TRUSTED_BY_APPS}`,
       "ORIGIN=https://app.example.com",
+      `PGSSLROOTCERT=${TRUSTED_BY_APPS}`,
       "PORT=3000",
       "SERVER=http://server:8000",
       "URL=https://api.example.com",
