@@ -19,7 +19,7 @@ import { reportLostAddress } from "../error-hooks/reserved-ip.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import { EVERYWHERE } from "../settings/kinds/networks.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
-import { refuseLostDroplet } from "../digitalocean/lost-droplet.ts";
+import { refuseMissingDroplet } from "../digitalocean/missing-droplet.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
 
 export interface HostArgs {
@@ -257,7 +257,7 @@ export class Host extends pulumi.ComponentResource {
         replaceWith: [droplet],
         dependsOn: [firewall],
         customTimeouts: { create: `${args.bootTimeoutSeconds}s`, update: `${args.bootTimeoutSeconds}s` },
-        hooks: { beforeCreate: [refuseLostDroplet(name)], onError: [broken, explainSilence(name, args)] },
+        hooks: { beforeCreate: [refuseMissingDroplet(name)], onError: [broken, explainSilence(name, args)] },
       },
     );
 

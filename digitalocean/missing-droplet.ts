@@ -8,10 +8,10 @@ import { account } from "./own-account.ts";
  * For the `beforeCreate` of what first connects to a droplet, and is triggered by its id. If a run was killed while it replaced the droplet, the
  * state still has the one that was deleted, and the next run would try to reach it until its time is over.
  */
-export function refuseLostDroplet(name: string): pulumi.ResourceHook {
-  return new pulumi.ResourceHook(`${name}-lost-droplet`, async ({ newInputs }) => {
+export function refuseMissingDroplet(name: string): pulumi.ResourceHook {
+  return new pulumi.ResourceHook(`${name}-missing-droplet`, async ({ newInputs }) => {
     const [id = ""] = (newInputs as { triggers?: string[] }).triggers ?? [];
-    if (!(await isLost(id))) return;
+    if (!(await isMissing(id))) return;
     throw new Error(
       `droplet ${id} is in the stack's state, but not in the account: somebody has deleted it, or a run that was killed. ` +
         `Let a run check what really exists: ${onThisStack("up", "--refresh --run-program --skip-preview")}`,
@@ -20,7 +20,7 @@ export function refuseLostDroplet(name: string): pulumi.ResourceHook {
 }
 
 /** If the API does not answer, the run tries to reach the droplet. */
-async function isLost(id: string): Promise<boolean> {
+async function isMissing(id: string): Promise<boolean> {
   try {
     await account().ask("GET", `/v2/droplets/${id}`);
     return false;

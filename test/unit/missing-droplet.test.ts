@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { refuseLostDroplet } from "../../digitalocean/lost-droplet.ts";
+import { refuseMissingDroplet } from "../../digitalocean/missing-droplet.ts";
 import { configure, mockEngine } from "./program.ts";
 
 beforeEach(async () => {
@@ -19,7 +19,7 @@ async function connected(status: number): Promise<void> {
   const fetched = vi.fn(() => Promise.resolve(Response.json({}, { status })));
   vi.stubGlobal("fetch", fetched);
   const args = { urn: "urn", id: "", name: "x", type: "x", newInputs: { triggers: ["7"] } };
-  await refuseLostDroplet("convex").callback(args);
+  await refuseMissingDroplet("convex").callback(args);
   expect(fetched).toHaveBeenCalledWith(new URL("https://api.digitalocean.com/v2/droplets/7"), expect.anything());
 }
 
