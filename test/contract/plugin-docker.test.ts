@@ -592,25 +592,53 @@ describe("Container", () => {
     await plugin.delete(made);
   });
 
-  test("stays, also in the state, with an error if it is not healthy in time", async () => {
-    const inputs = {
+  describe("that is not healthy in time", () => {
+    const sick = () => ({
       ...container(),
       healthcheck: { tests: ["CMD", "false"], interval: "50ms", retries: 1 },
       wait: true,
       waitTimeout: 5,
-    };
-    const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
-    const kept = plugin.initErrorOf(error);
-    expect(kept?.reasons).toEqual([expect.stringContaining("* container failed to be in healthy state\n")]);
-    const made = {
-      type: CONTAINER,
-      urn: `urn:pulumi:test::test::${CONTAINER}::thing`,
-      id: kept?.id ?? "",
-      inputs: {},
-      state: kept?.state ?? {},
-    };
-    expect((await inspect(made)).State.Running).toBe(true);
-    await plugin.delete(made);
+    });
+
+    /** Fails to create it, and returns what is in the state then. */
+    async function fail(inputs: Inputs): Promise<Made> {
+      const error: unknown = await plugin.create(CONTAINER, inputs).catch((caught: unknown) => caught);
+      const kept = plugin.initErrorOf(error);
+      expect(kept?.reasons).toEqual([expect.stringContaining("* container failed to be in healthy state\n")]);
+      return {
+        type: CONTAINER,
+        urn: `urn:pulumi:test::test::${CONTAINER}::thing`,
+        id: kept?.id ?? "",
+        inputs: await plugin.check(CONTAINER, inputs),
+        state: kept?.state ?? {},
+      };
+    }
+
+    test("stays, also in the state, with an error, and is replaced by the next update", async () => {
+      const inputs = sick();
+      const made = await fail(inputs);
+      expect((await inspect(made)).State.Running).toBe(true);
+      // What the engine has filled in is not in the state.
+      expect(await plugin.diff(made, inputs)).toMatchObject({
+        detailed: { entrypoints: "ADD_REPLACE", networkDatas: "ADD" },
+        deleteBeforeReplace: true,
+      });
+      await plugin.delete(made);
+    });
+
+    test("is taken as it is by the next update if the program sets command and entry point", async () => {
+      const inputs = { ...sick(), entrypoints: ["/bin/busybox"] };
+      const made = await fail(inputs);
+      expect(await plugin.diff(made, inputs)).toMatchObject({ detailed: { networkDatas: "ADD" }, replaces: [] });
+      await plugin.delete(made);
+    });
+
+    test("is taken as it is after a refresh", async () => {
+      const inputs = sick();
+      const found = await refreshed(await fail(inputs));
+      expect((await plugin.diff(found, inputs)).diffs).toEqual([]);
+      await plugin.delete(found);
+    });
   });
 
   test("may end immediately without a failure, and then does not run in the state", async () => {

@@ -1,5 +1,5 @@
 import type Docker from "dockerode";
-import { resource } from "../framework/definition.ts";
+import { type Change, resource } from "../framework/definition.ts";
 import { InitError, messageOf } from "../framework/errors.ts";
 import type { Clock } from "../framework/state-change.ts";
 import { containerInputs, containerOutputs, type ContainerProperties } from "./container-properties.ts";
@@ -11,10 +11,21 @@ import { findOrPullImage } from "./image.ts";
 /** The properties that an update changes; changes of others are shown, but have no effect. */
 const APPLIED = ["restart", "maxRetryCount", "memory", "memoryReservation", "memorySwap", "cpuSet", "cpuShares"];
 
+/** The lists that the engine fills in if the program does not set them, and whether a change of them replaces the container. */
+const FILLED_IN = { command: true, entrypoints: true, networkDatas: false };
+
 export const container = resource<Client>()({
   inputs: containerInputs,
   outputs: containerOutputs,
   deleteBeforeReplace: true,
+
+  // After a create that failed, the state has only the inputs. Of what the engine fills in, the official plugin misses the
+  // lists, so without a refresh the next run replaces the container, unless the program sets them.
+  diff: (changes, olds, news) => {
+    if (olds["networkDatas"] !== undefined) return changes;
+    const missing = Object.entries(FILLED_IN).filter(([path]) => news[path] === undefined);
+    return [...changes, ...missing.map(([path, replaces]): Change => ({ path, kind: "add", replaces }))];
+  },
 
   create: async (context, properties) => {
     const docker = await context.client.daemon.client();
@@ -31,8 +42,7 @@ export const container = resource<Client>()({
       }
       return { id: created.id, outputs: await stateOf(created, properties) };
     } catch (error) {
-      const known = await stateOf(created, properties).catch(() => ({}));
-      throw new InitError(created.id, known, messageOf(error), { cause: error });
+      throw new InitError(created.id, {}, messageOf(error), { cause: error });
     }
   },
 
