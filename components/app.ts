@@ -154,7 +154,7 @@ function contentOf(args: AppArgs, folders: ReturnType<typeof foldersOf>) {
     hosts: [HOST_IN_CONTAINERS, ...args.names].map((host) => ({ host, ip: args.network.gateway })),
     ...some("volumes", [
       ...folders.map(({ hostPath, containerPath }) => ({ hostPath, containerPath })),
-      ...Object.values(trusted).map((file) => ({ ...file, readOnly: true })),
+      ...[trusted.acme, trusted.postgres].flatMap((file) => (file === undefined ? [] : { ...file, readOnly: true })),
     ]),
     ...(app.healthCommand === undefined ? {} : { healthcheck: healthcheck(app.healthCommand) }),
     ...(app.cpus === undefined ? {} : { cpus: app.cpus }),

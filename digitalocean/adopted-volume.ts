@@ -104,7 +104,7 @@ export function volumeFault(
   if (sizeGb >= volume.size_gigabytes) return undefined;
   return (
     `volumeSizeGb: ${sizeGb} is below ${volume.size_gigabytes}, the size of volume ${volume.name}, and a volume cannot shrink. ` +
-    `${set(`volumeSizeGb ${volume.size_gigabytes}`)}`
+    set(`volumeSizeGb ${volume.size_gigabytes}`)
   );
 }
 

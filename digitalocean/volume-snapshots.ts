@@ -58,7 +58,7 @@ export function snapshotFault(
   if (sizeGb >= snapshot.min_disk_size) return undefined;
   return (
     `volumeSizeGb: ${sizeGb} is below ${snapshot.min_disk_size}, the size of the volume of snapshot ${snapshot.name}. ` +
-    `${set(`volumeSizeGb ${snapshot.min_disk_size}`)}`
+    set(`volumeSizeGb ${snapshot.min_disk_size}`)
   );
 }
 
