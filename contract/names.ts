@@ -52,6 +52,11 @@ export function appOf(id: string, container: string): string | undefined {
   return new RegExp(`^${id}-app-(.+)-[0-9a-f]{6}$`).exec(container)?.[1];
 }
 
+/** The app for which a container runs a command once, by its name at Docker; undefined if it is none. */
+export function taskOf(id: string, container: string): string | undefined {
+  return new RegExp(`^${id}-task-(.+)-[0-9a-f]{6}$`).exec(container)?.[1];
+}
+
 /** The port of a public app at its version's own loopback address. Its port in the container may be one that others have on the droplet. */
 export const APP_PORT = 8080;
 

@@ -13,6 +13,7 @@ import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
 import { runLogs } from "./logs.ts";
+import { runTask } from "./task.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
@@ -23,12 +24,13 @@ import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
        ${npmCommand("STACK", "tunnel")}
-       ${npmCommand("STACK", "logs|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
+       ${npmCommand("STACK", "logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names; and the
            further databases
-  logs     prints what backend, dashboard, PostgreSQL, proxy or backups have logged
+  logs     prints what backend, dashboard, PostgreSQL, proxy, backups or an app have logged
+  task     runs a command with an app's image and variables
   env      gives an app the stack's URLs and admin key
   drift    compares the cloud and the inside of the droplet with the last deployment
   doctor   shows what is wrong, why, and how to fix it
@@ -47,6 +49,7 @@ and snapshot also call DigitalOcean.
 /** The commands that parse their own arguments. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
   logs: runLogs,
+  task: runTask,
   env: writeEnvironment,
   drift: runDrift,
   doctor: runDoctor,

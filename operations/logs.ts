@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 
 import { CONTAINERS } from "../contract/names.ts";
+import { appContainers } from "./apps.ts";
 import { requireStack, UsageError } from "./arguments.ts";
 import { dropletTarget } from "./droplet.ts";
 import { declaredEdge } from "./findings/expected.ts";
@@ -18,6 +19,7 @@ Prints the last lines of a log on the droplet:
   postgres   what PostgreSQL has logged
   proxy      requests and errors; only with a domain
   backups    what backups, restore points and drills have logged
+  APP        what the last deployed version of an app has logged; app:APP if it has one of the names above
 
   --lines N  how many lines, from 0 to 100000; 100 if it is not given
   --follow   goes on with new lines until Ctrl-C
@@ -25,10 +27,17 @@ Prints the last lines of a log on the droplet:
 Exit code: 0 printed, 1 the log could not be read.
 `;
 
+type Log = (lines: number, follow: string) => string;
+
+const ofContainer =
+  (name: string): Log =>
+  (lines, follow) =>
+    `docker logs --tail ${lines} ${follow} ${name} 2>&1`;
+
 /** The droplet's command that prints a log. All of them print new lines after `--follow`. */
-const LOGS: Record<string, (lines: number, follow: string) => string> = {
-  backend: (lines, follow) => `docker logs --tail ${lines} ${follow} ${CONTAINERS.backend} 2>&1`,
-  dashboard: (lines, follow) => `docker logs --tail ${lines} ${follow} ${CONTAINERS.dashboard} 2>&1`,
+const LOGS: Record<string, Log> = {
+  backend: ofContainer(CONTAINERS.backend),
+  dashboard: ofContainer(CONTAINERS.dashboard),
   postgres: (lines, follow) => `tail --lines ${lines} ${follow} $(ls -t /var/log/postgresql/*.log | head -n 1)`,
   proxy: (lines, follow) => `tail --lines ${lines} ${follow} /var/log/nginx/access.log /var/log/nginx/error.log`,
   backups: (lines, follow) => `journalctl --no-pager --quiet --lines ${lines} ${follow} --unit 'convex-*'`,
@@ -38,7 +47,7 @@ const LOGS: Record<string, (lines: number, follow: string) => string> = {
  * The command `logs`.
  *
  * @returns the process's exit code
- * @throws Error if there is no such log, the stack was not deployed, or its droplet cannot be reached
+ * @throws Error if there is no such log, or the stack was not deployed
  */
 export async function runLogs(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -57,9 +66,6 @@ export async function runLogs(args: string[]): Promise<number> {
   }
   const stack = requireStack("logs", values.stack);
   const [name = "backend", ...more] = positionals;
-  const log = LOGS[name];
-  if (log === undefined)
-    throw new UsageError(`${name}: has no log, it should be one of ${Object.keys(LOGS).join(", ")}.`);
   if (more.length > 0) throw new UsageError(`${more.join(" ")}: is not known, one name is enough.`);
   if (!/^\d{1,6}$/.test(values.lines) || Number(values.lines) > 100_000) {
     throw new UsageError(`--lines: ${values.lines} is not valid, it should be a number from 0 to 100000.`);
@@ -70,9 +76,24 @@ export async function runLogs(args: string[]): Promise<number> {
       `proxy: there is none, because the stack has no domain. Set one with: ${pulumiCommand(stack, "config set", "domain example.com")}`,
     );
   }
+  const log = logNamed(name, state);
   // On a terminal, the command on the droplet ends with this one.
   const options = values.follow && process.stdout.isTTY ? ["-t"] : [];
   const command = log(Number(values.lines), values.follow ? "--follow" : "");
   const code = await runSsh(dropletTarget(state), options, [command]);
   return code === INTERRUPTED || code === 0 ? 0 : 1;
+}
+
+/**
+ * The log with this name; the droplet's own come first.
+ *
+ * @throws Error if there is none; the message lists those that there are
+ */
+export function logNamed(name: string, state: State): Log {
+  const apps = appContainers(state);
+  const container = apps.get(name.replace(/^app:/, ""));
+  const log = LOGS[name] ?? (container === undefined ? undefined : ofContainer(container));
+  if (log !== undefined) return log;
+  const names = [...Object.keys(LOGS), ...apps.keys()];
+  throw new UsageError(`${name}: has no log, it should be one of ${names.join(", ")}.`);
 }

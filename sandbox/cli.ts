@@ -20,7 +20,8 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
                        TLS, for example: npm run sandbox -- --domain convex.test
   status               what runs, and where
   ssh [COMMAND ...]    a shell on the droplet, or one command there
-  logs [NAME] [OPTION ...]   what backend (the default), dashboard, postgres, proxy or backups have logged; or cloud
+  logs [NAME] [OPTION ...]   what backend (the default), dashboard, postgres, proxy, backups or an app have logged; or cloud
+  task APP COMMAND ... a command with an app's image and variables
   tunnel               makes the dashboard reachable on this computer until Ctrl-C
   env --file FOLDER    URLs and admin key for the app in this folder
   drift [OPTION ...]   what was changed since the deployment
@@ -53,6 +54,7 @@ async function main(args: string[]): Promise<number> {
       return summary(home);
     case "ssh":
     case "tunnel":
+    case "task":
     case "env":
     case "drift":
     case "doctor":

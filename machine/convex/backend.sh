@@ -20,6 +20,8 @@ source "$here/../lib/common.sh"
 source "$here/../lib/sql.sh"
 # shellcheck source=machine/lib/documents.sh
 source "$here/../lib/documents.sh"
+# shellcheck source=machine/lib/engine.sh
+source "$here/../lib/engine.sh"
 # shellcheck source=machine/convex/gate.sh
 source "$here/gate.sh"
 # shellcheck source=machine/convex/upgrade.sh

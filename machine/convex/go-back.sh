@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Undoes an upgrade whose backend does not serve: puts the previous image and the data of before back. Sourced by backend.sh, after upgrade.sh.
+# Undoes an upgrade whose backend does not serve: puts the previous image and the data of before back. Sourced by backend.sh, after upgrade.sh
+# and engine.sh.
 #
 # Only in the hours after the swap, and only if the database answers: later, what was written since then may matter more than the upgrade,
 # and without a database, no image would serve. A run that was killed is continued by the next one.
@@ -82,6 +83,5 @@ replace_container() {
       StopSignal: .Config.StopSignal, StopTimeout: .Config.StopTimeout,
       HostConfig: (.HostConfig + {NetworkMode: ($networks | keys[0])}),
       NetworkingConfig: {EndpointsConfig: ($networks | map_values({Aliases: ((.Aliases // []) - [$id])}))}
-    }' | curl -sS --unix-socket /run/docker.sock -H 'Content-Type: application/json' --data @- "http://docker/containers/create?name=$name") || true
-  [[ $answer == *'"Id"'* ]] || fail "$name: cannot be created with the previous image: $answer. See: docker ps --all"
+    }' | create_container "$name") || fail "$name: cannot be created with the previous image: $answer. See: docker ps --all"
 }

@@ -1,8 +1,10 @@
 import { cp, mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
 import https from "node:https";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
+import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { REGISTRY_HOST } from "../../sandbox/droplet/network.ts";
@@ -10,8 +12,9 @@ import { ensureImage } from "../../sandbox/images/build.ts";
 import { buildImage, pushImage } from "../../sandbox/images/engine.ts";
 import { revision } from "../../sandbox/images/recipe.ts";
 import { useDomain } from "../../sandbox/domain.ts";
+import { projectFolder } from "../../sandbox/project.ts";
 import { endedUp } from "../e2e/ended-up.ts";
-import { TestCloud } from "../e2e/harness.ts";
+import { eventually, TestCloud } from "../e2e/harness.ts";
 import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
 import { useNames } from "../e2e/names.ts";
 import { succeeded } from "../e2e/succeeded.ts";
@@ -67,6 +70,7 @@ async function remove(key: string): Promise<void> {
 
 const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
 const containers = () => droplet("docker ps --all --filter name=convex-app- --format '{{.Names}} {{.State}}' | sort");
+const tasks = () => droplet("docker ps --all --filter name=convex-task- --format '{{.Names}}'");
 const idOf = (app: string) => droplet(`docker ps --quiet --no-trunc --filter name=convex-app-${app}-`);
 
 /** What an app answers, on a connection of its own. */
@@ -175,6 +179,45 @@ describe("apps beside Convex", () => {
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
     expect(await drifted()).toEqual([]);
     expect(succeeded(await cloud.operate("doctor", STACK, [], names))).toMatch(/apps\s.*run, and answer/);
+  });
+
+  it("run a command with their variables and folders, with its input, output and exit code, and leave no container", async () => {
+    const task = (...words: string[]) => cloud.operate("task", STACK, ["server", "--", ...words]);
+    const { body } = await get(WEB);
+    const { exitCode, stdout } = await task(
+      "sh",
+      "-c",
+      'echo "$AUTH $1"; cat /data/own/starts; echo no >&2; exit 7',
+      "sh",
+      "it's",
+    );
+    expect([exitCode, stdout]).toEqual([7, `${body["AUTH"] ?? ""} it's\nx`]);
+    expect(succeeded(await cloud.operate("logs", STACK, ["server"]))).toContain("app listening on 8000");
+    expect(await tasks()).toBe("");
+  });
+
+  it.each([
+    ["Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
+    ["the end of its connection", (pid: number) => execa("pkill", ["-KILL", "-x", "-P", String(pid), "ssh"])],
+  ])("stop and remove a command after %s", async (_, end) => {
+    const script = "trap 'echo ended > /data/own/task; exit' TERM; echo started; while true; do sleep 0.1; done";
+    const words = ["task", "--stack", STACK, "server", "--", "sh", "-c", script];
+    const command = execa("node", [path.resolve("operations/cli.ts"), ...words], {
+      cwd: projectFolder(cloud.home),
+      env: cloud.env,
+      reject: false,
+      // On a terminal, Ctrl-C reaches the whole group.
+      detached: true,
+    });
+    await once(command.stdout, "data");
+    expect(await tasks()).toMatch(/^convex-task-server-[0-9a-f]{6}$/);
+    await end(command.pid ?? 0);
+    await command;
+    await eventually("the command's container to be gone", 30, async () => {
+      expect(await tasks()).toBe("");
+    });
+    const noted = "/mnt/convex/apps/server/data/own/task";
+    expect(await droplet(`cat ${noted} && rm ${noted}`)).toBe("ended");
   });
 
   it("show none of their secrets anywhere", async () => {

@@ -11,6 +11,7 @@ vi.setConfig({ testTimeout: 60_000 });
 /** Where the commands are that parse their own arguments. */
 const COMMANDS = {
   logs: ["logs", "runLogs"],
+  task: ["task", "runTask"],
   env: ["env/command", "writeEnvironment"],
   drift: ["drift/command", "runDrift"],
   doctor: ["doctor/command", "runDoctor"],
@@ -77,7 +78,8 @@ describe("a command's help", () => {
 
 describe("a mistake in a command's arguments", () => {
   const MISTAKES: [[Command, ...string[]], string][] = [
-    [["logs", "nginx"], "nginx: has no log, it should be one of backend, dashboard, postgres, proxy, backups."],
+    [["logs", "backend", "proxy"], "proxy: is not known, one name is enough."],
+    [["task"], "the app: is not given, its name should follow the options."],
     [["logs", "--lines", "all"], "--lines: all is not valid, it should be a number from 0 to 100000."],
     [["backup", "nwo"], "nwo: is not known, it should be now, list or verify."],
     [["backup", "list", "all"], "all: is not known, nothing should follow list."],

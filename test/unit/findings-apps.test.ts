@@ -109,6 +109,16 @@ describe("the container of an app", () => {
     ]);
   });
 
+  it("that runs a command for an app is no drift, because it ends by itself", () => {
+    const task = { ...CONTAINER, Name: "/convex-task-web-00a1b2" };
+    expect(told(compareContainers(state, inside(CONTAINER, task)))).toEqual([
+      [
+        "notice apps docker.containers containers.convex-task-web-00a1b2: is a command that somebody runs for app web, it should end",
+        "docker stop convex-task-web-00a1b2",
+      ],
+    ]);
+  });
+
   it("belongs to the containers' network, and other containers still do not", () => {
     const network = {
       ...{ Id: "n", Name: "convex", Driver: "bridge", Options: {}, Labels: {} },
@@ -116,6 +126,7 @@ describe("the container of an app", () => {
       IPAM: { Driver: "default", Config: [{ Subnet: "172.30.0.0/24", Gateway: "172.30.0.1" }] },
       Containers: {
         a: { Name: WEB, IPv4Address: "172.30.0.4/24" },
+        t: { Name: "convex-task-web-00a1b2", IPv4Address: "172.30.0.6/24" },
         b: { Name: "stranger", IPv4Address: "172.30.0.5/24" },
       },
     };

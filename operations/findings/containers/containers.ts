@@ -8,7 +8,7 @@ import { json, lines, sha256, variables } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import { newContainer, newVersion, refresh, type Repair, RUN_HOST } from "../repair.ts";
 import type { Inside } from "../inside.ts";
-import { appOf, CONTAINERS, ID, RESOURCES, TYPES } from "../../../contract/names.ts";
+import { appOf, CONTAINERS, ID, RESOURCES, taskOf, TYPES } from "../../../contract/names.ts";
 
 const { error, warning } = findingsBy("docker.containers", "containers");
 
@@ -45,6 +45,7 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
               name === CONTAINERS.backend && refused !== undefined ? { why: refused.why } : { up: [] },
             )
           : (leftOver(name) ??
+            task(name) ??
             warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
               why: "remove it if nobody needs it, or ignore it with --ignore",
               command: `docker rm --force ${name}`,
@@ -61,6 +62,17 @@ function leftOver(name: string): Finding | undefined {
     `containers.${name}`,
     undeclared(`is a version of app ${app} that is not in the stack's state: a run was killed`),
     { why: "remove it", command: `docker rm --force ${name}` },
+  );
+}
+
+/** It ends by itself, or with the connection of whoever has started it. */
+function task(name: string): Finding | undefined {
+  const app = taskOf(ID, name);
+  if (app === undefined) return undefined;
+  return findingsBy("docker.containers", "apps").notice(
+    `containers.${name}`,
+    undeclared(`is a command that somebody runs for app ${app}, it should end`),
+    { why: "wait for its end, or stop it", command: `docker stop ${name}` },
   );
 }
 

@@ -5,7 +5,7 @@ import { refresh } from "../repair.ts";
 import type { Inside } from "../inside.ts";
 import type { State } from "../../state.ts";
 import { isInstances } from "./containers.ts";
-import { appOf, ID, RESOURCES, TYPES } from "../../../contract/names.ts";
+import { appOf, ID, RESOURCES, taskOf, TYPES } from "../../../contract/names.ts";
 
 interface Network {
   Id: string;
@@ -58,8 +58,11 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
           ),
         ),
         ...Object.values(found.Containers ?? {})
-          // A version of an app that is left over is a finding about containers.
-          .filter(({ Name }) => !isInstances(Name) && !containers.includes(Name) && appOf(ID, Name) === undefined)
+          // A version of an app that is left over, or a task, is a finding about containers.
+          .filter(
+            ({ Name }) =>
+              !isInstances(Name) && !containers.includes(Name) && (appOf(ID, Name) ?? taskOf(ID, Name)) === undefined,
+          )
           .map(({ Name }) =>
             error(
               [path, "containers"],
