@@ -170,7 +170,7 @@ const STOP_SECONDS = 10;
 
 /** The folders of an app on the volume: where they are, where the container sees them, and whose they are. */
 export function foldersOf(
-  { name, folders, folderOwner }: AppSettings,
+  { name, folders, folderOwner }: Pick<AppSettings, "name" | "folders" | "folderOwner">,
   mountpoint: pulumi.Input<string>,
 ): { hostPath: pulumi.Output<string>; containerPath: string; owner: string }[] {
   return Object.entries(folders)
@@ -197,7 +197,13 @@ export function loopbackAddress(digits: string): string {
 }
 
 /** The container's environment, sorted. */
-function environment({ app, values, acmeAuthorityFile }: AppArgs): pulumi.Output<string[]> {
+export function environment({
+  app,
+  values,
+  acmeAuthorityFile,
+}: Pick<AppArgs, "values" | "acmeAuthorityFile"> & { app: Pick<AppSettings, "port" | "variables"> }): pulumi.Output<
+  string[]
+> {
   return pulumi.output(values).apply((known) =>
     Object.entries({
       // Most programs listen there; an image may have another one for itself.
@@ -213,7 +219,7 @@ function environment({ app, values, acmeAuthorityFile }: AppArgs): pulumi.Output
 }
 
 /** What the container has to trust to reach public names of the stack, if a private authority has signed for them. */
-function authorities(file: string | undefined) {
+export function authorities(file: string | undefined) {
   return file === undefined ? [] : [{ hostPath: file, containerPath: file, readOnly: true }];
 }
 
