@@ -140,6 +140,7 @@ const apps = appsOf(ID, {
   mountpoint,
   network: NETWORK,
   convex,
+  adminKey: convex.adminKey,
   edge,
   inEngine: convex.inEngine,
   onMachine,

@@ -154,7 +154,7 @@ function contentOf(args: AppArgs, folders: ReturnType<typeof foldersOf>) {
     hosts: [HOST_IN_CONTAINERS, ...args.names].map((host) => ({ host, ip: args.network.gateway })),
     ...some("volumes", [
       ...folders.map(({ hostPath, containerPath }) => ({ hostPath, containerPath })),
-      ...[trusted.acme, trusted.postgres].flatMap((file) => (file === undefined ? [] : { ...file, readOnly: true })),
+      ...mountsOf(trusted),
     ]),
     ...(app.healthCommand === undefined ? {} : { healthcheck: healthcheck(app.healthCommand) }),
     ...(app.cpus === undefined ? {} : { cpus: app.cpus }),
@@ -176,7 +176,7 @@ const STOP_SECONDS = 10;
 
 /** The folders of an app on the volume: where they are, where the container sees them, and whose they are. */
 export function foldersOf(
-  { name, folders, folderOwner }: AppSettings,
+  { name, folders, folderOwner }: Pick<AppSettings, "name" | "folders" | "folderOwner">,
   mountpoint: pulumi.Input<string>,
 ): { hostPath: pulumi.Output<string>; containerPath: string; owner: string }[] {
   return Object.entries(folders)
@@ -203,7 +203,10 @@ export function loopbackAddress(digits: string): string {
 }
 
 /** The container's environment, sorted. */
-function environment({ app, values }: AppArgs, { acme, postgres }: Trusted): pulumi.Output<string[]> {
+export function environment(
+  { app, values }: Pick<AppArgs, "values"> & { app: Pick<AppSettings, "port" | "variables"> },
+  { acme, postgres }: Trusted,
+): pulumi.Output<string[]> {
   return pulumi.all([values, acme?.containerPath, postgres?.containerPath]).apply(([known, acmeFile, postgresFile]) =>
     Object.entries({
       // Most programs listen there; an image may have another one for itself.
@@ -220,13 +223,17 @@ function environment({ app, values }: AppArgs, { acme, postgres }: Trusted): pul
   );
 }
 
+/** The authorities that a container has to trust. */
 interface Trusted {
   acme?: { hostPath: string; containerPath: string };
   postgres?: { hostPath: string; containerPath: pulumi.Output<string> };
 }
 
 /** The authorities that the container has to trust: to reach public names of the stack, if a private one has signed for them, and databases. */
-function trustedFiles({ acmeAuthorityFile: acme, postgresAuthority }: AppArgs): Trusted {
+export function trustedFiles({
+  acmeAuthorityFile: acme,
+  postgresAuthority,
+}: Pick<AppArgs, "acmeAuthorityFile" | "postgresAuthority">): Trusted {
   return {
     ...(acme === undefined ? {} : { acme: { hostPath: acme, containerPath: acme } }),
     ...(postgresAuthority === undefined
@@ -238,6 +245,11 @@ function trustedFiles({ acmeAuthorityFile: acme, postgresAuthority }: AppArgs): 
           },
         }),
   };
+}
+
+/** The same as mounts. */
+export function mountsOf({ acme, postgres }: Trusted) {
+  return [acme, postgres].flatMap((file) => (file === undefined ? [] : { ...file, readOnly: true }));
 }
 
 function healthcheck(shell: string) {

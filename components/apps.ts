@@ -6,11 +6,13 @@ import * as random from "@pulumi/random";
 import { contentHash } from "../contract/content-hash.ts";
 import { APP_PORT, type ContainerNetwork, PORTS } from "../contract/names.ts";
 import type { AppSettings, GeneratedSecret } from "../settings/apps.ts";
+import type { JobSettings } from "../settings/jobs.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import type { Reference } from "../settings/kinds/references.ts";
 import { App, folderLines, foldersOf } from "./app.ts";
 import type { Convex } from "./convex.ts";
 import type { Lifetime } from "./host.ts";
+import { jobFolders, runJob } from "./jobs.ts";
 import { type Connection, runScript } from "./machine.ts";
 
 export interface AppsArgs {
@@ -22,6 +24,8 @@ export interface AppsArgs {
   mountpoint: pulumi.Input<string>;
   /** The apps, with those that an app depends on before it. */
   apps: AppSettings[];
+  /** Commands that run once for each version, with those that a job depends on before it. */
+  jobs: JobSettings[];
   /** Secrets that apps refer to. Changing bytes or encoding gives another one, and removing one deletes it. */
   generatedSecrets: GeneratedSecret[];
   /** URLs of the further databases, by name; secret. */
@@ -34,8 +38,10 @@ export interface AppsArgs {
   exposure: Pick<Exposure, "hosts" | "acmeAuthorityFile">;
   /** The containers' network. */
   network: ContainerNetwork;
-  /** Convex, before the apps that refer to it. */
+  /** Convex, before the apps and jobs that refer to it. */
   convex: pulumi.Resource;
+  /** For jobs that refer to it. */
+  adminKey: pulumi.Output<string>;
   /** The proxy, before anything is led to an app. */
   edge: pulumi.Resource;
   /** Network, provider and lifetime of containers. */
@@ -47,7 +53,7 @@ export interface AppsArgs {
 /**
  * Containers of the user's own beside Convex, and what leads requests to them.
  *
- * *Owns* their images, containers and generated secrets, and nginx's file with their names.
+ * *Owns* their images, containers and generated secrets, the runs of jobs, and nginx's file with their names.
  * *Survives* a replaced droplet: the secrets, in the state, and the folders, on the volume.
  * *Replacing it means* new containers with the same secrets, on the same folders.
  */
@@ -61,11 +67,39 @@ export class Apps extends pulumi.ComponentResource {
 
     const secrets = new Map(args.generatedSecrets.map((secret) => [secret.name, generated(name, secret, child)]));
     const images = new Map(
-      [...new Set(args.apps.map(({ image }) => image))].map((image) => [image, this.#pull(name, image, args)]),
+      [...new Set([...args.apps, ...args.jobs].map(({ image }) => image))].map((image) => [
+        image,
+        this.#pull(name, image, args),
+      ]),
     );
+    /** What the container of an app, or of a job of it, has of the rest of the stack. */
+    const within = (app: string, container: AppSettings | JobSettings) => ({
+      // oxlint-disable-next-line typescript/no-non-null-assertion -- made from the same images
+      image: images.get(container.image)!,
+      values: Object.fromEntries(
+        Object.entries(container.references).map(([variable, reference]) => [
+          variable,
+          valueOf(reference, args, secrets),
+        ]),
+      ),
+      names: namesFor(app, container.references, args),
+      acmeAuthorityFile: args.exposure.acmeAuthorityFile,
+      postgresAuthority: Object.values(container.references).some(({ of }) => of === "database")
+        ? args.postgresAuthority
+        : undefined,
+      convex: Object.values(container.references).some(({ of }) => of === "convex") ? [args.convex] : [],
+    });
+
+    const jobs = new Map<string, pulumi.Resource>();
+    for (const job of args.jobs) {
+      const { image, convex, ...own } = within(job.foldersOf, job);
+      const before = job.dependsOn.flatMap((other) => jobs.get(other) ?? []);
+      jobs.set(job.name, runJob(name, { ...args, ...own, job, after: [image, ...convex, ...before] }, child));
+    }
     const running = new Map<string, App>();
     for (const app of args.apps) {
-      const references = Object.entries(app.references);
+      const { convex, ...own } = within(app.name, app);
+      const migrations = args.jobs.filter(({ before }) => before.includes(app.name));
       running.set(
         app.name,
         new App(
@@ -73,16 +107,10 @@ export class Apps extends pulumi.ComponentResource {
           {
             ...args,
             app,
-            // oxlint-disable-next-line typescript/no-non-null-assertion -- made from the same apps
-            image: images.get(app.image)!,
-            values: Object.fromEntries(
-              references.map(([variable, reference]) => [variable, valueOf(reference, args, secrets)]),
-            ),
-            names: namesFor(app, args),
-            acmeAuthorityFile: args.exposure.acmeAuthorityFile,
-            postgresAuthority: references.some(([, { of }]) => of === "database") ? args.postgresAuthority : undefined,
+            ...own,
             after: [
-              ...(references.some(([, { of }]) => of === "convex") ? [args.convex] : []),
+              ...convex,
+              ...migrations.flatMap((job) => jobs.get(job.name) ?? []),
               ...app.dependsOn.flatMap((other) => running.get(other) ?? []),
             ],
           },
@@ -98,7 +126,11 @@ export class Apps extends pulumi.ComponentResource {
         connection: args.connection,
         ...runScript("apps/apps.sh", {
           mountpoint: args.mountpoint,
-          folders: args.apps.flatMap((app) => folderLines(foldersOf(app, args.mountpoint))),
+          folders: [
+            ...args.apps.map((app) => foldersOf(app, args.mountpoint)),
+            // Those of its app are there already.
+            ...args.jobs.flatMap((job) => (job.foldersOf === job.name ? [jobFolders(job, args.mountpoint)] : [])),
+          ].flatMap(folderLines),
           sites: args.apps.flatMap(({ name: app, hosts }) =>
             hosts.map((host) => pulumi.interpolate`${host} ${running.get(app)?.address ?? ""}:${APP_PORT}`),
           ),
@@ -136,9 +168,11 @@ export class Apps extends pulumi.ComponentResource {
   }
 }
 
-/** The component, if there are any apps or secrets for them: without, a stack has no such resource and no such output. */
+/** The component, if there are any apps, jobs or secrets for them: without, a stack has no such resource and no such output. */
 export function appsOf(name: string, args: AppsArgs): Apps | undefined {
-  return args.apps.length === 0 && args.generatedSecrets.length === 0 ? undefined : new Apps(name, args);
+  return [args.apps, args.jobs, args.generatedSecrets].every(({ length }) => length === 0)
+    ? undefined
+    : new Apps(name, args);
 }
 
 /** Random bytes, made once. The id of a RandomBytes would be the secret in plain text. */
@@ -158,11 +192,12 @@ function generated(
 /** The value of a reference. */
 function valueOf(
   reference: Reference,
-  { apps, databaseUrls, origins }: AppsArgs,
+  { apps, databaseUrls, origins, adminKey }: AppsArgs,
   secrets: Map<string, pulumi.Output<string>>,
 ): pulumi.Output<string> {
   switch (reference.of) {
     case "convex":
+      if (reference.what === "adminKey") return pulumi.secret(adminKey);
       if (reference.what === "internalUrl") return pulumi.output(`http://backend:${PORTS.api}`);
       return pulumi.output(reference.what === "url" ? origins.cloud : origins.site);
     case "database":
@@ -177,15 +212,17 @@ function valueOf(
 }
 
 /**
- * The public names that an app may call: its own, Convex's and those that it refers to. Not every network lets a machine reach its
+ * The public names that an app or a job may call: its own, Convex's and those that it refers to. Not every network lets a machine reach its
  * public address from inside. Not all apps' names, so that a new app replaces no other's container.
  */
-function namesFor(app: AppSettings, { apps, exposure: { hosts } }: AppsArgs): string[] {
-  const referred = Object.values(app.references).flatMap((reference) =>
+function namesFor(
+  own: string,
+  references: Record<string, Reference>,
+  { apps, exposure: { hosts } }: AppsArgs,
+): string[] {
+  const referred = Object.values(references).flatMap((reference) =>
     reference.of === "app" && reference.what === "publicUrl" ? [reference.name] : [],
   );
-  const others = apps
-    .filter(({ name }) => name === app.name || referred.includes(name))
-    .flatMap((other) => other.hosts);
+  const others = apps.filter(({ name }) => name === own || referred.includes(name)).flatMap((other) => other.hosts);
   return [...new Set([...(hosts === undefined ? [] : [hosts.api, hosts.site]), ...others])];
 }

@@ -52,6 +52,16 @@ export function appOf(id: string, container: string): string | undefined {
   return new RegExp(`^${id}-app-(.+)-[0-9a-f]{6}$`).exec(container)?.[1];
 }
 
+/** Logical name of a job, and the name of its container at Docker while it runs. */
+export function jobResource(id: string, job: string): string {
+  return `${id}-job-${job}`;
+}
+
+/** The job that a container runs, by its name at Docker; undefined if it is none. */
+export function jobOf(id: string, container: string): string | undefined {
+  return new RegExp(`^${id}-job-(.+)$`).exec(container)?.[1];
+}
+
 /** The app for which a container runs a command once, by its name at Docker; undefined if it is none. */
 export function taskOf(id: string, container: string): string | undefined {
   return new RegExp(`^${id}-task-(.+)-[0-9a-f]{6}$`).exec(container)?.[1];

@@ -1,16 +1,15 @@
 import { type AppOptions, readApp } from "./kinds/apps.ts";
 import { type Hosts, nameFault, namesOf } from "./kinds/hosts.ts";
 import { entriesOf, Options, quoted } from "./kinds/options.ts";
-import { type Known, parseReference, type Reference, referenceFault } from "./kinds/references.ts";
+import { inOrder } from "./kinds/order.ts";
+import { type Known, type Resolved, resolveReferences } from "./kinds/references.ts";
+import { readJobs } from "./jobs.ts";
 import { outside } from "./edge.ts";
 import { type Fault, matches, type Reader } from "./reader.ts";
 import { onThisStack } from "./on-this-stack.ts";
 
 /** A container of the user's own, beside Convex. */
-export interface AppSettings extends Omit<AppOptions, "references"> {
-  /** Values of the stack by the variable that gets them. */
-  references: Record<string, Reference>;
-}
+export type AppSettings = Resolved<AppOptions>;
 
 /** A secret that the stack generates once, for the apps that refer to it. */
 export interface GeneratedSecret {
@@ -36,7 +35,7 @@ interface Surroundings {
   databases: readonly string[];
 }
 
-/** The apps, with those that an app depends on before it; the secrets that are generated for them, and their registries. */
+/** Apps and jobs, each after those that it depends on; the secrets that are generated for them, and their registries. */
 export function readApps(read: Reader, { hosts, edge, databases }: Surroundings) {
   const generatedSecrets = readGeneratedSecrets(read);
   const registries = readRegistries(read);
@@ -47,20 +46,14 @@ export function readApps(read: Reader, { hosts, edge, databases }: Surroundings)
   const known: Known = { databases, secrets: generatedSecrets.map(({ name }) => name), apps: options };
   const apps = options.map((app): AppSettings => {
     refuseInsecure(read, app);
-    return { ...app, references: resolve(read, app, known) };
+    return { ...app, references: resolveReferences(read, `apps.${app.name}`, app.references, known) };
   });
-  return { apps: inOrder(read, apps), generatedSecrets, registries };
-}
-
-function resolve(read: Reader, app: AppOptions, known: Known): Record<string, Reference> {
-  const resolved = Object.entries(app.references).flatMap(([variable, text]) => {
-    const path = `apps.${app.name}.references.${variable}`;
-    const fault = referenceFault(text, path, known);
-    read.refuse(path, fault);
-    const reference = parseReference(text);
-    return fault !== undefined || reference === undefined ? [] : [[variable, reference] as const];
-  });
-  return Object.fromEntries(resolved);
+  return {
+    apps: inOrder(read, "apps", "an app", apps),
+    jobs: readJobs(read, apps, known),
+    generatedSecrets,
+    registries,
+  };
 }
 
 /** Electric without its secret gives every visitor all tables. */
@@ -111,35 +104,6 @@ function hostFault(
     sentence: `"${host}" is not in ${edge.dnsZone}, it should be a name in the domain of the DigitalOcean account that gets its record.`,
     value: example,
   };
-}
-
-/** The apps in the order in which they start: by name, and each after those that it depends on. */
-function inOrder(read: Reader, apps: AppSettings[]): AppSettings[] {
-  const ordered: AppSettings[] = [];
-  const visit = (app: AppSettings, above: string[]): void => {
-    if (ordered.includes(app)) return;
-    app.dependsOn.forEach((name, index) => {
-      const path = `apps.${app.name}.dependsOn[${index}]`;
-      const other = apps.find((candidate) => candidate.name === name);
-      const remove = `Remove it with: ${onThisStack("config rm", `--path ${quoted(path)}`)}`;
-      if (other === undefined) {
-        const names = apps.flatMap(({ name: known }) => (known === app.name ? [] : [known])).join(", ");
-        read.refuse(path, {
-          sentence: `"${name}" is not an app, it should be one of the others: ${names || "there is none"}.`,
-          fix: remove,
-        });
-      } else if (name === app.name || above.includes(name)) {
-        const circle = [...above.slice(above.indexOf(name) < 0 ? above.length : above.indexOf(name)), app.name, name];
-        read.refuse(path, {
-          sentence: `"${name}" closes a circle (${circle.join(" → ")}), none of them could start first, it should depend on no app that waits for it.`,
-          fix: remove,
-        });
-      } else visit(other, [...above, app.name]);
-    });
-    ordered.push(app);
-  };
-  for (const app of apps) visit(app, []);
-  return ordered;
 }
 
 function readGeneratedSecrets(read: Reader): GeneratedSecret[] {

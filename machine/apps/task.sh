@@ -19,7 +19,7 @@ main() {
   docker inspect "$container" > /dev/null 2>&1 || fail "app $app: $container is not there, it should run. Run npx pulumi up --refresh"
   task=convex-task-$app-$(printf %06x "$$")
   # shellcheck disable=SC2064 # now, because it is local
-  trap "remove $task" EXIT
+  trap "end $task" EXIT
   answer=$(request "$container" "$@" | create_container "$task") \
     || fail "app $app: a container like $container cannot be created: $answer. See: docker ps --all"
   # It must not keep the connection's outputs open.
@@ -41,10 +41,10 @@ request() {
     }' --args -- "$@"
 }
 
-remove() {
+# end TASK
+end() {
   kill "$(jobs -p)" 2> /dev/null || true
-  docker stop --time 10 "$1" > /dev/null 2>&1 || true
-  docker rm --force --volumes "$1" > /dev/null 2>&1 || true
+  remove_container "$1"
 }
 
 # watch_connection TASK: ends the task once nobody waits for it any more.

@@ -113,9 +113,12 @@ wait_until() {
 }
 
 # lock: waits for the lock. A run whose pulumi was killed may still be active on the machine.
-lock() {
+lock() { lock_at /run/convex-droplet.lock; }
+
+# lock_at FILE: waits for another lock, for what may go on beside other scripts.
+lock_at() {
   if checking; then return; fi
-  exec {run_lock}> /run/convex-droplet.lock
+  exec {run_lock}> "$1"
   flock --timeout 900 "$run_lock" || fail "another run is active on this machine and has not ended for 15 minutes. See: lslocks"
 }
 

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Docker's Engine API, for what its command line would show to others: the variables of a container. Sourced after common.sh.
+# Containers that a script itself creates and removes. Sourced after common.sh.
 
-# create_container NAME: creates a container from the API's request on stdin, and does not start it. If it fails, prints the answer.
+# create_container NAME: creates a container from a request of Docker's Engine API on stdin, because a command line would show its
+# variables. Does not start it. If it fails, prints the answer.
 create_container() {
   local answer
   answer=$(curl -sS --unix-socket /run/docker.sock -H 'Content-Type: application/json' --data @- "http://docker/containers/create?name=$1" 2>&1) || true
@@ -9,4 +10,10 @@ create_container() {
     printf '%s\n' "$answer"
     return 1
   fi
+}
+
+# remove_container NAME: its program gets SIGTERM, and 10 s to end.
+remove_container() {
+  docker stop --time 10 "$1" > /dev/null 2>&1 || true
+  docker rm --force --volumes "$1" > /dev/null 2>&1 || true
 }

@@ -4,44 +4,64 @@ import { pinnedFault } from "./images.ts";
 import { Options, quoted } from "./options.ts";
 import { onThisStack } from "../on-this-stack.ts";
 
-/** What an app's options say by themselves. Its references and hosts are checked with the rest of the stack. */
-export interface AppOptions {
+/** What the options of a container say by themselves, of an app or a job. References are checked with the rest of the stack. */
+export interface ContainerOptions {
   name: string;
   image: string;
   command: string[];
   variables: Record<string, string>;
   /** References by the variable that gets their value. */
   references: Record<string, string>;
-  port: number | undefined;
-  hosts: string[];
-  healthPath: string | undefined;
-  healthCommand: string | undefined;
-  healthSeconds: number;
   memoryMb: number;
   cpus: string | undefined;
   /** Folders on the volume: name, and path in the container. */
   folders: Record<string, string>;
   folderOwner: string;
+  /** Others of the same kind. */
   dependsOn: string[];
 }
 
-const OPTIONS = [
-  ...["image", "command", "variables", "references", "port", "hosts", "healthPath", "healthCommand", "healthSeconds"],
-  ...["memoryMb", "cpus", "folders", "folderOwner", "dependsOn"],
+/** The options of an app. Its hosts are checked with the rest of the stack, too. */
+export interface AppOptions extends ContainerOptions {
+  port: number | undefined;
+  hosts: string[];
+  healthPath: string | undefined;
+  healthCommand: string | undefined;
+  healthSeconds: number;
+}
+
+/** What both apps and jobs have. */
+export const CONTAINER_OPTIONS = [
+  ...["image", "command", "variables", "references", "memoryMb", "cpus", "folders", "folderOwner", "dependsOn"],
 ];
+const OPTIONS = [...CONTAINER_OPTIONS, "port", "hosts", "healthPath", "healthCommand", "healthSeconds"];
 
 /** Names by which the containers' network knows something else already. */
 const TAKEN = ["backend", "dashboard", "localhost"];
 
 /** An app, from its options. */
 export function readApp(read: Reader, path: string, name: string, value: unknown): AppOptions {
-  read.refuse(path, nameFault(name));
+  read.refuse(path, nameFault(name, "an app") ?? takenFault(name));
   const options = new Options(read, path, value, OPTIONS, "an app");
   if (options.isMap && !options.has("image"))
     options.refuse("image", { sentence: "is missing, it should be the app's image.", fix: pinned(path) });
   const app = {
+    ...readContainer(read, options, name, "apps"),
+    port: options.integer("port", 1, 65535),
+    hosts: options.list("hosts", () => undefined, "host names"),
+    healthPath: options.text("healthPath", pathFault),
+    healthCommand: options.text("healthCommand", commandFault),
+    healthSeconds: options.integer("healthSeconds", 1, 900) ?? 60,
+  };
+  refuseContradictions(options, app);
+  return app;
+}
+
+/** What apps and jobs have in common, from their options. */
+export function readContainer(read: Reader, options: Options, name: string, others: string): ContainerOptions {
+  const container = {
     name,
-    image: options.text("image", (text) => credentialsFault(text) ?? pinnedFault(text, pinned(path))) ?? "",
+    image: options.text("image", (text) => credentialsFault(text) ?? pinnedFault(text, pinned(options.path))) ?? "",
     command: options.list("command", () => undefined, "words"),
     variables: variablesIn(
       read,
@@ -50,26 +70,20 @@ export function readApp(read: Reader, path: string, name: string, value: unknown
       refusedVariable,
     ),
     references: referencesOf(options),
-    port: options.integer("port", 1, 65535),
-    hosts: options.list("hosts", () => undefined, "host names"),
-    healthPath: options.text("healthPath", pathFault),
-    healthCommand: options.text("healthCommand", commandFault),
-    healthSeconds: options.integer("healthSeconds", 1, 900) ?? 60,
     memoryMb: options.integer("memoryMb", 16, 1_048_576) ?? 512,
     cpus: options.text("cpus", cpusFault),
     folders: foldersOf(options),
     folderOwner: options.text("folderOwner", ownerFault) ?? "0:0",
-    dependsOn: options.list("dependsOn", () => undefined, "names of apps"),
+    dependsOn: options.list("dependsOn", () => undefined, `names of ${others}`),
   };
-  refuseContradictions(options, app);
+  refuseContradictionsOfContainer(options, container);
+  const { folderOwner: owner } = container;
   // Docker reads a user without a group as one with the group 0.
-  return {
-    ...app,
-    folderOwner: app.folderOwner.includes(":") ? app.folderOwner : `${app.folderOwner}:${app.folderOwner}`,
-  };
+  return { ...container, folderOwner: owner.includes(":") ? owner : `${owner}:${owner}` };
 }
 
-function pinned(path: string): string {
+/** How to set a pinned image. */
+export function pinned(path: string): string {
   return `Set it with: ${onThisStack("config set", `--path ${quoted(`${path}.image`)} REPOSITORY@sha256:DIGEST`)}, which docker pull prints`;
 }
 
@@ -82,17 +96,19 @@ function credentialsFault(text: string): Fault | undefined {
   };
 }
 
-function nameFault(name: string): Fault | undefined {
-  const fix = "Rename it.";
-  if (!/^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/.test(name)) {
-    return {
-      sentence:
-        "is not a name for an app, it should have up to 32 lower-case letters, digits and -, a letter first, because other apps find it by this name.",
-      fix,
-    };
-  }
+/** What is wrong with the name of an app or a job, which is also a part of names at Docker and of paths. */
+export function nameFault(name: string, what: string): Fault | undefined {
+  return /^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$/.test(name)
+    ? undefined
+    : {
+        sentence: `is not a name for ${what}, it should have up to 32 lower-case letters, digits and -, a letter first.`,
+        fix: "Rename it.",
+      };
+}
+
+function takenFault(name: string): Fault | undefined {
   return TAKEN.includes(name)
-    ? { sentence: "is a name that the containers' network has already, it should be another.", fix }
+    ? { sentence: "is a name that the containers' network has already, it should be another.", fix: "Rename it." }
     : undefined;
 }
 
@@ -171,14 +187,23 @@ function folderFault(name: string, place: string): Fault | undefined {
 }
 
 /** Options that make no sense together. */
-function refuseContradictions(options: Options, app: AppOptions): void {
-  const setPort = `Set it with: ${onThisStack("config set", `--path ${quoted(options.at("port"))} 3000`)}`;
-  for (const [name] of Object.entries(app.references).filter(([variable]) => variable in app.variables)) {
+function refuseContradictionsOfContainer(options: Options, { variables, references, folders }: ContainerOptions): void {
+  for (const name of Object.keys(references).filter((variable) => variable in variables)) {
     options.refuse(`references.${name}`, {
       sentence: "is also in variables, it should be in one of them.",
       fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(options.at(`variables.${name}`))}`)}`,
     });
   }
+  if (Object.keys(folders).length === 0 && options.has("folderOwner")) {
+    options.refuse("folderOwner", {
+      sentence: "has no effect without folders, it should come with them.",
+      fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(options.at("folderOwner"))}`)}`,
+    });
+  }
+}
+
+function refuseContradictions(options: Options, app: AppOptions): void {
+  const setPort = `Set it with: ${onThisStack("config set", `--path ${quoted(options.at("port"))} 3000`)}`;
   if (app.healthPath !== undefined && app.healthCommand !== undefined) {
     options.refuse("healthCommand", {
       sentence: "is set beside healthPath, it should be alone.",
@@ -190,11 +215,5 @@ function refuseContradictions(options: Options, app: AppOptions): void {
   }
   if (app.port === undefined && app.hosts.length > 0) {
     options.refuse("hosts", { sentence: "has no port to lead to, it should come with one.", fix: setPort });
-  }
-  if (Object.keys(app.folders).length === 0 && options.has("folderOwner")) {
-    options.refuse("folderOwner", {
-      sentence: "has no effect without folders, it should come with them.",
-      fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(options.at("folderOwner"))}`)}`,
-    });
   }
 }

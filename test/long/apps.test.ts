@@ -70,6 +70,9 @@ async function remove(key: string): Promise<void> {
 
 const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
 const containers = () => droplet("docker ps --all --filter name=convex-app- --format '{{.Names}} {{.State}}' | sort");
+const jobs = () => droplet("docker ps --all --filter name=convex-job- --format '{{.Names}}'");
+/** A number for each time that the job has succeeded: 2 if it had an admin key. */
+const migrations = () => droplet("cat /mnt/convex/apps/server/data/own/migrations");
 const tasks = () => droplet("docker ps --all --filter name=convex-task- --format '{{.Names}}'");
 const idOf = (app: string) => droplet(`docker ps --quiet --no-trunc --filter name=convex-app-${app}-`);
 
@@ -220,6 +223,26 @@ describe("apps beside Convex", () => {
     expect(await droplet(`cat ${noted} && rm ${noted}`)).toBe("ended");
   });
 
+  it("wait for a job, which has an app's image and variables, and the admin key", async () => {
+    await set({
+      "jobs.migrate.app": "server",
+      "jobs.migrate.command[0]": "node",
+      "jobs.migrate.command[1]": "./migrate.ts",
+      "jobs.migrate.references.KEY": "convex.adminKey",
+      "jobs.migrate.before[0]": "web",
+      "jobs.seed.image": images.one,
+      "jobs.seed.command[0]": "true",
+      "jobs.seed.dependsOn[0]": "migrate",
+    });
+    const web = await idOf("web");
+    succeeded(await cloud.up(STACK));
+    expect(await migrations()).toBe("2");
+    expect(await idOf("web")).toBe(web);
+    expect(await jobs()).toBe("");
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+  });
+
   it("show none of their secrets anywhere", async () => {
     const { body } = await get(WEB);
     const secrets = Object.entries(await secretsOf(cloud, STACK)).filter(([name]) => !name.endsWith("-version.result"));
@@ -257,6 +280,33 @@ describe("apps beside Convex", () => {
     });
     expect(failed).toEqual([]);
     expect(await containers()).toMatch(/^\S+ running\n\S+ running$/);
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  });
+
+  it("stay as they are if their job fails, and the job does not run again once its inputs are as before", async () => {
+    const web = await idOf("web");
+    await set({ "jobs.migrate.variables.FAIL": "on purpose", "apps.web.variables.MODE": "third" });
+    const up = await cloud.up(STACK);
+    expect(up.exitCode).not.toBe(0);
+    expect(up.all).toContain("cannot migrate: on purpose");
+    expect(up.all).toContain("job.sh: error: job migrate: ended with exit code 3, it should be 0.");
+    expect(await idOf("web")).toBe(web);
+    expect((await get(WEB)).body).toMatchObject({ MODE: "second" });
+    await remove("jobs.migrate.variables.FAIL");
+    succeeded(await cloud.up(STACK));
+    expect(await migrations()).toBe("2");
+    expect((await get(WEB)).body).toMatchObject({ MODE: "third" });
+    await set({ "apps.web.variables.MODE": "second" });
+    succeeded(await cloud.up(STACK));
+  });
+
+  it("have their job run once, also if the run that has started it is killed", async () => {
+    await set({ "jobs.migrate.variables.SLOW": "20" });
+    await endedUp(cloud, STACK, "kill", "the job to run", async () => (await jobs()) === "convex-job-migrate");
+    succeeded(await cloud.pulumi(["cancel", "--yes", "--stack", STACK]));
+    succeeded(await cloud.up(STACK));
+    expect(await migrations()).toBe("2 2");
+    expect(await jobs()).toBe("");
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
   });
 
@@ -312,11 +362,13 @@ describe("apps beside Convex", () => {
     succeeded(await cloud.up(STACK, "--replace", "**convex-droplet"));
     expect((await get(WEB)).body).toMatchObject({ AUTH: body["AUTH"], MODE: "second" });
     expect(await droplet("cat /mnt/convex/apps/server/data/own/starts")).toMatch(/^xx+$/);
+    expect(await migrations()).toBe("2 2");
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
     expect(await drifted()).toEqual([]);
   });
 
   it("are absent without a trace once they are removed, except their folders", async () => {
+    await remove("jobs");
     await remove("apps");
     await remove("generatedSecrets");
     succeeded(await cloud.up(STACK));

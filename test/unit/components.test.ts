@@ -12,6 +12,7 @@ import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FurtherDatabases, furtherDatabases, type FurtherDatabasesArgs } from "../../components/further-databases.ts";
 import { refuseRemoval } from "../../components/protected-databases.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
+import { itemsIn, valueIn } from "../../contract/scripts.ts";
 import { contentHash } from "../../contract/content-hash.ts";
 import { ID, RESOURCES } from "../../contract/names.ts";
 import { Backups, type BackupsArgs } from "../../components/backups.ts";
@@ -22,8 +23,18 @@ import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
 import type { AppSettings } from "../../settings/apps.ts";
+import type { JobSettings } from "../../settings/jobs.ts";
 import type { Exposure } from "../../settings/exposure.ts";
-import { beforeCreate, componentOutputs, configure, mockEngine, options, type Registered, valueOf } from "./program.ts";
+import {
+  beforeCreate,
+  componentOutputs,
+  dependencies,
+  configure,
+  mockEngine,
+  options,
+  type Registered,
+  valueOf,
+} from "./program.ts";
 
 /** The engine protocol's mark of a secret. */
 const SIGNATURE = "4dabf18193072939515e22adb298388d";
@@ -272,11 +283,19 @@ const SERVER: AppSettings = {
   dependsOn: [],
 };
 
+const JOB: JobSettings = {
+  ...{ name: "migrate", image: "server@sha256:2", command: ["node", "migrate.js"], variables: { MODE: "all" } },
+  references: { KEY: { of: "convex", what: "adminKey" }, URL: { of: "app", name: "web", what: "publicUrl" } },
+  ...{ memoryMb: 64, cpus: "0.5", folders: { data: "/data" }, folderOwner: "5:6", foldersOf: "server", port: 8000 },
+  ...{ dependsOn: [], before: ["web"], timeoutSeconds: 600 },
+};
+
 const APPS = (): AppsArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
   mountpoint: "/mnt/convex",
   apps: [SERVER, WEB],
+  jobs: [],
   generatedSecrets: [{ name: "auth", bytes: 32, encoding: "base64" }],
   databaseUrls: { chat: pulumi.secret("postgresql://chat:pw@host.docker.internal:5432/chat") },
   postgresAuthority: pulumi.output(POSTGRES_AUTHORITY),
@@ -284,6 +303,7 @@ const APPS = (): AppsArgs => ({
   exposure: { hosts: HOSTS, acmeAuthorityFile: undefined },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
   convex: new pulumi.ComponentResource("test:index:Other", "convex"),
+  adminKey: pulumi.secret("swarm|key"),
   edge: new pulumi.ComponentResource("test:index:Other", "edge"),
   inEngine: { network: pulumi.output("convex"), options: lifetime() },
   onMachine: lifetime(),
@@ -951,6 +971,54 @@ describe("Apps", () => {
     expect(await valueOf(urls)).toEqual({ web: "https://app.example.com" });
   });
 
+  it("tells the machine what Docker has to create for a job, as a secret, also with the admin key", async () => {
+    new Apps("convex", { ...APPS(), jobs: [JOB], exposure: { hosts: HOSTS, acmeAuthorityFile: "/etc/authority.pem" } });
+    const stdin = secretValue((await settled())("convex-job-migrate")["stdin"]) as string;
+    expect(itemsIn(stdin, "folders")).toEqual(["5:6 /mnt/convex/apps/server/data"]);
+    expect(stdin).toContain("job=migrate\ncontainer=convex-job-migrate\nmountpoint=/mnt/convex\n");
+    expect(valueIn(stdin, "seconds")).toBe("600");
+    expect(JSON.parse(valueIn(stdin, "request"))).toEqual({
+      ...{ Image: "server@sha256:2", Entrypoint: ["node"], Cmd: ["migrate.js"], Healthcheck: { Test: ["NONE"] } },
+      Env: [
+        ...["KEY=swarm|key", "MODE=all", "NODE_EXTRA_CA_CERTS=/etc/authority.pem"],
+        ...["PORT=8000", "URL=https://app.example.com"],
+      ],
+      HostConfig: {
+        NetworkMode: "convex",
+        ExtraHosts: [
+          ...["host.docker.internal:172.30.0.1", "api.example.com:172.30.0.1", "site.example.com:172.30.0.1"],
+          ...["app.example.com:172.30.0.1", "www.example.com:172.30.0.1"],
+        ],
+        Binds: ["/mnt/convex/apps/server/data:/data", "/etc/authority.pem:/etc/authority.pem:ro"],
+        ...{ Memory: 64 * 1024 ** 2, MemorySwap: 64 * 1024 ** 2, NanoCpus: 500_000_000 },
+        LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
+      },
+    });
+  });
+
+  it("runs a job with its image's own command, and with folders that drift knows, if it has no app", async () => {
+    const own = { ...JOB, image: "job@sha256:3", command: [], foldersOf: "migrate", port: undefined };
+    new Apps("convex", { ...APPS(), apps: [], jobs: [{ ...own, before: [], references: {} }] });
+    const find = await settled();
+    const stdin = secretValue(find("convex-job-migrate")["stdin"]) as string;
+    expect(JSON.parse(valueIn(stdin, "request"))).not.toHaveProperty("Entrypoint");
+    expect(find(`convex-apps-image-${contentHash("job@sha256:3")}`)).toMatchObject({ name: "job@sha256:3" });
+    expect(itemsIn(find("convex-apps")["stdin"] as string, "folders")).toEqual(["5:6 /mnt/convex/apps/migrate/data"]);
+  });
+
+  it("runs a job after those that it depends on, and before the apps that wait for it", async () => {
+    const after = { ...JOB, name: "seed", dependsOn: ["migrate"], before: [], references: {} };
+    new Apps("convex", { ...APPS(), jobs: [JOB, after] });
+    await settled();
+    const migrate = "convex-job-migrate";
+    expect(dependencies.get("convex-job-seed Command")).toContain(migrate);
+    expect(dependencies.get("convex-app-web Container")).toContain(migrate);
+    expect(dependencies.get("convex-app-server Container")).not.toContain(migrate);
+    expect(dependencies.get("convex-job-migrate Command")).toContain(
+      `convex-apps-image-${contentHash("server@sha256:2")}`,
+    );
+  });
+
   it("does not exist without apps and secrets, and Docker's provider has no credentials", async () => {
     expect(appsOf("convex", { ...APPS(), apps: [], generatedSecrets: [] })).toBeUndefined();
     new Convex("convex", CONVEX());
@@ -1082,7 +1150,7 @@ describe("every registered resource", () => {
     new Convex(ID, { ...CONVEX(), protectData: true });
     new Repository(ID, { ...REPOSITORY, protectData: true });
     new Backups(ID, BACKUPS());
-    new Apps(ID, APPS());
+    new Apps(ID, { ...APPS(), jobs: [JOB] });
     await settled();
   };
   const [apps, app] = [{ parent: "Apps" }, { parent: "App" }];
@@ -1192,6 +1260,7 @@ describe("every registered resource", () => {
       "convex-app-web Container": { ...app, ...onMachine },
       "convex-app-server-ready Command": { ...app, ...run, ...onMachine },
       "convex-app-web-ready Command": { ...app, ...run, ...onMachine },
+      "convex-job-migrate Command": { ...apps, ...run, ...onMachine },
       "convex-apps Command": { ...apps, ...run, ...onMachine },
       "convex-backups Command": { parent: "Backups", ...run, ...onMachine },
     });

@@ -119,6 +119,16 @@ describe("the container of an app", () => {
     ]);
   });
 
+  it("that runs a job is no drift, because the next run goes on with it", () => {
+    const job = { ...CONTAINER, Name: "/convex-job-migrate" };
+    expect(told(compareContainers(state, inside(CONTAINER, job)))).toEqual([
+      [
+        "notice apps docker.containers containers.convex-job-migrate: is job migrate, which a run has started and not seen to its end",
+        "docker rm --force convex-job-migrate",
+      ],
+    ]);
+  });
+
   it("belongs to the containers' network, and other containers still do not", () => {
     const network = {
       ...{ Id: "n", Name: "convex", Driver: "bridge", Options: {}, Labels: {} },
@@ -127,6 +137,7 @@ describe("the container of an app", () => {
       Containers: {
         a: { Name: WEB, IPv4Address: "172.30.0.4/24" },
         t: { Name: "convex-task-web-00a1b2", IPv4Address: "172.30.0.6/24" },
+        j: { Name: "convex-job-migrate", IPv4Address: "172.30.0.7/24" },
         b: { Name: "stranger", IPv4Address: "172.30.0.5/24" },
       },
     };

@@ -18,6 +18,9 @@ export const options = new Map<string, Options>();
 /** What runs before they are created, by the same names. */
 export const beforeCreate = new Map<string, string[]>();
 
+/** The logical names of what has to be there before them, by the same names. */
+export const dependencies = new Map<string, string[]>();
+
 /** The names of the components' outputs, by the last part of the component's type. */
 export const componentOutputs = new Map<string, string[]>();
 
@@ -102,6 +105,7 @@ type Call = (request: Request, done: unknown) => unknown;
 function observe(): void {
   options.clear();
   beforeCreate.clear();
+  dependencies.clear();
   componentOutputs.clear();
   const monitor = pulumi.runtime.getMonitor() as unknown as { registerResource: Call; registerResourceOutputs: Call };
   const { registerResource, registerResourceOutputs } = monitor;
@@ -114,6 +118,10 @@ function observe(): void {
     const parent = last(String(told["parent"]).split("::")[2]);
     const name = `${String(told["name"])} ${type}`;
     beforeCreate.set(name, (told["hooks"] as { beforeCreateList?: string[] } | undefined)?.beforeCreateList ?? []);
+    dependencies.set(
+      name,
+      (told["dependenciesList"] as string[]).map((urn) => urn.slice(urn.lastIndexOf("::") + 2)),
+    );
     options.set(name, {
       ...(parent === "Stack" || parent === "" ? {} : { parent }),
       ...Object.fromEntries(kept.map(([key, value]): [string, unknown] => [KEPT.get(key) ?? key, strip(value)])),

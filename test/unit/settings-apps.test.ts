@@ -24,7 +24,7 @@ const path = (option: string) => `convex-droplet:apps.web.${option}`;
 
 describe("apps", () => {
   it("are none by default", () => {
-    expect(settingsOf({})).toEqual({ apps: [], generatedSecrets: [], registries: [] });
+    expect(settingsOf({})).toEqual({ apps: [], jobs: [], generatedSecrets: [], registries: [] });
   });
 
   it("need only an image, and have defaults for the rest", () => {

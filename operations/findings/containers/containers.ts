@@ -8,7 +8,7 @@ import { json, lines, sha256, variables } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import { newContainer, newVersion, refresh, type Repair, RUN_HOST } from "../repair.ts";
 import type { Inside } from "../inside.ts";
-import { appOf, CONTAINERS, ID, RESOURCES, taskOf, TYPES } from "../../../contract/names.ts";
+import { appOf, CONTAINERS, ID, jobOf, RESOURCES, taskOf, TYPES } from "../../../contract/names.ts";
 
 const { error, warning } = findingsBy("docker.containers", "containers");
 
@@ -45,7 +45,7 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
               name === CONTAINERS.backend && refused !== undefined ? { why: refused.why } : { up: [] },
             )
           : (leftOver(name) ??
-            task(name) ??
+            once(name) ??
             warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
               why: "remove it if nobody needs it, or ignore it with --ignore",
               command: `docker rm --force ${name}`,
@@ -65,15 +65,21 @@ function leftOver(name: string): Finding | undefined {
   );
 }
 
-/** It ends by itself, or with the connection of whoever has started it. */
-function task(name: string): Finding | undefined {
-  const app = taskOf(ID, name);
-  if (app === undefined) return undefined;
-  return findingsBy("docker.containers", "apps").notice(
-    `containers.${name}`,
-    undeclared(`is a command that somebody runs for app ${app}, it should end`),
-    { why: "wait for its end, or stop it", command: `docker stop ${name}` },
-  );
+/** A task or a job. It ends by itself; a task also with the connection of whoever has started it. */
+function once(name: string): Finding | undefined {
+  const [app, job] = [taskOf(ID, name), jobOf(ID, name)];
+  const { notice } = findingsBy("docker.containers", "apps");
+  if (app !== undefined) {
+    return notice(`containers.${name}`, undeclared(`is a command that somebody runs for app ${app}, it should end`), {
+      why: "wait for its end, or stop it",
+      command: `docker stop ${name}`,
+    });
+  }
+  if (job === undefined) return undefined;
+  return notice(`containers.${name}`, undeclared(`is job ${job}, which a run has started and not seen to its end`), {
+    why: "the next up goes on with it; if the job is not wanted any more, remove it",
+    command: `docker rm --force ${name}`,
+  });
 }
 
 function compareContainer(

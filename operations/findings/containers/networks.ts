@@ -5,7 +5,7 @@ import { refresh } from "../repair.ts";
 import type { Inside } from "../inside.ts";
 import type { State } from "../../state.ts";
 import { isInstances } from "./containers.ts";
-import { appOf, ID, RESOURCES, taskOf, TYPES } from "../../../contract/names.ts";
+import { appOf, ID, jobOf, RESOURCES, taskOf, TYPES } from "../../../contract/names.ts";
 
 interface Network {
   Id: string;
@@ -58,10 +58,12 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
           ),
         ),
         ...Object.values(found.Containers ?? {})
-          // A version of an app that is left over, or a task, is a finding about containers.
+          // A version of an app that is left over, or a task or a job, is a finding about containers.
           .filter(
             ({ Name }) =>
-              !isInstances(Name) && !containers.includes(Name) && (appOf(ID, Name) ?? taskOf(ID, Name)) === undefined,
+              !isInstances(Name) &&
+              !containers.includes(Name) &&
+              (appOf(ID, Name) ?? taskOf(ID, Name) ?? jobOf(ID, Name)) === undefined,
           )
           .map(({ Name }) =>
             error(
