@@ -301,7 +301,7 @@ describe("apps beside Convex", () => {
   });
 
   it("have their job run once, also if the run that has started it is killed", async () => {
-    await set({ "jobs.migrate.variables.SLOW": "20" });
+    await set({ "jobs.migrate.variables.SLOW": "30" });
     await endedUp(cloud, STACK, "kill", "the job to run", async () => (await jobs()) === "convex-job-migrate");
     succeeded(await cloud.pulumi(["cancel", "--yes", "--stack", STACK]));
     succeeded(await cloud.up(STACK));
