@@ -21,5 +21,5 @@ require_mounted() {
   local state
   state=$(either mounted "not mounted" mountpoint -q "$1")
   rests_on "apps volume" mounted "$state"
-  [[ $state == mounted ]] || fail "$1: is not mounted, it should be the data volume. Run npx pulumi up again"
+  [[ $state == mounted ]] || fail "$1: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
 }

@@ -16,7 +16,7 @@ source "$here/../lib/engine.sh"
 main() {
   local app=$1 container=$2 task answer status=0
   shift 2
-  docker inspect "$container" > /dev/null 2>&1 || fail "app $app: $container is not there, it should run. Run npx pulumi up --refresh"
+  docker inspect "$container" > /dev/null 2>&1 || fail "app $app: $container is not there, it should run. Run $(pulumi_command up --refresh --run-program)"
   task=convex-task-$app-$(printf %06x "$$")
   # shellcheck disable=SC2064 # now, because it is local
   trap "end $task" EXIT
