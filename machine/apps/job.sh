@@ -21,6 +21,7 @@ main() {
   # Jobs that do not wait for each other run side by side, and other scripts go on.
   lock_at "/run/convex-droplet-$container.lock"
   require_mounted "$mountpoint"
+  install_packages jq
   put_app_folders "$mountpoint" "$folders"
   version=$(sha256sum <<< "$request")
   version=${version%% *}

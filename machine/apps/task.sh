@@ -17,6 +17,7 @@ main() {
   local app=$1 container=$2 task answer status=0
   shift 2
   docker inspect "$container" > /dev/null 2>&1 || fail "app $app: $container is not there, it should run. Run $(pulumi_command up --refresh --run-program)"
+  install_packages jq
   task=convex-task-$app-$(printf %06x "$$")
   # shellcheck disable=SC2064 # now, because it is local
   trap "end $task" EXIT
