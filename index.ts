@@ -167,10 +167,10 @@ export const dashboardPassword = edge.dashboardPassword;
 export const adminKey = convex.adminKey;
 /** secret; a key for CI and monitoring: reads everything, also variables and data, changes nothing; absent if the backend refused the key that this program made */
 export const readOnlyAdminKey = convex.readOnlyAdminKey;
-/** secret; with databases: the URL of each for containers on the droplet, by its name, and of each shadow */
-export const databaseUrls = further?.urls;
-/** with apps: the URL of each that is public, once it is healthy and requests reach it */
-export const appUrls = apps?.urls;
+/** secret; the URL of each further database for containers on the droplet, by its name, and of each shadow */
+export const databaseUrls = further?.urls ?? {};
+/** the URL of each app that is public, once it is healthy and requests reach it */
+export const appUrls = apps?.urls ?? {};
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;
 /** with a domain: its DNS records, as lines of a zone file */

@@ -168,7 +168,7 @@ export class Apps extends pulumi.ComponentResource {
   }
 }
 
-/** The component, if there are any apps, jobs or secrets for them: without, a stack has no such resource and no such output. */
+/** The component, if there are any apps, jobs or secrets for them: without, a stack has no such resource. */
 export function appsOf(name: string, args: AppsArgs): Apps | undefined {
   return [args.apps, args.jobs, args.generatedSecrets].every(({ length }) => length === 0)
     ? undefined

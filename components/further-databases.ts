@@ -90,7 +90,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
   }
 }
 
-/** The component, if there are any: without, a stack has no such resource and no such output. */
+/** The component, if there are any: without, a stack has no such resource. */
 export function furtherDatabases(name: string, args: FurtherDatabasesArgs): FurtherDatabases | undefined {
   return args.databases.length === 0 ? undefined : new FurtherDatabases(name, args);
 }
