@@ -1,6 +1,6 @@
 import { ROLES } from "../../contract/names.ts";
-import { type Fault, integerFault, nearestOf, type Reader } from "../reader.ts";
-import { onThisStack } from "../on-this-stack.ts";
+import type { Fault, Reader } from "../reader.ts";
+import { entriesOf, Options } from "./options.ts";
 
 /** A further database on the server, beside the backend's. Its owner is a role of the same name. */
 export interface FurtherDatabase {
@@ -32,23 +32,20 @@ const CONNECTIONS = { standard: 20, min: 2, max: 500 };
  * @param own  name of the backend's database
  */
 export function readDatabases(read: Reader, key: string, own: string): FurtherDatabase[] {
-  const value = read.json(key, "config");
-  if (!isMap(value)) {
-    read.refuse(key, {
-      sentence: "is not a map, it should map names of databases to their options.",
-      fix: `Remove it with: ${onThisStack("config rm", key)}, and set an option of each with: ${onThisStack("config set", `--path ${key}.NAME.connections ${CONNECTIONS.standard}`)}`,
-    });
-    return [];
-  }
-  const names = Object.keys(value);
-  const databases = Object.entries(value)
-    .map(([name, options]) => {
-      const path = `${key}.${name}`;
-      const database = readOptions(read, path, name, options);
-      read.refuse(path, nameFault(name, own) ?? shadowFault(database, names, own));
-      return database;
-    })
-    .toSorted((one, other) => (one.name < other.name ? -1 : 1));
+  const entries = entriesOf(
+    read,
+    key,
+    "names of databases to their options",
+    `${key}.NAME.connections ${CONNECTIONS.standard}`,
+    "config",
+  );
+  const names = entries.map(([name]) => name);
+  const databases = entries.map(([name, options]) => {
+    const path = `${key}.${name}`;
+    const database = readOptions(new Options(read, path, options, OPTIONS, "a database"), name);
+    read.refuse(path, nameFault(name, own) ?? shadowFault(database, names, own));
+    return database;
+  });
   const replicated = databases.filter(({ replication }) => replication).length;
   if (replicated > SLOTS) {
     read.refuse(key, {
@@ -59,37 +56,12 @@ export function readDatabases(read: Reader, key: string, own: string): FurtherDa
   return databases;
 }
 
-function readOptions(read: Reader, path: string, name: string, options: unknown): FurtherDatabase {
-  // In YAML, a name without options has no value.
-  const given = isMap(options ?? {}) ? ((options ?? {}) as Record<string, unknown>) : {};
-  if (!isMap(options ?? {})) {
-    read.refuse(path, {
-      sentence: `is ${JSON.stringify(options)}, it should be a map of options.`,
-      fix: `Remove it with: ${onThisStack("config rm", `--path ${path}`)}, and set an option with: ${onThisStack("config set", `--path ${path}.connections ${CONNECTIONS.standard}`)}`,
-    });
-  }
-  for (const option of Object.keys(given).filter((other) => !OPTIONS.includes(other))) {
-    read.refuse(`${path}.${option}`, {
-      sentence: `is not an option of a database, it should be one of ${OPTIONS.join(", ")}; the nearest is ${nearestOf(option, OPTIONS) ?? ""}.`,
-      fix: `Remove it with: ${onThisStack("config rm", `--path '${path}.${option}'`)}`,
-    });
-  }
-  const text = (option: string, standard: unknown) => String(given[option] ?? standard);
-  const flag = (option: string) => {
-    const found = text(option, false);
-    if (found !== "true" && found !== "false") {
-      const sentence = `"${found}" is not a boolean, it should be true or false.`;
-      read.refuse(`${path}.${option}`, { sentence, value: "false" });
-    }
-    return found === "true";
-  };
-  const connections = text("connections", CONNECTIONS.standard);
-  read.refuse(`${path}.connections`, integerFault(connections, CONNECTIONS.min, CONNECTIONS.max));
+function readOptions(options: Options, name: string): FurtherDatabase {
   return {
     name,
-    shadow: flag("shadow") ? `${name}${SHADOW}` : undefined,
-    replication: flag("replication"),
-    connections: Number(connections),
+    shadow: options.flag("shadow") ? `${name}${SHADOW}` : undefined,
+    replication: options.flag("replication"),
+    connections: options.integer("connections", CONNECTIONS.min, CONNECTIONS.max) ?? CONNECTIONS.standard,
   };
 }
 
@@ -128,8 +100,4 @@ function shadowFault({ name, shadow }: FurtherDatabase, names: string[], own: st
 /** Whether machine/move-in/move-in.sh gives a database this name. */
 function isWorkingName(name: string, own: string): boolean {
   return name === `${own.slice(0, 55)}_moving`;
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -61,6 +61,16 @@ export class Options {
     return text === undefined ? undefined : Number(text);
   }
 
+  /** True or false; false if it is absent. */
+  flag(option: string): boolean {
+    const text = this.text(option, (found) =>
+      found === "true" || found === "false"
+        ? undefined
+        : { sentence: `"${found}" is not a boolean, it should be true or false.`, value: "false" },
+    );
+    return text === "true";
+  }
+
   /** A list of texts; empty if it is absent. */
   list(option: string, check: Check, should: string): string[] {
     const value = this.#given[option] ?? [];
@@ -91,9 +101,19 @@ export class Options {
   }
 }
 
-/** The entries of a map of names to options, sorted by name, so that their order in the configuration makes no difference. */
-export function entriesOf(read: Reader, key: string, should: string, example: string): [string, unknown][] {
-  const value = read.json(key);
+/**
+ * The entries of a map of names to options, sorted by name, so that their order in the configuration makes no difference.
+ *
+ * @param holds  as for `Reader.json`
+ */
+export function entriesOf(
+  read: Reader,
+  key: string,
+  should: string,
+  example: string,
+  holds: Parameters<Reader["json"]>[1] = "texts",
+): [string, unknown][] {
+  const value = read.json(key, holds);
   if (isMap(value)) return Object.entries(value).toSorted(([one], [other]) => (one < other ? -1 : 1));
   read.refuse(key, {
     sentence: `is not a map, it should map ${should}.`,

@@ -70,23 +70,23 @@ describe("further databases", () => {
         },
       }),
     ).toEqual([
-      "convex-droplet:databases.app.replicaton: is not an option of a database, it should be one of shadow, replication, connections; the nearest is replication. " +
-        "Remove it with: npx pulumi config rm --stack test --path 'databases.app.replicaton'",
-      'convex-droplet:databases.app.connections: "many" is not a whole number, it should be one from 2 to 500. ' +
-        "Set it with: npx pulumi config set --stack test --path databases.app.connections 2",
+      "convex-droplet:databases.app.replicaton: is not an option of a database, it should be one; the nearest is replication. " +
+        "Rename it, or remove it with: npx pulumi config rm --stack test --path databases.app.replicaton",
       'convex-droplet:databases.app.shadow: "yes" is not a boolean, it should be true or false. ' +
         "Set it with: npx pulumi config set --stack test --path databases.app.shadow false",
-      "convex-droplet:databases.other: is true, it should be a map of options. " +
-        "Remove it with: npx pulumi config rm --stack test --path databases.other, and set an option with: npx pulumi config set --stack test --path databases.other.connections 20",
+      'convex-droplet:databases.app.connections: "many" is not a whole number, it should be one from 2 to 500. ' +
+        "Set it with: npx pulumi config set --stack test --path databases.app.connections 2",
       "convex-droplet:databases.more.connections: 1 is below 2, it should be from 2 to 500. " +
         "Set it with: npx pulumi config set --stack test --path databases.more.connections 2",
+      "convex-droplet:databases.other: is not a map, it should map the options of a database to their values. " +
+        "Remove it with: npx pulumi config rm --stack test --path databases.other, and set each with: npx pulumi config set --stack test --path databases.other.OPTION VALUE",
     ]);
   });
 
   it("are refused if they are a list, or a key of their own", () => {
     expect(mistakesOf({ databases: ["app"] })).toEqual([
       "convex-droplet:databases: is not a map, it should map names of databases to their options. " +
-        "Remove it with: npx pulumi config rm --stack test databases, and set an option of each with: npx pulumi config set --stack test --path databases.NAME.connections 20",
+        "Remove it with: npx pulumi config rm --stack test databases, and set each option with: npx pulumi config set --stack test --path databases.NAME.connections 20",
     ]);
     expect(mistakesOf({ "databases.app.shadow": true })).toEqual([
       "convex-droplet:databases.app.shadow: is a separate key, it should be part of databases. " +
