@@ -1,11 +1,11 @@
 import { type AppOptions, readApp } from "./kinds/apps.ts";
 import { type Hosts, nameFault, namesOf } from "./kinds/hosts.ts";
-import { entriesOf, Options, quoted } from "./kinds/options.ts";
+import { entriesOf, Options } from "./kinds/options.ts";
 import { inOrder } from "./kinds/order.ts";
 import { type Known, type Resolved, resolveReferences } from "./kinds/references.ts";
 import { readJobs } from "./jobs.ts";
 import { outside } from "./edge.ts";
-import { type Fault, matches, type Reader } from "./reader.ts";
+import { type Fault, matches, quoted, type Reader } from "./reader.ts";
 import { onThisStack } from "./on-this-stack.ts";
 
 /** A container of the user's own, beside Convex. */

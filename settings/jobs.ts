@@ -1,10 +1,10 @@
 import { onThisStack } from "./on-this-stack.ts";
 import type { AppOptions, ContainerOptions } from "./kinds/apps.ts";
 import { type JobOptions, readJob } from "./kinds/jobs.ts";
-import { entriesOf, quoted } from "./kinds/options.ts";
+import { entriesOf } from "./kinds/options.ts";
 import { inOrder } from "./kinds/order.ts";
 import { type Known, type Resolved, resolveReferences } from "./kinds/references.ts";
-import type { Reader } from "./reader.ts";
+import { quoted, type Reader } from "./reader.ts";
 
 /** A command of the user's own that runs once for each version of its container. */
 export interface JobSettings extends Resolved<ContainerOptions> {

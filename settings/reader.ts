@@ -150,7 +150,7 @@ function pathArgument(path: string): string {
 }
 
 /** A word, quoted for a shell if necessary. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 

@@ -63,8 +63,7 @@ await_job() {
 # give_up WHY: removes the container, so that the next run starts it again.
 give_up() {
   docker stop "$container" > /dev/null 2>&1 || true
-  say "the last lines of its log:"
-  docker logs --tail 20 "$container" 2>&1 | tr -d '\000-\010\013-\037' >&2 || true
+  show_end_of_log "$container"
   remove_container "$container"
   fail "job $job: $1. What waits for it was not changed. Fix the cause, then run $(pulumi_command up) again"
 }

@@ -9,6 +9,8 @@ set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
 source "$here/../lib/common.sh"
+# shellcheck source=machine/lib/engine.sh
+source "$here/../lib/engine.sh"
 # shellcheck source=machine/apps/probe.sh
 source "$here/probe.sh"
 
@@ -23,8 +25,7 @@ main() {
   fi
   awaited=$(what_is_ready "$container" "$port" "$health_path")
   if ! wait_until "$seconds" "a version of app $app $awaited" is_ready "$container" "$port" "$health_path" "$started"; then
-    say "the last lines of its log:"
-    docker logs --tail 20 "$container" 2>&1 | tr -d '\000-\010\013-\037' >&2 || true
+    show_end_of_log "$container"
     docker stop "$container" > /dev/null 2>&1 || true
     fail "app $app: its new version is not ready after $seconds s, it should be one $awaited. The version before still serves, if there is one." \
       "Fix it, or give it more time with $(pulumi_command "config set" --path "apps.$app.healthSeconds" "$((seconds < 450 ? seconds * 2 : 900))"); then run $(pulumi_command up) again"

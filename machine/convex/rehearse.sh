@@ -31,30 +31,29 @@ readonly REHEARSAL=/run/convex-droplet-rehearsal NETWORK=convex-rehearsal-networ
 
 main() {
   local stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
-  local accepted documents folder shown begun=
+  local accepted documents folder shown obstacle begun=
   take stack container dashboard image dashboard_image name role mountpoint key memory_mb rehearse environment files
   # It goes on to its end if the connection breaks.
   trap '' PIPE
   MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
   accepted=$(accepted_image "$mountpoint" "$container")
+  # A new droplet has no dashboard yet.
+  shown=$(image_of "$dashboard")
+  shown=${shown:-$dashboard_image}
   if [[ ${1:-} == check ]]; then
     tell_plan
     return
   fi
   if [[ -e $folder || -n $(leftover_containers) ]]; then begin; fi
-  # A new droplet has no dashboard yet.
-  shown=$(image_of "$dashboard")
-  if same_image "$image" "$accepted" && same_image "$dashboard_image" "${shown:-$dashboard_image}"; then
+  obstacle=$(earlier_upgrade)
+  if are_in_place; then
     say "unchanged"
   elif [[ $rehearse != true ]]; then
     say "uses the images without a rehearsal, because rehearseImages is false"
     rm -f "$mountpoint/upgrade"
-  elif is_refused "$mountpoint" "$image"; then
-    fail "$(tell_refused "$mountpoint")"
-  elif is_going_back "$mountpoint"; then
-    fail "the upgrade to $(line_of "$mountpoint/upgrade" image) is being undone, and that was interrupted, so no other image can be tried." \
-      "Finish it first, with the previous images: $(line_of "$mountpoint/upgrade" images); then set this image again"
+  elif [[ -n $obstacle ]]; then
+    fail "$obstacle"
   else
     require_pair
     documents=$(documents_here) || fail "PostgreSQL: does not answer, see above, so the new backend image cannot be tried. Nothing was changed. See: $(npm_command doctor)"
@@ -64,6 +63,19 @@ main() {
       begin
       rehearse
     fi
+  fi
+}
+
+# are_in_place: whether both images are the ones that serve.
+are_in_place() { same_image "$image" "$accepted" && same_image "$dashboard_image" "$shown"; }
+
+# earlier_upgrade: why an upgrade that failed keeps the image from being tried, if one does.
+earlier_upgrade() {
+  if is_refused "$MOUNTPOINT" "$image"; then
+    tell_refused "$MOUNTPOINT"
+  elif is_going_back "$MOUNTPOINT"; then
+    echo "the upgrade to $(line_of "$MOUNTPOINT/upgrade" image) is being undone, and that was interrupted, so no other image can be tried." \
+      "Finish it first, with the previous images: $(line_of "$MOUNTPOINT/upgrade" images); then set this image again"
   fi
 }
 
@@ -78,22 +90,22 @@ tell_plan() {
   local needed version documents
   needed=$(room_needed)
   documents=$(documents_here)
-  shown=$(image_of "$dashboard")
   version=
   if [[ -n $documents ]]; then version=$(version_in in_database "$DATABASE"); fi
   printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
-    "upgrade=$(either no yes same_image "$image" "$accepted")" "dashboard=$(either "" "$dashboard_image" same_image "$dashboard_image" "${shown:-$dashboard_image}")" \
+    "upgrade=$(either no yes same_image "$image" "$accepted")" "dashboard=$(either "" "$dashboard_image" same_image "$dashboard_image" "$shown")" \
     "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" "point=$(either yes no has_backups)" "version=$version" "refused=$(refusal)" \
     "data=$(either yes no test -n "$documents")"
 }
 
 # refusal: why the next run would refuse the images, if it would. Without pulling them, the backend's revision may be unknown.
 refusal() {
-  local other
+  local obstacle other
   is_published backendImage "$image" && is_published dashboardImage "$dashboard_image" || return 0
-  if [[ $rehearse != true ]] || same_image "$image" "$accepted" && same_image "$dashboard_image" "${shown:-$dashboard_image}"; then return; fi
-  if is_refused "$MOUNTPOINT" "$image"; then
-    tell_refused "$MOUNTPOINT"
+  if are_in_place || [[ $rehearse != true ]]; then return; fi
+  obstacle=$(earlier_upgrade)
+  if [[ -n $obstacle ]]; then
+    echo "$obstacle"
   elif other=$(other_revision) && [[ -n $other ]]; then
     echo "dashboardImage: is not of revision $other, it should be that of the backend. npx pulumi up --stack $stack pulls both images, and names the right one"
   fi

@@ -1,7 +1,7 @@
-import type { Fault, Reader } from "../reader.ts";
+import { type Fault, quoted, type Reader } from "../reader.ts";
 import { refusedName, variablesIn } from "./environment.ts";
 import { pinnedFault } from "./images.ts";
-import { Options, quoted } from "./options.ts";
+import { Options } from "./options.ts";
 import { onThisStack } from "../on-this-stack.ts";
 
 /** What the options of a container say by themselves, of an app or a job. References are checked with the rest of the stack. */

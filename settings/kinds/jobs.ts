@@ -1,7 +1,7 @@
 import { onThisStack } from "../on-this-stack.ts";
-import type { Reader } from "../reader.ts";
+import { quoted, type Reader } from "../reader.ts";
 import { CONTAINER_OPTIONS, type ContainerOptions, nameFault, pinned, readContainer } from "./apps.ts";
-import { Options, quoted } from "./options.ts";
+import { Options } from "./options.ts";
 
 /** What a job's options say by themselves. Its app, references and order are checked with the rest of the stack. */
 export interface JobOptions extends ContainerOptions {

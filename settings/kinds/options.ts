@@ -1,4 +1,4 @@
-import { type Check, type Fault, integerFault, nearestOf, type Reader } from "../reader.ts";
+import { type Check, type Fault, integerFault, nearestOf, quoted, type Reader } from "../reader.ts";
 import { onThisStack } from "../on-this-stack.ts";
 
 /** The options of one entry of a map, such as an app. Reading one collects its mistakes; an absent one is its default. */
@@ -120,11 +120,6 @@ export function entriesOf(
     fix: `Remove it with: ${onThisStack("config rm", key)}, and set each option with: ${onThisStack("config set", `--path ${example}`)}`,
   });
   return [];
-}
-
-/** A path, quoted for a shell if necessary. */
-export function quoted(path: string): string {
-  return /^[\w.-]+$/.test(path) ? path : `'${path}'`;
 }
 
 /** Numbers and booleans as they are typed; lists and maps as JSON, which no check accepts. */

@@ -1,6 +1,5 @@
 import { onThisStack } from "../on-this-stack.ts";
-import type { Reader } from "../reader.ts";
-import { quoted } from "./options.ts";
+import { quoted, type Reader } from "../reader.ts";
 
 /** Something that may wait for others of its kind. */
 interface Waiting {

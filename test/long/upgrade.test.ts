@@ -231,6 +231,8 @@ describe("a new backend image", () => {
       expect((await cut).exitCode).not.toBe(0);
 
       await use(await publishRevision(cloud.home, NEWER));
+      const planned = await cloud.operate("upgrade", STACK, ["--check"]);
+      expect([planned.exitCode, planned.stdout]).toEqual([1, expect.stringContaining("is being undone")]);
       const refused = await cloud.up(STACK);
       expect(refused.exitCode).not.toBe(0);
       const [, commands = ""] = /Finish it first, with the previous images: (.*); then set/.exec(refused.all) ?? [];
