@@ -354,7 +354,8 @@ describe("apps beside Convex", () => {
       );
     }
     expect(status).toBe(200);
-    expect(await drifted()).toEqual([]);
+    // The other app is healthy some seconds later.
+    await expect.poll(drifted, { timeout: 60_000 }).toEqual([]);
   });
 
   it("are on another droplet with their folders and secrets", async () => {
