@@ -92,6 +92,8 @@ stop_backups() {
     || fail "pgbackrest: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge pgbackrest restic"
   rm -f /etc/systemd/system/pgbackrest.service
   systemctl daemon-reload
+  # A job that was stopped in its work has failed, and is of no interest any more.
+  systemctl reset-failed "${JOBS[@]/%/.service}" 2> /dev/null || true
   # Last, because the next run looks for it if this one is killed.
   rm "$REPOSITORY"
   changed "stopped the backups"

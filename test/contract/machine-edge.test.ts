@@ -382,7 +382,8 @@ describe("the public edge of a machine", () => {
     const stdin = namedValues({ mountpoint: "/mnt/other", folders: ["0:0 /mnt/other/apps/web/data"] });
     expect(await machine.run("apps/prepare.sh", stdin)).toEqual({
       exitCode: 1,
-      output: "prepare.sh: error: /mnt/other: is not mounted, it should be the data volume. Run npx pulumi up again",
+      output:
+        "prepare.sh: error: /mnt/other: is not mounted, it should be the data volume. Run npx pulumi up --stack dev again",
     });
     expect(await machine.sh("ls /mnt")).toBe("convex");
   });

@@ -4,12 +4,12 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { useDomain } from "../../sandbox/domain.ts";
-import { endedUp } from "./ended-up.ts";
-import { TestCloud } from "./harness.ts";
-import { useNames } from "./names.ts";
-import { readRow, writeRow } from "./probe.ts";
+import { endedUp } from "../e2e/ended-up.ts";
+import { TestCloud } from "../e2e/harness.ts";
+import { useNames } from "../e2e/names.ts";
+import { readRow, writeRow } from "../e2e/probe.ts";
 import { stepByStep } from "../steps.ts";
-import { succeeded } from "./succeeded.ts";
+import { succeeded } from "../e2e/succeeded.ts";
 
 const STACK = "changes";
 const API = "https://api.convex.test";

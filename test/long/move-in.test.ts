@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mintAdminKey } from "../../contract/admin-key.ts";
 import { projectFolder } from "../../sandbox/project.ts";
 import { stepByStep } from "../steps.ts";
-import { HandMade } from "./hand-made.ts";
-import { eventually, type Run, TestCloud } from "./harness.ts";
-import { call, readFile, writeFile, writeRow } from "./probe.ts";
+import { HandMade } from "../e2e/hand-made.ts";
+import { eventually, type Run, TestCloud } from "../e2e/harness.ts";
+import { call, readFile, writeFile, writeRow } from "../e2e/probe.ts";
 
 const STACK = "moved-in";
 
