@@ -17,6 +17,7 @@ import { runTask } from "./task.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
+import { runStatus } from "./status/command.ts";
 import { State } from "./state.ts";
 import { pulumiCommand } from "../contract/commands.ts";
 import { npmCommand } from "./typed.ts";
@@ -24,11 +25,12 @@ import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
        ${npmCommand("STACK", "tunnel")}
-       ${npmCommand("STACK", "logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
+       ${npmCommand("STACK", "status|logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names; and the
            further databases
+  status   shows what serves, and how droplet, database, backups and apps are doing
   logs     prints what backend, dashboard, PostgreSQL, proxy, backups or an app have logged
   task     runs a command with an app's image and variables
   env      gives an app the stack's URLs and admin key
@@ -48,6 +50,7 @@ and snapshot also call DigitalOcean.
 
 /** The commands that parse their own arguments. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  status: runStatus,
   logs: runLogs,
   task: runTask,
   env: writeEnvironment,

@@ -12,6 +12,8 @@ export interface Outputs {
   dashboardPassword?: string;
   /** URLs for containers on the droplet, by database; absent without further databases. */
   databaseUrls?: Record<string, string>;
+  /** URLs of public apps, by app; absent without apps. */
+  appUrls?: Record<string, string>;
 }
 
 const NEEDED = ["backendUrl", "siteUrl", "dashboardUrl", "adminKey"] as const;

@@ -21,10 +21,13 @@ export interface Resource {
 export class State {
   readonly stack: string;
   readonly resources: Resource[];
+  /** When the last run ended that recorded something, RFC 3339; empty if the state does not say so. */
+  readonly recorded: string;
 
-  constructor(stack: string, resources: Resource[]) {
+  constructor(stack: string, resources: Resource[], recorded = "") {
     this.stack = stack;
     this.resources = resources;
+    this.recorded = recorded;
   }
 
   /**
@@ -47,11 +50,14 @@ export class State {
         );
       },
     );
-    const { deployment } = JSON.parse(stdout) as { deployment: { resources?: RawResource[] } };
+    const { deployment } = JSON.parse(stdout) as {
+      deployment: { manifest?: { time?: string }; resources?: RawResource[] };
+    };
     return new State(
       stack,
       // A resource that is pending deletion is no longer declared.
       (deployment.resources ?? []).filter((raw) => raw.delete !== true).map(parse),
+      deployment.manifest?.time,
     );
   }
 

@@ -18,7 +18,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
 
   up [--domain NAME]   prepares what is missing, then deploys (the default); with --domain, under this name and with
                        TLS, for example: npm run sandbox -- --domain convex.test
-  status               what runs, and where
+  status [--stack ${STACK}]   what runs, and where; with --stack, how the stack is doing
   ssh [COMMAND ...]    a shell on the droplet, or one command there
   logs [NAME] [OPTION ...]   what backend (the default), dashboard, postgres, proxy, backups or an app have logged; or cloud
   task APP COMMAND ... a command with an app's image and variables
@@ -51,7 +51,7 @@ async function main(args: string[]): Promise<number> {
     }
     case "status":
       requireSandbox(home);
-      return summary(home);
+      return rest.length === 0 ? summary(home) : operate(home, "status", rest);
     case "ssh":
     case "tunnel":
     case "task":

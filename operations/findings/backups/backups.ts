@@ -6,11 +6,11 @@ import { json } from "../facts.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { type Repair, RUN_BACKUPS } from "../repair.ts";
+import { DAY, HOUR, MINUTE, span } from "../../span.ts";
 import { isUntouched, waysOn } from "./interrupted.ts";
 
-const MINUTE = 60;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
+/** How old the last record of a job may be, in seconds. */
+export const OLDEST = { point: 15 * MINUTE, base: 26 * HOUR, drill: 8 * DAY };
 
 /** The units of the jobs. What they fail of is found here, with its cause. */
 export const JOBS = ["convex-restore-point", "convex-base-backup", "convex-drill"].map(
@@ -105,7 +105,7 @@ const { error } = findingsBy("backups.jobs", "backups");
 
 /** The timer makes a restore point every minute. */
 function latePoint(state: State, { now, point }: Jobs): Finding[] {
-  const late = lateness(point, point.last?.at, now, { limit: 15 * MINUTE, never: 15 * MINUTE, settle: 15 * MINUTE });
+  const late = lateness(point, point.last?.at, now, { limit: OLDEST.point, never: 15 * MINUTE, settle: 15 * MINUTE });
   if (late === undefined) return [];
   const running = point.running && point.cause === "" ? "; one is being made now" : "";
   return [error("backups.restore-point", withCause(late, point, running), again(state, point, ["backup", "now"]))];
@@ -115,7 +115,7 @@ function latePoint(state: State, { now, point }: Jobs): Finding[] {
 function lateBackup(state: State, { now, base }: Jobs): Finding[] {
   const late =
     lastFailed(base, base.last?.at) ??
-    (base.running ? undefined : lateness(base, base.last?.at, now, { limit: 26 * HOUR, never: HOUR, settle: HOUR }));
+    (base.running ? undefined : lateness(base, base.last?.at, now, { limit: OLDEST.base, never: HOUR, settle: HOUR }));
   if (late === undefined) return [];
   return [error("backups.backup", withCause(late, base), again(state, base, ["backup", "now"]))];
 }
@@ -131,7 +131,9 @@ function missingDrill(state: State, { now, drill }: Jobs): Finding[] {
   }
   const late =
     lastFailed(drill, last?.started) ??
-    (drill.running ? undefined : lateness(drill, last?.started, now, { limit: 8 * DAY, never: 8 * DAY, settle: HOUR }));
+    (drill.running
+      ? undefined
+      : lateness(drill, last?.started, now, { limit: OLDEST.drill, never: 8 * DAY, settle: HOUR }));
   return late === undefined ? [] : [error("backups.drill", withCause(late, drill), repair)];
 }
 
@@ -244,12 +246,4 @@ function compareRestores({ stack }: State, { phase, request, to, running, kept }
 
 function seconds(time: string): number {
   return Date.parse(time) / 1000;
-}
-
-/** A duration in words, rounded down. */
-function span(duration: number): string {
-  if (duration < 2 * MINUTE) return `${Math.max(0, Math.floor(duration))} s`;
-  if (duration < 2 * HOUR) return `${Math.floor(duration / MINUTE)} min`;
-  if (duration < 2 * DAY) return `${Math.floor(duration / HOUR)} h`;
-  return `${Math.floor(duration / DAY)} days`;
 }

@@ -3,7 +3,8 @@ import { type Finding, findingsBy } from "../finding.ts";
 import type { Inside } from "../inside.ts";
 import { shell } from "../shell.ts";
 
-const ALMOST_FULL_PERCENT = 90;
+/** From how many percent on a disk is too full. */
+export const ALMOST_FULL_PERCENT = 90;
 
 /** Checks the free space on the droplet's disk and on the volume, in bytes and in inodes. */
 export function compareDisks(inside: Inside): Finding[] {
