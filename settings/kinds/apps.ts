@@ -34,7 +34,7 @@ export interface AppOptions extends ContainerOptions {
 export const CONTAINER_OPTIONS = [
   ...["image", "command", "variables", "references", "memoryMb", "cpus", "folders", "folderOwner", "dependsOn"],
 ];
-const OPTIONS = [...CONTAINER_OPTIONS, "port", "hosts", "healthPath", "healthCommand", "healthSeconds"];
+const OPTIONS = [...CONTAINER_OPTIONS, "port", "hosts", "healthPath", "healthCommand", "healthSeconds", "needs"];
 
 /** Names by which the containers' network knows something else already. */
 const TAKEN = ["backend", "dashboard", "localhost"];
@@ -54,6 +54,7 @@ export function readApp(read: Reader, path: string, name: string, value: unknown
     healthSeconds: options.integer("healthSeconds", 1, 900) ?? 60,
   };
   refuseContradictions(options, app);
+  refuseMissing(options, app);
   return app;
 }
 
@@ -215,5 +216,25 @@ function refuseContradictions(options: Options, app: AppOptions): void {
   }
   if (app.port === undefined && app.hosts.length > 0) {
     options.refuse("hosts", { sentence: "has no port to lead to, it should come with one.", fix: setPort });
+  }
+}
+
+/** Variables that the app cannot do without, each with the reason, so that a stack's file can ask for those that nobody can derive. */
+function refuseMissing(options: Options, { variables, references }: AppOptions): void {
+  for (const [name, reason] of Object.entries(options.map("needs", "variable names to what they are for"))) {
+    const variable = options.at(`variables.${name}`);
+    if (typeof reason !== "string" || reason.trim() === "") {
+      options.refuse(`needs.${name}`, {
+        sentence: "is not a reason, it should be a text that says what the variable is for.",
+        fix: `Set it with: ${onThisStack("config set", `--path --type string ${quoted(options.at(`needs.${name}`))} REASON`)}`,
+      });
+    } else if (refusedName(name) !== undefined) {
+      options.refuse(`needs.${name}`, refusedName(name));
+    } else if (!(name in variables) && !(name in references)) {
+      options.refuse(`variables.${name}`, {
+        sentence: `is missing, it should be there: ${reason.trim().replace(/\.$/, "")}.`,
+        fix: `Set it with: ${onThisStack("config set", `--path --secret ${variable}`)}, or refer to a value of the stack with: ${onThisStack("config set", `--path ${options.at(`references.${name}`)} REFERENCE`)}`,
+      });
+    }
   }
 }

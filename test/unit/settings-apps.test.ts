@@ -69,6 +69,17 @@ describe("apps", () => {
     expect(apps.map(({ name }) => name)).toEqual(["d", "c", "a", "b"]);
   });
 
+  it("have all variables that they need, whichever way they get them, or are asked for all at once", () => {
+    const needs = { A: "first", B: "second", C: "third" };
+    const web = { image: IMAGE, port: 1, needs, variables: { A: "x" }, references: { B: "app:web.url" } };
+    expect(mistakesOf({ apps: { web: { ...web, variables: { ...web.variables, C: "y" } } } })).toEqual([]);
+    const others = { api: { image: IMAGE, needs: { D: "fourth" } } };
+    expect(mistakesOf({ apps: { web, ...others } })).toEqual([
+      expect.stringMatching(/^convex-droplet:apps\.api\.variables\.D: is missing, it should be there: fourth\./),
+      expect.stringMatching(/^convex-droplet:apps\.web\.variables\.C: is missing, it should be there: third\./),
+    ]);
+  });
+
   it("may refer to each other, because an address does not need the app to run", () => {
     expect(
       mistakesOf({
@@ -193,6 +204,14 @@ it.each<[string, Record<string, unknown>, string, string]>([
     "variables.PORT",
     "is not text, it should be: YAML has read it as a number",
   ],
+  [
+    "a variable that the app needs",
+    { needs: { KEY: "it signs sessions." } },
+    "variables.KEY",
+    "is missing, it should be there: it signs sessions. Set it with: npx pulumi config set --stack test --path --secret apps.web.variables.KEY, or refer to a value of the stack with: npx pulumi config set --stack test --path apps.web.references.KEY REFERENCE",
+  ],
+  ["a need without a reason", { needs: { KEY: true } }, "needs.KEY", "is not a reason, it should be a text"],
+  ["a need without a valid name", { needs: { "A-B": "why" } }, "needs.A-B", "is not a variable's name."],
   ["an empty variable", { variables: { KEY: "" } }, "variables.KEY", "is empty, it should have a value or be absent."],
   ["a variable without a valid name", { variables: { "A-B": "x" } }, "variables.A-B", "is not a variable's name."],
   ["variables as a list", { variables: ["A=b"] }, "variables", "is not a map, it should map variable names to texts."],
