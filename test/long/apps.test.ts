@@ -1,16 +1,10 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
 import { once } from "node:events";
 import https from "node:https";
-import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { REGISTRY_HOST } from "../../sandbox/droplet/network.ts";
-import { ensureImage } from "../../sandbox/images/build.ts";
-import { buildImage, pushImage } from "../../sandbox/images/engine.ts";
-import { revision } from "../../sandbox/images/recipe.ts";
 import { useDomain } from "../../sandbox/domain.ts";
 import { projectFolder } from "../../sandbox/project.ts";
 import { endedUp } from "../e2e/ended-up.ts";
@@ -19,6 +13,7 @@ import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
 import { useNames } from "../e2e/names.ts";
 import { succeeded } from "../e2e/succeeded.ts";
 import { stepByStep } from "../steps.ts";
+import { publishStandIn } from "./stand-in.ts";
 
 const STACK = "apps";
 const WEB = "https://app.convex.test";
@@ -42,18 +37,8 @@ afterAll(async () => {
 });
 
 /** Publishes the stand-in for an app; each revision has another digest. */
-async function publishApp(tag: string): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-app-"));
-  const name = `convex-droplet-test/app:${tag}`;
-  try {
-    await cp(path.join(import.meta.dirname, "app"), folder, { recursive: true });
-    const base = await ensureImage("dashboard", await revision(), () => undefined);
-    await buildImage(folder, name, { BASE: base, REVISION: tag }, () => undefined);
-    const digest = await pushImage(name, `127.0.0.1:${cloud.home.registryPort}/app`, tag);
-    return `${REGISTRY_HOST}:${cloud.home.registryPort}/app@${digest}`;
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+function publishApp(tag: string): Promise<string> {
+  return publishStandIn(cloud.home, { folder: "app", args: { REVISION: tag } });
 }
 
 /** Sets options as a person does. */
