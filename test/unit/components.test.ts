@@ -302,7 +302,7 @@ const APPS = (): AppsArgs => ({
   origins: { cloud: "https://api.example.com", site: "https://site.example.com" },
   exposure: { hosts: HOSTS, acmeAuthorityFile: undefined },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
-  convex: new pulumi.ComponentResource("test:index:Other", "convex"),
+  convex: [new pulumi.ComponentResource("test:index:Other", "convex")],
   adminKey: pulumi.secret("swarm|key"),
   edge: new pulumi.ComponentResource("test:index:Other", "edge"),
   inEngine: { network: pulumi.output("convex"), options: lifetime() },
