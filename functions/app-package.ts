@@ -106,7 +106,10 @@ function inGit(root: string): string[] {
   try {
     const args = ["-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     const listed = execFileSync("git", args, { maxBuffer: 256 * 1024 * 1024, stdio: ["ignore", "pipe", "ignore"] });
-    return listed.toString().split("\0");
+    return listed
+      .toString()
+      .split("\0")
+      .filter((file) => file !== "");
   } catch {
     return [];
   }
