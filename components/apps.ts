@@ -38,8 +38,8 @@ export interface AppsArgs {
   exposure: Pick<Exposure, "hosts" | "acmeAuthorityFile">;
   /** The containers' network. */
   network: ContainerNetwork;
-  /** Convex, before the apps and jobs that refer to it. */
-  convex: pulumi.Resource;
+  /** Convex, with its functions if the stack deploys them, before the apps and jobs that refer to it. */
+  convex: pulumi.Resource[];
   /** For jobs that refer to it. */
   adminKey: pulumi.Output<string>;
   /** The proxy, before anything is led to an app. */
@@ -87,7 +87,7 @@ export class Apps extends pulumi.ComponentResource {
       postgresAuthority: Object.values(container.references).some(({ of }) => of === "database")
         ? args.postgresAuthority
         : undefined,
-      convex: Object.values(container.references).some(({ of }) => of === "convex") ? [args.convex] : [],
+      convex: Object.values(container.references).some(({ of }) => of === "convex") ? args.convex : [],
     });
 
     const jobs = new Map<string, pulumi.Resource>();

@@ -11,6 +11,7 @@ import { Apps, type AppsArgs, appsOf } from "../../components/apps.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FurtherDatabases, furtherDatabases, type FurtherDatabasesArgs } from "../../components/further-databases.ts";
 import { refuseRemoval } from "../../components/protected-databases.ts";
+import { FunctionDeployment, type FunctionDeploymentArgs } from "../../components/function-deployment.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { itemsIn, valueIn } from "../../contract/scripts.ts";
 import { contentHash } from "../../contract/content-hash.ts";
@@ -290,6 +291,12 @@ const JOB: JobSettings = {
   ...{ dependsOn: [], before: ["web"], timeoutSeconds: 600 },
 };
 
+const FUNCTIONS = (): FunctionDeploymentArgs => ({
+  ...{ connection: pulumi.secret({ host: "192.0.2.1" }), apiPort: 3210, onMachine: lifetime(), after: [] },
+  ...{ instanceName: "swarm", adminKey: pulumi.secret("swarm|key"), functionPackage: "../app", functionProbe: "" },
+  source: { fingerprint: () => "", refuse: () => undefined, push: () => Promise.resolve() },
+});
+
 const APPS = (): AppsArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
@@ -302,7 +309,7 @@ const APPS = (): AppsArgs => ({
   origins: { cloud: "https://api.example.com", site: "https://site.example.com" },
   exposure: { hosts: HOSTS, acmeAuthorityFile: undefined },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
-  convex: new pulumi.ComponentResource("test:index:Other", "convex"),
+  convex: [new pulumi.ComponentResource("test:index:Other", "convex")],
   adminKey: pulumi.secret("swarm|key"),
   edge: new pulumi.ComponentResource("test:index:Other", "edge"),
   inEngine: { network: pulumi.output("convex"), options: lifetime() },
@@ -1019,6 +1026,15 @@ describe("Apps", () => {
     );
   });
 
+  it("starts the apps and jobs that refer to Convex after the functions, if the stack deploys them", async () => {
+    const functions = new FunctionDeployment("convex", FUNCTIONS());
+    new Apps("convex", { ...APPS(), convex: [functions], jobs: [{ ...JOB, before: [] }] });
+    await settled();
+    expect(dependencies.get("convex-app-web Container")).toContain("convex-functions");
+    expect(dependencies.get("convex-job-migrate Command")).toContain("convex-functions");
+    expect(dependencies.get("convex-app-server Container")).not.toContain("convex-functions");
+  });
+
   it("does not exist without apps and secrets, and Docker's provider has no credentials", async () => {
     expect(appsOf("convex", { ...APPS(), apps: [], generatedSecrets: [] })).toBeUndefined();
     new Convex("convex", CONVEX());
@@ -1137,6 +1153,7 @@ it("the components register the resources that others look up by name", async ()
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
     ...{ functionEnvironment: {}, authKeys: false, onMachine: lifetime() },
   });
+  new FunctionDeployment(ID, FUNCTIONS());
   new Apps(ID, APPS());
   expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
 });
