@@ -140,6 +140,7 @@ const functions = functionsOf(ID, {
   source: new AppPackage(settings.functions.functionPackage),
   after: [functionEnvironment],
   onMachine,
+  onVolume: host.onVolume,
 });
 
 const apps = appsOf(ID, {

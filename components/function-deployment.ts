@@ -36,8 +36,10 @@ export interface FunctionDeploymentArgs {
   functionProbe: string;
   /** What functions need when they are deployed, such as their variables. */
   after: pulumi.Resource[];
-  /** Lifetime of the run. The functions are in the database. */
+  /** Lifetime of what runs on the machine. */
   onMachine: Lifetime;
+  /** Lifetime of the functions, which are in the database. */
+  onVolume: Lifetime;
 }
 
 /**
@@ -47,13 +49,13 @@ export interface FunctionDeploymentArgs {
  * does both again.
  *
  * *Owns* nothing: if it is removed, the functions stay.
- * *Survives* a replaced droplet: the functions, in the database.
+ * *Survives* a replaced droplet: the functions, in the database. There the probe runs again.
  * *Replacing it means* that they are deployed again, which changes nothing if they are the same.
  */
 export class FunctionDeployment extends pulumi.ComponentResource {
   constructor(name: string, args: FunctionDeploymentArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:FunctionDeployment", name, {}, opts);
-    const { connection, adminKey, apiPort, instanceName, source, onMachine } = args;
+    const { connection, adminKey, apiPort, instanceName, source, onMachine, onVolume } = args;
 
     const refuse = new pulumi.ResourceHook(
       `${name}-functions-package`,
@@ -80,6 +82,7 @@ export class FunctionDeployment extends pulumi.ComponentResource {
       {
         parent: this,
         ...onMachine,
+        ...onVolume,
         dependsOn: [...([onMachine.dependsOn ?? []].flat() as pulumi.Resource[]), ...args.after],
         customTimeouts: { create: "10m", update: "10m" },
         hooks: { ...onMachine.hooks, beforeCreate: [refuse, push] },

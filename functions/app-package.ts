@@ -30,7 +30,7 @@ export class AppPackage {
    * Identifies what a deploy would push. Functions may import code from anywhere in their workspace, so it is all of its code: a deploy
    * too many changes nothing, but one that is missing leaves old functions.
    *
-   * If the package is not there, it is `missing`. That differs from every other, so a run that would deploy it fails.
+   * If the package is not there, it is `missing`, which differs from every other. So `up` fails, but `refresh` and `destroy` do not.
    */
   fingerprint(): string {
     if (!existsSync(this.folder)) return "missing";
@@ -65,7 +65,7 @@ export class AppPackage {
     const set = (folder: string) => onThisStack("config set", `functionPackage ${quote(folder)}`);
     if (!existsSync(this.folder)) {
       return [
-        `${this.folder}: is missing, it should be the folder of the package with the app's functions. Clone the app there, or set its folder with: ${set("FOLDER")}`,
+        `${this.folder}: is missing, it should be the folder of the package with the app's functions. Clone the app there, or set its folder with: ${set("FOLDER")}; or leave the functions as they are in this run, with: ${onThisStack("up", "--exclude '**convex-functions'")}`,
       ];
     }
     const { mistakes, isElsewhere } = packageMistakes(this.folder, {

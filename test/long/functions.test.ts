@@ -155,19 +155,35 @@ describe("functions that the stack deploys", () => {
     expect(await source()).toContain('"third"');
   });
 
-  it("are not needed by a refresh and a drift check, only by a run that would deploy them", async () => {
+  it("are not needed by a refresh, a drift check and an up that leaves them out, only by one that would deploy them", async () => {
     await rename(workspace, `${workspace}-away`);
     try {
       succeeded(await cloud.pulumi(["refresh", "--yes", "--stack", STACK], { PULUMI_RUN_PROGRAM: "true" }));
       const { all } = await cloud.operate("drift", STACK, ["--ignore", "backups"]);
       expect(all).toContain("is as declared");
-      expect(await failedUp()).toContain(
+      const said = await failedUp();
+      expect(said).toContain(
         `functionPackage: ${backend}: is missing, it should be the folder of the package with the app's functions.`,
       );
+      expect(said).toContain(`up --stack ${STACK} --exclude '**convex-functions'`);
+      succeeded(await cloud.up(STACK, "--exclude", "**convex-functions", "--expect-no-changes"));
     } finally {
       await rename(`${workspace}-away`, workspace);
     }
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
+  });
+
+  it("are on a replaced droplet, which a computer without the app can make; the next up only runs the probe there", async () => {
+    const before = await pushed();
+    await rename(workspace, `${workspace}-away`);
+    try {
+      succeeded(await cloud.up(STACK, "--replace", "**convex-droplet", "--exclude", "**convex-functions"));
+    } finally {
+      await rename(`${workspace}-away`, workspace);
+    }
+    expect(await planned()).toEqual({ "convex-functions": "update" });
+    expect(succeeded(await cloud.up(STACK))).toContain("sandbox:list succeeds");
+    expect(await pushed()).toEqual(before);
   });
 
   it("stay if the stack no longer deploys them", async () => {

@@ -292,7 +292,13 @@ const JOB: JobSettings = {
 };
 
 const FUNCTIONS = (): FunctionDeploymentArgs => ({
-  ...{ connection: pulumi.secret({ host: "192.0.2.1" }), apiPort: 3210, onMachine: lifetime(), after: [] },
+  ...{
+    connection: pulumi.secret({ host: "192.0.2.1" }),
+    apiPort: 3210,
+    onMachine: lifetime(),
+    onVolume: lifetime(),
+    after: [],
+  },
   ...{ instanceName: "swarm", adminKey: pulumi.secret("swarm|key"), functionPackage: "../app", functionProbe: "" },
   source: { fingerprint: () => "", refuse: () => undefined, push: () => Promise.resolve() },
 });

@@ -30,7 +30,8 @@ beforeEach(async () => {
 
 describe("functionsOf", () => {
   const deploy = async (functionPackage: string) => {
-    const droplet = new pulumi.ComponentResource("test:index:Droplet", "droplet");
+    const droplet = new Other("test:index:Other", "droplet");
+    const volume = new Other("test:index:Other", "volume");
     const source: FunctionSource = {
       fingerprint: () => "f00d",
       refuse: () => undefined,
@@ -46,6 +47,7 @@ describe("functionsOf", () => {
       source,
       after: [new Other("test:index:Other", "variables")],
       onMachine: { deletedWith: droplet, replaceWith: [droplet] },
+      onVolume: { deletedWith: droplet, replaceWith: [volume] },
     });
     await pulumi.runtime.disconnect();
     return registered.filter(({ type }) => !type.startsWith("test:"));
@@ -58,7 +60,7 @@ describe("functionsOf", () => {
   it("registers the probe, with the key on stdin as a secret, replaced if the package changes", async () => {
     const [component, probe, ...others] = await deploy("../app");
     expect([component?.name, probe?.name, others]).toEqual(["convex", "convex-functions", []]);
-    const { create, stdin, triggers, delete: remove } = probe?.inputs as Record<string, unknown>;
+    const { create, stdin, triggers, delete: remove } = (probe?.inputs ?? {}) as Record<string, unknown>;
     expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/functions\/probe\.sh # [0-9a-f]{12}$/);
     expect(stdin).toHaveProperty(SIGNATURE);
     expect((stdin as { value: string }).value).toBe(`port=4210\nkey=${KEY}\nprobe=health:ping\n`);
@@ -66,7 +68,7 @@ describe("functionsOf", () => {
     expect(options.get("convex-functions Command")).toMatchObject({
       parent: "FunctionDeployment",
       deletedWith: "droplet",
-      replaceWith: ["droplet"],
+      replaceWith: ["volume"],
     });
     expect(dependencies.get("convex-functions Command")).toContain("variables");
   });
@@ -143,7 +145,8 @@ describe("an app's package", () => {
     rmSync(app, { recursive: true });
     expect(refusal()).toEqual([
       `convex-droplet:functionPackage: ${app}: is missing, it should be the folder of the package with the app's functions. ` +
-        "Clone the app there, or set its folder with: npx pulumi config set --stack test functionPackage FOLDER",
+        "Clone the app there, or set its folder with: npx pulumi config set --stack test functionPackage FOLDER; " +
+        "or leave the functions as they are in this run, with: npx pulumi up --stack test --exclude '**convex-functions'",
     ]);
   });
 
@@ -230,7 +233,7 @@ describe("an app's package", () => {
     expect(fingerprint()).not.toBe(before);
   });
 
-  it("has a fingerprint of its own if it is missing, so that a run that would deploy it fails", () => {
+  it("has a fingerprint of its own if it is missing, so that `up` fails", () => {
     const before = fingerprint();
     rmSync(app, { recursive: true });
     expect(fingerprint()).toBe("missing");
