@@ -89,7 +89,7 @@ stop_backups() {
   systemctl disable --quiet convex-restore.service 2> /dev/null || true
   rm -f /etc/systemd/system/convex-restore.service "$PGBACKREST" "$REPOSITORY_AUTHORITY"
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge pgbackrest restic > /dev/null < /dev/null \
-    || fail "pgbackrest: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge pgbackrest restic"
+    || fail "pgbackrest: cannot be removed. Run $(pulumi_command up) again; if that does not help, see: apt-get purge pgbackrest restic"
   rm -f /etc/systemd/system/pgbackrest.service
   systemctl daemon-reload
   # A job that was stopped in its work has failed, and is of no interest any more.

@@ -128,10 +128,10 @@ explain() {
       echo "$text"
       return
     fi
-  done << 'EOF'
+  done << EOF
 No space left on device|The disk is full. Make room on it, or grow the volume with volumeSizeGb
 NoSuchBucket;specified bucket does not exist|The bucket is not there. See backupBucket and backupEndpoint
-InvalidAccessKeyId;ExpiredToken;SignatureDoesNotMatch;UserNotFound;Access ?Denied;403 \(Forbidden\)|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. If the stack makes it, run npx pulumi up --refresh --run-program, otherwise set backupAccessKey and backupSecretKey
+InvalidAccessKeyId;ExpiredToken;SignatureDoesNotMatch;UserNotFound;Access ?Denied;403 \(Forbidden\)|The bucket refuses the access key: it was deleted, has expired, or has no right to this bucket. If the stack makes it, run $(pulumi_command up --refresh --run-program), otherwise set backupAccessKey and backupSecretKey
 wrong password or no key found|The files' backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
 wrong cipher-pass|The database's backups are encrypted with another secret than this stack's. Use the secret of the stack that made them
 repository does not exist|There are no files' backups at this place in the bucket. See backupBucket and backupEndpoint

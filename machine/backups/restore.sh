@@ -40,7 +40,7 @@ main() {
   values=$(cat)
   take to stanza mode container <<< "$values"
   open_repository
-  mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
+  mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run $(pulumi_command up)"
   case $mode in
     plan) plan "$to" "$stanza" ;;
     run) run "$to" "$stanza" "$container" "$values" ;;
@@ -243,7 +243,7 @@ complete() {
   if configured; then systemctl start convex-restore-point.service 2> /dev/null || say "no restore point was made yet; its timer tries again"; fi
   printf 'point=%s\n' "${journal[point]:-}" || true
   tell
-  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes"; fi
+  if [[ -z $(container_state "$container") ]]; then say "there is no backend yet. Start the instance with: $(pulumi_command up --refresh --run-program --skip-preview) --yes"; fi
 }
 
 # again: the command that goes on with the restore in the journal.

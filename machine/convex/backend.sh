@@ -51,7 +51,7 @@ main() {
   if lost_files "$mountpoint"; then
     fail "backend: has lost its files: $mountpoint/data/storage is not the folder that this instance was accepted with. Restore it from" \
       "a backup; to continue without the stored files, and without functions until you deploy them again:" \
-      "$(npm_command ssh) 'rm $(mark_of "$mountpoint")', then run npx pulumi up again"
+      "$(npm_command ssh) 'rm $(mark_of "$mountpoint")', then run $(pulumi_command up) again"
   fi
   say "waiting for the backend"
   # Only for root, because the backend's log may contain what its users have written.

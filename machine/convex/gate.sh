@@ -33,7 +33,7 @@ await_backend() {
     docker restart "$container" > /dev/null
   fi
   # Only the log of the current start, because earlier failures may be fixed.
-  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run npx pulumi up --refresh --run-program"
+  since=$(docker inspect --format '{{.State.StartedAt}}' "$container") || fail "backend: has no container $container. Run $(pulumi_command up --refresh --run-program)"
   until answers "$url"; do
     if has_ended "$container"; then
       show_log "$container" "$since"

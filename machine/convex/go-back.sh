@@ -38,7 +38,7 @@ go_back() {
     # It was not undone, so the image is not refused.
     rm -f "$mountpoint/refused"
     fail "the upgrade to $(line_of "$mountpoint/upgrade" image) was being undone hours ago, and that was interrupted. Somebody may have used the instance since then," \
-      "so nothing was changed. To go back to $point, without what was written since then: $(line_of "$mountpoint/upgrade" images) && $(npm_command restore) --to $point --yes; to keep the data: npx pulumi up --refresh --run-program --stack $(declared STACK)"
+      "so nothing was changed. To go back to $point, without what was written since then: $(line_of "$mountpoint/upgrade" images) && $(npm_command restore) --to $point --yes; to keep the data: $(pulumi_command up --refresh --run-program)"
   fi
   say "the new backend does not serve; putting the previous image and the data of $point back"
   # Another run may be doing the same.
@@ -50,8 +50,8 @@ go_back() {
   put_file 0644 "$mountpoint/refused" < "$mountpoint/upgrade"
   replace_container "$container" "$(accepted_image "$mountpoint" "$container")"
   unlock
-  undone=$(restore_to "$point" run "$3") || fail "the data of $point was not put back, see above. Fix the cause, then run npx pulumi up again, which goes on;" \
-    "or keep the data as the new backend has left it: $(npm_command ssh) rm $mountpoint/upgrade $mountpoint/refused && npx pulumi up --refresh --run-program --stack $(declared STACK)"
+  undone=$(restore_to "$point" run "$3") || fail "the data of $point was not put back, see above. Fix the cause, then run $(pulumi_command up) again, which goes on;" \
+    "or keep the data as the new backend has left it: $(npm_command ssh) rm $mountpoint/upgrade $mountpoint/refused && $(pulumi_command up --refresh --run-program)"
   undone=$(sed -n 's/^point=//p' <<< "$undone")
   if [[ -n $undone && $undone != "$point" ]]; then say "what was written until $undone can still be restored, but only the new image may read it"; fi
 }

@@ -36,7 +36,7 @@ main() {
   # It goes on to its end if the connection breaks.
   trap '' PIPE
   MOUNTPOINT=$mountpoint DATABASE=${name//-/_} folder=$mountpoint/rehearsal
-  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up"
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up)"
   accepted=$(accepted_image "$mountpoint" "$container")
   # A new droplet has no dashboard yet.
   shown=$(image_of "$dashboard")
@@ -322,7 +322,7 @@ has_backups() {
 }
 
 give_up_point() {
-  fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run npx pulumi up again; or go on without: $(give_up)"
+  fail "no restore point could be made before the upgrade, see above, so nothing was changed. Fix the cause and run $(pulumi_command up) again; or go on without: $(give_up)"
 }
 
 # make_point: sets `point`, if there are backups.

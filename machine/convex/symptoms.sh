@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# Messages in the log of a backend that does not start, with their causes and fixes. Sourced.
+# Messages in the log of a backend that does not start, with their causes and fixes. Sourced after common.sh.
 
-readonly UP="npx pulumi up --refresh --run-program"
+UP=$(pulumi_command up --refresh --run-program)
+readonly UP
 # With a refresh, because somebody may have made the container by hand; with the rehearsal, because it would also get a new image.
 readonly MAKE_BACKEND="$UP --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-backend'"
 
@@ -14,13 +15,13 @@ explain_symptoms() {
     "recreate the container, with the right URL: $MAKE_BACKEND"
   symptom "$log" "server does not support TLS" \
     "the backend requires TLS, and PostgreSQL does not offer it" \
-    "run npx pulumi up --replace '**convex-server', which switches it on again"
+    "run $(pulumi_command up --replace "'**convex-server'"), which switches it on again"
   symptom "$log" "invalid peer certificate: (Expired|certificate expired)" \
     "PostgreSQL's certificate has expired" \
-    "run npx pulumi up --replace '**convex-server', which renews it and writes it again"
+    "run $(pulumi_command up --replace "'**convex-server'"), which renews it and writes it again"
   symptom "$log" "invalid peer certificate: (NotValidYet|certificate not valid yet)" \
     "PostgreSQL's certificate is not valid yet: the droplet's clock is behind that of the computer that made it" \
-    "set the clock that is wrong, for the droplet see timedatectl; then run npx pulumi up --replace '**convex-postgres-authority', which makes another certificate"
+    "set the clock that is wrong, for the droplet see timedatectl; then run $(pulumi_command up --replace "'**convex-postgres-authority'"), which makes another certificate"
   symptom "$log" "invalid peer certificate: (certificate not valid for name|Bad|CaUsed|Invalid|NotValidForName|Other|Unhandled|Unknown|Unsupported)|Failed to (read|parse) CA file" \
     "the backend does not trust PostgreSQL's certificate" \
     "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
@@ -32,13 +33,13 @@ explain_symptoms() {
     "recreate the container: $MAKE_BACKEND"
   symptom "$log" "[Cc]onnection refused" \
     "PostgreSQL does not listen where the container looks for it" \
-    "run npx pulumi up --replace '**convex-server', which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
+    "run $(pulumi_command up --replace "'**convex-server'"), which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
   symptom "$log" "no pg_hba.conf entry" \
     "PostgreSQL's host rules do not admit the container's address, role or database" \
-    "run npx pulumi up --replace '**convex-server', which writes the rules again"
+    "run $(pulumi_command up --replace "'**convex-server'"), which writes the rules again"
   symptom "$log" "password authentication failed" \
     "the role's password is not the one in the stack's state" \
-    "run npx pulumi up --replace '**convex-password', which sets a new one"
+    "run $(pulumi_command up --replace "'**convex-password'"), which sets a new one"
   symptom "$log" "remaining connection slots" \
     "all connections of the server are in use" \
     "lower postgresPoolSize, or find out who else connects: SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1"

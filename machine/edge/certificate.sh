@@ -90,7 +90,7 @@ await_names() {
     say "error: $name: has $(records_of "$name"), it should have the record A $address and no other. Set it at the domain's DNS provider; if it is" \
       "set there, the domain's registrar names other name servers"
   done <<< "$missing"
-  fail "the certificate was not asked for, because not all names lead here yet. Records can take some minutes to spread; then run npx pulumi up again"
+  fail "the certificate was not asked for, because not all names lead here yet. Records can take some minutes to spread; then run $(pulumi_command up) again"
 }
 
 # leads_here ADDRESS NAME: by its records, or if a CDN is in front, by what it answers.
@@ -207,7 +207,7 @@ explain_refusal() {
   log=$(cat)
   refusal "$log" "error:rateLimited|^HTTP 429|too many (certificates|failed|registrations|new orders)" \
     "the ACME server's rate limit is reached" \
-    "wait until the time in its message, then run npx pulumi up again; to try without its limits, use the server's staging directory as acmeDirectory"
+    "wait until the time in its message, then run $(pulumi_command up) again; to try without its limits, use the server's staging directory as acmeDirectory"
   refusal "$log" "error:caa\b" \
     "a CAA record of the domain forbids this authority" \
     "add one that allows it at the domain's DNS provider, such as 0 issue \"letsencrypt.org\", or remove the others"
@@ -231,10 +231,10 @@ explain_refusal() {
     "set the certificates of its authority: $(pulumi_command "config set" "acmeAuthority < authority.pem")"
   refusal "$log" "error:serverInternal|^HTTP 5[0-9][0-9]" \
     "the ACME server has an error of its own" \
-    "see its status page, for Let's Encrypt https://letsencrypt.status.io; then run npx pulumi up again"
+    "see its status page, for Let's Encrypt https://letsencrypt.status.io; then run $(pulumi_command up) again"
   refusal "$log" "Max retries exceeded|NewConnectionError|Connection refused|Read timed out|ConnectTimeout|NameResolutionError" \
     "the ACME server at $directory does not answer" \
-    "see if the droplet reaches it, and its status page; then run npx pulumi up again"
+    "see if the droplet reaches it, and its status page; then run $(pulumi_command up) again"
 }
 
 # refusal LOG PATTERN CAUSE FIX: prints the first that fits, because later ones are consequences.

@@ -35,7 +35,7 @@ main() {
   fi
   lock
   if differs "edge volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"; then
-    fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
+    fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
   fi
   # dig comes with the last one.
   install_packages nginx certbot openssl logrotate bind9-dnsutils
@@ -72,7 +72,7 @@ stop_serving() {
   lock
   systemctl disable --quiet --now certbot.timer nginx.service 2> /dev/null || true
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge nginx nginx-common certbot > /dev/null < /dev/null \
-    || fail "nginx: cannot be removed. Run npx pulumi up again; if that does not help, see: apt-get purge nginx"
+    || fail "nginx: cannot be removed. Run $(pulumi_command up) again; if that does not help, see: apt-get purge nginx"
   rm -rf /etc/systemd/system/{nginx.service,logrotate.timer}.d "$CHALLENGES"
   rm -f /usr/local/share/ca-certificates/convex-acme-*.crt
   update-ca-certificates > /dev/null 2>&1

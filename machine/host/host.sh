@@ -51,7 +51,7 @@ await_cloud_init() {
     *)
       cloud-init status --long >&2 || true
       tail -n 20 /var/log/cloud-init-output.log >&2 || true
-      fail "cloud-init: failed, its last lines are above. The droplet is incomplete: replace it with npx pulumi up --replace '**convex-droplet'"
+      fail "cloud-init: failed, its last lines are above. The droplet is incomplete: replace it with $(pulumi_command up --replace "'**convex-droplet'")"
       ;;
   esac
 }
@@ -190,7 +190,7 @@ link_convex() {
   local mountpoint=$1
   differs "links[/opt/convex]" "$mountpoint" "$(readlink /opt/convex || kind_of /opt/convex)" || return 0
   if [[ $(kind_of /opt/convex) != nothing ]]; then
-    fail "/opt/convex: is something else, it should be a link to $mountpoint. Move it away, then run npx pulumi up again"
+    fail "/opt/convex: is something else, it should be a link to $mountpoint. Move it away, then run $(pulumi_command up) again"
   fi
   ln -s "$mountpoint" /opt/convex
   changed "linked /opt/convex to $mountpoint"

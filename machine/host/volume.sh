@@ -40,7 +40,7 @@ main() {
   rests_on "volume size" "$size_gb GB" "$(either "$size_gb GB" less has_size "$device" "$size_gb")"
   wait_until 60 "volume $volume to be $size_gb GB" has_size "$device" "$size_gb" \
     || fail "volume $volume: is $(($(blockdev --getsize64 "$device") / 1024 ** 3)) GB, it should be $size_gb GB." \
-      "An earlier run could not grow it. Grow it with: npx pulumi up --refresh --run-program"
+      "An earlier run could not grow it. Grow it with: $(pulumi_command up --refresh --run-program)"
   if [[ -n $adopted_name ]] && ! checking && ! findmnt --mountpoint "$mountpoint" > /dev/null; then
     require_instance "$volume" "$device" "$adopted_name" "$adopted_secret_hash" "$stack"
   fi
@@ -74,14 +74,14 @@ require_instance() {
   local volume=$1 device=$2 name=$3 hash=$4 stack=$5 found secret
   { found=$(credential name "$device") && secret=$(credential secret "$device"); } \
     || fail "volume $volume: has no instance that a stack has accepted, it should have instance $name, because adoptVolume names it." \
-      "Nothing was written to it. Name another volume: npx pulumi config set adoptVolume VOLUME --stack $stack; then run npx pulumi up again"
+      "Nothing was written to it. Name another volume: npx pulumi config set adoptVolume VOLUME --stack $stack; then run npx pulumi up --stack $stack again"
   [[ $found == "$name" ]] \
     || fail "volume $volume: has instance $found, it should have $name. Nothing was written to it. Name another volume, or use this" \
-      "instance: npx pulumi config set instanceName $found --stack $stack; then run npx pulumi up again"
+      "instance: npx pulumi config set instanceName $found --stack $stack; then run npx pulumi up --stack $stack again"
   [[ $(printf %s "$secret" | sha256sum) == "$hash "* ]] \
     || fail "volume $volume: has instance $name with another secret than instanceSecret, so no admin key in use would be valid. Nothing was" \
       "written to it. Name another volume, or use this secret: npm run --silent ssh -- --stack $stack bash $here/volume.sh secret |" \
-      "npx pulumi config set --secret instanceSecret --stack $stack; then run npx pulumi up again"
+      "npx pulumi config set --secret instanceSecret --stack $stack; then run npx pulumi up --stack $stack again"
 }
 
 # credential name|secret DEVICE: prints what an accepted instance on an unmounted volume has. Does not even replay the journal.
@@ -116,14 +116,14 @@ check_mounted() {
   local volume=$1 device=$2 mountpoint=$3 mounted
   mounted=$(findmnt --noheadings --output SOURCE --mountpoint "$mountpoint") || mounted=nothing
   [[ $(readlink -f "$mounted") == "$device" ]] \
-    || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run npx pulumi up again"
+    || fail "$mountpoint: is $mounted, it should be volume $volume ($device). Unmount it, then run $(pulumi_command up) again"
 }
 
 mount_device() {
   local volume=$1 device=$2 mountpoint=$3
   mkdir -p "$mountpoint"
   if [[ -n $(ls -A "$mountpoint") ]]; then
-    fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run npx pulumi up again"
+    fail "$mountpoint: has files on the root disk, it should be empty. Move them away, then run $(pulumi_command up) again"
   fi
   # If the volume is ever detached, Docker must not create a container's folder on the root disk instead.
   chattr +i "$mountpoint"

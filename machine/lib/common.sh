@@ -16,7 +16,7 @@ if [[ -n ${BASH_SOURCE[1]:-} && -z ${CONVEX_DROPLET_LIMITED:-} ]]; then
   timeout --foreground --kill-after=10 "$limit" bash "$0" "$@" || status=$?
   # 137 if it had to be killed.
   if ((status == 124 || status == 137)); then
-    printf '%s: error: did not end within %s s and was stopped. Its last line shows where; then run npx pulumi up again\n' "${0##*/}" "$limit" >&2
+    printf '%s: error: did not end within %s s and was stopped. Its last line shows where; then run the same command again\n' "${0##*/}" "$limit" >&2
     for started in $(pgrep --session 0); do
       if ((started != $$)); then kill -KILL "$started" 2> /dev/null || true; fi
     done
@@ -218,14 +218,18 @@ pending() { [[ -e $PENDING/$1 ]] && differs "readers.$1" "running with its curre
 settled() { rm -f "$PENDING/$1"; }
 
 # declared NAME: VOLUME, MOUNTPOINT or STACK, from the file that host.sh has written.
-declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env; }
+declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env 2> /dev/null; }
 
 # npm_command NAME: one of the stack's commands, as a person types it.
 npm_command() { echo "npm run $1 -- --stack $(declared STACK)"; }
 
-# pulumi_command VERB [WORD...]: a command of Pulumi on the stack, as a person types it. Without its name, it changes the stack that is
-# selected.
-pulumi_command() { echo "npx pulumi $1 --stack $(declared STACK)${2:+ ${*:2}}"; }
+# pulumi_command VERB [WORD...]: a command of Pulumi on the stack, as a person types it. Without its name, which a droplet only has after its
+# first script, it changes the stack that is selected.
+pulumi_command() {
+  local stack
+  stack=$(declared STACK) || stack=''
+  echo "npx pulumi $1${stack:+ --stack $stack}${2:+ ${*:2}}"
+}
 
 # install_packages NAME...: installs missing packages, without recommended ones.
 install_packages() {
@@ -250,7 +254,7 @@ install_packages() {
     if ! grep -q "Could not get lock" "$log" || ((SECONDS >= deadline)); then
       tail -n 15 "$log" >&2
       rm "$log"
-      fail "packages ${missing[*]}: could not be installed, apt's last lines are above. Make sure that the droplet reaches its package mirror, then run npx pulumi up again"
+      fail "packages ${missing[*]}: could not be installed, apt's last lines are above. Make sure that the droplet reaches its package mirror, then run $(pulumi_command up) again"
     fi
     sleep 1
   done

@@ -73,6 +73,6 @@ refuse_newer() {
   own=$(version_in in_database "$1") || fail "the instance's own database: its version cannot be read, see above. The instance is unchanged"
   other=$(version_in beside_sql "$DATABASE") || fail "the copy: its version cannot be read, see above. The instance is unchanged"
   if [[ -n $own && -n $other ]] && ((other > own)); then
-    fail "the copy: its tables have version $other, the backend here knows up to $own, because its image is older. Set the other stack's backendImage and dashboardImage here, then run npx pulumi up"
+    fail "the copy: its tables have version $other, the backend here knows up to $own, because its image is older. Set the other stack's backendImage and dashboardImage here, then run $(pulumi_command up)"
   fi
 }

@@ -36,7 +36,7 @@ source "$here/from-backup.sh"
 main() {
   local verb=$1 patience=0
   MOUNTPOINT=$(declared MOUNTPOINT)
-  mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run npx pulumi up"
+  mountpoint -q "$MOUNTPOINT" || fail "$MOUNTPOINT: is not mounted, it should be the data volume. Run $(pulumi_command up)"
   # At boot, a drill may be first.
   if [[ $verb == resume ]]; then patience=3600; fi
   alone

@@ -59,7 +59,7 @@ end_replication() {
   others=$(sql "SELECT string_agg(format('%s in %s', slot_name, database), ', ') FROM pg_replication_slots WHERE slot_type = 'logical'")
   [[ -n $declared || -z $others ]] \
     || fail "PostgreSQL: has the logical replication slots $others, which no setting declares, so it would not start without wal_level logical." \
-      "Drop each with: SELECT pg_drop_replication_slot('NAME'); then run npx pulumi up again"
+      "Drop each with: SELECT pg_drop_replication_slot('NAME'); then run $(pulumi_command up) again"
   replicating=$declared
   "${@:3}"
   # As the last step, because until then a killed run has to come here again.
@@ -76,7 +76,7 @@ end_slots() {
   sql "SELECT format('ALTER ROLE %I NOREPLICATION', rolname) FROM pg_roles WHERE rolname = '$1' AND rolreplication" | sql > /dev/null
   [[ -n $(slots_of "$1") ]] || return 0
   say "dropping the replication slots of database $1: $(slots_of "$1" | paste -sd ' ')"
-  wait_until 60 "the replication slots of database $1 to be dropped" drop_slots "$1" || fail "database $1: its replication slots cannot be dropped. Run npx pulumi up again"
+  wait_until 60 "the replication slots of database $1 to be dropped" drop_slots "$1" || fail "database $1: its replication slots cannot be dropped. Run $(pulumi_command up) again"
   changed "dropped the replication slots of database $1"
 }
 

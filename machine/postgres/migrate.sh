@@ -58,9 +58,9 @@ make_cluster() {
   local release owner databases
   release=$(grep "^$from " <<< "$RELEASES") \
     || fail "$home/$from: contains data of PostgreSQL $from, it should be of one that can be migrated: $(cut -d ' ' -f 1 <<< "$RELEASES" | paste -sd ' '). Use the image that the data was created with"
-  [[ -f $old/PG_VERSION ]] || fail "$old: is not there, it should be the cluster of PostgreSQL $from. Move $home/$from away, then run npx pulumi up again"
+  [[ -f $old/PG_VERSION ]] || fail "$old: is not there, it should be the cluster of PostgreSQL $from. Move $home/$from away, then run $(pulumi_command up) again"
   [[ ! -e $new && ! -e $kept/$from ]] \
-    || fail "$home: has data of both PostgreSQL $from and $to. Move away what you do not need, of $old, $new and $kept/$from, then run npx pulumi up again"
+    || fail "$home: has data of both PostgreSQL $from and $to. Move away what you do not need, of $old, $new and $kept/$from, then run $(pulumi_command up) again"
   [[ -z $(ls -A "$old/pg_tblspc") ]] \
     || fail "$old: has tablespaces, it should have none, because the way back does not include them. Move their tables to the default one on a droplet with PostgreSQL $from"
   require_room
@@ -131,7 +131,7 @@ install_old_server() {
   apt=(apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root -o Dir::State::status="$WORK/status" -o Dir::State::lists="$WORK/lists" -o Dir::Cache="$WORK"
     -o Dir::Etc::sourcelist="$WORK/sources.list" -o Dir::Etc::sourceparts=- -o Dir::Etc::preferences=- -o Dir::Etc::preferencesparts=-)
   { "${apt[@]}" update && "${apt[@]}" install --download-only --no-install-recommends -y "postgresql-$from" libc-bin locales-all; } > "$log" 2>&1 < /dev/null \
-    || give_up "the packages of PostgreSQL $from cannot be fetched from ${own:-$mirror}: $(tail -n 1 "$log"). Make sure that the droplet reaches it, then run npx pulumi up again"
+    || give_up "the packages of PostgreSQL $from cannot be fetched from ${own:-$mirror}: $(tail -n 1 "$log"). Make sure that the droplet reaches it, then run $(pulumi_command up) again"
   for package in "$WORK/archives/"*.deb; do
     dpkg-deb --fsys-tarfile "$package" | tar --extract --directory="$ROOT" --keep-directory-symlink || give_up "the packages of PostgreSQL $from cannot be unpacked"
     rm "$package"
@@ -188,7 +188,7 @@ require_locales() {
   while IFS=$'\t' read -r database locale; do
     python3 -IS -c 'import locale, sys; locale.setlocale(locale.LC_ALL, sys.argv[1])' "$locale" 2> /dev/null \
       || give_up "database $database: has the locale $locale, which this droplet does not have. Install all locales, 230 MB, here and on each later droplet:" \
-        "$(npm_command ssh) apt-get install -y locales-all; then run npx pulumi up again"
+        "$(npm_command ssh) apt-get install -y locales-all; then run $(pulumi_command up) again"
   done <<< "$all"
 }
 

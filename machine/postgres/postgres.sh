@@ -31,7 +31,7 @@ main() {
   take mountpoint volume_gb gateway subnet database role max_connections databases migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
-  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run npx pulumi up again"
+  mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
   # In check mode, host.sh already reports this.
   checking || require_on_volume "$mountpoint"
   # Otherwise the package creates another cluster on the root disk.
@@ -97,7 +97,7 @@ create_cluster() {
     # An instance used this volume, and a new cluster would not contain its data.
     [[ ! -e $(mark_of "${home%/*}") ]] \
       || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup, with $(npm_command restore);" \
-        "to start with an empty one, without any documents: $(npm_command ssh) 'rm $(mark_of "${home%/*}")', then run npx pulumi up again"
+        "to start with an empty one, without any documents: $(npm_command ssh) 'rm $(mark_of "${home%/*}")', then run $(pulumi_command up) again"
     refuse_to_hide_backups "${home%/*}"
     # With another name until it is complete, because the result of a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
@@ -143,7 +143,7 @@ refuse_to_hide_backups() {
   found=$(repository_info) || exit 1
   ! has_backup <<< "$found" \
     || fail "the volume is blank, but bucket $repository_bucket has backups of this instance. Restore the newest one with $(npm_command restore) --to latest," \
-      "then run the same npx pulumi up again; to start with an empty database, and keep the backups: $(npm_command ssh) 'touch $empty'"
+      "then run the same $(pulumi_command up) again; to start with an empty database, and keep the backups: $(npm_command ssh) 'touch $empty'"
 }
 
 lists_backups() { (repository_info) > /dev/null 2>&1; }
@@ -157,7 +157,7 @@ certify() {
   put_file 0644 "$etc/server.crt" <<< "$3"
   # Docker makes a folder if it does not find the file that it has to mount.
   if ! checking && [[ $(kind_of "$trusted") == folder ]]; then
-    rmdir "$trusted" || fail "$trusted: is a folder with files, it should be a file. Move it away, then run npx pulumi up again"
+    rmdir "$trusted" || fail "$trusted: is a folder with files, it should be a file. Move it away, then run $(pulumi_command up) again"
   fi
   put_file 0644 "$trusted" <<< "$4"
 }
@@ -172,7 +172,7 @@ await_start() {
   ((start - now <= 60)) \
     || fail "PostgreSQL's certificate: is valid from $(utc "$start"), but this droplet's clock shows $(utc "$now")." \
       "Set the clock that is wrong, this one or that of the computer that ran pulumi. Then make another certificate:" \
-      "run npx pulumi up --replace '**convex-postgres-authority'"
+      "run $(pulumi_command up --replace "'**convex-postgres-authority'")"
   wait_until 90 "PostgreSQL's certificate to be valid" has_come "$start"
 }
 
@@ -271,7 +271,7 @@ serve() {
 fail_to_start() {
   # It needs at least one file of its log.
   if (($(df --output=avail --block-size=1M "$2" | tail -n 1) < 16)); then
-    fail "PostgreSQL: does not start, because the volume is full. Grow it with volumeSizeGb, or make room in $2; then run npx pulumi up again"
+    fail "PostgreSQL: does not start, because the volume is full. Grow it with volumeSizeGb, or make room in $2; then run $(pulumi_command up) again"
   fi
   fail "PostgreSQL: does not start. See: journalctl -u $1"
 }
@@ -286,7 +286,7 @@ FROM (SELECT DISTINCT ON (name) name, sourcefile FROM pg_file_settings ORDER BY 
 WHERE sourcefile <> '$1' AND name IN (SELECT name FROM pg_file_settings WHERE sourcefile = '$1')")
   [[ -z $overrides ]] \
     || fail "PostgreSQL: needs a restart, which would activate other values than declared: $overrides." \
-      "Nothing was restarted. Undo that with the commands of $(npm_command drift), then run npx pulumi up again"
+      "Nothing was restarted. Undo that with the commands of $(npm_command drift), then run $(pulumi_command up) again"
 }
 
 # In MB, from the memory in steps of 256 MB. A kernel update changes the reported size a little, which must not cause a restart.

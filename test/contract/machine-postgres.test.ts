@@ -110,7 +110,7 @@ describe("the set-up of the server", () => {
       postgresValues(PASSWORD, 84, await madeIn(3600)),
     );
     expect(output).toMatch(
-      /^postgres\.sh: error: PostgreSQL's certificate: is valid from (\S+Z), but this droplet's clock shows (?!\1)\S+Z\. .* run npx pulumi up --replace '\*\*convex-postgres-authority'$/,
+      /^postgres\.sh: error: PostgreSQL's certificate: is valid from (\S+Z), but this droplet's clock shows (?!\1)\S+Z\. .* run npx pulumi up --stack dev --replace '\*\*convex-postgres-authority'$/,
     );
     expect(exitCode).toBe(1);
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toBe("postgres.sh: unchanged");

@@ -170,7 +170,7 @@ describe("a restore in place", () => {
     const { exitCode, output } = await restore(second);
     expect(output).toContain(`restore.sh: restored to ${second}`);
     expect(output).toMatch(
-      /there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes$/,
+      /there is no backend yet\. Start the instance with: npx pulumi up --stack dev --refresh --run-program --skip-preview --yes$/,
     );
     expect(exitCode).toBe(0);
     expect([await stored(), await timeline()]).toEqual([2, 2]);
@@ -539,7 +539,7 @@ describe("a restore on a blank volume", () => {
     );
     const { exitCode, output } = await restore("latest", "run", other);
     expect(output).toMatch(
-      /there is no backend yet\. Start the instance with: npx pulumi up --refresh --run-program --skip-preview --yes$/,
+      /there is no backend yet\. Start the instance with: npx pulumi up --stack dev --refresh --run-program --skip-preview --yes$/,
     );
     expect(exitCode).toBe(0);
     expect(await other.run("postgres/postgres.sh", inBucket("another-password", OTHER_STANZA))).toMatchObject({

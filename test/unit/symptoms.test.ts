@@ -97,7 +97,12 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
 async function explain(log: string): Promise<string> {
   const { stdout } = await execa(
     "bash",
-    ["-euo", "pipefail", "-c", "source machine/convex/symptoms.sh; explain_symptoms"],
+    [
+      "-euo",
+      "pipefail",
+      "-c",
+      'pulumi_command() { echo "npx pulumi $*"; }; source machine/convex/symptoms.sh; explain_symptoms',
+    ],
     {
       input: log,
     },
