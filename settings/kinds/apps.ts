@@ -29,6 +29,8 @@ export interface AppOptions extends ContainerOptions {
   healthPath: string | undefined;
   healthCommand: string | undefined;
   healthSeconds: number;
+  /** Whether the version before ends first, because two cannot run side by side. */
+  stopFirst: boolean;
   /** In the order of their names. */
   probes: ProbeOptions[];
 }
@@ -44,6 +46,7 @@ const OPTIONS = [
   "healthPath",
   "healthCommand",
   "healthSeconds",
+  "stopFirst",
   "needs",
   "probes",
 ];
@@ -64,6 +67,7 @@ export function readApp(read: Reader, path: string, name: string, value: unknown
     healthPath: options.text("healthPath", pathFault),
     healthCommand: options.text("healthCommand", commandFault),
     healthSeconds: options.integer("healthSeconds", 1, 900) ?? 60,
+    stopFirst: options.flag("stopFirst"),
     probes: probesOf(read, options),
   };
   refuseContradictions(options, app);

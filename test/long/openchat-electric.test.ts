@@ -19,6 +19,9 @@ const PING = `${SERVER}/api/__debug/db/ping?debug=1`;
 /** What the pages get when their image is built. */
 const PUBLIC = { NEXT_PUBLIC_APP_URL: WEB, NEXT_PUBLIC_SERVER_URL: SERVER, NEXT_PUBLIC_ELECTRIC_URL: ELECTRIC };
 
+/** Whether Electric is the one of the stack file. */
+const IS_REAL = await officialImagesReachable();
+
 let example: Example;
 let processes: ProcessWatch;
 
@@ -40,6 +43,10 @@ function web(revision: string, variables: Record<string, string> = PUBLIC): Stan
 /** @param migration  the newest one that it has */
 function server(migration: number): StandIn {
   return { folder: "openchat/server", args: { REVISION: String(migration) }, modules: ["pg"] };
+}
+
+function electric(revision: string): StandIn {
+  return { folder: "openchat/electric", args: { REVISION: revision }, modules: ["pg"] };
 }
 
 async function take(app: string, standIn: StandIn): Promise<void> {
@@ -79,9 +86,7 @@ describe("OpenChat on PostgreSQL and Electric, from the example's stack file", (
   it("comes up in one run, and nothing drifts", async () => {
     await take("server", server(1));
     await take("web", web("one"));
-    if (!(await officialImagesReachable())) {
-      await take("electric", { folder: "openchat/electric", args: {}, modules: ["pg"] });
-    }
+    if (!IS_REAL) await take("electric", electric("one"));
     await example.deploy();
     succeeded(await example.cloud.operate("doctor", example.stack, [], example.names));
   });
@@ -160,6 +165,15 @@ describe("OpenChat on PostgreSQL and Electric, from the example's stack file", (
     );
     expect(lost).toBe("");
     expect(await (await fetch(WEB)).text()).toContain('"REVISION":"two"');
+  });
+
+  it.skipIf(IS_REAL)("takes another version of Electric, which gets the slot of the one before", async () => {
+    await take("electric", electric("two"));
+    succeeded(await example.cloud.up(example.stack));
+    expect(await status(`${ELECTRIC}/v1/health`)).toBe(200);
+    expect(await example.containers("electric")).toHaveLength(1);
+    expect(await sql("SELECT count(*) FROM pg_replication_slots")).toBe("1");
+    succeeded(await example.cloud.up(example.stack, "--expect-no-changes"));
   });
 
   it("is restored with all databases to one moment, and Electric makes another slot", async () => {

@@ -263,6 +263,7 @@ const WEB: AppSettings = {
   healthPath: "/health",
   healthCommand: undefined,
   healthSeconds: 60,
+  stopFirst: false,
   memoryMb: 256,
   cpus: "0.5",
   folders: {},
@@ -919,6 +920,13 @@ describe("Apps", () => {
     expect(server).not.toHaveProperty("cpus");
   });
 
+  it("ends the version before first only if two cannot run side by side", async () => {
+    new Apps("convex", { ...APPS(), apps: [SERVER, { ...WEB, stopFirst: true }] });
+    await settled();
+    expect(options.get("convex-app-web Container")).toMatchObject({ deleteBeforeReplace: true });
+    expect(options.get("convex-app-server Container")).not.toHaveProperty("deleteBeforeReplace");
+  });
+
   it("gives each version of a public app a name and a loopback address of its own", async () => {
     new Apps("convex", APPS());
     const resources = await settled();
@@ -941,6 +949,7 @@ describe("Apps", () => {
       {},
       { healthPath: "/other" },
       { healthSeconds: 5 },
+      { stopFirst: true },
       { dependsOn: [] },
       { probes: [{ ...PROBE, name: "ping" }] },
       { hosts: ["x.example.com"] },

@@ -31,7 +31,8 @@ describe("apps", () => {
     expect(settingsOf({ apps: { web: { image: IMAGE } } }).apps).toEqual([
       {
         ...{ name: "web", image: IMAGE, command: [], variables: {}, references: {}, port: undefined, hosts: [] },
-        ...{ healthPath: undefined, healthCommand: undefined, healthSeconds: 60, memoryMb: 512, cpus: undefined },
+        ...{ healthPath: undefined, healthCommand: undefined, healthSeconds: 60, stopFirst: false },
+        ...{ memoryMb: 512, cpus: undefined },
         ...{ folders: {}, folderOwner: "0:0", dependsOn: [], probes: [] },
       },
     ]);
@@ -333,6 +334,7 @@ it.each<[string, Record<string, unknown>, string, string]>([
     "is set beside healthPath, it should be alone.",
   ],
   ["an empty health command", { healthCommand: " " }, "healthCommand", "is empty, it should be a command"],
+  ["a flag in words", { stopFirst: "yes" }, "stopFirst", '"yes" is not a boolean, it should be true or false.'],
   ["too little time", { healthSeconds: 0 }, "healthSeconds", "0 is below 1, it should be from 1 to 900."],
   ["too little memory", { memoryMb: 4 }, "memoryMb", "4 is below 16, it should be from 16 to 1048576."],
   [
