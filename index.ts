@@ -10,11 +10,13 @@ import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
 import { Edge } from "./components/edge.ts";
 import { furtherDatabases } from "./components/further-databases.ts";
+import { functionsOf } from "./components/function-deployment.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { Repository } from "./components/repository.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
+import { AppPackage } from "./functions/app-package.ts";
 import { refuseConnections } from "./settings/connections.ts";
 import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
@@ -120,13 +122,25 @@ const convex = new Convex(ID, {
   onMachine,
 });
 
-new FunctionEnvironment(ID, {
+const functionEnvironment = new FunctionEnvironment(ID, {
   ...settings.functions,
   connection,
   mountpoint,
   apiPort: exposure.ports.api,
   adminKey: convex.adminKey,
   onMachine,
+});
+
+const functions = functionsOf(ID, {
+  ...settings.functions,
+  connection,
+  apiPort: exposure.ports.api,
+  instanceName: settings.convex.instanceName,
+  adminKey: convex.adminKey,
+  source: new AppPackage(settings.functions.functionPackage),
+  after: [functionEnvironment],
+  onMachine,
+  onVolume: host.onVolume,
 });
 
 const apps = appsOf(ID, {
@@ -139,7 +153,7 @@ const apps = appsOf(ID, {
   machineId: host.machineId,
   mountpoint,
   network: NETWORK,
-  convex,
+  convex: [convex, ...(functions === undefined ? [] : [functions])],
   adminKey: convex.adminKey,
   edge,
   inEngine: convex.inEngine,

@@ -42,7 +42,8 @@ export interface AppArgs {
  *
  * *Owns* the container, and the name of its version.
  * *Survives* a replaced droplet: its folders, which are on the volume and stay also if the app is removed.
- * *Replacing it means* that a new container is healthy before requests are led to it, and before the old one ends.
+ * *Replacing it means* that a new container is healthy before requests are led to it, and before the old one ends; with `stopFirst`, the old
+ * one ends before.
  */
 export class App extends pulumi.ComponentResource {
   /** Ready: the container's name, once it is healthy. */
@@ -109,7 +110,7 @@ export class App extends pulumi.ComponentResource {
         ...child,
         ...args.inEngine.options,
         // The provider's default is to delete first.
-        deleteBeforeReplace: false,
+        deleteBeforeReplace: app.stopFirst,
         dependsOn: [args.image, ...prepared, ...args.after],
       },
     );

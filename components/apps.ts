@@ -14,6 +14,7 @@ import type { Convex } from "./convex.ts";
 import type { Lifetime } from "./host.ts";
 import { jobFolders, runJob } from "./jobs.ts";
 import { type Connection, runScript } from "./machine.ts";
+import { runProbes } from "./probes.ts";
 
 export interface AppsArgs {
   /** Connection to the machine that the containers run on. */
@@ -38,8 +39,8 @@ export interface AppsArgs {
   exposure: Pick<Exposure, "hosts" | "acmeAuthorityFile">;
   /** The containers' network. */
   network: ContainerNetwork;
-  /** Convex, before the apps and jobs that refer to it. */
-  convex: pulumi.Resource;
+  /** Convex, with its functions if the stack deploys them, before the apps and jobs that refer to it. */
+  convex: pulumi.Resource[];
   /** For jobs that refer to it. */
   adminKey: pulumi.Output<string>;
   /** The proxy, before anything is led to an app. */
@@ -53,7 +54,7 @@ export interface AppsArgs {
 /**
  * Containers of the user's own beside Convex, and what leads requests to them.
  *
- * *Owns* their images, containers and generated secrets, the runs of jobs, and nginx's file with their names.
+ * *Owns* their images, containers and generated secrets, the runs of jobs and probes, and nginx's file with their names.
  * *Survives* a replaced droplet: the secrets, in the state, and the folders, on the volume.
  * *Replacing it means* new containers with the same secrets, on the same folders.
  */
@@ -87,16 +88,25 @@ export class Apps extends pulumi.ComponentResource {
       postgresAuthority: Object.values(container.references).some(({ of }) => of === "database")
         ? args.postgresAuthority
         : undefined,
-      convex: Object.values(container.references).some(({ of }) => of === "convex") ? [args.convex] : [],
+      convex: Object.values(container.references).some(({ of }) => of === "convex") ? args.convex : [],
     });
 
     const jobs = new Map<string, pulumi.Resource>();
-    for (const job of args.jobs) {
-      const { image, convex, ...own } = within(job.foldersOf, job);
-      const before = job.dependsOn.flatMap((other) => jobs.get(other) ?? []);
-      jobs.set(job.name, runJob(name, { ...args, ...own, job, after: [image, ...convex, ...before] }, child));
-    }
     const running = new Map<string, App>();
+    /** The jobs that run before apps, or those after them, which need what leads requests there. */
+    const run = (isAfterApps: boolean, proxies: pulumi.Resource[]) => {
+      for (const job of args.jobs.filter(({ afterApps }) => afterApps === isAfterApps)) {
+        const { image, convex, ...own } = within(job.foldersOf, job);
+        const before = job.dependsOn.flatMap((other) => jobs.get(other) ?? []);
+        const tried = job.after.flatMap((app) => {
+          const container = running.get(app)?.container;
+          return container === undefined ? [] : [pulumi.interpolate`${app} ${container}`];
+        });
+        const after = [image, ...convex, ...before, ...proxies];
+        jobs.set(job.name, runJob(name, { ...args, ...own, job, tried, after }, child));
+      }
+    };
+    run(false, []);
     for (const app of args.apps) {
       const { convex, ...own } = within(app.name, app);
       const migrations = args.jobs.filter(({ before }) => before.includes(app.name));
@@ -148,6 +158,10 @@ export class Apps extends pulumi.ComponentResource {
         dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), args.edge] as pulumi.Resource[],
       },
     );
+    for (const app of args.apps.filter(({ probes }) => probes.length > 0)) {
+      runProbes(name, { ...args, app, container: running.get(app.name)?.container ?? "", after: proxy }, child);
+    }
+    run(true, [proxy]);
     this.urls = proxy.id.apply(() =>
       Object.fromEntries(
         args.apps.flatMap(({ name: app, hosts: [host] }) => (host === undefined ? [] : [[app, `https://${host}`]])),

@@ -25,6 +25,8 @@ export interface JobArgs {
   /** The containers' network. */
   network: ContainerNetwork;
   inEngine: Convex["inEngine"];
+  /** The apps that it runs after, each with its container, which it finds by the app's name. Another version runs it again. */
+  tried: pulumi.Output<string>[];
   /** What has to be ready before it runs. */
   after: pulumi.Resource[];
   /** Lifetime of the scripts' runs. */
@@ -44,6 +46,7 @@ export function runJob(name: string, args: JobArgs, child: pulumi.CustomResource
         mountpoint,
         folders: folderLines(jobFolders(job, mountpoint)),
         seconds: job.timeoutSeconds,
+        apps: args.tried,
         request: requestOf(args),
       }),
       addPreviousOutputInEnv: false,

@@ -33,6 +33,7 @@ export const RESOURCES = {
   acceptance: `${ID}-acceptance`,
   backups: `${ID}-backups`,
   functionEnvironment: `${ID}-function-environment`,
+  functions: `${ID}-functions`,
   apps: `${ID}-apps`,
 } as const;
 

@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 
 import { RESOURCES, TYPES } from "../contract/names.ts";
 import { requireStack } from "./arguments.ts";
-import { setVariablesAgain, wayBack } from "./backups/copy.ts";
+import { declareAgain, wayBack } from "./backups/copy.ts";
 import { runOnDroplet } from "./backups/on-droplet.ts";
 import { hasBackups } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
@@ -82,7 +82,7 @@ export async function reset(state: State, yes: boolean): Promise<number> {
   process.stdout.write(
     [
       "The instance is empty. The admin key is the same as before.",
-      ...setVariablesAgain(state),
+      ...declareAgain(state),
       ...wayBack(stack, point),
       `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
       "",

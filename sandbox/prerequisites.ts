@@ -36,6 +36,7 @@ const TEST_PACKAGES: Record<string, string> = {
   python3: "python3-venv",
   chromium: "chromium",
   certutil: "libnss3-tools",
+  wrk: "wrk",
 };
 
 /** The state of an engine that the sandbox started; shared by all sandboxes of the computer. */

@@ -1,10 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { readFunctionEnvironment } from "./kinds/environment.ts";
-import type { Reader } from "./reader.ts";
+import { matches, type Reader } from "./reader.ts";
 import { onThisStack } from "./on-this-stack.ts";
 
-/** The environment that functions read. Its values are always secret, also those that were not set as secrets. */
+/**
+ * The functions that the stack deploys, and the environment that functions read. Its values are always secret, also those that were not
+ * set as secrets. The package itself is checked before a deploy: a refresh or a `destroy` must not need it.
+ */
 export function readFunctions(read: Reader) {
   const variables = readFunctionEnvironment(read, "functionEnvironment");
   const authKeys = read.flag("authKeys");
@@ -15,5 +18,16 @@ export function readFunctions(read: Reader) {
     });
   }
   const secrets = Object.entries(variables).map(([name, value]) => [name, pulumi.secret(value)] as const);
-  return { functionEnvironment: Object.fromEntries(secrets), authKeys };
+  const functionPackage = read.raw("functionPackage");
+  const functionProbe = read.text(
+    "functionProbe",
+    matches(/^(?:[\w-]+(?:\/[\w-]+)*:\w+)?$/, "a module and a query, such as health:ping", "health:ping"),
+  );
+  if (functionProbe !== "" && functionPackage === "") {
+    read.refuse("functionProbe", {
+      sentence: "has no effect without functionPackage, it should come with it.",
+      fix: `Set the package with: ${onThisStack("config set", "functionPackage ../app")}, or remove this with: ${onThisStack("config rm", "functionProbe")}`,
+    });
+  }
+  return { functionEnvironment: Object.fromEntries(secrets), authKeys, functionPackage, functionProbe };
 }

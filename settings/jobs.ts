@@ -14,6 +14,10 @@ export interface JobSettings extends Resolved<ContainerOptions> {
   foldersOf: string;
   /** Apps that stay as they are until it has succeeded. */
   before: string[];
+  /** Apps whose new versions serve before it runs; each of them runs it again. */
+  after: string[];
+  /** Whether it runs after apps, because it or a job that it depends on has `after`. */
+  afterApps: boolean;
   timeoutSeconds: number;
 }
 
@@ -27,12 +31,14 @@ export function readJobs(read: Reader, apps: Resolved<AppOptions>[], known: Know
     const references = resolveReferences(read, `jobs.${job.name}`, job.references, { ...known, forJob: true });
     const { app, ...own } = job;
     const of = apps.find(({ name }) => name === app);
-    if (of === undefined) return { ...own, references, port: undefined, foldersOf: job.name };
+    const rest = { references, afterApps: false };
+    if (of === undefined) return { ...own, ...rest, port: undefined, foldersOf: job.name };
     // What the job sets itself wins, also as the other kind.
     const without = <Value>(values: Record<string, Value>): Record<string, Value> =>
       Object.fromEntries(Object.entries(values).filter(([name]) => !(name in job.variables || name in job.references)));
     return {
       ...own,
+      ...rest,
       image: of.image,
       variables: { ...without(of.variables), ...job.variables },
       references: { ...without(of.references), ...references },
@@ -42,10 +48,32 @@ export function readJobs(read: Reader, apps: Resolved<AppOptions>[], known: Know
       foldersOf: of.name,
     };
   });
-  return inOrder(read, "jobs", "a job", jobs);
+  return withPhases(read, inOrder(read, "jobs", "a job", jobs));
 }
 
-function refuseNames(read: Reader, { name, app, before }: JobOptions, apps: Pick<AppOptions, "name">[]): void {
+/** A job either runs before apps or after them, because nginx leads to all new versions in one step. */
+function withPhases(read: Reader, jobs: JobSettings[]): JobSettings[] {
+  const late = new Set<string>();
+  return jobs.map((job) => {
+    const cause = job.after.length > 0 ? job.name : job.dependsOn.find((other) => late.has(other));
+    if (cause === undefined) return job;
+    late.add(job.name);
+    if (job.before.length > 0) {
+      const path = `jobs.${job.name}.before`;
+      const why =
+        cause === job.name
+          ? "is set beside after"
+          : `is set although the job depends on ${cause}, which runs after apps`;
+      read.refuse(path, {
+        sentence: `${why}, it should be absent, because all apps get their requests in one step.`,
+        fix: `Remove it with: ${onThisStack("config rm", `--path ${path}`)}`,
+      });
+    }
+    return { ...job, afterApps: true };
+  });
+}
+
+function refuseNames(read: Reader, { name, app, before, after }: JobOptions, apps: Pick<AppOptions, "name">[]): void {
   const names = apps.map((other) => other.name);
   const known = names.join(", ") || "there is none";
   const path = `jobs.${name}`;
@@ -61,12 +89,14 @@ function refuseNames(read: Reader, { name, app, before }: JobOptions, apps: Pick
       fix: `Set it with: ${onThisStack("config set", `--path ${path}.app APP`)}`,
     });
   }
-  before.forEach((other, index) => {
-    if (names.includes(other)) return;
-    const at = `${path}.before[${index}]`;
-    read.refuse(at, {
-      sentence: `"${other}" is not an app, it should be one of apps: ${known}.`,
-      fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(at)}`)}`,
+  for (const [option, others] of Object.entries({ before, after })) {
+    others.forEach((other, index) => {
+      if (names.includes(other)) return;
+      const at = `${path}.${option}[${index}]`;
+      read.refuse(at, {
+        sentence: `"${other}" is not an app, it should be one of apps: ${known}.`,
+        fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(at)}`)}`,
+      });
     });
-  });
+  }
 }

@@ -15,8 +15,8 @@ source "$here/../lib/units.sh"
 source "$here/../edge/sites.sh"
 # shellcheck source=machine/apps/folders.sh
 source "$here/folders.sh"
-# shellcheck source=machine/apps/probe.sh
-source "$here/probe.sh"
+# shellcheck source=machine/apps/readiness.sh
+source "$here/readiness.sh"
 
 main() {
   local mountpoint folders sites probes before

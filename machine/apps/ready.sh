@@ -11,8 +11,8 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/../lib/common.sh"
 # shellcheck source=machine/lib/engine.sh
 source "$here/../lib/engine.sh"
-# shellcheck source=machine/apps/probe.sh
-source "$here/probe.sh"
+# shellcheck source=machine/apps/readiness.sh
+source "$here/readiness.sh"
 
 main() {
   local app container port health_path seconds started awaited

@@ -8,6 +8,8 @@
 set -euo pipefail
 # shellcheck source=machine/lib/common.sh
 source "${BASH_SOURCE[0]%/*}/../lib/common.sh"
+# shellcheck source=machine/functions/api.sh
+source "${BASH_SOURCE[0]%/*}/api.sh"
 
 main() {
   local port mountpoint key variables record present owned edits
@@ -63,21 +65,6 @@ remember() {
     rm "$1"
     changed "removed $1"
   fi
-}
-
-# api PORT KEY NAME OPTION...: calls the backend as its administrator and prints the answer. The key goes to curl in a file
-# that is never on a disk, because an argument could be read in the process list.
-api() {
-  local port=$1 key=$2 name=$3 answer status
-  shift 3
-  answer=$(curl --config <(printf 'header = "Authorization: Convex %s"\n' "$key") -sS --max-time 30 --retry 3 --retry-connrefused \
-    -w '\n%{http_code}' "$@" "http://127.0.0.1:$port/api/$name") \
-    || fail "backend: does not answer on port $port. See: docker ps --all"
-  status=${answer##*$'\n'}
-  answer=${answer%$'\n'*}
-  [[ $status == 200 ]] \
-    || fail "backend: refuses $name ($status), nothing was changed. Its reason: $(jq -r '.message' <<< "$answer" 2> /dev/null)"
-  printf '%s\n' "$answer"
 }
 
 main "$@"

@@ -98,7 +98,7 @@ export async function copyFrom(source: Source, state: State, { to, stanza, yes }
   process.stdout.write(
     [
       "The admin key is the same as before. What the stack had is kept.",
-      ...setVariablesAgain(state),
+      ...declareAgain(state),
       ...wayBack(stack, point),
       `Check the whole stack with: ${npmCommand(stack, "doctor")}`,
       `If you do not need what was replaced, remove it with: ${npmCommand(stack, "move-in", "--forget")}`,
@@ -116,12 +116,18 @@ export function wayBack(stack: string, point: string): string[] {
   ];
 }
 
-/** What to do if the stack declares variables of the deployment, which were in the replaced database. */
-export function setVariablesAgain(state: State): string[] {
+/** What to do if the stack declares variables or functions of the deployment, which were in the replaced database. */
+export function declareAgain(state: State): string[] {
   const stdin = state.find(TYPES.command, RESOURCES.functionEnvironment)?.inputs["stdin"] as string | undefined;
-  if (stdin === undefined || valueIn(stdin, "variables") === "{}") return [];
+  const again = (what: string, resource: string) =>
+    `${what} again with: ${repairText(state.stack, { up: [resource] })}`;
   return [
-    `Set the stack's own variables again with: ${repairText(state.stack, { up: [RESOURCES.functionEnvironment] })}`,
+    ...(stdin === undefined || valueIn(stdin, "variables") === "{}"
+      ? []
+      : [again("Set the stack's own variables", RESOURCES.functionEnvironment)]),
+    ...(state.find(TYPES.command, RESOURCES.functions) === undefined
+      ? []
+      : [again("Deploy the stack's own functions", RESOURCES.functions)]),
   ];
 }
 

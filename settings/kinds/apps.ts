@@ -2,6 +2,7 @@ import { type Fault, quoted, type Reader } from "../reader.ts";
 import { refusedName, variablesIn } from "./environment.ts";
 import { pinnedFault } from "./images.ts";
 import { Options } from "./options.ts";
+import { pathFault, type ProbeOptions, readProbe } from "./probes.ts";
 import { onThisStack } from "../on-this-stack.ts";
 
 /** What the options of a container say by themselves, of an app or a job. References are checked with the rest of the stack. */
@@ -28,13 +29,27 @@ export interface AppOptions extends ContainerOptions {
   healthPath: string | undefined;
   healthCommand: string | undefined;
   healthSeconds: number;
+  /** Whether the version before ends first, because two cannot run side by side. */
+  stopFirst: boolean;
+  /** In the order of their names. */
+  probes: ProbeOptions[];
 }
 
 /** What both apps and jobs have. */
 export const CONTAINER_OPTIONS = [
   ...["image", "command", "variables", "references", "memoryMb", "cpus", "folders", "folderOwner", "dependsOn"],
 ];
-const OPTIONS = [...CONTAINER_OPTIONS, "port", "hosts", "healthPath", "healthCommand", "healthSeconds"];
+const OPTIONS = [
+  ...CONTAINER_OPTIONS,
+  "port",
+  "hosts",
+  "healthPath",
+  "healthCommand",
+  "healthSeconds",
+  "stopFirst",
+  "needs",
+  "probes",
+];
 
 /** Names by which the containers' network knows something else already. */
 const TAKEN = ["backend", "dashboard", "localhost"];
@@ -52,8 +67,11 @@ export function readApp(read: Reader, path: string, name: string, value: unknown
     healthPath: options.text("healthPath", pathFault),
     healthCommand: options.text("healthCommand", commandFault),
     healthSeconds: options.integer("healthSeconds", 1, 900) ?? 60,
+    stopFirst: options.flag("stopFirst"),
+    probes: probesOf(read, options),
   };
   refuseContradictions(options, app);
+  refuseMissing(options, app);
   return app;
 }
 
@@ -119,16 +137,20 @@ function refusedVariable(name: string, value: string): Fault | undefined {
     : undefined;
 }
 
+function probesOf(read: Reader, options: Options): ProbeOptions[] {
+  const given = Object.entries(options.map("probes", "names of probes to their options"));
+  return given
+    .toSorted(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, value]) => {
+      options.refuse(`probes.${name}`, nameFault(name, "a probe"));
+      return readProbe(read, options.at(`probes.${name}`), name, value);
+    });
+}
+
 function referencesOf(options: Options): Record<string, string> {
   const found = Object.entries(options.map("references", "variable names to references"));
   for (const [name] of found) options.refuse(`references.${name}`, refusedName(name));
   return Object.fromEntries(found.map(([name, text]) => [name, String(text)]));
-}
-
-function pathFault(text: string): Fault | undefined {
-  return /^\/[\w\-./?=&%~:@+,;]*$/.test(text)
-    ? undefined
-    : { sentence: `"${text}" is not a path, it should be one such as /health.`, value: "/health" };
 }
 
 function commandFault(text: string): Fault | undefined {
@@ -213,7 +235,30 @@ function refuseContradictions(options: Options, app: AppOptions): void {
   if (app.port === undefined && app.healthPath !== undefined) {
     options.refuse("healthPath", { sentence: "has no port to ask, it should come with one.", fix: setPort });
   }
+  if (app.port === undefined && app.probes.length > 0) {
+    options.refuse("probes", { sentence: "has no port to ask, it should come with one.", fix: setPort });
+  }
   if (app.port === undefined && app.hosts.length > 0) {
     options.refuse("hosts", { sentence: "has no port to lead to, it should come with one.", fix: setPort });
+  }
+}
+
+/** Variables that the app cannot do without, each with the reason, so that a stack's file can ask for those that nobody can derive. */
+function refuseMissing(options: Options, { variables, references }: AppOptions): void {
+  for (const [name, reason] of Object.entries(options.map("needs", "variable names to what they are for"))) {
+    const variable = options.at(`variables.${name}`);
+    if (typeof reason !== "string" || reason.trim() === "") {
+      options.refuse(`needs.${name}`, {
+        sentence: "is not a reason, it should be a text that says what the variable is for.",
+        fix: `Set it with: ${onThisStack("config set", `--path --type string ${quoted(options.at(`needs.${name}`))} REASON`)}`,
+      });
+    } else if (refusedName(name) !== undefined) {
+      options.refuse(`needs.${name}`, refusedName(name));
+    } else if (!(name in variables) && !(name in references)) {
+      options.refuse(`variables.${name}`, {
+        sentence: `is missing, it should be there: ${reason.trim().replace(/\.$/, "")}.`,
+        fix: `Set it with: ${onThisStack("config set", `--path --secret ${variable}`)}, or refer to a value of the stack with: ${onThisStack("config set", `--path ${options.at(`references.${name}`)} REFERENCE`)}`,
+      });
+    }
   }
 }

@@ -7,11 +7,14 @@ import { Options } from "./options.ts";
 export interface JobOptions extends ContainerOptions {
   /** The app whose container the job has, but for its own options. */
   app: string | undefined;
+  /** Apps that wait for it. */
   before: string[];
+  /** Apps for whose new versions it waits. */
+  after: string[];
   timeoutSeconds: number;
 }
 
-const OPTIONS = [...CONTAINER_OPTIONS, "app", "before", "timeoutSeconds"];
+const OPTIONS = [...CONTAINER_OPTIONS, "app", "before", "after", "timeoutSeconds"];
 
 /**
  * A job, from its options.
@@ -36,6 +39,7 @@ export function readJob(
     cpus: container.cpus ?? of?.cpus,
     app,
     before: options.list("before", () => undefined, "names of apps"),
+    after: options.list("after", () => undefined, "names of apps"),
     timeoutSeconds: options.integer("timeoutSeconds", 1, 7200) ?? 600,
   };
   if (options.isMap) refuseContradictions(options, job);

@@ -47,6 +47,11 @@ export class Options {
     return this.#given[option] !== undefined && this.#given[option] !== null;
   }
 
+  /** Any value; undefined if it is absent. */
+  value(option: string): unknown {
+    return this.has(option) ? this.#given[option] : undefined;
+  }
+
   /** A text; undefined if it is absent. */
   text(option: string, check: Check): string | undefined {
     if (!this.has(option)) return undefined;

@@ -1,4 +1,4 @@
-# The two routes of a Convex backend that set and list environment variables, for the tests of the script. The variables are
+# The routes of a Convex backend that set and list environment variables and run a query, for the tests of the scripts. The variables are
 # in /srv/variables.json. At each request, the command lines of all processes are added to /srv/processes.
 import json
 import pathlib
@@ -31,6 +31,11 @@ class Backend(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.admit():
             return
+        if self.path == "/api/query":
+            if body == {"path": "health:ping", "args": {}, "format": "json"}:
+                return self.answer(200, {"status": "success", "value": "pong"})
+            error = f"[Request ID: 1] Server Error\nUncaught Error: {body['path']} is broken"
+            return self.answer(200, {"status": "error", "errorMessage": error})
         variables = json.loads(STATE.read_text())
         for change in body["changes"]:
             if change["name"] == "FORBIDDEN":

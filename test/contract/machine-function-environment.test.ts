@@ -98,6 +98,21 @@ describe("the environment of functions", () => {
     expect((await set({})).output).toBe("environment.sh: unchanged");
   });
 
+  it("serves the query that proves a deploy; its error ends the run", async () => {
+    const probe = (name: string, key = "convex-self-hosted|01ab") =>
+      machine.run("functions/probe.sh", namedValues({ port: 3210, key, probe: name }));
+    expect(await probe("")).toEqual({ exitCode: 0, output: "probe.sh: unchanged" });
+    const ping = { exitCode: 0, output: "probe.sh: health:ping succeeds\nprobe.sh: unchanged" };
+    expect([await probe("health:ping"), await probe("health:ping")]).toEqual([ping, ping]);
+    const broken = await probe("lib/health:ping");
+    expect(broken.exitCode).toBe(1);
+    expect(broken.output).toMatch(
+      /^probe\.sh: error: functionProbe lib\/health:ping: fails, it should succeed without arguments\. .* Its error: \[Request ID: 1\] Server Error Uncaught Error: lib\/health:ping is broken$/,
+    );
+    const refused = await probe("health:ping", "convex-self-hosted|02");
+    expect(refused.output).toMatch(/error: backend: refuses query \(401\), .* was invalid for this instance$/);
+  });
+
   it("is on no command line, nor is the key, and neither is left in a file", async () => {
     expect(await machine.sh("grep -c 'curl --config' /srv/processes")).not.toBe("0");
     const leaks = "grep -F -e '|01ab' -e 'PRIVATE KEY' /srv/processes || true";

@@ -1,22 +1,15 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-
-import { execa } from "execa";
-import puppeteer, { type Browser, type BrowserContext, type Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { useDomain } from "../../sandbox/domain.ts";
-import { acmeAuthority } from "../../sandbox/droplet/acme-server.ts";
-import { eventually, TestCloud } from "./harness.ts";
+import { TestBrowser, type Visit } from "./browser.ts";
+import { TestCloud } from "./harness.ts";
 
 const STACK = "dash";
 const DASHBOARD = "https://dash.convex.test";
 
 let cloud: TestCloud;
 let outputs: Record<string, string>;
-let profile: string;
-let browser: Browser | undefined;
+let browser: TestBrowser | undefined;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
@@ -25,58 +18,18 @@ beforeAll(async () => {
   const up = await cloud.up(STACK);
   expect(up.exitCode, up.all).toBe(0);
   outputs = await cloud.outputs(STACK);
-  profile = await mkdtemp(path.join(tmpdir(), "convex-droplet-browser-"));
-  browser = await openBrowser(profile, outputs["publicIp"] ?? "");
+  browser = await TestBrowser.start(cloud, outputs["publicIp"] ?? "");
 });
 
 afterAll(async () => {
-  await browser?.close();
-  await rm(profile, { recursive: true });
+  await browser?.[Symbol.asyncDispose]();
   await cloud[Symbol.asyncDispose]();
 });
 
-/** Debian's Chromium, which finds every name at the address, and trusts only the cloud's authority besides the public ones. */
-async function openBrowser(home: string, address: string): Promise<Browser> {
-  // Where Chromium looks for a user's authorities.
-  const database = path.join(home, ".pki/nssdb");
-  await mkdir(database, { recursive: true });
-  const store = ["-d", `sql:${database}`];
-  await execa("certutil", [...store, "-N", "--empty-password"]);
-  // The file contains the authority of the ACME server itself, and then those that it issues with.
-  const { stdout } = await execa("csplit", ["-sz", "-f", `${home}/ca-`, acmeAuthority(cloud.home), "/BEGIN/", "{*}"]);
-  expect(stdout).toBe("");
-  for (const name of ["ca-00", "ca-01"]) {
-    await execa("certutil", [...store, "-A", "-n", name, "-t", "C,,", "-i", path.join(home, name)]);
-  }
-  return puppeteer.launch({
-    executablePath: "/usr/bin/chromium",
-    userDataDir: path.join(home, "profile"),
-    env: { ...process.env, HOME: home },
-    // Tests run as root, for which Chromium has no sandbox.
-    args: ["--no-sandbox", `--host-resolver-rules=MAP * ${address}`],
-  });
-}
-
 /** Opens a page of the dashboard as somebody new, who knows the password or does not. */
-async function visit(
-  route: string,
-  password?: string,
-): Promise<{ page: Page; status: number | undefined } & AsyncDisposable> {
+async function visit(route: string, password?: string): Promise<Visit> {
   if (browser === undefined) throw new Error("there is no browser");
-  const context: BrowserContext = await browser.createBrowserContext();
-  const page = await context.newPage();
-  if (password !== undefined) await page.authenticate({ username: "convex", password });
-  // Chromium ends requests with this error if a network of this computer comes or goes, for example that of another test.
-  const { opened, refused } = await eventually("the networks to stay as they are", 60, async () => {
-    try {
-      return { opened: await page.goto(`${DASHBOARD}${route}`) };
-    } catch (error) {
-      if (String(error).includes("net::ERR_NETWORK_CHANGED")) throw error;
-      return { refused: error as Error };
-    }
-  });
-  if (refused !== undefined) throw refused;
-  return { page, status: opened?.status(), [Symbol.asyncDispose]: () => context.close() };
+  return browser.visit(`${DASHBOARD}${route}`, password === undefined ? undefined : { username: "convex", password });
 }
 
 describe("the dashboard at its own name, in a browser", () => {

@@ -86,8 +86,8 @@ function expectAllWell({ steps }: JobResult, names: string[]): void {
   expect(Object.keys(steps)).toEqual(names);
 }
 
-const PREVIEW = ["Install the packages", "Preview", "Comment"];
-const UP = ["Install the packages", "Deploy", "Check for drift"];
+const PREVIEW = ["Install the packages", "Prepare", "Preview", "Comment"];
+const UP = ["Install the packages", "Prepare", "Deploy", "Check for drift"];
 const DRIFT = ["Install the packages", "Check for drift", "Update the issue"];
 
 // Only workflows work on this stack; each test continues where the one before ended.

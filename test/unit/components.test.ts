@@ -11,6 +11,7 @@ import { Apps, type AppsArgs, appsOf } from "../../components/apps.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FurtherDatabases, furtherDatabases, type FurtherDatabasesArgs } from "../../components/further-databases.ts";
 import { refuseRemoval } from "../../components/protected-databases.ts";
+import { FunctionDeployment, type FunctionDeploymentArgs } from "../../components/function-deployment.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { itemsIn, valueIn } from "../../contract/scripts.ts";
 import { contentHash } from "../../contract/content-hash.ts";
@@ -262,11 +263,13 @@ const WEB: AppSettings = {
   healthPath: "/health",
   healthCommand: undefined,
   healthSeconds: 60,
+  stopFirst: false,
   memoryMb: 256,
   cpus: "0.5",
   folders: {},
   folderOwner: "0:0",
   dependsOn: ["server"],
+  probes: [],
 };
 const SERVER: AppSettings = {
   ...WEB,
@@ -287,8 +290,23 @@ const JOB: JobSettings = {
   ...{ name: "migrate", image: "server@sha256:2", command: ["node", "migrate.js"], variables: { MODE: "all" } },
   references: { KEY: { of: "convex", what: "adminKey" }, URL: { of: "app", name: "web", what: "publicUrl" } },
   ...{ memoryMb: 64, cpus: "0.5", folders: { data: "/data" }, folderOwner: "5:6", foldersOf: "server", port: 8000 },
-  ...{ dependsOn: [], before: ["web"], timeoutSeconds: 600 },
+  ...{ dependsOn: [], before: ["web"], after: [], afterApps: false, timeoutSeconds: 600 },
 };
+
+const FUNCTIONS = (): FunctionDeploymentArgs => ({
+  ...{
+    connection: pulumi.secret({ host: "192.0.2.1" }),
+    apiPort: 3210,
+    onMachine: lifetime(),
+    onVolume: lifetime(),
+    after: [],
+  },
+  ...{ instanceName: "swarm", adminKey: pulumi.secret("swarm|key"), functionPackage: "../app", functionProbe: "" },
+  source: { fingerprint: () => "", refuse: () => undefined, push: () => Promise.resolve() },
+});
+
+const PROBE = { path: "/ping?a=b", status: 200, json: '{"ok":true}', withinSeconds: 60, holdSeconds: 300 };
+const SMOKE: JobSettings = { ...JOB, name: "smoke", references: {}, before: [], after: ["web"], afterApps: true };
 
 const APPS = (): AppsArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
@@ -302,7 +320,7 @@ const APPS = (): AppsArgs => ({
   origins: { cloud: "https://api.example.com", site: "https://site.example.com" },
   exposure: { hosts: HOSTS, acmeAuthorityFile: undefined },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
-  convex: new pulumi.ComponentResource("test:index:Other", "convex"),
+  convex: [new pulumi.ComponentResource("test:index:Other", "convex")],
   adminKey: pulumi.secret("swarm|key"),
   edge: new pulumi.ComponentResource("test:index:Other", "edge"),
   inEngine: { network: pulumi.output("convex"), options: lifetime() },
@@ -902,6 +920,13 @@ describe("Apps", () => {
     expect(server).not.toHaveProperty("cpus");
   });
 
+  it("ends the version before first only if two cannot run side by side", async () => {
+    new Apps("convex", { ...APPS(), apps: [SERVER, { ...WEB, stopFirst: true }] });
+    await settled();
+    expect(options.get("convex-app-web Container")).toMatchObject({ deleteBeforeReplace: true });
+    expect(options.get("convex-app-server Container")).not.toHaveProperty("deleteBeforeReplace");
+  });
+
   it("gives each version of a public app a name and a loopback address of its own", async () => {
     new Apps("convex", APPS());
     const resources = await settled();
@@ -924,7 +949,9 @@ describe("Apps", () => {
       {},
       { healthPath: "/other" },
       { healthSeconds: 5 },
+      { stopFirst: true },
       { dependsOn: [] },
+      { probes: [{ ...PROBE, name: "ping" }] },
       { hosts: ["x.example.com"] },
     ]) {
       expect(await version(same)).toBe(first);
@@ -1017,6 +1044,54 @@ describe("Apps", () => {
     expect(dependencies.get("convex-job-migrate Command")).toContain(
       `convex-apps-image-${contentHash("server@sha256:2")}`,
     );
+  });
+
+  it("starts the apps and jobs that refer to Convex after the functions, if the stack deploys them", async () => {
+    const functions = new FunctionDeployment("convex", FUNCTIONS());
+    new Apps("convex", { ...APPS(), convex: [functions], jobs: [{ ...JOB, before: [] }] });
+    await settled();
+    expect(dependencies.get("convex-app-web Container")).toContain("convex-functions");
+    expect(dependencies.get("convex-job-migrate Command")).toContain("convex-functions");
+    expect(dependencies.get("convex-app-server Container")).not.toContain("convex-functions");
+  });
+
+  it("asks an app's probes once requests are led to its version, at its first host if it has one", async () => {
+    const probes = [
+      { ...PROBE, name: "ping" },
+      { ...PROBE, name: "home", path: "/", json: undefined, withinSeconds: 5, holdSeconds: 0 },
+    ];
+    new Apps("convex", {
+      ...APPS(),
+      apps: [
+        { ...SERVER, probes: probes.slice(1) },
+        { ...WEB, probes },
+      ],
+    });
+    const find = await settled();
+    expect(find("convex-app-web-probes")["stdin"]).toBe(
+      "app=web\ncontainer=convex-app-web-000000\nhost=app.example.com\nport=3000\n" +
+        'probes=ping 200 60 300 /ping?a=b {"ok":true}\nprobes=home 200 5 0 / \n',
+    );
+    expect(find("convex-app-server-probes")["stdin"]).toBe(
+      "app=server\ncontainer=convex-app-server-000000\nhost=\nport=8000\nprobes=home 200 5 0 / \n",
+    );
+    for (const app of ["web", "server"]) {
+      expect(dependencies.get(`convex-app-${app}-probes Command`)).toContain("convex-apps");
+    }
+  });
+
+  it("runs a job after apps once requests are led to them, again for each version, and what depends on it later", async () => {
+    const next = { ...SMOKE, name: "next", dependsOn: ["smoke"], after: [] };
+    new Apps("convex", { ...APPS(), jobs: [JOB, SMOKE, next] });
+    const find = await settled();
+    const stdin = (job: string) => secretValue(find(`convex-job-${job}`)["stdin"]) as string;
+    expect(itemsIn(stdin("smoke"), "apps")).toEqual(["web convex-app-web-000000"]);
+    expect(dependencies.get("convex-job-smoke Command")).toContain("convex-apps");
+    expect(dependencies.get("convex-job-next Command")).toEqual(
+      expect.arrayContaining(["convex-apps", "convex-job-smoke"]),
+    );
+    expect(dependencies.get("convex-job-migrate Command")).not.toContain("convex-apps");
+    expect(valueIn(stdin("migrate"), "apps")).toBe("");
   });
 
   it("does not exist without apps and secrets, and Docker's provider has no credentials", async () => {
@@ -1137,6 +1212,7 @@ it("the components register the resources that others look up by name", async ()
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
     ...{ functionEnvironment: {}, authKeys: false, onMachine: lifetime() },
   });
+  new FunctionDeployment(ID, FUNCTIONS());
   new Apps(ID, APPS());
   expect(await names()).toEqual(expect.arrayContaining(Object.values(RESOURCES)));
 });
@@ -1150,7 +1226,7 @@ describe("every registered resource", () => {
     new Convex(ID, { ...CONVEX(), protectData: true });
     new Repository(ID, { ...REPOSITORY, protectData: true });
     new Backups(ID, BACKUPS());
-    new Apps(ID, { ...APPS(), jobs: [JOB] });
+    new Apps(ID, { ...APPS(), apps: [SERVER, { ...WEB, probes: [{ ...PROBE, name: "ping" }] }], jobs: [JOB, SMOKE] });
     await settled();
   };
   const [apps, app] = [{ parent: "Apps" }, { parent: "App" }];
@@ -1260,7 +1336,9 @@ describe("every registered resource", () => {
       "convex-app-web Container": { ...app, ...onMachine },
       "convex-app-server-ready Command": { ...app, ...run, ...onMachine },
       "convex-app-web-ready Command": { ...app, ...run, ...onMachine },
+      "convex-app-web-probes Command": { ...apps, ...run, ...onMachine },
       "convex-job-migrate Command": { ...apps, ...run, ...onMachine },
+      "convex-job-smoke Command": { ...apps, ...run, ...onMachine },
       "convex-apps Command": { ...apps, ...run, ...onMachine },
       "convex-backups Command": { parent: "Backups", ...run, ...onMachine },
     });

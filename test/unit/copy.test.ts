@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
-import { copyFrom, sourceOf } from "../../operations/backups/copy.ts";
+import { copyFrom, declareAgain, sourceOf } from "../../operations/backups/copy.ts";
 import { type Resource, State } from "../../operations/state.ts";
 
 const resource = (type: string, name: string, inputs: Record<string, unknown>, id = name): Resource => ({
@@ -52,4 +52,15 @@ it("a stack without backups gets no copy, because its droplet has no tools for i
   await expect(copyFrom(source, stackOf("staging"), { to: "latest", stanza: "", yes: true })).rejects.toThrow(
     "stack staging: has no backups. Switch them on with: ",
   );
+});
+
+it("what replaces an instance names the commands that set its own variables and deploy its own functions again, if it has any", () => {
+  const variables = (json: string) =>
+    resource(TYPES.command, RESOURCES.functionEnvironment, { stdin: `variables=${json}\n` });
+  expect(declareAgain(new State("dev", [variables("{}")]))).toEqual([]);
+  const functions = resource(TYPES.command, RESOURCES.functions, {});
+  expect(declareAgain(new State("dev", [variables('{"A":"1"}'), functions]))).toEqual([
+    "Set the stack's own variables again with: npx pulumi up --stack dev --replace '**convex-function-environment'",
+    "Deploy the stack's own functions again with: npx pulumi up --stack dev --replace '**convex-functions'",
+  ]);
 });

@@ -5,9 +5,10 @@ import { expect, it } from "vitest";
 
 /** What each part may import besides itself and `contract`, as CONTRIBUTING.md and sandbox/README.md say; upper parts first. */
 const ALLOWED: Record<string, string[]> = {
-  index: ["components", "ssh", "digitalocean", "settings", "unmapped"],
+  index: ["components", "functions", "ssh", "digitalocean", "settings", "unmapped"],
   operations: ["ssh", "digitalocean", "examples", "settings"],
   components: ["error-hooks", "digitalocean", "settings"],
+  functions: ["ssh", "settings", "examples"],
   "error-hooks": ["digitalocean", "settings"],
   ssh: ["digitalocean", "settings"],
   digitalocean: ["settings"],

@@ -31,8 +31,9 @@ describe("apps", () => {
     expect(settingsOf({ apps: { web: { image: IMAGE } } }).apps).toEqual([
       {
         ...{ name: "web", image: IMAGE, command: [], variables: {}, references: {}, port: undefined, hosts: [] },
-        ...{ healthPath: undefined, healthCommand: undefined, healthSeconds: 60, memoryMb: 512, cpus: undefined },
-        ...{ folders: {}, folderOwner: "0:0", dependsOn: [] },
+        ...{ healthPath: undefined, healthCommand: undefined, healthSeconds: 60, stopFirst: false },
+        ...{ memoryMb: 512, cpus: undefined },
+        ...{ folders: {}, folderOwner: "0:0", dependsOn: [], probes: [] },
       },
     ]);
   });
@@ -63,10 +64,45 @@ describe("apps", () => {
     });
   });
 
+  it("have probes that need only a path, whose JSON can also be a text, as pulumi config set writes it", () => {
+    const probes = {
+      ping: { path: "/ping", status: "404", json: { ok: true, of: [1, null] }, withinSeconds: 900, holdSeconds: 3600 },
+      home: { path: "/" },
+      text: { path: "/a?b=c", json: ' {"ok": [ ]}' },
+      word: { path: "/word", json: "ready" },
+      no: { path: "/no", json: false },
+    };
+    expect(settingsOf({ apps: { web: { image: IMAGE, port: 1, probes } } }).apps[0]?.probes).toEqual([
+      { name: "home", path: "/", status: 200, json: undefined, withinSeconds: 60, holdSeconds: 0 },
+      { name: "no", path: "/no", status: 200, json: "false", withinSeconds: 60, holdSeconds: 0 },
+      {
+        name: "ping",
+        path: "/ping",
+        status: 404,
+        json: '{"ok":true,"of":[1,null]}',
+        withinSeconds: 900,
+        holdSeconds: 3600,
+      },
+      { name: "text", path: "/a?b=c", status: 200, json: '{"ok":[]}', withinSeconds: 60, holdSeconds: 0 },
+      { name: "word", path: "/word", status: 200, json: '"ready"', withinSeconds: 60, holdSeconds: 0 },
+    ]);
+  });
+
   it("start after those that they depend on, otherwise by name", () => {
     const app = (...dependsOn: string[]) => ({ image: IMAGE, dependsOn });
     const { apps } = settingsOf({ apps: { a: app("c"), b: app(), c: app("d"), d: app() } });
     expect(apps.map(({ name }) => name)).toEqual(["d", "c", "a", "b"]);
+  });
+
+  it("have all variables that they need, whichever way they get them, or are asked for all at once", () => {
+    const needs = { A: "first", B: "second", C: "third" };
+    const web = { image: IMAGE, port: 1, needs, variables: { A: "x" }, references: { B: "app:web.url" } };
+    expect(mistakesOf({ apps: { web: { ...web, variables: { ...web.variables, C: "y" } } } })).toEqual([]);
+    const others = { api: { image: IMAGE, needs: { D: "fourth" } } };
+    expect(mistakesOf({ apps: { web, ...others } })).toEqual([
+      expect.stringMatching(/^convex-droplet:apps\.api\.variables\.D: is missing, it should be there: fourth\./),
+      expect.stringMatching(/^convex-droplet:apps\.web\.variables\.C: is missing, it should be there: third\./),
+    ]);
   });
 
   it("may refer to each other, because an address does not need the app to run", () => {
@@ -193,6 +229,14 @@ it.each<[string, Record<string, unknown>, string, string]>([
     "variables.PORT",
     "is not text, it should be: YAML has read it as a number",
   ],
+  [
+    "a variable that the app needs",
+    { needs: { KEY: "it signs sessions." } },
+    "variables.KEY",
+    "is missing, it should be there: it signs sessions. Set it with: npx pulumi config set --stack test --path --secret apps.web.variables.KEY, or refer to a value of the stack with: npx pulumi config set --stack test --path apps.web.references.KEY REFERENCE",
+  ],
+  ["a need without a reason", { needs: { KEY: true } }, "needs.KEY", "is not a reason, it should be a text"],
+  ["a need without a valid name", { needs: { "A-B": "why" } }, "needs.A-B", "is not a variable's name."],
   ["an empty variable", { variables: { KEY: "" } }, "variables.KEY", "is empty, it should have a value or be absent."],
   ["a variable without a valid name", { variables: { "A-B": "x" } }, "variables.A-B", "is not a variable's name."],
   ["variables as a list", { variables: ["A=b"] }, "variables", "is not a map, it should map variable names to texts."],
@@ -290,6 +334,7 @@ it.each<[string, Record<string, unknown>, string, string]>([
     "is set beside healthPath, it should be alone.",
   ],
   ["an empty health command", { healthCommand: " " }, "healthCommand", "is empty, it should be a command"],
+  ["a flag in words", { stopFirst: "yes" }, "stopFirst", '"yes" is not a boolean, it should be true or false.'],
   ["too little time", { healthSeconds: 0 }, "healthSeconds", "0 is below 1, it should be from 1 to 900."],
   ["too little memory", { memoryMb: 4 }, "memoryMb", "4 is below 16, it should be from 16 to 1048576."],
   [
@@ -327,6 +372,61 @@ it.each<[string, Record<string, unknown>, string, string]>([
     { folderOwner: 1000 },
     "folderOwner",
     "has no effect without folders, it should come with them.",
+  ],
+  [
+    "a probe without a port",
+    { probes: { ping: { path: "/" } } },
+    "probes",
+    "has no port to ask, it should come with one. Set it with: npx pulumi config set --stack test --path apps.web.port 3000",
+  ],
+  [
+    "a probe without a path",
+    { port: 1, probes: { ping: { json: { ok: true } } } },
+    "probes.ping.path",
+    "is missing, it should be the path to ask. Set it with: npx pulumi config set --stack test --path apps.web.probes.ping.path /health",
+  ],
+  [
+    "a probe with a URL",
+    { port: 1, probes: { ping: { path: "https://x.example.com/" } } },
+    "probes.ping.path",
+    '"https://x.example.com/" is not a path, it should be one such as /health.',
+  ],
+  [
+    "a probe with broken JSON",
+    { port: 1, probes: { ping: { path: "/", json: "{ok: true}" } } },
+    "probes.ping.json",
+    "is not JSON, it should be what the answer has to equal. Set it with: npx pulumi config set --stack test --path apps.web.probes.ping.json '{\"ok\":true}'",
+  ],
+  [
+    "a probe with another status",
+    { port: 1, probes: { ping: { path: "/", status: 99 } } },
+    "probes.ping.status",
+    "99 is below 200, it should be from 200 to 599.",
+  ],
+  [
+    "a probe that has no time",
+    { port: 1, probes: { ping: { path: "/", withinSeconds: 0 } } },
+    "probes.ping.withinSeconds",
+    "0 is below 1, it should be from 1 to 900.",
+  ],
+  [
+    "a probe that holds for a day",
+    { port: 1, probes: { ping: { path: "/", holdSeconds: 86400 } } },
+    "probes.ping.holdSeconds",
+    "86400 is above 3600, it should be from 0 to 3600.",
+  ],
+  [
+    "a misspelt option of a probe",
+    { port: 1, probes: { ping: { path: "/", hold: 5 } } },
+    "probes.ping.hold",
+    "is not an option of a probe, it should be one; the nearest is holdSeconds.",
+  ],
+  ["a probe with a bad name", { port: 1, probes: { "a b": { path: "/" } } }, "probes.a b", "is not a name for a probe"],
+  [
+    "probes as a list",
+    { port: 1, probes: ["/health"] },
+    "probes",
+    "is not a map, it should map names of probes to their options.",
   ],
   ["an app that waits for itself", { dependsOn: ["web"] }, "dependsOn[0]", '"web" closes a circle (web → web)'],
   [

@@ -34,7 +34,7 @@ describe("jobs", () => {
           cpus: undefined,
         },
         ...{ folders: {}, folderOwner: "0:0", foldersOf: "migrate", port: undefined, dependsOn: [], before: [] },
-        timeoutSeconds: 600,
+        ...{ after: [], afterApps: false, timeoutSeconds: 600 },
       },
     ]);
   });
@@ -51,7 +51,7 @@ describe("jobs", () => {
       variables: { MODE: "all", KEY: "own" },
       references: { URL: { of: "convex", what: "url" }, TOKEN: { of: "convex", what: "adminKey" } },
       ...{ folders: { data: "/data" }, folderOwner: "1000:1000", foldersOf: "web" },
-      ...{ dependsOn: [], before: ["web"], timeoutSeconds: 5 },
+      ...{ dependsOn: [], before: ["web"], after: [], afterApps: false, timeoutSeconds: 5 },
     });
   });
 
@@ -63,6 +63,30 @@ describe("jobs", () => {
   it("run after those that they depend on, otherwise by name", () => {
     const job = (...dependsOn: string[]) => ({ image: OTHER, dependsOn });
     expect(jobsOf({ a: job("c"), b: job(), c: job() }).map(({ name }) => name)).toEqual(["c", "a", "b"]);
+  });
+
+  it("run after apps if they, or one that they depend on, wait for an app", () => {
+    const job = (...dependsOn: string[]) => ({ image: OTHER, dependsOn });
+    const jobs = jobsOf({ a: job("b"), b: job("smoke"), c: job(), smoke: { ...job(), after: ["web"] } });
+    expect(jobs.map(({ name, afterApps }) => [name, afterApps])).toEqual([
+      ...[
+        ["smoke", true],
+        ["b", true],
+        ["a", true],
+        ["c", false],
+      ],
+    ]);
+  });
+
+  it("cannot run before apps if one that they depend on runs after them", () => {
+    const jobs = {
+      smoke: { image: OTHER, after: ["web"] },
+      next: { image: OTHER, dependsOn: ["smoke"] },
+      last: { image: OTHER, dependsOn: ["next"], before: ["web"] },
+    };
+    expect(mistakesOf({ ...STACK, jobs })).toEqual([
+      "convex-droplet:jobs.last.before: is set although the job depends on next, which runs after apps, it should be absent, because all apps get their requests in one step. Remove it with: npx pulumi config rm --stack test --path jobs.last.before",
+    ]);
   });
 });
 
@@ -102,6 +126,18 @@ it.each<[string, Record<string, unknown>, string, string]>([
     { image: OTHER, before: ["web", "api"] },
     ".before[1]",
     "\"api\" is not an app, it should be one of apps: web. Remove it with: npx pulumi config rm --stack test --path 'jobs.migrate.before[1]'",
+  ],
+  [
+    "an unknown app to wait for",
+    { image: OTHER, after: ["api"] },
+    ".after[0]",
+    "\"api\" is not an app, it should be one of apps: web. Remove it with: npx pulumi config rm --stack test --path 'jobs.migrate.after[0]'",
+  ],
+  [
+    "a job before and after apps",
+    { image: OTHER, before: ["web"], after: ["web"] },
+    ".before",
+    "is set beside after, it should be absent, because all apps get their requests in one step. Remove it with: npx pulumi config rm --stack test --path jobs.migrate.before",
   ],
   [
     "an unknown job",

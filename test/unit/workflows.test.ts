@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { describe, expect, it } from "vitest";
 
-import { CHECKOUT, readWorkflow, type Step, type Workflow, WORKFLOWS } from "../contract/workflows-runner.ts";
+import { CHECKOUT, readWorkflow, runJob, type Step, type Workflow, WORKFLOWS } from "../contract/workflows-runner.ts";
 
 const NAMES = await readdir(WORKFLOWS);
 const REUSABLE = ["drift.yml", "drill.yml", "preview.yml", "up.yml"];
@@ -78,6 +78,21 @@ it.each([
   expect(scripts).toEqual(expected);
   expect(Object.keys(manifest.scripts)).toEqual(expect.arrayContaining(scripts));
 });
+
+it.each(["preview.yml", "up.yml"])(
+  "%s prepares the app of its caller before it runs Pulumi, and fails with it",
+  async (name) => {
+    const prepare = async (command?: string) => {
+      const inputs = { stack: "dev", ...(command === undefined ? {} : { prepare: command }) };
+      const { steps: ran } = await runJob(name, CHECKOUT, { inputs }, { PATH: process.env["PATH"] }, ["Prepare"]);
+      return ran["Prepare"];
+    };
+    expect(await prepare()).toEqual({ exitCode: 0, all: "" });
+    expect(await prepare("echo one; false; echo two")).toEqual({ exitCode: 1, all: "one" });
+    const names = steps(await readWorkflow(name)).map((step) => step.name);
+    expect(names.indexOf("Prepare")).toBe(names.indexOf("Install the packages") + 1);
+  },
+);
 
 it("never cancels a deployment of a stack for another one", async () => {
   const { jobs } = await readWorkflow("up.yml");

@@ -3,10 +3,10 @@ import { createServer } from "node:http";
 import { setTimeout } from "node:timers/promises";
 
 /**
- * `/` shows the environment, `/ask?of=VARIABLE` what answers at the URL in a variable, `/slow` answers after two seconds. With BROKEN,
+ * `/` shows the environment, `/ping` is not ok with BAD, `/ask?of=VARIABLE` what answers at the URL in a variable, `/slow` answers after two seconds. With BROKEN,
  * nothing is healthy.
  */
-const { PORT = "3000", BROKEN = "", DATA = "" } = process.env;
+const { PORT = "3000", BROKEN = "", BAD = "", DATA = "" } = process.env;
 
 if (DATA !== "") {
   mkdirSync(`${DATA}/own`, { recursive: true });
@@ -15,6 +15,7 @@ if (DATA !== "") {
 
 async function answer(url: URL): Promise<{ status: number; body: unknown }> {
   if (url.pathname === "/health") return { status: BROKEN === "" ? 200 : 500, body: {} };
+  if (url.pathname === "/ping") return { status: 200, body: { ok: BAD === "" } };
   if (url.pathname === "/slow") await setTimeout(2000);
   if (url.pathname !== "/ask") return { status: 200, body: { ...process.env, starts: read(`${DATA}/own/starts`) } };
   const asked = await fetch(process.env[url.searchParams.get("of") ?? ""] ?? "");

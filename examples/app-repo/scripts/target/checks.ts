@@ -22,11 +22,11 @@ const GOOD_RELEASE = "convex@1.48.0";
  * @throws Error if package.json or convex.json is not JSON
  */
 export function findMistakes(folder: string, shell: Shell, platform: Platform): Mistake[] {
+  const ofPackage = packageMistakes(folder, platform);
   // In the wrong folder, other mistakes mean nothing.
-  const elsewhere = checkFolder(folder, platform);
-  if (elsewhere.length > 0) return elsewhere;
+  if (ofPackage.isElsewhere) return ofPackage.mistakes;
   return [
-    ...checkRelease(folder),
+    ...ofPackage.mistakes,
     ...checkRivals(folder, shell),
     ...checkUrl(folder, shell, platform),
     ...checkAdminKey(folder, shell, platform),
@@ -37,13 +37,28 @@ export function findMistakes(folder: string, shell: Shell, platform: Platform): 
   ];
 }
 
+/**
+ * Finds the mistakes of the package itself, which do not depend on the target: the wrong folder, or a CLI that cannot deploy.
+ *
+ * @throws Error if package.json or convex.json is not JSON
+ */
+export function packageMistakes(
+  folder: string,
+  platform: Pick<Platform, "lookAt">,
+): { isElsewhere: boolean; mistakes: Mistake[] } {
+  const elsewhere = checkFolder(folder, platform);
+  return elsewhere.length > 0
+    ? { isElsewhere: true, mistakes: elsewhere }
+    : { isElsewhere: false, mistakes: checkRelease(folder) };
+}
+
 /** The place that the Convex CLI would read a variable from. */
 export function findForCli(folder: string, name: string, shell: Shell): Found | undefined {
   return find(folder, name, CONVEX_CLI, shell);
 }
 
 /** In a wrong folder, the CLI asks questions, or finds no functions and removes all functions of the deployment. */
-function checkFolder(folder: string, platform: Platform): Mistake[] {
+function checkFolder(folder: string, platform: Pick<Platform, "lookAt">): Mistake[] {
   const manifest = app.readManifest(folder);
   const file = path.join(folder, "package.json");
   if (manifest === undefined || !app.dependsOn(manifest, "convex")) {
@@ -69,7 +84,7 @@ function checkFolder(folder: string, platform: Platform): Mistake[] {
 }
 
 function checkRelease(folder: string): Mistake[] {
-  const version = app.installedVersion(folder, "convex");
+  const version = app.installed(folder, "convex")?.version;
   const { install, add } = app.packageManager(folder);
   if (version === undefined) {
     return app.isPlugAndPlay(folder)

@@ -30,15 +30,16 @@ export function functionsFolder(folder: string): string {
   return path.normalize(config?.functions ?? usual).replace(/\/$/, "");
 }
 
-/** The version of a package that code in a folder gets: from this folder, or from the nearest folder above that has it. */
-export function installedVersion(folder: string, name: string): string | undefined {
+/** The package that code in a folder gets: from this folder, or from the nearest folder above that has it. */
+export function installed(folder: string, name: string): { folder: string; version: string } | undefined {
   const above = createRequire(path.resolve(folder, "package.json")).resolve.paths(name) ?? [];
-  const file = above
+  const found = above
     // Not the computer's global folders, because a CLI there is not found.
     .filter((modules) => !path.relative(path.dirname(modules), path.resolve(folder)).startsWith(".."))
-    .map((modules) => path.join(modules, name, "package.json"))
-    .find((candidate) => existsSync(candidate));
-  return file === undefined ? undefined : (readJson(file) as { version: string }).version;
+    .map((modules) => path.join(modules, name))
+    .find((candidate) => existsSync(path.join(candidate, "package.json")));
+  if (found === undefined) return undefined;
+  return { folder: found, version: (readJson(path.join(found, "package.json")) as { version: string }).version };
 }
 
 /** Folders below with a package that uses Convex and has functions, as in a monorepo. */
@@ -58,6 +59,8 @@ interface PackageManager {
   install: string;
   /** Adds one exact version, which follows this text. */
   add: string;
+  /** The folder of the lockfile, which pins the packages of all folders below; undefined without one. */
+  workspace?: string;
 }
 
 const MANAGERS: [lockfile: string, manager: PackageManager][] = [
@@ -72,7 +75,7 @@ const MANAGERS: [lockfile: string, manager: PackageManager][] = [
 export function packageManager(folder: string): PackageManager {
   for (let here = path.resolve(folder); ; here = path.dirname(here)) {
     const found = MANAGERS.find(([lockfile]) => existsSync(path.join(here, lockfile)));
-    if (found !== undefined) return found[1];
+    if (found !== undefined) return { ...found[1], workspace: here };
     if (here === path.dirname(here)) return { install: "npm install", add: "npm install --save-exact" };
   }
 }

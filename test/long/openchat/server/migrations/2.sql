@@ -1,0 +1,1 @@
+ALTER TABLE messages ADD COLUMN written timestamptz NOT NULL DEFAULT now();
