@@ -17,14 +17,24 @@ export interface Resource {
   protect?: boolean;
 }
 
+/** What a run was doing with a resource when it was killed. */
+export interface Pending {
+  /** Logical name. */
+  name: string;
+  /** `creating`, `updating`, `deleting`, `reading` or `importing`. */
+  operation: string;
+}
+
 /** The state of a stack's last deployment: what the cloud and the machine should be like. */
 export class State {
   readonly stack: string;
   readonly resources: Resource[];
+  readonly pending: Pending[];
 
-  constructor(stack: string, resources: Resource[]) {
+  constructor(stack: string, resources: Resource[], pending: Pending[] = []) {
     this.stack = stack;
     this.resources = resources;
+    this.pending = pending;
   }
 
   /**
@@ -47,11 +57,14 @@ export class State {
         );
       },
     );
-    const { deployment } = JSON.parse(stdout) as { deployment: { resources?: RawResource[] } };
+    const { deployment } = JSON.parse(stdout) as {
+      deployment: { resources?: RawResource[]; pending_operations?: { resource: RawResource; type: string }[] };
+    };
     return new State(
       stack,
       // A resource that is pending deletion is no longer declared.
       (deployment.resources ?? []).filter((raw) => raw.delete !== true).map(parse),
+      (deployment.pending_operations ?? []).map(({ resource, type }) => ({ name: nameOf(resource), operation: type })),
     );
   }
 
@@ -85,12 +98,17 @@ interface RawResource {
   outputs?: Record<string, unknown>;
 }
 
-function parse({ urn, type, id = "", inputs = {}, outputs = {}, protect = false }: RawResource): Resource {
+function nameOf({ urn }: RawResource): string {
+  return urn.slice(urn.lastIndexOf("::") + 2);
+}
+
+function parse(raw: RawResource): Resource {
+  const { type, id = "", inputs = {}, outputs = {}, protect = false } = raw;
   return {
     type,
     id,
     protect,
-    name: urn.slice(urn.lastIndexOf("::") + 2),
+    name: nameOf(raw),
     inputs: reveal(inputs) as Record<string, unknown>,
     outputs: reveal(outputs) as Record<string, unknown>,
   };

@@ -10,6 +10,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 /** Where the commands are that parse their own arguments. */
 const COMMANDS = {
+  up: ["up", "runUp"],
   logs: ["logs", "runLogs"],
   task: ["task", "runTask"],
   env: ["env/command", "writeEnvironment"],
@@ -109,13 +110,13 @@ describe("a mistake in a command's arguments", () => {
     [
       "operations/cli.ts",
       "",
-      "the command: is not given, it should be one of ssh, tunnel, logs, ",
+      "the command: is not given, it should be one of ssh, tunnel, up, ",
       "npm run ssh -- --help",
     ],
     [
       "operations/cli.ts",
       "scp",
-      "scp: is not a command, it should be one of ssh, tunnel, logs, ",
+      "scp: is not a command, it should be one of ssh, tunnel, up, ",
       "npm run ssh -- --help",
     ],
     [
