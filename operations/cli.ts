@@ -21,15 +21,17 @@ import { runStatus } from "./status/command.ts";
 import { State } from "./state.ts";
 import { pulumiCommand } from "../contract/commands.ts";
 import { npmCommand } from "./typed.ts";
+import { runUp } from "./up.ts";
 import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
        ${npmCommand("STACK", "tunnel")}
-       ${npmCommand("STACK", "status|logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
+       ${npmCommand("STACK", "up|status|logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names; and the
            further databases
+  up       deploys, also after a run that was killed
   status   shows what serves, and how droplet, database, backups and apps are doing
   logs     prints what backend, dashboard, PostgreSQL, proxy, backups or an app have logged
   task     runs a command with an app's image and variables
@@ -44,12 +46,13 @@ const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
   reset    replaces the instance by an empty one with the same keys
   upgrade  shows what the next up would do with another backend image
 
-All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; drift, doctor
-and snapshot also call DigitalOcean.
+All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; up, drift,
+doctor and snapshot also call DigitalOcean.
 `;
 
 /** The commands that parse their own arguments. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  up: runUp,
   status: runStatus,
   logs: runLogs,
   task: runTask,

@@ -17,16 +17,26 @@ export interface Resource {
   protect?: boolean;
 }
 
+/** What a run was doing with a resource when it was killed. */
+export interface Pending {
+  /** Logical name. */
+  name: string;
+  /** `creating`, `updating`, `deleting`, `reading` or `importing`. */
+  operation: string;
+}
+
 /** The state of a stack's last deployment: what the cloud and the machine should be like. */
 export class State {
   readonly stack: string;
   readonly resources: Resource[];
+  readonly pending: Pending[];
   /** When the last run ended that recorded something, RFC 3339; empty if the state does not say so. */
   readonly recorded: string;
 
-  constructor(stack: string, resources: Resource[], recorded = "") {
+  constructor(stack: string, resources: Resource[], pending: Pending[] = [], recorded = "") {
     this.stack = stack;
     this.resources = resources;
+    this.pending = pending;
     this.recorded = recorded;
   }
 
@@ -51,12 +61,17 @@ export class State {
       },
     );
     const { deployment } = JSON.parse(stdout) as {
-      deployment: { manifest?: { time?: string }; resources?: RawResource[] };
+      deployment: {
+        manifest?: { time?: string };
+        resources?: RawResource[];
+        pending_operations?: { resource: RawResource; type: string }[];
+      };
     };
     return new State(
       stack,
       // A resource that is pending deletion is no longer declared.
       (deployment.resources ?? []).filter((raw) => raw.delete !== true).map(parse),
+      (deployment.pending_operations ?? []).map(({ resource, type }) => ({ name: nameOf(resource), operation: type })),
       deployment.manifest?.time,
     );
   }
@@ -91,12 +106,17 @@ interface RawResource {
   outputs?: Record<string, unknown>;
 }
 
-function parse({ urn, type, id = "", inputs = {}, outputs = {}, protect = false }: RawResource): Resource {
+function nameOf({ urn }: RawResource): string {
+  return urn.slice(urn.lastIndexOf("::") + 2);
+}
+
+function parse(raw: RawResource): Resource {
+  const { type, id = "", inputs = {}, outputs = {}, protect = false } = raw;
   return {
     type,
     id,
     protect,
-    name: urn.slice(urn.lastIndexOf("::") + 2),
+    name: nameOf(raw),
     inputs: reveal(inputs) as Record<string, unknown>,
     outputs: reveal(outputs) as Record<string, unknown>,
   };

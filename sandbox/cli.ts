@@ -7,10 +7,8 @@ import { execa } from "execa";
 import { folderOf } from "../contract/sandbox.ts";
 import { accessOverTls, getByDomain } from "./domain.ts";
 import { type SandboxHome, sandboxHome } from "./home.ts";
-import { cloudLog, deploy, environment, prepare, pulumi, showPulumi, STACK, tearDown } from "./sandbox.ts";
+import { cloudLog, deploy, operate, prepare, pulumi, showPulumi, STACK, tearDown } from "./sandbox.ts";
 import { projectFolder } from "./project.ts";
-
-const CHECKOUT = path.resolve(import.meta.dirname, "..");
 
 const HELP = `Usage: npm run sandbox [-- COMMAND]
 
@@ -18,6 +16,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
 
   up [--domain NAME]   prepares what is missing, then deploys (the default); with --domain, under this name and with
                        TLS, for example: npm run sandbox -- --domain convex.test
+  up OPTION ...        only deploys, with options of Pulumi's up, for example: up --stack sandbox --refresh
   status [--stack ${STACK}]   what runs, and where; with --stack, how the stack is doing
   ssh [COMMAND ...]    a shell on the droplet, or one command there
   logs [NAME] [OPTION ...]   what backend (the default), dashboard, postgres, proxy, backups or an app have logged; or cloud
@@ -44,6 +43,11 @@ async function main(args: string[]): Promise<number> {
   const home = sandboxHome(folderOf(process.env));
   switch (command) {
     case "up": {
+      // All other options are those of the command for real stacks.
+      if (rest.length > 0 && rest[0]?.startsWith("--domain") !== true) {
+        requireSandbox(home);
+        return operate(home, "up", rest);
+      }
       const { values } = parseArgs({ args: rest, options: { domain: { type: "string" } } });
       await prepare(home);
       await deploy(home, STACK, values.domain);
@@ -152,20 +156,6 @@ function table(rows: string[][]): string {
 /** The last requests to the sandbox's cloud. */
 async function showCloudLog(home: SandboxHome): Promise<number> {
   return (await execa("tail", ["-n", "50", cloudLog(home)], { stdio: "inherit", reject: false })).exitCode ?? 1;
-}
-
-/** Runs a command for real stacks on the sandbox's stack. */
-async function operate(home: SandboxHome, verb: string, args: string[]): Promise<number> {
-  const program = path.join(CHECKOUT, "operations", "cli.ts");
-  // The words after the stack's name are the command for ssh.
-  const words = /^(--stack(=|$)|-s|--help$|-h$)/.test(args[0] ?? "") ? args : ["--stack", STACK, ...args];
-  const result = await execa(process.execPath, [program, verb, ...words], {
-    cwd: projectFolder(home),
-    env: await environment(home),
-    stdio: "inherit",
-    reject: false,
-  });
-  return result.exitCode ?? 1;
 }
 
 function requireSandbox(home: SandboxHome): void {

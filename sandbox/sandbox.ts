@@ -4,6 +4,7 @@ import path from "node:path";
 
 import { execa } from "execa";
 
+import { runPulumi } from "../contract/run-pulumi.ts";
 import { startCloud, stopCloud } from "./cloud/daemon.ts";
 import { cloudToken } from "./cloud/token.ts";
 import { useDomain } from "./domain.ts";
@@ -11,7 +12,6 @@ import { ensureDropletImage } from "./droplet/image.ts";
 import { removeEverything } from "./droplet/remove.ts";
 import { cachedCliPath, officialDownloadReachable } from "./engine/cli.ts";
 import { isExecutable } from "./engine/go-build.ts";
-import { removeDeadLocks } from "./engine/dead-locks.ts";
 import { endProcessesOf } from "./engine/processes.ts";
 import { layOutPulumiHome, pulumiEnvironment } from "./engine/pulumi-home.ts";
 import { ensureS3Server } from "./engine/s3-server.ts";
@@ -23,6 +23,8 @@ import { step } from "./progress.ts";
 import { endS3Servers } from "./spaces/s3-servers.ts";
 import { SPACES_DOMAIN } from "./spaces-regions.ts";
 import { layOutProject, layOutStack, projectFolder } from "./project.ts";
+
+const CHECKOUT = path.resolve(import.meta.dirname, "..");
 
 /** The stack that the sandbox deploys by default. */
 export const STACK = "sandbox";
@@ -54,12 +56,24 @@ export async function pulumi(home: SandboxHome, ...args: string[]): Promise<stri
 
 /** Runs `pulumi` like {@link pulumi}, but on this terminal. @returns the exit code */
 export async function showPulumi(home: SandboxHome, ...args: string[]): Promise<number> {
-  // A user who killed the last run should not have to remove its lock.
-  await removeDeadLocks(home);
-  const options = { cwd: projectFolder(home), env: await environment(home), stdio: "inherit", reject: false } as const;
-  const { exitCode = 1 } = await execa("pulumi", args, options);
+  const env = { ...process.env, ...(await environment(home)) };
+  const { exitCode } = await runPulumi("pulumi", args, { cwd: projectFolder(home), env });
   if (exitCode !== 0) process.stderr.write("If a message says npx pulumi, type here: npm run sandbox -- pulumi\n");
   return exitCode;
+}
+
+/** Runs a command for real stacks on the sandbox. @returns the exit code */
+export async function operate(home: SandboxHome, verb: string, args: string[]): Promise<number> {
+  const program = path.join(CHECKOUT, "operations", "cli.ts");
+  // The words after the stack's name are the command for ssh.
+  const words = /^(--stack(=|$)|-s|--help$|-h$)/.test(args[0] ?? "") ? args : ["--stack", STACK, ...args];
+  const result = await execa(process.execPath, [program, verb, ...words], {
+    cwd: projectFolder(home),
+    env: await environment(home),
+    stdio: "inherit",
+    reject: false,
+  });
+  return result.exitCode ?? 1;
 }
 
 /** The environment in which a command of this repository works on the sandbox as on a real cloud. */
@@ -83,7 +97,7 @@ export async function environment(home: SandboxHome): Promise<Record<string, str
 export async function deploy(home: SandboxHome, stack = STACK, domain?: string): Promise<void> {
   await selectStack(home, stack);
   await useDomain(home, stack, domain);
-  if ((await showPulumi(home, "up", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)) !== 0) {
+  if ((await operate(home, "up", ["--stack", stack, "--yes", "--skip-preview", "--suppress-outputs"])) !== 0) {
     throw new Error("the deployment failed. What it made is kept. Fix the cause, then run: npm run sandbox");
   }
 }

@@ -1,6 +1,6 @@
 import { readNetworks } from "./kinds/networks.ts";
 import { readOperatorKeys } from "./kinds/operator-keys.ts";
-import { matches, type Reader } from "./reader.ts";
+import { matches, type Reader, setWith } from "./reader.ts";
 import { onThisStack } from "./on-this-stack.ts";
 
 /** Droplet and volume, who may log in, and whether the stack's data may be deleted. */
@@ -21,6 +21,12 @@ export function readHost(read: Reader) {
     adoptVolume: read.raw("adoptVolume").trim(),
     protectData: read.flag("protectData"),
     reservedIp: read.flag("reservedIp"),
+    driftIgnore: read.list(
+      "driftIgnore",
+      matches(/^[a-z]/, "the path of a finding, which starts with a word, such as containers.shop", "containers.shop"),
+      "paths of findings",
+      setWith("driftIgnore[0]", "containers.shop"),
+    ),
     operatorKeys: readOperatorKeys(read, "operatorKeys"),
     adminCidrs: readNetworks(
       read,

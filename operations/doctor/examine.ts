@@ -2,10 +2,11 @@ import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { UnreachableError } from "../../ssh/connect.ts";
 import { describeBackups } from "../findings/backups/backups.ts";
 import { declaredBackend, declaredEdge, hasBackups } from "../findings/expected.ts";
-import { type Area, type Finding, inOrder } from "../findings/finding.ts";
+import { type Area, type Finding, inOrder, without } from "../findings/finding.ts";
 import type { Inside } from "../findings/inside.ts";
 import { compare, inspect } from "../findings/look.ts";
 import { combined, costsOf, repairText } from "../findings/repair.ts";
+import { readIgnored } from "../setting.ts";
 import { State } from "../state.ts";
 import { examineAnswers } from "./answers.ts";
 import { examineApp } from "./app.ts";
@@ -30,12 +31,13 @@ export interface Examination {
  */
 export async function examine(stack: string, app?: string): Promise<Examination> {
   const state = await State.read(stack);
-  const inside = await inspect(state).catch((error: unknown) =>
-    error instanceof Error ? error : new Error(String(error)),
-  );
+  const [inside, ignored] = await Promise.all([
+    inspect(state).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
+    readIgnored(stack),
+  ]);
   const seen = inside instanceof Error ? undefined : inside;
   const answers = await examineAnswers(state, seen);
-  const findings = seen === undefined ? [] : compare(state, seen);
+  const findings = seen === undefined ? [] : without(compare(state, seen), ignored);
   const stations = [
     await examineDroplet(state, inside),
     ...(inside instanceof Error ? notChecked(state, inside) : checkInside(state, inside, findings, answers)),

@@ -2,7 +2,7 @@ import { appendFile, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 
 import { chooseFormat, requireStack } from "../arguments.ts";
-import { matches, printable } from "../findings/finding.ts";
+import { printable, without } from "../findings/finding.ts";
 import { look, type Report } from "../findings/look.ts";
 import { npmCommand } from "../typed.ts";
 import { asAnnotations, asJson, asSummary, asText, EXIT_CODES, status } from "./report.ts";
@@ -14,7 +14,8 @@ Compares the cloud and the inside of the droplet with the stack's last deploymen
   --format   text (default), json, or github: annotations, and a summary if GITHUB_STEP_SUMMARY names a file
   --output   also writes the JSON report to a file
   --ignore   ignores findings whose path matches; * matches any text, for example 'containers.swarm-platform*';
-             a value may contain several patterns, one on each line
+             a value may contain several patterns, one on each line. What every check should ignore, also doctor and CI, is in
+             the setting driftIgnore
 
 Exit code: 0 clean, 2 drift, 1 something could not be checked. docs/drift.md explains the findings.
 `;
@@ -50,7 +51,7 @@ export async function runDrift(args: string[]): Promise<number> {
   const seen = await look(stack);
   const report = {
     ...seen,
-    findings: seen.findings.filter(({ path }) => !ignored.some((pattern) => matches(path, pattern))),
+    findings: without(seen.findings, ignored),
   };
   process.stdout.write(printable(format(report)));
   if (values.output !== undefined) await writeFile(values.output, asJson(report));

@@ -26,7 +26,7 @@ export interface Finding {
   subject: string;
   /** The subject's property, for example `memory`; absent if it is about the whole subject. */
   property?: string;
-  /** Subject and property, for people and for `--ignore`: `containers.convex-backend.memory`. */
+  /** Subject and property, for people and for `driftIgnore`: `containers.convex-backend.memory`. */
   path: string;
   severity: Severity;
   /** Both are absent if they are not known; never secrets. */
@@ -94,6 +94,11 @@ export function inOrder(findings: Finding[]): Finding[] {
       one.path.localeCompare(other.path) ||
       one.message.localeCompare(other.message),
   );
+}
+
+/** The findings whose path matches none of the patterns. */
+export function without(findings: Finding[], patterns: string[]): Finding[] {
+  return findings.filter(({ path }) => !patterns.some((pattern) => matches(path, pattern)));
 }
 
 /** Whether a finding's path matches a pattern in which `*` stands for any text. */

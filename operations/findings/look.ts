@@ -1,5 +1,6 @@
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { dropletStatus, dropletTarget } from "../droplet.ts";
+import { readIgnored } from "../setting.ts";
 import { State } from "../state.ts";
 import { compareBackups, JOBS } from "./backups/backups.ts";
 import { compareFirewalls } from "./cloud/firewalls.ts";
@@ -12,7 +13,7 @@ import { compareNetworks } from "./containers/networks.ts";
 import { compareConvex } from "./convex/backend.ts";
 import { compareEdgeNames, EDGE_NAMES } from "./edge/names.ts";
 import { expected, hasBackups } from "./expected.ts";
-import { type Finding, findingsBy } from "./finding.ts";
+import { type Finding, findingsBy, without } from "./finding.ts";
 import { compareFunctionEnvironment } from "./functions/environment.ts";
 import { compareAccounts } from "./host/accounts.ts";
 import { compareDisks } from "./host/disks.ts";
@@ -38,14 +39,15 @@ export interface Report {
 
 /**
  * Compares a stack's cloud and its droplet with what is declared, in parallel: the cloud through the engine, the droplet over
- * one SSH connection. Changes nothing.
+ * one SSH connection. Changes nothing. What the stack's settings ignore is left out.
  *
  * @throws Error if the stack's state cannot be read
  */
 export async function look(stack: string): Promise<Report> {
   const asked = settle(compareCloud(stack));
   const state = await State.read(stack);
-  const [inside, ...account] = await Promise.all([
+  const [ignored, inside, ...account] = await Promise.all([
+    readIgnored(stack),
     settle(compareInside(state)),
     settle(compareFirewalls(state)),
     settle(compareVolume(state)),
@@ -62,7 +64,7 @@ export async function look(stack: string): Promise<Report> {
   ];
   return {
     stack,
-    findings: withoutConsequence(parts.flatMap((part) => (part instanceof Error ? [] : part))),
+    findings: without(withoutConsequence(parts.flatMap((part) => (part instanceof Error ? [] : part))), ignored),
     unknown: parts.flatMap((part) => (part instanceof Error ? [part.message] : [])),
   };
 }

@@ -1,12 +1,12 @@
 import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { execa } from "execa";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
-import { removeDeadLocks } from "../../sandbox/engine/dead-locks.ts";
+import { runPulumi } from "../../contract/run-pulumi.ts";
 import { npmVersion } from "../../sandbox/engine/npm-version.ts";
 import { originalLanguageHost } from "../../sandbox/engine/originals.ts";
 import { describeEngine, layOutPulumiHome, PROVIDERS, pulumiEnvironment } from "../../sandbox/engine/pulumi-home.ts";
@@ -272,7 +272,7 @@ await new Promise(() => {});
     await expectNextUpToWork();
   });
 
-  it("by the death of the CLI leaves nothing behind, and its lock is recognized as dead", async () => {
+  it("by the death of the CLI leaves nothing behind but a lock, which the next run releases", async () => {
     const { up } = await startEndlessUp("");
     up.kill("SIGKILL");
     await up;
@@ -282,28 +282,11 @@ await new Promise(() => {});
 
     const locked = await pulumi("up", "--yes", "--skip-preview");
     expect(locked.all).toContain("the stack is currently locked by 1 lock(s)");
-    await removeDeadLocks(home);
+    await writeProgram(COMPONENT_PROGRAM);
+    const place = { cwd: project, env: { ...process.env, ...pulumiEnvironment(home) } };
+    const next = await runPulumi("pulumi", ["up", "--yes", "--skip-preview", "--non-interactive"], place);
+    expect(next.exitCode, next.errors).toBe(0);
     await expectNextUpToWork();
-  });
-});
-
-describe("locks", () => {
-  it("stay if the pulumi that made them runs, here or elsewhere", async () => {
-    const folder = path.join(home.root, "state/.pulumi/locks/organization/tiny/dev");
-    await mkdir(folder, { recursive: true });
-    const program = path.join(project, "pulumi");
-    await symlink("/bin/sleep", program);
-    await using running = background(program, ["60"]);
-    const locks = {
-      here: { pid: running.subprocess.pid, hostname: hostname() },
-      elsewhere: { pid: 1, hostname: `not-${hostname()}` },
-      dead: { pid: process.pid, hostname: hostname() },
-    };
-    for (const [name, lock] of Object.entries(locks)) {
-      await writeFile(path.join(folder, `${name}.json`), JSON.stringify(lock));
-    }
-    await removeDeadLocks(home);
-    expect((await readdir(folder)).sort()).toEqual(["elsewhere.json", "here.json"]);
   });
 });
 

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 
 import { eventually, type Run, TestCloud } from "./harness.ts";
 import { AS_PRINTED, TAMPERINGS } from "./tampering.ts";
@@ -56,6 +57,35 @@ const UPDATE = `
   DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=60 install -y ./*.deb > /dev/null
   dpkg-query -W -f '\${Version}\n' docker.io | grep -F +update1
   rm -r "$PWD"`;
+
+/** Another app, as somebody sets it up by hand: with a service on port 8080, a container, and a database on the same PostgreSQL. */
+const NEIGHBOUR = `
+  image=$(docker inspect --format '{{.Config.Image}}' convex-dashboard)
+  docker network create shop
+  docker run --detach --name shop-cache --network shop --publish 8090:6791 --restart unless-stopped "$image"
+  printf '%s\n' '[Service]' 'ExecStart=/usr/bin/python3 -m http.server 8080' '[Install]' 'WantedBy=multi-user.target' \
+    > /etc/systemd/system/shop.service
+  systemctl enable --quiet --now shop.service
+  echo '0 4 * * * nobody true' > /etc/cron.d/shop
+  install -o postgres <(echo 'host shop shop 127.0.0.1/32 scram-sha-256') /etc/postgresql/17/main/pg_hba.d/50-shop.conf
+  cd / && sql() { runuser -u postgres -- psql -qAtX "$@"; }
+  sql -c "CREATE ROLE shop LOGIN PASSWORD 'neighbour'" -c 'CREATE DATABASE shop OWNER shop' -c 'SELECT pg_reload_conf()'
+  sql -d shop -c 'CREATE TABLE orders (id int)' -c 'ALTER TABLE orders OWNER TO shop' -c 'INSERT INTO orders VALUES (42)'`;
+
+/** What others see of it, and since when its container and its service run. */
+const NEIGHBOUR_WORKS = `
+  curl -fsS -o /dev/null http://127.0.0.1:8080/
+  PGPASSWORD=neighbour psql -qAtX -h 127.0.0.1 -U shop -d shop -c 'SELECT id FROM orders'
+  docker inspect --format '{{.State.StartedAt}} {{.State.Running}}' shop-cache
+  systemctl show shop.service --property MainPID,ActiveState
+  cat /etc/cron.d/shop`;
+
+const NEIGHBOUR_GOES = `
+  systemctl disable --quiet --now shop.service
+  rm /etc/systemd/system/shop.service /etc/cron.d/shop /etc/postgresql/17/main/pg_hba.d/50-shop.conf
+  systemctl daemon-reload
+  docker rm --force shop-cache && docker network rm shop
+  cd / && runuser -u postgres -- psql -qAtX -c 'DROP DATABASE shop' -c 'DROP ROLE shop' -c 'SELECT pg_reload_conf()'`;
 
 const CLEAN = { exitCode: 0, found: [], unknown: [], printed: new Map() };
 
@@ -196,6 +226,33 @@ describe("a stack", () => {
     });
   });
 
+  it("leaves another app beside it untouched, and is clean with the findings that docs/drift.md ignores for it", async () => {
+    const set = await cloud.onDroplet(STACK, "bash -e -s", NEIGHBOUR);
+    expect(set.exitCode, set.all).toBe(0);
+    const works = () => cloud.onDroplet(STACK, "bash -e -s", NEIGHBOUR_WORKS);
+    let before = await works();
+    await eventually("the other app", 30, async () => {
+      before = await works();
+      expect(before).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("42") as unknown });
+    });
+    const patterns = await documentedPatterns();
+    const { found } = await look();
+    expect(found).toHaveLength(patterns.length);
+
+    for (const [index, pattern] of patterns.entries()) await cloud.configure(STACK, `driftIgnore[${index}]`, pattern);
+    expect(await look()).toEqual(CLEAN);
+    const doctor = await cloud.operate("doctor", STACK);
+    expect(doctor.exitCode, doctor.all).toBe(0);
+    const up = await cloud.up(STACK, "--replace", "**convex-setup", "--replace", "**convex-server");
+    expect(up.exitCode, up.all).toBe(0);
+    expect(await works()).toEqual(before);
+    expect(await look()).toEqual(CLEAN);
+
+    expect(await cloud.onDroplet(STACK, "bash -e -s", NEIGHBOUR_GOES)).toMatchObject({ exitCode: 0 });
+    await cloud.pulumi(["config", "rm", "driftIgnore", "--stack", STACK]);
+    expect(await look()).toEqual(CLEAN);
+  });
+
   it("with changed scripts is not repaired by these scripts", async () => {
     const scripts = "/usr/local/lib/convex-droplet";
     await cloud.onDroplet(
@@ -280,6 +337,13 @@ describe("a stack", () => {
     });
   });
 });
+
+/** The example of docs/drift.md. */
+async function documentedPatterns(): Promise<string[]> {
+  const [, yaml = ""] =
+    /```yaml\n(convex-droplet:driftIgnore:\n[^`]*)```/.exec(await readFile("docs/drift.md", "utf8")) ?? [];
+  return (parse(yaml) as { "convex-droplet:driftIgnore": string[] })["convex-droplet:driftIgnore"];
+}
 
 /** Runs the command that drift prints for a person. */
 async function followPerson(where: string): Promise<void> {

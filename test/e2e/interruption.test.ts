@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
+import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { deploy } from "../../sandbox/sandbox.ts";
 import { endedUp } from "./ended-up.ts";
 import { eventually, TestCloud } from "./harness.ts";
 
@@ -21,6 +21,9 @@ async function count(route: string, kind: string): Promise<number> {
   const { [kind]: found = [] } = (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown[]>;
   return found.length;
 }
+
+/** Deploys with the command that needs no other one after a kill. */
+const up = (...args: string[]) => cloud.operate("up", STACK, ["--yes", "--skip-preview", "--non-interactive", ...args]);
 
 const droplets = () => count("/v2/droplets", "droplets");
 
@@ -55,8 +58,13 @@ describe("an up that is ended", () => {
     expect(killed.all).not.toContain("convex-dashboard created");
   });
 
-  it("is completed by the sandbox's next one, which releases the lock itself, with nothing twice and nothing left over", async () => {
-    await deploy(cloud.home, STACK);
+  it("is completed by `npm run up`, which releases the lock itself, with nothing twice and nothing left over", async () => {
+    const { exitCode, all } = await up();
+    expect(exitCode, all).toBe(0);
+    expect(all).toContain("is dead. Starting again.");
+    expect(all).toMatch(
+      /convex-backend.* is there, so its state no longer notes that a run was killed while creating it/,
+    );
     expect(await droplets()).toBe(1);
     expect(await count("/v2/volumes", "volumes")).toBe(1);
     expect(await count("/v2/firewalls", "firewalls")).toBe(1);
@@ -72,14 +80,25 @@ describe("an up that is ended", () => {
     expect(accepted.exitCode, accepted.all).toBe(0);
   });
 
-  it("leaves no warnings after the command that the README names", async () => {
-    const [, command = ""] =
-      /`npx pulumi (refresh --clear-pending-creates)`/.exec(await readFile("README.md", "utf8")) ?? [];
-    const refresh = await cloud.pulumi([...command.split(" "), "--yes", "--skip-preview", "--stack", STACK]);
-    expect(refresh.exitCode, refresh.all).toBe(0);
-    const up = await cloud.up(STACK, "--expect-no-changes");
-    expect(up.exitCode, up.all).toBe(0);
-    expect(up.all).not.toContain("warning");
+  it("leaves no warnings after that", async () => {
+    const again = await up("--expect-no-changes");
+    expect(again.exitCode, again.all).toBe(0);
+    expect(again.all).not.toContain("warning");
+  });
+
+  it("on another computer leaves a lock, which `npm run up` explains with the command that releases it", async () => {
+    const folder = path.join(cloud.home.root, "state/.pulumi/locks/organization/convex-droplet", STACK);
+    const lock = { pid: 4711, username: "ann", hostname: "not-here", timestamp: "2026-11-21T10:00:00Z" };
+    await mkdir(folder, { recursive: true });
+    await writeFile(path.join(folder, "lock.json"), JSON.stringify(lock));
+    const locked = await up();
+    expect(locked.exitCode).not.toBe(0);
+    expect(locked.all).toContain("a run of ann@not-here has worked on it since 2026-11-21T10:00:00Z");
+    const [command = ""] = /npm run sandbox -- pulumi cancel --stack \w+/.exec(locked.all) ?? [];
+    const cancel = await cloud.typed(command);
+    expect(cancel.exitCode, cancel.all).toBe(0);
+    const unlocked = await up("--expect-no-changes");
+    expect(unlocked.exitCode, unlocked.all).toBe(0);
   });
 });
 

@@ -3,6 +3,8 @@ import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import type { Facts } from "../../operations/status/facts.ts";
+import type { Row } from "../../operations/status/rows.ts";
 import { eventually, TestCloud } from "./harness.ts";
 import { leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
 import { probe, readRow } from "./probe.ts";
@@ -147,6 +149,23 @@ describe("a stack in an empty account", () => {
     expect((await cloud.operate("logs", STACK, ["proxy"])).all).toContain(
       "there is none, because the stack has no domain",
     );
+  });
+
+  it("shows how it is doing, and that there are no backups", async () => {
+    const { exitCode, stdout } = await cloud.operate("status", STACK, ["--json"]);
+    const { rows, facts } = JSON.parse(stdout) as { rows: Row[]; facts: Facts };
+    expect([exitCode, ...rows.filter(({ attention }) => attention).map(({ name }) => name)]).toEqual([2, "backups"]);
+    expect(facts.disks?.map(({ folder }) => folder)).toEqual(["/", "/mnt/convex"]);
+    expect(facts.postgres?.databases.map(({ name }) => name)).toContain("convex_self_hosted");
+    expect(facts.postgres?.tables?.length).toBeGreaterThan(0);
+    expect(facts.packages).toBeGreaterThanOrEqual(0);
+    expect(facts.memory?.available).toBeGreaterThan(0);
+    const text = await cloud.operate("status", STACK);
+    expect(text.stdout).toMatch(
+      new RegExp(`^Stack ${STACK}, deployed \\d+ (s|min|h) ago\n\n  backend +healthy for .*http://`),
+    );
+    expect(text.stdout).toContain("! backups");
+    expect(text.stdout).toMatch(/\n1 line needs attention\. See why: npm run sandbox -- doctor/);
   });
 
   it("grows its volume in place, with the file system", async () => {

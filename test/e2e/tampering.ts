@@ -37,7 +37,7 @@ export const TAMPERINGS: Tampering[] = [
   {
     change: `install -o postgres <(echo 'host swarmdb swarm 172.30.0.0/24 trust') ${PG}/pg_hba.d/99-neighbour.conf`,
     finds: [
-      `error postgres.pg_hba: unexpected line 1 "host swarmdb swarm 172.30.0.0/24 trust" in ${PG}/pg_hba.d/99-neighbour.conf`,
+      `error postgres.pg_hba[${PG}/pg_hba.d/99-neighbour.conf]: unexpected line 1 "host swarmdb swarm 172.30.0.0/24 trust"`,
       `warning postgres.files[${PG}/pg_hba.d/99-neighbour.conf]: ${STRAY}`,
     ],
     undo: `rm ${PG}/pg_hba.d/99-neighbour.conf`,

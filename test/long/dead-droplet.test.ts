@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { Runbook } from "../e2e/documents.ts";
+import { startPulumi } from "../e2e/ended-up.ts";
 import { eventually, type Run, TestCloud } from "../e2e/harness.ts";
 import { readRow, writeRow } from "../e2e/probe.ts";
 import { stepByStep } from "../steps.ts";
@@ -99,6 +100,26 @@ it("a droplet that somebody destroyed is created again by the command that drift
   expect(named, stdout).toBe((await Runbook.read(STACK)).left.at(-1));
   const up = await cloud.typed(named);
   expect(up.exitCode, up.all).toBe(0);
+  await expectServing();
+});
+
+it("a droplet that a killed run has deleted is created again by `npm run up`, without another command", async () => {
+  await cloud.fault({ kind: "request", method: "DELETE", path: "^/v2/droplets/\\d+$", delay_ms: 3000 });
+  const killed = startPulumi(cloud, ["up", "--skip-preview", "--stack", STACK, "--replace", "**convex-droplet"]);
+  try {
+    await eventually("the droplet to be deleted", 240, async () =>
+      (await cloud.faultsLeft()).every((left) => left === 0),
+    );
+  } finally {
+    killed.kill("CLI");
+  }
+  await killed.ended;
+  await eventually("the droplet to be gone", 60, async () => {
+    expect(await (await cloud.cloud("GET", "/v2/droplets")).json()).toMatchObject({ droplets: [] });
+  });
+  const up = await cloud.operate("up", STACK, ["--yes", "--skip-preview", "--non-interactive"]);
+  expect(up.exitCode, up.all).toBe(0);
+  expect(up.all).toContain("a run was killed while it changed convex-droplet");
   await expectServing();
 });
 

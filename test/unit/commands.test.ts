@@ -10,6 +10,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 /** Where the commands are that parse their own arguments. */
 const COMMANDS = {
+  up: ["up", "runUp"],
   status: ["status/command", "runStatus"],
   logs: ["logs", "runLogs"],
   task: ["task", "runTask"],
@@ -110,13 +111,13 @@ describe("a mistake in a command's arguments", () => {
     [
       "operations/cli.ts",
       "",
-      "the command: is not given, it should be one of ssh, tunnel, status, ",
+      "the command: is not given, it should be one of ssh, tunnel, up, ",
       "npm run ssh -- --help",
     ],
     [
       "operations/cli.ts",
       "scp",
-      "scp: is not a command, it should be one of ssh, tunnel, status, ",
+      "scp: is not a command, it should be one of ssh, tunnel, up, ",
       "npm run ssh -- --help",
     ],
     [

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { namedValues } from "../../contract/scripts.ts";
@@ -9,9 +9,16 @@ import type { Difference } from "../../operations/findings/inside.ts";
 import { State } from "../../operations/state.ts";
 import { insideOf, stateOf } from "./findings.ts";
 
-const [inspect, examineAnswers] = vi.hoisted(() => [vi.fn(), vi.fn()]);
+// All unit tests share a process: another file may have imported what this one mocks.
+vi.hoisted(() => vi.resetModules());
+const [inspect, examineAnswers, readIgnored] = vi.hoisted(() => [vi.fn(), vi.fn(), vi.fn()]);
+vi.mock(import("../../operations/setting.ts"), async (original) => ({ ...(await original()), readIgnored }));
 vi.mock(import("../../operations/findings/look.ts"), async (original) => ({ ...(await original()), inspect }));
 vi.mock(import("../../operations/doctor/answers.ts"), () => ({ examineAnswers }));
+
+beforeEach(() => {
+  readIgnored.mockResolvedValue([]);
+});
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -94,6 +101,12 @@ describe("the check of the names", () => {
   ])("%s", async (_, answers, count) => {
     const names = (await examined(answers, {}, file)).find(({ name }) => name === "names");
     expect(names?.ailments).toHaveLength(count);
+  });
+
+  it("leaves out what the stack's settings ignore", async () => {
+    readIgnored.mockResolvedValue(["files[/etc/nginx/convex-droplet/*"]);
+    const names = (await examined(answer.wrong, {}, file)).find(({ name }) => name === "names");
+    expect(names?.ailments).toEqual([]);
   });
 
   it("is healthy without a domain, and says so", async () => {

@@ -198,7 +198,7 @@ describe("files", () => {
     expect(found({ fstab })).toEqual([
       [
         'warning host fstab fstab: unexpected line "/dev/sda /mnt/convex ext4 defaults"',
-        "remove it: the data volume is mounted by convex-volume.service; or ignore it with --ignore",
+        "remove it: the data volume is mounted by convex-volume.service; or ignore it with driftIgnore",
       ],
     ]);
   });

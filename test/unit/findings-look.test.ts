@@ -9,12 +9,16 @@ import { compare, inspect, look } from "../../operations/findings/look.ts";
 import { State } from "../../operations/state.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
 
+// All unit tests share a process: another file may have imported what this one mocks.
+vi.hoisted(() => vi.resetModules());
 const lookInside = vi.hoisted(() => vi.fn());
+const readIgnored = vi.hoisted(() => vi.fn<(stack: string) => Promise<string[]>>());
 const cloudSteps = vi.hoisted(() => vi.fn<(stack: string) => Promise<Finding[] | undefined>>());
 vi.mock(import("../../operations/findings/cloud/refresh.ts"), async (original) => {
   const real = await original();
   return { ...real, compareCloud: async (stack) => (await cloudSteps(stack)) ?? real.compareCloud(stack) };
 });
+vi.mock(import("../../operations/setting.ts"), async (original) => ({ ...(await original()), readIgnored }));
 vi.mock(import("../../operations/findings/inside.ts"), async (original) => ({ ...(await original()), lookInside }));
 
 afterEach(() => {
@@ -203,7 +207,12 @@ describe("an inspection", () => {
 
 describe("a look", () => {
   /** Looks at a stack whose engine cannot be asked, with DigitalOcean's answers by the end of their path. */
-  async function looked(answers: Record<string, object>, given: State = stateOf(...RESOURCES_OF_A_STACK)) {
+  async function looked(
+    answers: Record<string, object>,
+    given: State = stateOf(...RESOURCES_OF_A_STACK),
+    ignored: string[] = [],
+  ) {
+    readIgnored.mockResolvedValueOnce(ignored);
     vi.stubEnv("PATH", "");
     vi.spyOn(State, "read").mockResolvedValue(given);
     vi.stubGlobal("fetch", (url: URL) => {
@@ -227,6 +236,17 @@ describe("a look", () => {
     "replace convex-setup convex-server; refresh ",
   ];
   const ENGINE = expect.stringContaining("the cloud cannot be asked: ") as string;
+
+  it("leaves out what the stack's settings ignore, and nothing else", async () => {
+    const others = [
+      { name: "shop", superuser: false },
+      { name: "shop2", superuser: false },
+    ];
+    const roles = { "postgres.roles": [...WELL["postgres.roles"], ...others] };
+    lookInside.mockResolvedValueOnce(insideOf({ ...WELL, ...roles }));
+    const { findings } = await looked(FIREWALLS, undefined, ["postgres.roles.shop"]);
+    expect(findings.map(([claim]) => claim.split(" ")[3])).toEqual(["postgres.roles.shop2:"]);
+  });
 
   it.each<[what: string, size: number, paths: string[]]>([
     ["with the volume, if that was grown too", 150, ["cloud.convex-volume.size"]],

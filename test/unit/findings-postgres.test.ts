@@ -196,7 +196,7 @@ describe("a server", () => {
       "postgres.hba",
       [rule],
       [
-        `error postgres postgres.hba postgres.pg_hba: unexpected line 2 "host all all" in ${rule.file_name}`,
+        `error postgres postgres.hba postgres.pg_hba[${rule.file_name}]: unexpected line 2 "host all all"`,
         `rm ${rule.file_name}`,
       ],
     ],
@@ -408,7 +408,7 @@ describe("a database", () => {
     expect(found({ "postgres.databases": [OWN, database(name)] })).toEqual([
       [
         by("warning", name, "is not one of this stack's, it should not be here"),
-        "it may contain another project's data: check it before you drop it, or ignore it with --ignore",
+        "it may contain another project's data: check it before you drop it, or ignore it with driftIgnore",
       ],
     ]);
   });

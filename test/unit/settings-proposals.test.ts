@@ -35,6 +35,7 @@ it.each<Record<string, unknown>>([
     tunnelPort: 80,
   },
   { volumeSnapshots: 25 },
+  { driftIgnore: ["*", ""] },
   {
     telemetry: "yes",
     protectData: "no",

@@ -66,6 +66,8 @@ describe("the configuration", () => {
     ["allowedCidrs", ["10.0.0.0/33"], '"10.0.0.0/33" is not valid'],
     ["allowedCidrs", "10.0.0.0/8", "is not a list"],
     ["operatorKeys", ["AAAA"], '"AAAA" is not valid'],
+    ["driftIgnore", ["*"], '"*" is not valid, it should be the path of a finding'],
+    ["driftIgnore", "containers.shop", "is not a list"],
     ["sitePort", 3210, "3210 is also apiPort"],
     ["apiPort", 5432, "5432 is PostgreSQL's"],
     ["backendEnvironment", [], "is not a map"],

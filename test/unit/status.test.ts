@@ -82,11 +82,11 @@ describe("the status of a stack", () => {
   });
 
   it.each<[string, Partial<Facts>, string]>([
-    ["a container is not healthy", { containers: with_({ health: "unhealthy" }) }, "backend: unhealthy for 3 h"],
-    ["a container does not run", { containers: with_({ state: "exited" }) }, "backend: exited for 3 h"],
+    ["a container is not healthy", { containers: backendWith({ health: "unhealthy" }) }, "backend: unhealthy for 3 h"],
+    ["a container does not run", { containers: backendWith({ state: "exited" }) }, "backend: exited for 3 h"],
     [
       "a container was killed for memory",
-      { containers: with_({ killed: true, restarts: 1 }) },
+      { containers: backendWith({ killed: true, restarts: 1 }) },
       "backend: healthy for 3 h, 1 restart, killed, because it used too much memory",
     ],
     ["an app is not there", { containers: FACTS.containers?.slice(0, 2) ?? null }, "app web: is not there"],
@@ -139,6 +139,6 @@ describe("the status of a stack", () => {
 });
 
 /** The containers with a changed backend. */
-function with_(change: Partial<Container>): Container[] {
+function backendWith(change: Partial<Container>): Container[] {
   return [{ ...CONTAINER, ...change }, ...(FACTS.containers ?? []).slice(1)];
 }

@@ -47,7 +47,7 @@ export function compareContainers(state: State, inside: Inside): Finding[] {
           : (leftOver(name) ??
             once(name) ??
             warning(`containers.${name}`, undeclared("is not one of this stack's, it should not be here"), {
-              why: "remove it if nobody needs it, or ignore it with --ignore",
+              why: "remove it if nobody needs it, or ignore it with driftIgnore",
               command: `docker rm --force ${name}`,
             })),
       ),

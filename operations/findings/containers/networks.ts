@@ -78,7 +78,7 @@ export function compareNetworks(state: State, inside: Inside): Finding[] {
       .filter(({ Name }) => !DOCKERS_OWN.includes(Name) && !declared.some(({ name }) => name === Name))
       .map(({ Name }) =>
         warning(`networks.${Name}`, undeclared("is not one of this stack's, it should not be here"), {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
+          why: "remove it if nobody needs it, or ignore it with driftIgnore",
           command: `docker network rm ${Name}`,
         }),
       ),

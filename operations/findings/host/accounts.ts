@@ -34,7 +34,7 @@ function users(inside: Inside): Finding[] {
     if (uid >= 1000 && uid < 65534 && !/\/(nologin|false)$/.test(loginShell)) {
       findings.push(
         warning(subject, undeclared("can log in, only root should"), {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
+          why: "remove it if nobody needs it, or ignore it with driftIgnore",
           command: shell`userdel --remove ${name}`,
         }),
       );

@@ -8,7 +8,7 @@ export function compareFiles(inside: Inside): Finding[] {
   return [...failedUnits(inside), ...STRAYS.flatMap((kind) => strays(inside, ...kind)), ...fstab(inside)];
 }
 
-const WHY = "check it; fix or remove it, or ignore it with --ignore";
+const WHY = "check it; fix or remove it, or ignore it with driftIgnore";
 
 function failedUnits(inside: Inside): Finding[] {
   const { error } = findingsBy("units.failed", "host");
@@ -69,7 +69,7 @@ function fstab(inside: Inside): Finding[] {
     .map((line) => line.trim().replaceAll(/\s+/g, " "))
     .map((line) =>
       warning("fstab", undeclared(`unexpected line "${line}"`, line), {
-        why: "remove it: the data volume is mounted by convex-volume.service; or ignore it with --ignore",
+        why: "remove it: the data volume is mounted by convex-volume.service; or ignore it with driftIgnore",
       }),
     );
 }

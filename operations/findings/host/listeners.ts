@@ -27,7 +27,7 @@ export function compareListeners(state: State, inside: Inside): Finding[] {
     const who = /users:\(\("([^"]+)"/.exec(line)?.[1] ?? "some process";
     return [
       warning(`listeners.${address}`, undeclared(`${who} listens there, nothing declares it`, who), {
-        why: "stop it if nobody needs it, or ignore it with --ignore",
+        why: "stop it if nobody needs it, or ignore it with driftIgnore",
         command: `ss -ltnp 'sport = :${address.split(":").at(-1) ?? ""}'`,
       }),
     ];

@@ -24,7 +24,7 @@ export function comparePackages(inside: Inside): Finding[] {
       if (DISTRIBUTORS.test(site)) return [];
       return [
         error(`packages.sources[${file}]`, undeclared(`adds packages from ${site}, nothing declares it`, site), {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
+          why: "remove it if nobody needs it, or ignore it with driftIgnore",
           command: file.endsWith("/sources.list") ? deleteLinesWith(site, file) : shell`rm ${file}`,
         }),
       ];

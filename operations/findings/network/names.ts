@@ -81,7 +81,7 @@ function hosts(state: State, inside: Inside): Finding[] {
         `names.hosts[${name}]`,
         undeclared(`leads to ${address} in line ${line} of /etc/hosts, nothing declares it`, address),
         {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
+          why: "remove it if nobody needs it, or ignore it with driftIgnore",
           command: deleteHost(address, name),
         },
       ),

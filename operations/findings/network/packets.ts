@@ -75,7 +75,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
         `nft.${name}`,
         undeclared(`${name} is active: it drops packets of the backend, or may drop them; nothing declares it`),
         {
-          why: "switch it off, with all of its rules, because the cloud's firewall blocks access. Or ignore it with --ignore",
+          why: "switch it off, with all of its rules, because the cloud's firewall blocks access. Or ignore it with driftIgnore",
           command: off,
         },
       ),
@@ -89,7 +89,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
         `iptables-legacy.${name}`,
         undeclared("is a table of rules that nft does not show, nothing declares it"),
         {
-          why: "empty it if nobody needs it, or ignore it with --ignore",
+          why: "empty it if nobody needs it, or ignore it with driftIgnore",
           command: shell`iptables-legacy -t ${name} -F`,
         },
       ),
@@ -100,7 +100,7 @@ export function comparePackets(state: State, inside: Inside): Finding[] {
           `nft.${family}.${table}`,
           undeclared("has rules that only nft can express, so none of its rules could be checked"),
           {
-            why: "find the rules that nobody needs and remove them by their handles, or ignore this with --ignore",
+            why: "find the rules that nobody needs and remove them by their handles, or ignore this with driftIgnore",
             command: shell`nft --handle list table ${family} ${table}`,
           },
         ),
@@ -137,7 +137,7 @@ function unexpected(rules: [Stray, ...Stray[]], policies: Policy[]): Finding {
       rules.map(({ text }) => text),
     ),
     {
-      why: "remove it if nobody needs it, or ignore it with --ignore",
+      why: "remove it if nobody needs it, or ignore it with driftIgnore",
       command: [
         ...policies.filter((known) => known.family === family && known.table === table).map(({ accept }) => accept),
         ...inOrder.map(({ handle }) => shell`nft delete rule ${family} ${table} ${chain} handle ${handle}`),
@@ -161,7 +161,7 @@ function foreignTable({ family, name }: { family: string; name: string }): Findi
   if (TABLES.test(`${family} ${name}`)) return [];
   return [
     warning(`nft.${family}.${name}`, undeclared("is a table that nothing declares"), {
-      why: "remove it if nobody needs it, or ignore it with --ignore",
+      why: "remove it if nobody needs it, or ignore it with driftIgnore",
       command: shell`nft delete table ${family} ${name}`,
     }),
   ];

@@ -81,7 +81,7 @@ function routes(state: State, inside: Inside): Finding[] {
     const what = type === undefined ? `leads to ${gateway ?? dev ?? "nowhere"}` : `is a ${type}`;
     findings.push(
       warning(`routes[${dst}]`, undeclared(`${what}, nothing declares it`, type ?? gateway ?? dev), {
-        why: "remove it if nobody needs it, or ignore it with --ignore",
+        why: "remove it if nobody needs it, or ignore it with driftIgnore",
         command: ["ip route del", ...route.flatMap((word) => (word === undefined ? [] : shell`${word}`))].join(" "),
       }),
     );
@@ -99,7 +99,7 @@ function rules(inside: Inside): Finding[] {
       .filter((rule) => !has(RULES, rule))
       .map((rule) =>
         warning(`routes.rules[${rule.priority}]`, undeclared("selects another routing table, nothing declares it"), {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
+          why: "remove it if nobody needs it, or ignore it with driftIgnore",
           command: `ip rule del ${selectorOf(rule)}`,
         }),
       ),

@@ -98,7 +98,7 @@ export function compareDatabases(state: State, inside: Inside): Finding[] {
     }
     findings.push(
       warning(`postgres.databases.${name}`, undeclared("is not one of this stack's, it should not be here"), {
-        why: "it may contain another project's data: check it before you drop it, or ignore it with --ignore",
+        why: "it may contain another project's data: check it before you drop it, or ignore it with driftIgnore",
       }),
     );
   }

@@ -89,7 +89,7 @@ function roles(state: State, inside: Inside): Finding[] {
         `postgres.roles.${name}`,
         undeclared(`is ${superuser ? "a superuser" : "a role"} that this stack does not declare`),
         {
-          why: "remove it if nobody needs it, or ignore it with --ignore",
+          why: "remove it if nobody needs it, or ignore it with driftIgnore",
           command: psql(`DROP ROLE ${identifier(name)}`),
         },
       ),

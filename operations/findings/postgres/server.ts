@@ -131,8 +131,9 @@ function rules(inside: Inside): Finding[] {
     if (OURS.test(rule.file_name)) return [];
     const text = rule.line.trim().replaceAll(/\s+/g, " ");
     return [
-      error(path, undeclared(`unexpected line ${rule.line_number} "${text}" in ${rule.file_name}`, text), {
-        why: "if nobody needs it, remove the file, then run the scripts again; or ignore it with --ignore",
+      // With the file, so that somebody can ignore a neighbour's one, and still hear of all others.
+      error(`${path}[${rule.file_name}]`, undeclared(`unexpected line ${rule.line_number} "${text}"`, text), {
+        why: "if nobody needs it, remove the file, then run the scripts again; or ignore it with driftIgnore",
         command: shell`rm ${rule.file_name}`,
       }),
     ];
@@ -155,7 +156,7 @@ function held(inside: Inside): Finding[] {
       ? `, it keeps ${measure === "" ? "nothing yet" : measure} of the log on the volume`
       : "";
     return error("postgres.held", undeclared(`unexpected ${what}${kept}, nothing declares it`, what), {
-      why: "remove it if nobody needs it, or ignore it with --ignore",
+      why: "remove it if nobody needs it, or ignore it with driftIgnore",
       command: psqlIn(database, statement),
     });
   });
