@@ -1,7 +1,9 @@
+import { posix } from "node:path";
+
 import { type Fault, quoted, type Reader } from "../reader.ts";
 import { refusedName, variablesIn } from "./environment.ts";
 import { pinnedFault } from "./images.ts";
-import { Options } from "./options.ts";
+import { Options, textOf } from "./options.ts";
 import { onThisStack } from "../on-this-stack.ts";
 
 /** What the options of a container say by themselves, of an app or a job. References are checked with the rest of the stack. */
@@ -122,7 +124,7 @@ function refusedVariable(name: string, value: string): Fault | undefined {
 function referencesOf(options: Options): Record<string, string> {
   const found = Object.entries(options.map("references", "variable names to references"));
   for (const [name] of found) options.refuse(`references.${name}`, refusedName(name));
-  return Object.fromEntries(found.map(([name, text]) => [name, String(text)]));
+  return Object.fromEntries(found.map(([name, text]) => [name, textOf(text)]));
 }
 
 function pathFault(text: string): Fault | undefined {
@@ -155,7 +157,7 @@ function ownerFault(text: string): Fault | undefined {
 
 function foldersOf(options: Options): Record<string, string> {
   const found = Object.entries(options.map("folders", "names of folders to paths in the container"));
-  const folders = found.map(([name, value]) => [name, String(value)] as const);
+  const folders = found.map(([name, value]) => [name, textOf(value)] as const);
   folders.forEach(([name, place], index) => {
     const fault = folderFault(name, place);
     const same = folders.slice(0, index).find(([, other]) => other === place);
@@ -178,12 +180,15 @@ function folderFault(name: string, place: string): Fault | undefined {
       fix: "Rename it.",
     };
   }
-  return /^\/[^:\n]*[^:/\n]$/.test(place) && !place.split("/").includes("..")
-    ? undefined
-    : {
-        sentence: `"${place}" is not a place for a folder, it should be a path in the container such as /data.`,
-        value: "/data",
-      };
+  // Docker reads other spellings as the same path, also as the whole container.
+  const plain = posix.normalize(place).replace(/\/$/, "");
+  const isRight = (path: string) => /^\/[^:\n]*[^:/\n]$/.test(path) && !/^\/proc(\/|$)/.test(path);
+  if (plain === place && isRight(place)) return undefined;
+  const value = isRight(plain) ? plain : "/data";
+  return {
+    sentence: `"${place}" is not a place for a folder, it should be a path in the container such as ${value}.`,
+    value,
+  };
 }
 
 /** Options that make no sense together. */
