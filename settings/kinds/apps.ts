@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 
+import { CONTAINERS } from "../../contract/names.ts";
 import { type Fault, quoted, type Reader } from "../reader.ts";
 import { refusedName, variablesIn } from "./environment.ts";
 import { pinnedFault } from "./images.ts";
@@ -39,7 +40,7 @@ export const CONTAINER_OPTIONS = [
 const OPTIONS = [...CONTAINER_OPTIONS, "port", "hosts", "healthPath", "healthCommand", "healthSeconds"];
 
 /** Names by which the containers' network knows something else already. */
-const TAKEN = ["backend", "dashboard", "localhost"];
+const TAKEN = ["backend", "dashboard", "localhost", ...Object.values(CONTAINERS)];
 
 /** An app, from its options. */
 export function readApp(read: Reader, path: string, name: string, value: unknown): AppOptions {
@@ -193,7 +194,7 @@ function folderFault(name: string, place: string): Fault | undefined {
 
 /** Options that make no sense together. */
 function refuseContradictionsOfContainer(options: Options, { variables, references, folders }: ContainerOptions): void {
-  for (const name of Object.keys(references).filter((variable) => variable in variables)) {
+  for (const name of Object.keys(references).filter((variable) => Object.hasOwn(variables, variable))) {
     options.refuse(`references.${name}`, {
       sentence: "is also in variables, it should be in one of them.",
       fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(options.at(`variables.${name}`))}`)}`,

@@ -103,6 +103,11 @@ it.each<[string, Record<string, unknown>, RegExp]>([
     /^convex-droplet:apps\.backend: is a name that the containers' network has already, it should be another\./,
   ],
   [
+    "a name of Convex's own container",
+    { apps: { "convex-backend": { image: IMAGE } } },
+    /^convex-droplet:apps\.convex-backend: is a name that the containers' network has already, it should be another\./,
+  ],
+  [
     "an app without an image",
     { apps: { web: { port: 3000 } } },
     /^convex-droplet:apps\.web\.image: is missing, it should be the app's image\. Set it with: npx pulumi config set --stack test --path apps\.web\.image REPOSITORY@sha256:DIGEST/,
@@ -158,6 +163,16 @@ it.each<[string, Record<string, unknown>, RegExp]>([
     "a registry without a password",
     { registries: { "ghcr.io": { username: "me" } } },
     /^convex-droplet:registries\["ghcr\.io"\]\.password: is missing, it should be what docker login asks for\. Set it with: npx pulumi config set --stack test --path --secret 'registries\["ghcr\.io"\]\.password'$/,
+  ],
+  [
+    "a registry with an empty user name",
+    { registries: { "ghcr.io": { username: "", password: "pw" } } },
+    /^convex-droplet:registries\["ghcr\.io"\]\.username: is empty, it should be what docker login asks for\. Set it with: npx pulumi config set --stack test --path 'registries\["ghcr\.io"\]\.username' NAME$/,
+  ],
+  [
+    "a registry in capitals, which no image names",
+    { registries: { "GHCR.io": { username: "me", password: "pw" } } },
+    /^convex-droplet:registries\["GHCR\.io"\]: is not the address of a registry, it should be a name such as ghcr\.io\./,
   ],
   [
     "a registry with a path",
@@ -404,6 +419,18 @@ it("no message shows a value of a variable or a password", () => {
   });
   expect(mistakes.length).toBeGreaterThan(2);
   expect(mistakes.join()).not.toContain("s3cret");
+});
+
+it.each(["1", "yes", "TRUE"])("Electric without its secret in public is refused as it reads %s, too", (value) => {
+  expect(mistakesOfApp({ port: 1, hosts: ["x.example.com"], variables: { ELECTRIC_INSECURE: value } })).toHaveLength(1);
+});
+
+it.each(["0", "False"])("Electric with its secret in public is accepted, also if it says so with %s", (value) => {
+  expect(mistakesOfApp({ port: 1, hosts: ["x.example.com"], variables: { ELECTRIC_INSECURE: value } })).toEqual([]);
+});
+
+it("variables may have names that objects have", () => {
+  expect(mistakesOfApp({ references: { constructor: "convex.url" } })).toEqual([]);
 });
 
 it("a host in another domain is accepted if you make the records", () => {
