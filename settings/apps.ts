@@ -67,6 +67,9 @@ function refuseInsecure(read: Reader, { name, variables, hosts }: AppOptions): v
   });
 }
 
+/** What Let's Encrypt puts into one certificate at most. */
+const CERTIFICATE_NAMES = 100;
+
 function refuseHosts(read: Reader, apps: AppOptions[], own: Hosts | undefined, edge: Surroundings["edge"]): void {
   const taken = new Map((own === undefined ? [] : namesOf(own)).map((host) => [host, "Convex's own"]));
   for (const app of apps) {
@@ -74,6 +77,14 @@ function refuseHosts(read: Reader, apps: AppOptions[], own: Hosts | undefined, e
       const path = `apps.${app.name}.hosts[${index}]`;
       read.refuse(path, hostFault(host, path, own, edge, taken.get(host)));
       taken.set(host, taken.get(host) ?? path);
+    });
+  }
+  const paths = apps.flatMap(({ name, hosts }) => hosts.map((_, index) => `apps.${name}.hosts[${index}]`));
+  const most = CERTIFICATE_NAMES - (own === undefined ? 0 : namesOf(own).length);
+  if (paths.length > most) {
+    read.refuse("apps", {
+      sentence: `have ${paths.length} hosts, it should be at most ${most}, because one certificate has ${CERTIFICATE_NAMES} names, also Convex's.`,
+      fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(paths.at(-1) ?? "")}`)}`,
     });
   }
 }

@@ -433,6 +433,15 @@ it("variables may have names that objects have", () => {
   expect(mistakesOfApp({ references: { constructor: "convex.url" } })).toEqual([]);
 });
 
+it("as many hosts as one certificate can have, with Convex's, are accepted, and not more", () => {
+  const hosts = (count: number) => Array.from({ length: count }, (_, index) => `x${index}.example.com`);
+  expect(mistakesOfApp({ port: 1, hosts: hosts(98) })).toEqual([]);
+  expect(mistakesOfApp({ port: 1, hosts: hosts(99) })).toEqual([
+    "convex-droplet:apps: have 99 hosts, it should be at most 98, because one certificate has 100 names, also Convex's. " +
+      "Remove one with: npx pulumi config rm --stack test --path 'apps.web.hosts[98]'",
+  ]);
+});
+
 it("a host in another domain is accepted if you make the records", () => {
   expect(mistakesOfApp({ port: 1, hosts: ["x.example.org"] }, { dns: "manual" })).toEqual([]);
 });
