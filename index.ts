@@ -18,6 +18,7 @@ import { Repository } from "./components/repository.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
 import { AppPackage } from "./functions/app-package.ts";
 import { refuseConnections } from "./settings/connections.ts";
+import { refuseLimits } from "./settings/limits.ts";
 import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
@@ -30,13 +31,14 @@ const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, adoptVolume
   settings.host;
 const { postgresPoolSize, databases, migratePostgres, tunnelPort } = settings.postgres;
 const stack = pulumi.getStack();
-const [{ memoryMb, offers }, snapshotId, adopted] = await Promise.all([
+const [{ memoryMb, vcpus, offers }, snapshotId, adopted] = await Promise.all([
   findSize(size, region),
   findSnapshot(volumeSnapshot, region, volumeSizeGb),
   findVolume(adoptVolume, label(stack), region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
 refuseConnections(settings.postgres, size, memoryMb, offers);
+refuseLimits(settings.apps, size, { memoryMb, vcpus });
 
 const safeguard = new Safeguard(label(stack), volumeSnapshots, snapshotId);
 const boot = Boot.ofRun(bootTimeoutSeconds);

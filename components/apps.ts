@@ -5,6 +5,7 @@ import * as random from "@pulumi/random";
 
 import { contentHash } from "../contract/content-hash.ts";
 import { APP_PORT, type ContainerNetwork, PORTS } from "../contract/names.ts";
+import { reportUnpulled } from "../error-hooks/image.ts";
 import type { AppSettings, GeneratedSecret } from "../settings/apps.ts";
 import type { JobSettings } from "../settings/jobs.ts";
 import type { Exposure } from "../settings/exposure.ts";
@@ -171,13 +172,16 @@ export class Apps extends pulumi.ComponentResource {
   }
 
   /** One resource for each image, because apps may share it: the last one that uses it deletes it. */
-  #pull(name: string, image: string, { inEngine }: AppsArgs): docker.RemoteImage {
+  #pull(name: string, image: string, { inEngine, apps, jobs }: AppsArgs): docker.RemoteImage {
+    const app = apps.find((other) => other.image === image);
+    const job = jobs.find((other) => other.image === image);
+    const setting = app === undefined ? `jobs.${job?.name ?? ""}.image` : `apps.${app.name}.image`;
     return new docker.RemoteImage(
       `${name}-apps-image-${contentHash(image)}`,
       // Every version leaves an image, and the root disk is small. A stopped container does not keep one.
       { name: image, keepLocally: false, forceRemove: true },
       // A delete names the image, and must not meet the one of another droplet.
-      { parent: this, ...inEngine.options, deleteBeforeReplace: true },
+      { parent: this, ...inEngine.options, deleteBeforeReplace: true, hooks: { onError: [reportUnpulled(setting)] } },
     );
   }
 }

@@ -13,10 +13,13 @@ export interface Offer {
  * Looks up a droplet size in DigitalOcean's catalogue, so that a preview reports a misspelt slug, a region without that size or
  * a refused token before a deployment fails halfway.
  *
- * @returns the memory of a droplet of that size, in MiB, and all sizes of the region, the cheapest first
+ * @returns the memory of a droplet of that size, in MiB, its processors, and all sizes of the region, the cheapest first
  * @throws pulumi.RunError with the setting to change
  */
-export async function findSize(size: string, region: string): Promise<{ memoryMb: number; offers: Offer[] }> {
+export async function findSize(
+  size: string,
+  region: string,
+): Promise<{ memoryMb: number; vcpus: number; offers: Offer[] }> {
   const { sizes } = await digitalocean.getSizes().catch((error: unknown) => {
     throw new pulumi.RunError(explain(String(error)));
   });
@@ -37,7 +40,7 @@ export async function findSize(size: string, region: string): Promise<{ memoryMb
     .filter(({ regions }) => regions.includes(region))
     .toSorted((one, other) => one.priceMonthly - other.priceMonthly)
     .map(({ slug, disk, memory }) => ({ slug, diskGb: disk, memoryMb: memory }));
-  return { memoryMb: offered.memory, offers };
+  return { memoryMb: offered.memory, vcpus: offered.vcpus, offers };
 }
 
 function explain(reason: string): string {

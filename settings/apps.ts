@@ -58,13 +58,17 @@ export function readApps(read: Reader, { hosts, edge, databases }: Surroundings)
 
 /** Electric without its secret gives every visitor all tables. */
 function refuseInsecure(read: Reader, { name, variables, hosts }: AppOptions): void {
-  if (hosts.length === 0 || !/^true$/i.test(variables["ELECTRIC_INSECURE"] ?? "")) return;
+  // Electric reads everything else as true.
+  if (hosts.length === 0 || /^(false|0)$/i.test(variables["ELECTRIC_INSECURE"] ?? "false")) return;
   const path = `apps.${name}.variables.ELECTRIC_INSECURE`;
   read.refuse(path, {
     sentence: "is true although the app is public, so everybody could read the database, it should be absent.",
     fix: `Remove it with: ${onThisStack("config rm", `--path ${path}`)}, and refer to a generated secret in ELECTRIC_SECRET`,
   });
 }
+
+/** What Let's Encrypt puts into one certificate at most. */
+const CERTIFICATE_NAMES = 100;
 
 function refuseHosts(read: Reader, apps: AppOptions[], own: Hosts | undefined, edge: Surroundings["edge"]): void {
   const taken = new Map((own === undefined ? [] : namesOf(own)).map((host) => [host, "Convex's own"]));
@@ -73,6 +77,14 @@ function refuseHosts(read: Reader, apps: AppOptions[], own: Hosts | undefined, e
       const path = `apps.${app.name}.hosts[${index}]`;
       read.refuse(path, hostFault(host, path, own, edge, taken.get(host)));
       taken.set(host, taken.get(host) ?? path);
+    });
+  }
+  const paths = apps.flatMap(({ name, hosts }) => hosts.map((_, index) => `apps.${name}.hosts[${index}]`));
+  const most = CERTIFICATE_NAMES - (own === undefined ? 0 : namesOf(own).length);
+  if (paths.length > most) {
+    read.refuse("apps", {
+      sentence: `have ${paths.length} hosts, it should be at most ${most}, because one certificate has ${CERTIFICATE_NAMES} names, also Convex's.`,
+      fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(paths.at(-1) ?? "")}`)}`,
     });
   }
 }
@@ -138,21 +150,27 @@ function readRegistries(read: Reader): Registry[] {
     `'${key}["ghcr.io"].username' NAME`,
   ).map(([address, value]) => {
     const path = `${key}["${address}"]`;
-    if (!/^[a-zA-Z\d][a-zA-Z\d.-]*(:\d{1,5})?$/.test(address)) {
+    if (!/^[a-z\d][a-z\d.-]*(:\d{1,5})?$/.test(address)) {
       read.refuse(path, {
         sentence: "is not the address of a registry, it should be a name such as ghcr.io.",
         fix: "Rename it.",
       });
     }
     const options = new Options(read, path, value, ["username", "password"], "a registry");
-    for (const option of ["username", "password"].filter((name) => !options.has(name))) {
-      const how = option === "password" ? `--secret '${path}.password'` : `'${path}.username' NAME`;
-      options.refuse(option, {
-        sentence: "is missing, it should be what docker login asks for.",
-        fix: `Set it with: ${onThisStack("config set", `--path ${how}`)}`,
-      });
-    }
-    const given = (option: string) => options.text(option, () => undefined) ?? "";
-    return { address, username: given("username"), password: given("password") };
+    const given = (option: string, how: string): string => {
+      const text = options.text(option, () => undefined) ?? "";
+      if (text === "" && options.isMap) {
+        options.refuse(option, {
+          sentence: `is ${options.has(option) ? "empty" : "missing"}, it should be what docker login asks for.`,
+          fix: `Set it with: ${onThisStack("config set", `--path ${how}`)}`,
+        });
+      }
+      return text;
+    };
+    return {
+      address,
+      username: given("username", `'${path}.username' NAME`),
+      password: given("password", `--secret '${path}.password'`),
+    };
   });
 }

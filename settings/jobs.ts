@@ -35,7 +35,11 @@ export function readJobs(read: Reader, apps: Resolved<AppOptions>[], known: Know
     if (of === undefined) return { ...own, ...rest, port: undefined, foldersOf: job.name };
     // What the job sets itself wins, also as the other kind.
     const without = <Value>(values: Record<string, Value>): Record<string, Value> =>
-      Object.fromEntries(Object.entries(values).filter(([name]) => !(name in job.variables || name in job.references)));
+      Object.fromEntries(
+        Object.entries(values).filter(
+          ([name]) => ![job.variables, job.references].some((own) => Object.hasOwn(own, name)),
+        ),
+      );
     return {
       ...own,
       ...rest,

@@ -53,7 +53,8 @@ open_other() {
   local place=$MOUNTPOINT
   install -d -o root -g postgres -m 0750 "$OTHER"
   printf '%s\n' "$repository_authority" > "$OTHER/authority.pem"
-  (umask 027 && pgbackrest_settings "$place" 0 | in_other > "$OTHER/pgbackrest.conf")
+  # Nothing is archived there, so the version and the volume's size do not matter.
+  (umask 027 && pgbackrest_settings "$place" 0 "$1" 0 | in_other > "$OTHER/pgbackrest.conf")
   chgrp postgres "$OTHER/pgbackrest.conf"
   (umask 077 && restic_settings "$place" 0 "$1" | in_other > "$OTHER/backups.env")
   unset RESTIC_CACERT

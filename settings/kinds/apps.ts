@@ -1,7 +1,10 @@
+import { posix } from "node:path";
+
+import { CONTAINERS } from "../../contract/names.ts";
 import { type Fault, quoted, type Reader } from "../reader.ts";
 import { refusedName, variablesIn } from "./environment.ts";
 import { pinnedFault } from "./images.ts";
-import { Options } from "./options.ts";
+import { Options, textOf } from "./options.ts";
 import { pathFault, type ProbeOptions, readProbe } from "./probes.ts";
 import { onThisStack } from "../on-this-stack.ts";
 
@@ -52,7 +55,7 @@ const OPTIONS = [
 ];
 
 /** Names by which the containers' network knows something else already. */
-const TAKEN = ["backend", "dashboard", "localhost"];
+const TAKEN = ["backend", "dashboard", "localhost", ...Object.values(CONTAINERS)];
 
 /** An app, from its options. */
 export function readApp(read: Reader, path: string, name: string, value: unknown): AppOptions {
@@ -150,7 +153,7 @@ function probesOf(read: Reader, options: Options): ProbeOptions[] {
 function referencesOf(options: Options): Record<string, string> {
   const found = Object.entries(options.map("references", "variable names to references"));
   for (const [name] of found) options.refuse(`references.${name}`, refusedName(name));
-  return Object.fromEntries(found.map(([name, text]) => [name, String(text)]));
+  return Object.fromEntries(found.map(([name, text]) => [name, textOf(text)]));
 }
 
 function commandFault(text: string): Fault | undefined {
@@ -177,7 +180,7 @@ function ownerFault(text: string): Fault | undefined {
 
 function foldersOf(options: Options): Record<string, string> {
   const found = Object.entries(options.map("folders", "names of folders to paths in the container"));
-  const folders = found.map(([name, value]) => [name, String(value)] as const);
+  const folders = found.map(([name, value]) => [name, textOf(value)] as const);
   folders.forEach(([name, place], index) => {
     const fault = folderFault(name, place);
     const same = folders.slice(0, index).find(([, other]) => other === place);
@@ -200,17 +203,20 @@ function folderFault(name: string, place: string): Fault | undefined {
       fix: "Rename it.",
     };
   }
-  return /^\/[^:\n]*[^:/\n]$/.test(place) && !place.split("/").includes("..")
-    ? undefined
-    : {
-        sentence: `"${place}" is not a place for a folder, it should be a path in the container such as /data.`,
-        value: "/data",
-      };
+  // Docker reads other spellings as the same path, also as the whole container.
+  const plain = posix.normalize(place).replace(/\/$/, "");
+  const isRight = (path: string) => /^\/[^:\n]*[^:/\n]$/.test(path) && !/^\/proc(\/|$)/.test(path);
+  if (plain === place && isRight(place)) return undefined;
+  const value = isRight(plain) ? plain : "/data";
+  return {
+    sentence: `"${place}" is not a place for a folder, it should be a path in the container such as ${value}.`,
+    value,
+  };
 }
 
 /** Options that make no sense together. */
 function refuseContradictionsOfContainer(options: Options, { variables, references, folders }: ContainerOptions): void {
-  for (const name of Object.keys(references).filter((variable) => variable in variables)) {
+  for (const name of Object.keys(references).filter((variable) => Object.hasOwn(variables, variable))) {
     options.refuse(`references.${name}`, {
       sentence: "is also in variables, it should be in one of them.",
       fix: `Remove one with: ${onThisStack("config rm", `--path ${quoted(options.at(`variables.${name}`))}`)}`,

@@ -24,11 +24,11 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
       " To bring an instance with files in S3 here, export it and import it into a new stack: docs/move-in.md.",
     );
   }
-  const setting = SETTING_OF_VARIABLE[name];
+  const setting = SETTING_OF_VARIABLE.get(name);
   if (setting !== undefined) return remove(`is set by this program${setting}.`);
-  const harm = HARMFUL[name];
+  const harm = HARMFUL.get(name);
   if (harm !== undefined) return remove(`${harm}.`);
-  const moved = MOVED_BY[name];
+  const moved = MOVED_BY.get(name);
   if (moved !== undefined) {
     return remove(`would move ${moved} from the volume into the container, and it would be deleted with that.`);
   }
@@ -41,7 +41,7 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
           fix: "Correct it.",
         };
   }
-  const text = TEXTS[name];
+  const text = TEXTS.get(name);
   if (text === undefined) {
     return {
       sentence: "is not one of the backend's knobs, and other variables could move data or credentials.",
@@ -52,42 +52,50 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
 }
 
 /** The variables that this program sets, and from which settings. */
-const SETTING_OF_VARIABLE: Record<string, string> = {
-  CONVEX_CLOUD_ORIGIN: " from cloudOrigin",
-  CONVEX_SITE_ORIGIN: " from siteOrigin",
-  DISABLE_BEACON: " from telemetry, and any text switches it on, `false` too",
-  DISABLE_METRICS_ENDPOINT: "",
-  DOCUMENT_RETENTION_DELAY: " from documentRetentionSeconds",
-  INSTANCE_NAME: " from instanceName",
-  INSTANCE_SECRET: " from a secret it generates",
-  PG_CA_FILE: "",
-  POSTGRES_MAX_CONNECTIONS: " from postgresPoolSize",
-  REDACT_LOGS_TO_CLIENT: " from redactClientLogs, and any text switches it on, `false` too",
-  RUST_LOG: " from logLevel",
-};
+const SETTING_OF_VARIABLE = new Map(
+  Object.entries({
+    CONVEX_CLOUD_ORIGIN: " from cloudOrigin",
+    CONVEX_SITE_ORIGIN: " from siteOrigin",
+    DISABLE_BEACON: " from telemetry, and any text switches it on, `false` too",
+    DISABLE_METRICS_ENDPOINT: "",
+    DOCUMENT_RETENTION_DELAY: " from documentRetentionSeconds",
+    INSTANCE_NAME: " from instanceName",
+    INSTANCE_SECRET: " from a secret it generates",
+    PG_CA_FILE: "",
+    POSTGRES_MAX_CONNECTIONS: " from postgresPoolSize",
+    REDACT_LOGS_TO_CLIENT: " from redactClientLogs, and any text switches it on, `false` too",
+    RUST_LOG: " from logLevel",
+  }),
+);
 
 /** What the backend would do with these. */
-const HARMFUL: Record<string, string> = {
-  DO_NOT_REQUIRE_SSL: "would let the backend accept any PostgreSQL server",
-  SSLKEYLOGFILE: "would write session keys to disk",
-};
+const HARMFUL = new Map(
+  Object.entries({
+    DO_NOT_REQUIRE_SSL: "would let the backend accept any PostgreSQL server",
+    SSLKEYLOGFILE: "would write session keys to disk",
+  }),
+);
 
 /** The folders of the start script. All are on the volume, and the container mounts no other. */
-const MOVED_BY: Record<string, string> = {
-  CREDENTIALS_DIR: "the instance's name and secret",
-  DATA_DIR: "all of the backend's files",
-  SQLITE_DB: "a database",
-  STORAGE_DIR: "the stored files",
-  TMPDIR: "files during an upload",
-};
+const MOVED_BY = new Map(
+  Object.entries({
+    CREDENTIALS_DIR: "the instance's name and secret",
+    DATA_DIR: "all of the backend's files",
+    SQLITE_DB: "a database",
+    STORAGE_DIR: "the stored files",
+    TMPDIR: "files during an upload",
+  }),
+);
 
 /** The variables that are neither numbers nor flags, and change only what the backend prints. */
-const TEXTS: Record<string, { pattern: RegExp; should: string }> = {
-  CONVEX_RELEASE_VERSION_DEV: { pattern: /^[\w.+-]+$/, should: "the word that /version answers" },
-  LOG_FORMAT: { pattern: /^(json|compact|pretty)$/, should: "json, compact or pretty" },
-  NO_COLOR: { pattern: /^1$/, should: "1" },
-  RUST_BACKTRACE: { pattern: /^(0|1|full)$/, should: "0, 1 or full" },
-};
+const TEXTS = new Map(
+  Object.entries({
+    CONVEX_RELEASE_VERSION_DEV: { pattern: /^[\w.+-]+$/, should: "the word that /version answers" },
+    LOG_FORMAT: { pattern: /^(json|compact|pretty)$/, should: "json, compact or pretty" },
+    NO_COLOR: { pattern: /^1$/, should: "1" },
+    RUST_BACKTRACE: { pattern: /^(0|1|full)$/, should: "0, 1 or full" },
+  }),
+);
 
 /**
  * Numbers and flags that the backend looks up (`env_config` in its source), without those for S3, MySQL and Convex's own

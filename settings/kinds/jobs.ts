@@ -46,8 +46,20 @@ export function readJob(
   return job;
 }
 
+/** How to set the program. */
+function setWord(options: Options): string {
+  return `Set it with: ${onThisStack("config set", `--path ${quoted(options.at("command[0]"))} WORD`)}`;
+}
+
 /** What has to be there, and options that make no sense together. */
 function refuseContradictions(options: Options, job: JobOptions): void {
+  if (job.command[0] === "") {
+    // Docker would run the image's entrypoint instead.
+    options.refuse("command[0]", {
+      sentence: "is empty, it should be a program.",
+      fix: setWord(options),
+    });
+  }
   const remove = (option: string) =>
     `Remove it with: ${onThisStack("config rm", `--path ${quoted(options.at(option))}`)}`;
   if (job.app === undefined) {
@@ -62,7 +74,7 @@ function refuseContradictions(options: Options, job: JobOptions): void {
   if (job.command.length === 0) {
     options.refuse("command", {
       sentence: "is missing, it should be a list of words, because without it the image would start the app.",
-      fix: `Set it with: ${onThisStack("config set", `--path ${quoted(options.at("command[0]"))} WORD`)}`,
+      fix: setWord(options),
     });
   }
   for (const option of ["image", "folders", "folderOwner"].filter((name) => options.has(name))) {

@@ -56,7 +56,7 @@ export class Options {
   text(option: string, check: Check): string | undefined {
     if (!this.has(option)) return undefined;
     const text = textOf(this.#given[option]);
-    this.refuse(option, check(text, this.at(option)));
+    this.refuse(option, check(text, this.at(option)) ?? this.#notText(option, this.#given[option]));
     return text;
   }
 
@@ -89,7 +89,7 @@ export class Options {
     const items = value.map(textOf);
     items.forEach((item, index) => {
       const place = `${option}[${index}]`;
-      this.refuse(place, check(item, this.at(place)));
+      this.refuse(place, check(item, this.at(place)) ?? this.#notText(place, value[index]));
     });
     return items;
   }
@@ -103,6 +103,16 @@ export class Options {
       fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(this.at(option))}`)}, and set each with: ${onThisStack("config set", `--path ${quoted(`${this.at(option)}.NAME`)} VALUE`)}`,
     });
     return {};
+  }
+
+  /** What is wrong with a value that is no single text, for options that any text is right for. */
+  #notText(option: string, value: unknown): Fault | undefined {
+    if (typeof value !== "object") return undefined;
+    const is = value === null ? "nothing" : Array.isArray(value) ? "a list" : "a map";
+    return {
+      sentence: `is ${is}, it should be one text.`,
+      fix: `Remove it with: ${onThisStack("config rm", `--path ${quoted(this.at(option))}`)}, and set it with: ${onThisStack("config set", `--path ${quoted(this.at(option))} VALUE`)}`,
+    };
   }
 }
 
@@ -127,8 +137,8 @@ export function entriesOf(
   return [];
 }
 
-/** Numbers and booleans as they are typed; lists and maps as JSON, which no check accepts. */
-function textOf(value: unknown): string {
+/** Numbers and booleans as they are typed; lists and maps as JSON, for messages. */
+export function textOf(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 

@@ -8,14 +8,15 @@ function offering(...sizes: object[]) {
 }
 
 describe("a droplet size", () => {
-  it("is found with its memory and the region's sizes, the cheapest first", async () => {
+  it("is found with its memory, its processors and the region's sizes, the cheapest first", async () => {
     await offering(
-      { slug: "s-2vcpu-4gb", memory: 4096, disk: 80, priceMonthly: 24, regions: ["nyc3"] },
+      { slug: "s-2vcpu-4gb", memory: 4096, vcpus: 2, disk: 80, priceMonthly: 24, regions: ["nyc3"] },
       { slug: "s-1vcpu-2gb", memory: 2048, disk: 50, priceMonthly: 12, regions: ["nyc3"] },
       { slug: "s-1vcpu-1gb", memory: 1024, disk: 25, priceMonthly: 6, regions: ["fra1"] },
     );
     expect(await findSize("s-2vcpu-4gb", "nyc3")).toEqual({
       memoryMb: 4096,
+      vcpus: 2,
       offers: [
         { slug: "s-1vcpu-2gb", diskGb: 50, memoryMb: 2048 },
         { slug: "s-2vcpu-4gb", diskGb: 80, memoryMb: 4096 },

@@ -139,6 +139,11 @@ it.each<[string, Record<string, unknown>, RegExp]>([
     /^convex-droplet:apps\.backend: is a name that the containers' network has already, it should be another\./,
   ],
   [
+    "a name of Convex's own container",
+    { apps: { "convex-backend": { image: IMAGE } } },
+    /^convex-droplet:apps\.convex-backend: is a name that the containers' network has already, it should be another\./,
+  ],
+  [
     "an app without an image",
     { apps: { web: { port: 3000 } } },
     /^convex-droplet:apps\.web\.image: is missing, it should be the app's image\. Set it with: npx pulumi config set --stack test --path apps\.web\.image REPOSITORY@sha256:DIGEST/,
@@ -194,6 +199,16 @@ it.each<[string, Record<string, unknown>, RegExp]>([
     "a registry without a password",
     { registries: { "ghcr.io": { username: "me" } } },
     /^convex-droplet:registries\["ghcr\.io"\]\.password: is missing, it should be what docker login asks for\. Set it with: npx pulumi config set --stack test --path --secret 'registries\["ghcr\.io"\]\.password'$/,
+  ],
+  [
+    "a registry with an empty user name",
+    { registries: { "ghcr.io": { username: "", password: "pw" } } },
+    /^convex-droplet:registries\["ghcr\.io"\]\.username: is empty, it should be what docker login asks for\. Set it with: npx pulumi config set --stack test --path 'registries\["ghcr\.io"\]\.username' NAME$/,
+  ],
+  [
+    "a registry in capitals, which no image names",
+    { registries: { "GHCR.io": { username: "me", password: "pw" } } },
+    /^convex-droplet:registries\["GHCR\.io"\]: is not the address of a registry, it should be a name such as ghcr\.io\./,
   ],
   [
     "a registry with a path",
@@ -333,6 +348,20 @@ it.each<[string, Record<string, unknown>, string, string]>([
     "healthCommand",
     "is set beside healthPath, it should be alone.",
   ],
+  [
+    "a health command as Compose has it",
+    { healthCommand: ["CMD", "curl", "localhost"] },
+    "healthCommand",
+    "is a list, it should be one text. Remove it with: npx pulumi config rm --stack test --path apps.web.healthCommand, and set it with: npx pulumi config set --stack test --path apps.web.healthCommand VALUE",
+  ],
+  ["a word that is a map", { command: ["serve", { port: 1 }] }, "command[1]", "is a map, it should be one text."],
+  ["a word that is nothing", { command: [null] }, "command[0]", "is nothing, it should be one text."],
+  [
+    "a reference in a list",
+    { references: { URL: ["convex.url"] } },
+    "references.URL",
+    '"["convex.url"]" is not a reference, it should be one of convex.url,',
+  ],
   ["an empty health command", { healthCommand: " " }, "healthCommand", "is empty, it should be a command"],
   ["a flag in words", { stopFirst: "yes" }, "stopFirst", '"yes" is not a boolean, it should be true or false.'],
   ["too little time", { healthSeconds: 0 }, "healthSeconds", "0 is below 1, it should be from 1 to 900."],
@@ -354,6 +383,25 @@ it.each<[string, Record<string, unknown>, string, string]>([
     { folders: { data: "data" } },
     "folders.data",
     '"data" is not a place for a folder, it should be a path in the container such as /data.',
+  ],
+  ["a folder's path in a list", { folders: { data: ["/data"] } }, "folders.data", '"["/data"]" is not a place'],
+  [
+    "a folder over the whole container",
+    { folders: { data: "/." } },
+    "folders.data",
+    '"/." is not a place for a folder, it should be a path in the container such as /data.',
+  ],
+  [
+    "a path with two spellings",
+    { folders: { data: "/srv//data" } },
+    "folders.data",
+    '"/srv//data" is not a place for a folder, it should be a path in the container such as /srv/data. Set it with: npx pulumi config set --stack test --path apps.web.folders.data /srv/data',
+  ],
+  [
+    "a folder in /proc",
+    { folders: { data: "/proc/data" } },
+    "folders.data",
+    '"/proc/data" is not a place for a folder',
   ],
   [
     "two folders at one path",
@@ -471,6 +519,27 @@ it("no message shows a value of a variable or a password", () => {
   });
   expect(mistakes.length).toBeGreaterThan(2);
   expect(mistakes.join()).not.toContain("s3cret");
+});
+
+it.each(["1", "yes", "TRUE"])("Electric without its secret in public is refused as it reads %s, too", (value) => {
+  expect(mistakesOfApp({ port: 1, hosts: ["x.example.com"], variables: { ELECTRIC_INSECURE: value } })).toHaveLength(1);
+});
+
+it.each(["0", "False"])("Electric with its secret in public is accepted, also if it says so with %s", (value) => {
+  expect(mistakesOfApp({ port: 1, hosts: ["x.example.com"], variables: { ELECTRIC_INSECURE: value } })).toEqual([]);
+});
+
+it("variables may have names that objects have", () => {
+  expect(mistakesOfApp({ references: { constructor: "convex.url" } })).toEqual([]);
+});
+
+it("as many hosts as one certificate can have, with Convex's, are accepted, and not more", () => {
+  const hosts = (count: number) => Array.from({ length: count }, (_, index) => `x${index}.example.com`);
+  expect(mistakesOfApp({ port: 1, hosts: hosts(98) })).toEqual([]);
+  expect(mistakesOfApp({ port: 1, hosts: hosts(99) })).toEqual([
+    "convex-droplet:apps: have 99 hosts, it should be at most 98, because one certificate has 100 names, also Convex's. " +
+      "Remove one with: npx pulumi config rm --stack test --path 'apps.web.hosts[98]'",
+  ]);
 });
 
 it("a host in another domain is accepted if you make the records", () => {

@@ -38,6 +38,9 @@ describe("the backend's environment", () => {
     ["UDF_CACHE_MAX_SIZE", "100 MB", "is neither a number nor true or false"],
     ["UDF_CACHE_MAX_SIZE", "", "is neither a number nor true or false"],
     ["LOG_FORMAT", "xml", "should be json, compact or pretty"],
+    // Names that every object has.
+    ["constructor", "1", "is not one of the backend's knobs"],
+    ["toString", "1", "is not one of the backend's knobs"],
   ] as [string, string, string][])("refuses %s = %j", (name, value, sentence) => {
     const fault = refusedBackendVariable(name, value);
     const refused = JSON.stringify(fault);

@@ -55,6 +55,14 @@ describe("jobs", () => {
     });
   });
 
+  it("have the variables of their app, also with a name that objects have", () => {
+    configure({
+      apps: { web: { image: IMAGE, variables: { constructor: "x" } } },
+      jobs: { migrate: { app: "web", command: ["x"] } },
+    });
+    expect(Object.keys(loadSettings().apps.jobs[0]?.variables ?? {})).toEqual(["constructor"]);
+  });
+
   it("have their app's limits unless they set their own", () => {
     expect(jobsOf({ migrate: { app: "web", command: ["x"] } })).toMatchObject([{ memoryMb: 256, cpus: "0.5" }]);
     expect(jobsOf({ migrate: { app: "web", command: ["x"], cpus: 1 } })).toMatchObject([{ memoryMb: 256, cpus: "1" }]);
@@ -114,6 +122,12 @@ it.each<[string, Record<string, unknown>, string, string]>([
     { app: "web" },
     ".command",
     "is missing, it should be a list of words, because without it the image would start the app. Set it with: npx pulumi config set --stack test --path 'jobs.migrate.command[0]' WORD",
+  ],
+  [
+    "a command without a program",
+    { image: OTHER, command: ["", "x"] },
+    ".command[0]",
+    "is empty, it should be a program. Set it with: npx pulumi config set --stack test --path 'jobs.migrate.command[0]' WORD",
   ],
   [
     "an unknown app",
