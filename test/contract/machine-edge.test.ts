@@ -63,6 +63,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 `;
 
+/** Answers with the status and the body in the file that has the path as its name. */
+const ANSWERS = `
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        file = "/root/answers" + self.path.split("?")[0]
+        status, body = open(file).read().split(" ", 1) if os.path.exists(file) else ("404", "")
+        self.send_response(int(status))
+        self.end_headers()
+        self.wfile.write(body.encode())
+http.server.ThreadingHTTPServer(("127.2.0.1", 8080), Handler).serve_forever()
+`;
+
 function address(): string {
   return machine.droplet.publicAddress;
 }
@@ -106,6 +119,14 @@ function appValues(server: string): string {
 /** Leads the app's name to an address. */
 function apps(server: string) {
   return machine.run("apps/apps.sh", appValues(server));
+}
+
+/** Asks the app's probes. */
+function probe(probes: string[], host = "app.convex.test") {
+  return machine.run(
+    "apps/probes.sh",
+    namedValues({ app: "web", container: "convex-app-web-0a1b2c", host, port: 8080, probes }),
+  );
 }
 
 /** What a script would change. */
@@ -388,7 +409,103 @@ describe("the public edge of a machine", () => {
     expect(await machine.sh("ls /mnt")).toBe("convex");
   });
 
+  it("asks an app's probes side by side through nginx, and waits for their answers", async () => {
+    await machine.sh(
+      `cat > /root/answers.py <<'END'\n${ANSWERS}END\nmkdir /root/answers; systemctl stop app-two; ` +
+        "systemd-run -q --unit=app-two python3 /root/answers.py; " +
+        // Instead of a container.
+        "printf '#!/bin/sh\\ncat /root/state\\n' > /usr/local/bin/docker; chmod +x /usr/local/bin/docker; " +
+        `echo 127.2.0.1 started true > /root/state; cd /root/answers; echo '200 {"of": [1, {"b": 2, "a": null}], "ok": true}' > ping; ` +
+        "echo '500 s3cret' > broken",
+    );
+    const probes = [
+      ...['ping 200 10 2 /ping?debug=1 {"ok":true,"of":[1.0,{"a":null,"b":2}]}', "broken 500 10 0 /broken "],
+      ...["none 404 10 0 /none ", "late 200 20 0 /late "],
+    ];
+    await machine.sh("systemd-run -q sh -c 'sleep 4; echo 200 x > /root/answers/late'");
+    const run = await probe(probes);
+    expect(run.output).toContain("probes.sh: app web: probe ping got its answer, which has to hold for 2 s");
+    expect(run).toMatchObject({
+      exitCode: 0,
+      output: expect.stringMatching(/\nprobes.sh: app web: its probes succeeded$/) as string,
+    });
+    expect(await machine.sh("tail -n 20 /var/log/nginx/access.log")).toContain(
+      'app.convex.test "GET /ping HTTP/2.0" 200',
+    );
+    // Without nginx, if the app has no public name.
+    expect(await probe(['ping 200 1 0 /ping {"ok":true,"of":[1,{"a":null,"b":2}]}'], "")).toEqual({
+      exitCode: 0,
+      output: "probes.sh: app web: its probes succeeded",
+    });
+  });
+
+  it("names each probe of an app that fails, with the parts of its JSON that differ, but not their values", async () => {
+    await machine.sh(
+      `cd /root/answers; echo '200 {"ok": "s3cret", "more": "s3cret"}' > map; echo '200 [1, "s3cret"]' > list; ` +
+        `echo '200 "s3cret"' > text; echo '200 <s3cret>' > page; echo '200 1 2' > two; echo '200 ' > empty`,
+    );
+    const failing: [string, string, string][] = [
+      ["broken", "", "got status 500, it should get status 200 within 1 s"],
+      ["gone", "", "got status 404, it should get status 200 within 1 s"],
+      [
+        "map",
+        '{"ok":true,"of":1}',
+        'got other JSON: "more" is not expected, "of" is missing, "ok" differs, it should get status 200 with its JSON within 1 s',
+      ],
+      ["list", "[1,2,3]", "got other JSON: 1 differs, 2 is missing, it should"],
+      ["text", '"ready"', "got other JSON: it is another string, it should"],
+      ["ping", "[]", "got other JSON: it is of type object, not array, it should"],
+      ["page", "{}", "got other JSON: it is not JSON, it should"],
+      ["two", "1", "got other JSON: it is not one value, it should"],
+      ["empty", "null", "got other JSON: it is not one value, it should"],
+    ];
+    const run = await probe(failing.map(([name, json]) => `${name} 200 1 0 /${name}?a=b ${json}`));
+    expect(run.exitCode).toBe(1);
+    for (const [name, , found] of failing) {
+      expect(run.output).toContain(
+        `probes.sh: error: app web: probe ${name}: GET https://app.convex.test/${name}?a=b ${found}`,
+      );
+    }
+    expect(run.output).toContain(
+      "within 1 s. Requests are led to this version already, see its log with: npm run logs -- --stack dev web. " +
+        "Fix the app, or the probe, or give it more time with npx pulumi config set --stack dev --path apps.web.probes.gone.withinSeconds 2; " +
+        "then run npx pulumi up --stack dev again",
+    );
+    expect(run.output).not.toContain("s3cret");
+    expect(run.output).not.toContain("succeeded");
+    await machine.sh(": > /root/state");
+    expect((await probe(["ping 200 1 0 /ping "], "")).output).toContain(
+      "GET http://web:8080/ping got no answer, because its container does not run, it should",
+    );
+    await machine.sh("echo 127.2.0.9 > /root/state");
+    expect((await probe(["ping 200 1 0 /ping "], "")).output).toMatch(
+      /GET http:\/\/web:8080\/ping got no answer \(Failed to connect to web port 8080 .*\), it should/,
+    );
+  });
+
+  it.each([
+    [
+      "answers otherwise",
+      "echo '503 x' > /root/answers/ping",
+      /got status 503, it should get status 200 for 600 s, but did so for \d+ s\. /,
+    ],
+    [
+      "has restarted",
+      "echo 127.2.0.1 again true > /root/state",
+      /got an answer from a container that has restarted, it should be the same one for 600 s, but was so for \d+ s\. /,
+    ],
+  ])("fails as soon as an app that has to hold an answer %s, also with other probes", async (_, change, message) => {
+    await machine.sh(
+      "cd /root/answers; echo '200 x' > ping; echo '200 x' > other; echo 127.2.0.1 started true > /root/state",
+    );
+    await machine.sh(`systemd-run -q sh -c ${JSON.stringify(`sleep 4; ${change}`)}`);
+    const run = await probe(["ping 200 10 600 /ping ", "other 200 10 600 /other "]);
+    expect(run.exitCode).toBe(1);
+    expect(run.output).toMatch(message);
+  });
+
   it("says that the app does not answer, and does not name the backend", async () => {
+    await machine.sh("rm /usr/local/bin/docker");
     await machine.sh("systemctl stop app-two");
     expect(await ask("https://app.convex.test/")).toMatch(
       /^HTTP\/2 503 [^]*The app does not answer\. It may be restarting\./,

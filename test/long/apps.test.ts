@@ -73,6 +73,8 @@ const containers = () => droplet("docker ps --all --filter name=convex-app- --fo
 const jobs = () => droplet("docker ps --all --filter name=convex-job- --format '{{.Names}}'");
 /** A number for each time that the job has succeeded: 2 if it had an admin key. */
 const migrations = () => droplet("cat /mnt/convex/apps/server/data/own/migrations");
+/** A line for each run of the job after the server, with the containers that it has reached. */
+const tried = () => droplet("cat /mnt/convex/apps/server/data/own/tried");
 const tasks = () => droplet("docker ps --all --filter name=convex-task- --format '{{.Names}}'");
 const idOf = (app: string) => droplet(`docker ps --quiet --no-trunc --filter name=convex-app-${app}-`);
 
@@ -241,6 +243,57 @@ describe("apps beside Convex", () => {
     expect(await jobs()).toBe("");
     succeeded(await cloud.up(STACK, "--expect-no-changes"));
     expect(await drifted()).toEqual([]);
+  });
+
+  it("are asked what their probes say, and a job tries each new version of its app, and only that one", async () => {
+    await set({
+      "apps.web.probes.ping.path": "/ping?debug=1",
+      "apps.web.probes.ping.json": '{"ok":true}',
+      "apps.server.probes.steady.path": "/health",
+      "apps.server.probes.steady.holdSeconds": "5",
+      "jobs.smoke.app": "server",
+      "jobs.smoke.command[0]": "node",
+      "jobs.smoke.command[1]": "./smoke.ts",
+      "jobs.smoke.references.URL": "app:server.url",
+      "jobs.smoke.after[0]": "server",
+    });
+    const first = await idOf("server");
+    succeeded(await cloud.up(STACK));
+    expect(await droplet("grep -c 'GET /ping HTTP/2.0\" 200' /var/log/nginx/access.log")).toBe("1");
+    expect(await tried()).toBe(first.slice(0, 12));
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await drifted()).toEqual([]);
+    await set({ "apps.server.healthCommand": "curl -fs http://127.0.0.1:8000/health > /dev/null" });
+    succeeded(await cloud.up(STACK));
+    const second = await idOf("server");
+    expect(second).not.toBe(first);
+    expect((await tried()).split("\n")).toEqual([first.slice(0, 12), second.slice(0, 12)]);
+    expect(await migrations()).toBe("2");
+  });
+
+  it("end the run if a probe or a job after them fails, with the reason, and the next run tries again", async () => {
+    await set({ "apps.web.variables.BAD": "yes", "apps.web.probes.ping.withinSeconds": "5" });
+    for (const up of [await cloud.up(STACK), await cloud.up(STACK)]) {
+      expect(up.exitCode).not.toBe(0);
+      expect(up.all).toContain(
+        'probes.sh: error: app web: probe ping: GET https://app.convex.test/ping?debug=1 got other JSON: "ok" differs, it should get status 200 with its JSON within 5 s.',
+      );
+    }
+    expect((await get(`${WEB}/ping`)).body).toEqual({ ok: false });
+    await remove("apps.web.variables.BAD");
+    succeeded(await cloud.up(STACK));
+    expect((await get(`${WEB}/ping`)).body).toEqual({ ok: true });
+    await set({ "jobs.smoke.variables.FAIL": "on purpose" });
+    const { exitCode, all } = await cloud.up(STACK);
+    expect(exitCode).not.toBe(0);
+    expect(all).toContain("the sign-up fails: on purpose");
+    expect(all).toContain(
+      "job.sh: error: job smoke: ended with exit code 3, it should be 0. The new versions that it runs after serve already: server.",
+    );
+    await remove("jobs.smoke.variables.FAIL");
+    succeeded(await cloud.up(STACK));
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
+    expect(await containers()).toMatch(/^\S+ running\n\S+ running$/);
   });
 
   it("show none of their secrets anywhere", async () => {
