@@ -1,10 +1,11 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { hostname } from "node:os";
 import { setTimeout } from "node:timers/promises";
 
 /**
- * `/` shows the environment, `/ping` is not ok with BAD, `/ask?of=VARIABLE` what answers at the URL in a variable, `/slow` answers after two seconds. With BROKEN,
- * nothing is healthy.
+ * `/` shows the environment and the container, `/ask?of=VARIABLE` what answers at the URL in a variable, `/slow` answers after two
+ * seconds. With BROKEN, nothing is healthy; with BAD, `/ping` says that it is not ok.
  */
 const { PORT = "3000", BROKEN = "", BAD = "", DATA = "" } = process.env;
 
@@ -17,7 +18,8 @@ async function answer(url: URL): Promise<{ status: number; body: unknown }> {
   if (url.pathname === "/health") return { status: BROKEN === "" ? 200 : 500, body: {} };
   if (url.pathname === "/ping") return { status: 200, body: { ok: BAD === "" } };
   if (url.pathname === "/slow") await setTimeout(2000);
-  if (url.pathname !== "/ask") return { status: 200, body: { ...process.env, starts: read(`${DATA}/own/starts`) } };
+  if (url.pathname !== "/ask")
+    return { status: 200, body: { ...process.env, container: hostname(), starts: read(`${DATA}/own/starts`) } };
   const asked = await fetch(process.env[url.searchParams.get("of") ?? ""] ?? "");
   return { status: asked.status, body: { text: await asked.text() } };
 }
