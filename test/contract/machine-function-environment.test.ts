@@ -104,10 +104,11 @@ describe("the environment of functions", () => {
     expect(await probe("")).toEqual({ exitCode: 0, output: "probe.sh: unchanged" });
     const ping = { exitCode: 0, output: "probe.sh: health:ping succeeds\nprobe.sh: unchanged" };
     expect([await probe("health:ping"), await probe("health:ping")]).toEqual([ping, ping]);
+    await machine.sh("mkdir -p /etc/convex-droplet; echo STACK=dev > /etc/convex-droplet/volume.env");
     const broken = await probe("lib/health:ping");
     expect(broken.exitCode).toBe(1);
     expect(broken.output).toMatch(
-      /^probe\.sh: error: functionProbe lib\/health:ping: fails, it should succeed without arguments\. .* Its error: \[Request ID: 1\] Server Error Uncaught Error: lib\/health:ping is broken$/,
+      /^probe\.sh: error: functionProbe lib\/health:ping: fails, it should succeed without arguments\. .* npx pulumi up --stack dev\. Its error: \[Request ID: 1\] Server Error Uncaught Error: lib\/health:ping is broken$/,
     );
     const refused = await probe("health:ping", "convex-self-hosted|02");
     expect(refused.output).toMatch(/error: backend: refuses query \(401\), .* was invalid for this instance$/);
