@@ -260,7 +260,7 @@ function refuseMissing(options: Options, { variables, references }: AppOptions):
       });
     } else if (refusedName(name) !== undefined) {
       options.refuse(`needs.${name}`, refusedName(name));
-    } else if (!(name in variables) && !(name in references)) {
+    } else if (![variables, references].some((given) => Object.hasOwn(given, name))) {
       options.refuse(`variables.${name}`, {
         sentence: `is missing, it should be there: ${reason.trim().replace(/\.$/, "")}.`,
         fix: `Set it with: ${onThisStack("config set", `--path --secret ${variable}`)}, or refer to a value of the stack with: ${onThisStack("config set", `--path ${options.at(`references.${name}`)} REFERENCE`)}`,
