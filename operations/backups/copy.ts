@@ -1,4 +1,4 @@
-import { databaseName, RESOURCES, TYPES } from "../../contract/names.ts";
+import { databaseName, ID, jobOf, MOUNTPOINT, RESOURCES, TYPES } from "../../contract/names.ts";
 import { namedValues, valueIn } from "../../contract/scripts.ts";
 import { repairText } from "../findings/repair.ts";
 import { type CopyPlan, Destination, identityOf } from "../move-in/destination.ts";
@@ -116,18 +116,23 @@ export function wayBack(stack: string, point: string): string[] {
   ];
 }
 
-/** What to do if the stack declares variables or functions of the deployment, which were in the replaced database. */
+/** What to do if the stack declares what was in the replaced data: variables and functions of the deployment, and the work of jobs. */
 export function declareAgain(state: State): string[] {
   const stdin = state.find(TYPES.command, RESOURCES.functionEnvironment)?.inputs["stdin"] as string | undefined;
-  const again = (what: string, resource: string) =>
-    `${what} again with: ${repairText(state.stack, { up: [resource] })}`;
+  const run = (resource: string) => repairText(state.stack, { up: [resource] });
   return [
     ...(stdin === undefined || valueIn(stdin, "variables") === "{}"
       ? []
-      : [again("Set the stack's own variables", RESOURCES.functionEnvironment)]),
+      : [`Set the stack's own variables again with: ${run(RESOURCES.functionEnvironment)}`]),
     ...(state.find(TYPES.command, RESOURCES.functions) === undefined
       ? []
-      : [again("Deploy the stack's own functions", RESOURCES.functions)]),
+      : [`Deploy the stack's own functions again with: ${run(RESOURCES.functions)}`]),
+    ...state.all(TYPES.command).flatMap(({ name }) => {
+      const job = jobOf(ID, name);
+      if (job === undefined) return [];
+      const forget = npmCommand(state.stack, "ssh", `rm -f ${MOUNTPOINT}/jobs/${job}`);
+      return [`If job ${job} has worked on what was replaced, run it again with: ${forget} && ${run(name)}`];
+    }),
   ];
 }
 

@@ -6,7 +6,7 @@ import { requireStack } from "../arguments.ts";
 import { REMAKE, repairText } from "../findings/repair.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
-import { copyFrom, sourceOf, wayBack } from "./copy.ts";
+import { copyFrom, declareAgain, sourceOf, wayBack } from "./copy.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
@@ -95,7 +95,7 @@ export async function runRestore(args: string[]): Promise<number> {
     plan.now === null
       ? `Start the instance with: ${repairText(stack, REMAKE)}\n`
       : `Check the whole stack with: ${npmCommand(stack, "doctor")}\n` +
-          [...wayBack(stack, valueIn(stdout, "point")), ""].join("\n") +
+          [...declareAgain(state), ...wayBack(stack, valueIn(stdout, "point")), ""].join("\n") +
           `If you do not need what was replaced, remove it with: ${npmCommand(stack, "restore", "--forget")}\n`,
   );
   return 0;

@@ -59,8 +59,11 @@ it("what replaces an instance names the commands that set its own variables and 
     resource(TYPES.command, RESOURCES.functionEnvironment, { stdin: `variables=${json}\n` });
   expect(declareAgain(new State("dev", [variables("{}")]))).toEqual([]);
   const functions = resource(TYPES.command, RESOURCES.functions, {});
-  expect(declareAgain(new State("dev", [variables('{"A":"1"}'), functions]))).toEqual([
+  const job = resource(TYPES.command, "convex-job-migrate", {});
+  expect(declareAgain(new State("dev", [variables('{"A":"1"}'), functions, job]))).toEqual([
     "Set the stack's own variables again with: npx pulumi up --stack dev --replace '**convex-function-environment'",
     "Deploy the stack's own functions again with: npx pulumi up --stack dev --replace '**convex-functions'",
+    "If job migrate has worked on what was replaced, run it again with: " +
+      "npm run ssh -- --stack dev rm -f /mnt/convex/jobs/migrate && npx pulumi up --stack dev --replace '**convex-job-migrate'",
   ]);
 });
