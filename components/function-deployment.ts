@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
+import { valueOf } from "../contract/value-of.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 
@@ -65,9 +66,7 @@ export class FunctionDeployment extends pulumi.ComponentResource {
       { onDryRun: true },
     );
     const push = new pulumi.ResourceHook(`${name}-functions-push`, async () => {
-      const [{ host, privateKey = "", hostKey = "" }, key] = await new Promise<[pulumi.Unwrap<Connection>, string]>(
-        (resolve) => pulumi.all([connection, adminKey]).apply(resolve),
-      );
+      const [{ host, privateKey = "", hostKey = "" }, key] = await valueOf(pulumi.all([connection, adminKey]));
       await source.push({ target: { host, privateKey, hostKey }, apiPort, instanceName, adminKey: key });
     });
     new command.remote.Command(

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { valueOf } from "../contract/value-of.ts";
 import { itemsIn } from "../contract/scripts.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
 
@@ -15,12 +16,7 @@ interface Wanted {
  */
 export function refuseRemoval(name: string, { databases, protectData }: Wanted): pulumi.ResourceHook {
   const refuse = async ({ oldInputs }: pulumi.ResourceHookArgs) => {
-    const stdin = pulumi.output((oldInputs as { stdin?: pulumi.Input<string> }).stdin);
-    const former = await new Promise<string>((resolve) =>
-      stdin.apply((known) => {
-        resolve(known ?? "");
-      }),
-    );
+    const former = (await valueOf((oldInputs as { stdin?: pulumi.Input<string> }).stdin)) ?? "";
     const gone = itemsIn(former, "databases")
       .map((line) => line.split(" ")[0] ?? "")
       .filter((database) => database !== "" && !databases.some((wanted) => wanted.name === database));

@@ -1,6 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
+import { valueOf } from "../contract/value-of.ts";
 import { type Connection, type RunLogged, runScript } from "./machine.ts";
 
 /**
@@ -50,9 +51,7 @@ export class Rehearsal {
     );
     this.guard = new pulumi.ResourceHook(`${name}-rehearsal-guard`, async () => {
       if (isDone) return;
-      const [{ host, privateKey = "", hostKey = "" }, stdin] = await new Promise<[pulumi.Unwrap<Connection>, string]>(
-        (resolve) => pulumi.all([connection, script.stdin]).apply(resolve),
-      );
+      const [{ host, privateKey = "", hostKey = "" }, stdin] = await valueOf(pulumi.all([connection, script.stdin]));
       await runLogged({ host, privateKey, hostKey }, script.create, stdin);
     });
   }

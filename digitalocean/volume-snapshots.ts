@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { valueOf } from "../contract/value-of.ts";
 import { quote } from "../contract/scripts.ts";
 import { RefusedError } from "./account.ts";
 import { account } from "./own-account.ts";
@@ -101,7 +102,7 @@ export class Safeguard {
     return this.#hooks(`${name}-snapshot`, async (args) => {
       const volume = volumeOf(args);
       if (volume === undefined) return;
-      const id = await new Promise<string>((resolve) => pulumi.output(volume).apply(resolve));
+      const id = await valueOf(volume);
       if (!this.#new.has(id)) await (this.#done ??= this.#snapshot(id));
     });
   }

@@ -2,6 +2,7 @@ import http from "node:http";
 import { text } from "node:stream/consumers";
 
 import * as pulumi from "@pulumi/pulumi";
+import { valueOf } from "../contract/value-of.ts";
 
 /** The path of a type of resource in the Docker engine's API. */
 const COLLECTION: Record<string, string> = {
@@ -24,7 +25,7 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     await pulumi.log.warn(
       `${lost} is on the droplet but not in the stack's state: a run was killed while creating it. Removing it, to create it again.`,
     );
-    const address = await new Promise<string>((resolve) => pulumi.output(dockerHost).apply(resolve));
+    const address = await valueOf(dockerHost);
     const request = (method: string, route: string, body?: object) =>
       ask(address.replace(/^unix:\/\//, ""), method, route, body);
     if (collection === "containers") {
