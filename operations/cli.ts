@@ -19,6 +19,7 @@ import { INTERRUPTED, runSsh } from "./ssh-command.ts";
 import { runReset } from "./reset.ts";
 import { runStatus } from "./status/command.ts";
 import { State } from "./state.ts";
+import { endWithReader } from "../contract/closed-output.ts";
 import { pulumiCommand } from "../contract/commands.ts";
 import { npmCommand } from "./typed.ts";
 import { runUp } from "./up.ts";
@@ -142,6 +143,7 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
   return code === INTERRUPTED ? 0 : code;
 }
 
+endWithReader();
 const given = process.argv.slice(2);
 main(given).then(
   (code) => (process.exitCode = code),

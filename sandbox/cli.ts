@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 
 import { execa } from "execa";
 
+import { endWithReader } from "../contract/closed-output.ts";
 import { folderOf } from "../contract/sandbox.ts";
 import { accessOverTls, getByDomain } from "./domain.ts";
 import { type SandboxHome, sandboxHome } from "./home.ts";
@@ -165,6 +166,7 @@ function requireSandbox(home: SandboxHome): void {
 // Ctrl-C also reaches the child process; this process ends after it.
 process.on("SIGINT", () => undefined);
 
+endWithReader();
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;

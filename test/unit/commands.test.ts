@@ -186,3 +186,12 @@ it("a stack of the sandbox is named with the command that works", async () => {
     expect((await other).stderr).toMatch(/^error: stack \w+: its state cannot be read\. /);
   }
 });
+
+it.each(["operations/cli.ts", "sandbox/cli.ts"])(
+  "%s ends without a stack trace once nobody reads its output",
+  async (program) => {
+    const command = `"$0" ${program} --help | true; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = await execa("bash", ["-c", command, process.execPath]);
+    expect([stdout, stderr]).toEqual(["141", ""]);
+  },
+);
