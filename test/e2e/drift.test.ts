@@ -62,11 +62,11 @@ const UPDATE = `
 const NEIGHBOUR = `
   image=$(docker inspect --format '{{.Config.Image}}' convex-dashboard)
   docker network create shop
-  docker run --detach --name shop-cache --network shop --publish 8090:6791 --restart unless-stopped "$image"
-  printf '%s\n' '[Service]' 'ExecStart=/usr/bin/python3 -m http.server 8080' '[Install]' 'WantedBy=multi-user.target' \
+  docker run --detach --name shop-cache --network shop --publish 127.0.0.1:8090:6791 --restart unless-stopped "$image"
+  printf '%s\n' '[Service]' 'ExecStart=/usr/bin/python3 -m http.server --bind 0.0.0.0 8080' '[Install]' 'WantedBy=multi-user.target' \
     > /etc/systemd/system/shop.service
   systemctl enable --quiet --now shop.service
-  echo '0 4 * * * nobody true' > /etc/cron.d/shop
+  mkdir -p /etc/cron.d && echo '0 4 * * * nobody true' > /etc/cron.d/shop
   install -o postgres <(echo 'host shop shop 127.0.0.1/32 scram-sha-256') /etc/postgresql/17/main/pg_hba.d/50-shop.conf
   cd / && sql() { runuser -u postgres -- psql -qAtX "$@"; }
   sql -c "CREATE ROLE shop LOGIN PASSWORD 'neighbour'" -c 'CREATE DATABASE shop OWNER shop' -c 'SELECT pg_reload_conf()'
@@ -237,7 +237,8 @@ describe("a stack", () => {
     });
     const patterns = await documentedPatterns();
     const { found } = await look();
-    expect(found).toHaveLength(patterns.length);
+    expect(found.length).toBeGreaterThanOrEqual(patterns.length);
+    expect(found.filter((line) => !/shop|:8080:/.test(line))).toEqual([]);
 
     for (const [index, pattern] of patterns.entries()) await cloud.configure(STACK, `driftIgnore[${index}]`, pattern);
     expect(await look()).toEqual(CLEAN);
