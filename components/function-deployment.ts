@@ -50,7 +50,7 @@ export interface FunctionDeploymentArgs {
  * does both again.
  *
  * *Owns* nothing: if it is removed, the functions stay.
- * *Survives* a replaced droplet: the functions, in the database. There the probe runs again.
+ * *Survives* a replaced droplet: the functions, in the database. If it has another address, the probe runs there.
  * *Replacing it means* that they are deployed again, which changes nothing if they are the same.
  */
 export class FunctionDeployment extends pulumi.ComponentResource {
