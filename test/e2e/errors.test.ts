@@ -162,7 +162,7 @@ describe("a cloud that fails sometimes", () => {
 
 /** The `pulumi` command that a message gives as the fix. */
 function advice(text: string): string[] {
-  const [, command = ""] = /fix: .*?pulumi (up(?: (?:-[\w-]+|'[^']+'))*)/.exec(text) ?? [];
+  const [, command = ""] = /fix: .*?pulumi (up --stack \S+(?: (?:-[\w-]+|'[^']+'))*)/.exec(text) ?? [];
   return command.split(" ").map((word) => word.replaceAll("'", ""));
 }
 
@@ -207,8 +207,8 @@ describe("an unhealthy backend", () => {
     expect(up.all).toMatch(/error: backend: has ended \d+ times in a row, waiting longer would not help\./);
 
     const fix = advice(up.all);
-    expect(fix).toEqual(["up", "--replace", "**convex-server"]);
-    const mended = await cloud.pulumi([...fix, "--yes", "--skip-preview", "--stack", STACK]);
+    expect(fix).toEqual(["up", "--stack", STACK, "--replace", "**convex-server"]);
+    const mended = await cloud.pulumi([...fix, "--yes", "--skip-preview"]);
     expect(mended.exitCode, mended.all).toBe(0);
     await answers();
   });
@@ -261,7 +261,7 @@ describe("an unhealthy backend", () => {
     expect(failed.all).toContain(told);
     expect(failed.all.match(/cause: /g)).toHaveLength(1);
 
-    const mended = await cloud.pulumi([...advice(failed.all), "--yes", "--skip-preview", "--stack", STACK]);
+    const mended = await cloud.pulumi([...advice(failed.all), "--yes", "--skip-preview"]);
     expect(mended.exitCode, mended.all).toBe(0);
     await answers();
   });
