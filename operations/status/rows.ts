@@ -1,5 +1,5 @@
 import { CONTAINERS } from "../../contract/names.ts";
-import { OLDEST } from "../findings/backups/backups.ts";
+import { OFF, OLDEST } from "../findings/backups/backups.ts";
 import { ALMOST_FULL_PERCENT } from "../findings/host/disks.ts";
 import { size } from "../backups/list.ts";
 import { span } from "../span.ts";
@@ -110,7 +110,7 @@ function of(name: string, used: number, total: number, unit: (amount: number) =>
 }
 
 function backupRows({ backups, waiting, now, up = Infinity }: Facts, { hasBackups }: Declared): Row[] {
-  if (!hasBackups) return [row("backups", "off, so what is lost with the volume cannot be restored", true)];
+  if (!hasBackups) return [row("backups", OFF, true)];
   if (backups === null) return [row("backups", "could not be asked", true)];
   const { point, base, drill } = backups;
   const job = (name: string, time: string | undefined, oldest: number, more = "", failed = false) => {

@@ -133,7 +133,7 @@ describe("the status of a stack", () => {
   it("does not mark an old restore point just after a boot, and marks that there are no backups", () => {
     expect(marked({ up: 60, backups: { ...FACTS.backups, point: { at: ago(3600) } } })).toEqual([]);
     expect(rowsOf(FACTS, { ...DECLARED, hasBackups: false }).filter(({ attention }) => attention)).toEqual([
-      { name: "backups", text: "off, so what is lost with the volume cannot be restored", attention: true },
+      { name: "backups", text: "are off, so what is lost with the volume cannot be restored", attention: true },
     ]);
   });
 });

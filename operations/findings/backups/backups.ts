@@ -75,7 +75,8 @@ export function compareBackups(state: State, inside: Inside): Finding[] {
   ];
 }
 
-const OFF = "are off, so what is lost with the volume cannot be restored";
+/** What it means that a stack has no backups. */
+export const OFF = "are off, so what is lost with the volume cannot be restored";
 
 /** A line about healthy backups, for a person. */
 export function describeBackups(state: State, inside: Inside): string {
