@@ -13,6 +13,8 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
+          // Some start programs, which takes long on a busy computer.
+          testTimeout: 60_000,
           expect: { requireAssertions: true },
           // They leave nothing behind in their process, and importing the SDKs takes longer than all of them.
           isolate: false,

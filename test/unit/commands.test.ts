@@ -3,10 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { execa } from "execa";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
-
-// They start programs, which takes long on a busy computer.
-vi.setConfig({ testTimeout: 60_000 });
+import { describe, expect, it, onTestFinished } from "vitest";
 
 /** Where the commands are that parse their own arguments. */
 const COMMANDS = {

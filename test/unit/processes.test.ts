@@ -32,7 +32,7 @@ it("finds a process by its command line, until it has ended", async () => {
   await endProcess(pid, 10);
 });
 
-it("has ended a process only when its port is free", { timeout: 60_000 }, async () => {
+it("has ended a process only when its port is free", async () => {
   const port = await freePort();
   for (let round = 0; round < 5; round++) {
     await endProcess(await startServer(port), 10);

@@ -18,9 +18,6 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { runPulumi } from "../../contract/run-pulumi.ts";
 import { waitFor } from "../../sandbox/wait-for.ts";
 
-// They start programs, which takes long on a busy computer.
-vi.setConfig({ testTimeout: 60_000 });
-
 const HERE = { user: userInfo().username, host: hostname() };
 /** Beyond the highest process id of Linux. */
 const DEAD = 4_194_305;

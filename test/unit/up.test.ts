@@ -7,9 +7,6 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { type Pending, State } from "../../operations/state.ts";
 import { runUp } from "../../operations/up.ts";
 
-// They start programs, which takes long on a busy computer.
-vi.setConfig({ testTimeout: 60_000 });
-
 const volume = { type: "digitalocean:index/volume:Volume", name: "convex-volume", id: "1", inputs: {}, outputs: {} };
 const creating: Pending = { name: "convex-volume", operation: "creating" };
 const deleting: Pending = { name: "convex-droplet", operation: "deleting" };

@@ -81,8 +81,6 @@ it.each([
 
 it.each(["preview.yml", "up.yml"])(
   "%s prepares the app of its caller before it runs Pulumi, and fails with it",
-  // It starts programs, which takes long on a busy computer.
-  { timeout: 60_000 },
   async (name) => {
     const prepare = async (command?: string) => {
       const inputs = { stack: "dev", ...(command === undefined ? {} : { prepare: command }) };
