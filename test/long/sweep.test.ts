@@ -71,8 +71,9 @@ describe("a kill of the CLI after every resource", { timeout: 3_600_000 }, () =>
       }
       return runs;
     });
-    await stack.expectComplete(DEPLOYED);
+    // Before the next check, which writes a row and a file.
     expect(await contents(before.until)).toEqual(before);
+    await stack.expectComplete(DEPLOYED);
   });
 
   it("of an upgrade", async () => {
@@ -81,10 +82,10 @@ describe("a kill of the CLI after every resource", { timeout: 3_600_000 }, () =>
     await cloud.configure(STACK, "backendImage", backend);
     await cloud.configure(STACK, "dashboardImage", dashboard);
     await stack.row("upgrade of both images", "a kill after each resource", () => killed(UP, further));
-    await stack.expectComplete(DEPLOYED);
     const image = await cloud.onDroplet(STACK, "docker inspect --format '{{.Config.Image}}' convex-backend");
     expect(image.stdout).toBe(backend);
     expect(await contents(before.until)).toEqual(before);
+    await stack.expectComplete(DEPLOYED);
   });
 
   it("of a destroy", async () => {
