@@ -2,7 +2,7 @@ import { CONTAINERS } from "../../contract/names.ts";
 import { OFF, OLDEST } from "../findings/backups/backups.ts";
 import { ALMOST_FULL_PERCENT } from "../findings/host/disks.ts";
 import { size } from "../backups/list.ts";
-import { span } from "../span.ts";
+import { MINUTE, span } from "../span.ts";
 import type { Container, Facts } from "./facts.ts";
 
 /** What the stack's state says of it. */
@@ -49,14 +49,16 @@ function containerRows({ containers, now }: Facts, { urls, apps, appUrls }: Decl
       if (containers === null) return row(name, "Docker does not answer", true);
       const found = containers.find((container) => container.name === wanted);
       if (found === undefined) return row(name, "is not there", true);
-      return row(name, [describe(found, now), url].filter((part) => part !== "").join("  "), !isWell(found));
+      return row(name, [describe(found, now), url].filter((part) => part !== "").join("  "), !isWell(found, now));
     }),
     row("actions", urls.site),
   ];
 }
 
-function isWell({ state, health, killed }: Container): boolean {
-  return state === "running" && !killed && (health === null || health === "healthy");
+function isWell({ state, health, since, killed }: Container, now: number): boolean {
+  // Docker asks a new container for the first time after some seconds.
+  const isNew = health === "starting" && now - since < MINUTE;
+  return state === "running" && !killed && (health === null || health === "healthy" || isNew);
 }
 
 function describe({ state, health, since, restarts, killed, revision, image }: Container, now: number): string {

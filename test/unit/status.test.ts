@@ -83,6 +83,11 @@ describe("the status of a stack", () => {
 
   it.each<[string, Partial<Facts>, string]>([
     ["a container is not healthy", { containers: backendWith({ health: "unhealthy" }) }, "backend: unhealthy for 3 h"],
+    [
+      "a container does not get healthy",
+      { containers: backendWith({ health: "starting" }) },
+      "backend: starting for 3 h",
+    ],
     ["a container does not run", { containers: backendWith({ state: "exited" }) }, "backend: exited for 3 h"],
     [
       "a container was killed for memory",
@@ -128,6 +133,10 @@ describe("the status of a stack", () => {
       "dashboard: Docker does not answer",
       "app web: Docker does not answer",
     ]);
+  });
+
+  it("does not mark a container that has just been started", () => {
+    expect(marked({ containers: backendWith({ health: "starting", since: NOW - 8 }) })).toEqual([]);
   });
 
   it("does not mark an old restore point just after a boot, and marks that there are no backups", () => {
