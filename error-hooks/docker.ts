@@ -2,6 +2,7 @@ import http from "node:http";
 import { text } from "node:stream/consumers";
 
 import * as pulumi from "@pulumi/pulumi";
+
 import { valueOf } from "../contract/value-of.ts";
 
 /** The path of a type of resource in the Docker engine's API. */

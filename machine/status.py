@@ -26,7 +26,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-CERTIFICATE = "/etc/letsencrypt/live/convex/fullchain.pem"
 REBOOT = "/run/reboot-required"
 SERVER = """SELECT json_build_object(
     'version', split_part(current_setting('server_version'), ' ', 1),
@@ -48,7 +47,7 @@ def main():
         "postgres": lambda: postgres(database),
         "backups": lambda: backups(mountpoint),
         "waiting": lambda: len(glob.glob(mountpoint + "/postgresql/*/main/pg_wal/archive_status/*.ready")),
-        "certificate": certificate,
+        "certificate": lambda: certificate(mountpoint + "/certificates/live/convex/fullchain.pem"),
         "packages": packages,
         "reboot": lambda: int(os.stat(REBOOT).st_mtime) if os.path.exists(REBOOT) else None,
     }
@@ -123,10 +122,10 @@ def backups(mountpoint):
     return {name: json.load(open(path)) for name, path in paths.items() if os.path.exists(path)}
 
 
-def certificate():
-    if not os.path.exists(CERTIFICATE):
+def certificate(path):
+    if not os.path.exists(path):
         return None
-    dates = dict(line.split("=", 1) for line in said("openssl", "x509", "-in", CERTIFICATE, "-noout", "-dates").splitlines())
+    dates = dict(line.split("=", 1) for line in said("openssl", "x509", "-in", path, "-noout", "-dates").splitlines())
     return {"start": ssl.cert_time_to_seconds(dates["notBefore"]), "end": ssl.cert_time_to_seconds(dates["notAfter"])}
 
 

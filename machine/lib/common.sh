@@ -218,7 +218,7 @@ pending() { [[ -e $PENDING/$1 ]] && differs "readers.$1" "running with its curre
 settled() { rm -f "$PENDING/$1"; }
 
 # declared NAME: VOLUME, MOUNTPOINT or STACK, from the file that host.sh has written.
-declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env 2> /dev/null; }
+declared() { sed -n "s/^$1=//p" /etc/convex-droplet/volume.env; }
 
 # npm_command NAME: one of the stack's commands, as a person types it.
 npm_command() { echo "npm run $1 -- --stack $(declared STACK)"; }
@@ -227,7 +227,7 @@ npm_command() { echo "npm run $1 -- --stack $(declared STACK)"; }
 # first script, it changes the stack that is selected.
 pulumi_command() {
   local stack
-  stack=$(declared STACK) || stack=''
+  stack=$(declared STACK 2> /dev/null) || stack=''
   echo "npx pulumi $1${stack:+ --stack $stack}${2:+ ${*:2}}"
 }
 

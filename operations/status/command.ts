@@ -26,7 +26,7 @@ const EVERY = 5;
 const HELP = `Usage: ${npmCommand("STACK", "status", "[--json] [--watch]")}
 
 Shows on one screen what serves since when and where, and how droplet, disks, PostgreSQL, backups and apps are doing. A ! marks what a
-person should look at. It looks once and changes nothing. What is wrong, and why, is shown by doctor; whether all is as declared, by drift.
+person should look at. It changes nothing. What is wrong, and why, is shown by doctor; whether all is as declared, by drift.
 
   --json   for programs
   --watch  looks again every ${EVERY} s, over the same connection, until Ctrl-C

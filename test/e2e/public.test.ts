@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { useDomain } from "../../sandbox/domain.ts";
 import type { FinishedPush } from "../../sandbox/images/backend/pushes.ts";
+import type { Row } from "../../operations/status/rows.ts";
 import { Availability } from "./availability.ts";
 import { run, type Run, TestCloud } from "./harness.ts";
 import { leaksOf, ProcessWatch, secretsOf } from "./leaks.ts";
@@ -142,6 +143,12 @@ describe("a stack", () => {
   });
 
   it("has no changes in a second up, and nothing drifts", hasNoChanges);
+
+  it("shows in its status for how long the certificate is valid", async () => {
+    const { rows } = JSON.parse((await cloud.operate("status", STACK, ["--json"])).stdout) as { rows: Row[] };
+    const certificate = { name: "certificate", text: expect.stringMatching(/^valid for \d+ days$/) as unknown };
+    expect(rows).toContainEqual({ ...certificate, attention: false });
+  });
 
   it("gets an app's functions from the Convex CLI, with the URL and key of env", async () => {
     const app = await mkdtemp(path.join(tmpdir(), "convex-droplet-app-"));
