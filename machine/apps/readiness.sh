@@ -4,6 +4,9 @@
 # state_of CONTAINER: how often Docker has restarted it, since when it runs, and whether it does.
 state_of() { docker inspect --format '{{.RestartCount}} {{.State.StartedAt}} {{.State.Running}}' "$1" 2> /dev/null; }
 
+# restarts_of CONTAINER: how often its program has ended and was started again; nothing if it has not.
+restarts_of() { docker inspect --format '{{.RestartCount}}' "$1" 2> /dev/null | grep -vx 0; }
+
 # what_is_ready CONTAINER PORT PATH: for messages.
 what_is_ready() {
   if [[ $(health_of "$1") != none ]]; then

@@ -15,7 +15,7 @@ source "$here/../lib/engine.sh"
 source "$here/readiness.sh"
 
 main() {
-  local app container port health_path seconds started awaited
+  local app container port health_path seconds started awaited restarts
   take app container port health_path seconds
   started=$(state_of "$container") || fail "app $app: $container is not there, it should run. Run $(pulumi_command up --refresh --run-program)"
   if [[ $started == *" false" ]]; then
@@ -26,8 +26,9 @@ main() {
   awaited=$(what_is_ready "$container" "$port" "$health_path")
   if ! wait_until "$seconds" "a version of app $app $awaited" is_ready "$container" "$port" "$health_path" "$started"; then
     show_end_of_log "$container"
+    restarts=$(restarts_of "$container") || true
     docker stop "$container" > /dev/null 2>&1 || true
-    fail "app $app: its new version is not ready after $seconds s, it should be one $awaited. The version before still serves, if there is one." \
+    fail "app $app: its new version is not ready after $seconds s, it should be one $awaited. ${restarts:+Its program has ended $restarts times and was started again. }The version before still serves, if there is one." \
       "Fix it, or give it more time with $(pulumi_command "config set" --path "apps.$app.healthSeconds" "$((seconds < 450 ? seconds * 2 : 900))"); then run $(pulumi_command up) again"
   fi
   finish

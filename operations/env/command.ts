@@ -2,6 +2,8 @@ import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
+import { parse } from "dotenv";
+
 import { quote } from "../../contract/scripts.ts";
 import { requireStack, UsageError } from "../arguments.ts";
 import { databaseVariables } from "../databases.ts";
@@ -95,6 +97,7 @@ export async function writeEnvironment(args: string[]): Promise<number> {
     const target = app.file ?? path.join(app.folder, file);
     place = ["--file", target];
     say(target, await writeEnvironmentFile(target, { ...variables, ...ofDatabase }));
+    if (values.database !== undefined) await tellShadow(target, values.database, ofDatabase);
     // Without those of the database, because these messages contain values.
     const { severe, told } = findLosses(target, variables, (other) => again("--file", other));
     told.forEach(tell);
@@ -154,6 +157,15 @@ async function readManifest(file: string): Promise<Manifest> {
   } catch {
     throw new Error(`${file}: is not JSON, it should be. Fix it, or name the app's framework with --framework.`);
   }
+}
+
+/** A migration tool empties its shadow, so one that is left from another database could be lost. */
+async function tellShadow(file: string, database: string, variables: Record<string, string>): Promise<void> {
+  const name = "SHADOW_DATABASE_URL";
+  if (name in variables || parse(await readFile(file, "utf8"))[name] === undefined) return;
+  tell(
+    `${file}: sets ${name}, but database ${database} has no shadow. Remove it, because it leads to another database.`,
+  );
 }
 
 function refuseFramework(name: string): never {

@@ -312,6 +312,10 @@ describe("apps beside Convex", () => {
       expect(up.all).toContain("app listening on 3000");
       // The same again: it is not taken for ready.
       expect((await cloud.up(STACK)).exitCode).not.toBe(0);
+      await set({ "apps.web.variables.BROKEN": "ends" });
+      expect((await cloud.up(STACK)).all).toMatch(
+        /not ready after 10 s.* Its program has ended \d+ times and was started again\./,
+      );
       await remove("apps.web.variables.BROKEN");
       await remove("apps.web.healthSeconds");
       succeeded(await cloud.up(STACK));

@@ -176,6 +176,15 @@ describe("env, with a further database", () => {
     expect(read(".env.local")).toContain(url(NEAR, "other", "other", "disable"));
   });
 
+  it("tells of a shadow in the file that is another database's", async () => {
+    await run("--file", app, "--database", "app");
+    expect(said).not.toContain("has no shadow");
+    await run("--file", app, "--database", "other");
+    expect(said).toContain(
+      "sets SHADOW_DATABASE_URL, but database other has no shadow. Remove it, because it leads to another database.",
+    );
+  });
+
   it("refuses a database that the stack does not have", async () => {
     expect(await run("--file", app, "--database", "app_shadow")).toBe(
       "--database: app_shadow is not a database of the stack, it should be one of app, other, other_shadow.",

@@ -5,9 +5,11 @@ import { setTimeout } from "node:timers/promises";
 
 /**
  * `/` shows the environment and the container, `/ask?of=VARIABLE` what answers at the URL in a variable, `/slow` answers after two
- * seconds. With BROKEN, nothing is healthy; with BAD, `/ping` says that it is not ok.
+ * seconds. With BROKEN, nothing is healthy, and with `ends`, nothing runs; with BAD, `/ping` says that it is not ok.
  */
 const { PORT = "3000", BROKEN = "", BAD = "", DATA = "" } = process.env;
+
+if (BROKEN === "ends") throw new Error("broken on purpose");
 
 if (DATA !== "") {
   mkdirSync(`${DATA}/own`, { recursive: true });
