@@ -22,7 +22,7 @@ export function probeBuckets(
     `${name}-buckets`,
     {
       connection,
-      ...runScript("convex/buckets.sh", {
+      ...runScript("buckets/buckets.sh", {
         ...inside,
         endpoint,
         region,

@@ -28,8 +28,8 @@ source "$here/gate.sh"
 source "$here/upgrade.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
-# shellcheck source=machine/lib/file-storage.sh
-source "$here/../lib/file-storage.sh"
+# shellcheck source=machine/buckets/place.sh
+source "$here/../buckets/place.sh"
 # shellcheck source=machine/lib/downtime.sh
 source "$here/../lib/downtime.sh"
 # shellcheck source=machine/convex/go-back.sh

@@ -1314,7 +1314,7 @@ it("the components register the resources that others look up by name", async ()
   new Database(ID, DATABASE());
   new Edge(ID, EDGE());
   new Edge(ID, { ...EDGE(), exposure: { ...EXPOSURE, openings: [{ port: 3210, networks: [] }] } });
-  new Convex(ID, CONVEX());
+  new Convex(ID, { ...CONVEX(), buckets: new FileStorage(ID, { ...FILES, ...ELSEWHERE }).buckets });
   new Repository(ID, REPOSITORY(SPACES()));
   new Backups(ID, BACKUPS());
   new FunctionEnvironment(ID, {

@@ -2,12 +2,12 @@
 # Writes, reads and deletes an object in each bucket. Runs inside of a container: buckets.sh explains what it prints. The first failure
 # ends it, with lines on stdout: the bucket's URL, what was tried, curl's exit code, the HTTP status, the answer.
 #
-#   bucket-probe.sh URL... < curl's options with the key
+#   probe.sh URL... < curl's options with the key
 set -uo pipefail
 
 options=$(cat)
 # A new key may take some seconds to be accepted.
-deadline=$((SECONDS + 60))
+deadline=$((SECONDS + ${PATIENCE:-60}))
 
 # ask ACTION METHOD STATUS [CURL-OPTION...]: leaves the answer in `answer`.
 ask() {
@@ -27,11 +27,11 @@ ask() {
 
 for url in "$@"; do
   text=$RANDOM$RANDOM$RANDOM
-  ask write PUT 200 --data-binary "$text"
+  ask written PUT 200 --data-binary "$text"
   ask read GET 200
   if [[ $answer != "$text" ]]; then
     printf '%s\n' "$url" read 0 200 "another content than was written"
     exit 1
   fi
-  ask delete DELETE 204
+  ask deleted DELETE 204
 done

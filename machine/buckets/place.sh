@@ -6,6 +6,9 @@
 # shellcheck disable=SC2034 # for the caller
 readonly AUTHORITIES=/etc/ssl/certs/ca-certificates.crt
 
+# For scripts that compare files with rows: lines name=value: endpoint, region, bucket (the one with stored files), key, key_secret.
+readonly BUCKETS=/etc/convex-droplet/buckets
+
 note_of() { echo "$1/file-storage"; }
 
 # place_of ENDPOINT BUCKET: one line for buckets, by the one with stored files; without it, the volume.
