@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Where a backend keeps its files: on the volume, or in buckets. Sourced after common.sh and on-volume.sh. The first accepted start with
-# buckets notes them on the volume, because the backend itself notices only another kind of storage.
+# buckets notes them in the backend's folder, because the backend itself notices only another kind of storage. So they go with the data when
+# it is restored, and are gone when it is reset.
 
 # On the droplet and in the image: the authorities that curl and the backend trust.
 # shellcheck disable=SC2034 # for the caller
@@ -9,7 +10,7 @@ readonly AUTHORITIES=/etc/ssl/certs/ca-certificates.crt
 # For scripts that compare files with rows: lines name=value: endpoint, region, bucket (the one with stored files), key, key_secret.
 readonly BUCKETS=/etc/convex-droplet/buckets
 
-note_of() { echo "$1/file-storage"; }
+note_of() { echo "$1/data/storage/.buckets"; }
 
 # place_of ENDPOINT BUCKET: one line for buckets, by the one with stored files; without it, the volume.
 place_of() { if [[ -n $2 ]]; then echo "${1%/} $2"; else echo volume; fi; }

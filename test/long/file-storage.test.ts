@@ -90,7 +90,7 @@ describe("a stack with its files in buckets", () => {
     file = await writeFile(await url(), "in a bucket");
     expect(await readFile(await url(), file)).toBe("in a bucket");
     expect((await objects()).map((name) => path.basename(name))).toEqual([file]);
-    expect(await droplet("find /mnt/convex/data/storage -type f ! -name .instance")).toBe("");
+    expect(await droplet("find /mnt/convex/data/storage -type f ! -name '.*'")).toBe("");
   });
 
   it("is unchanged by a second up, has no drift, is healthy, and shows where its files are", async () => {
