@@ -9,13 +9,14 @@ options=$(cat)
 # A new key may take some seconds to be accepted.
 deadline=$((SECONDS + ${PATIENCE:-60}))
 
-# ask ACTION METHOD STATUS [CURL-OPTION...]: leaves the answer in `answer`.
+# ask ACTION METHOD STATUS [BODY]: leaves the answer in `answer`. Older curls do not add the hash of the body.
 ask() {
-  local action=$1 method=$2 expected=$3 said code status
-  shift 3
+  local action=$1 method=$2 expected=$3 said code status hash body=()
+  hash=$(printf %s "${4:-}" | sha256sum)
+  if [[ -n ${4:-} ]]; then body=(--data-binary "$4"); fi
   while true; do
     said=$(curl --silent --show-error --max-time 20 --config <(printf '%s\n' "$options") --request "$method" \
-      --header 'Content-Type: application/octet-stream' --write-out '\n%{http_code}' "$@" "$url/convex-droplet-probe" 2>&1)
+      --header "x-amz-content-sha256: ${hash%% *}" --header 'Content-Type: application/octet-stream' --write-out '\n%{http_code}' "${body[@]}" "$url/convex-droplet-probe" 2>&1)
     code=$? status=${said##*$'\n'} answer=${said%$'\n'*}
     if ((code == 0)) && [[ $status == "$expected" ]]; then return; fi
     if [[ $status != 403 ]] || ((SECONDS >= deadline)); then break; fi
@@ -27,7 +28,7 @@ ask() {
 
 for url in "$@"; do
   text=$RANDOM$RANDOM$RANDOM
-  ask written PUT 200 --data-binary "$text"
+  ask written PUT 200 "$text"
   ask read GET 200
   if [[ $answer != "$text" ]]; then
     printf '%s\n' "$url" read 0 200 "another content than was written"

@@ -99,7 +99,7 @@ tell_bucket() {
   local said code=0
   said=$(sed -n -e 's/^AWS_REGION=\(.*\)/aws-sigv4 = "aws:amz:\1:s3"/p' \
     -e '/^AWS_ACCESS_KEY_ID=/{s///;h}' -e '/^AWS_SECRET_ACCESS_KEY=/{s///;H;x;s/\n/:/;s/.*/user = "&"/p}' <<< "$2" \
-    | docker exec --interactive "$1" curl --config - --silent --show-error --max-time 8 --write-out '\n%{http_code}' "$3/$4?list-type=2&max-keys=1" 2>&1) || code=$?
+    | docker exec --interactive "$1" curl --config - --header "x-amz-content-sha256: $(sha256sum < /dev/null | cut -d ' ' -f 1)" --silent --show-error --max-time 8 --write-out '\n%{http_code}' "$3/$4?list-type=2&max-keys=1" 2>&1) || code=$?
   printf '%s %s %s %s\n' "$4" "$code" "${said##*$'\n'}" "$(tr -d '\000-\037' <<< "${said%$'\n'*}" | cut -c 1-300)"
 }
 

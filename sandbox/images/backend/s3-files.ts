@@ -53,8 +53,8 @@ export class S3Files implements FileStorage {
         hash.update(part);
         size += part.length;
         const PartNumber = parts.length + 1;
-        const { ETag } = await this.#client.uploadPart({ ...upload, ...this.#hints.part, PartNumber, Body: part });
-        parts.push({ PartNumber, ETag });
+        const sent = await this.#client.uploadPart({ ...upload, ...this.#hints.part, PartNumber, Body: part });
+        parts.push({ PartNumber, ETag: sent.ETag, ChecksumCRC32: sent.ChecksumCRC32 });
       }
       await this.#client.completeMultipartUpload({ ...upload, MultipartUpload: { Parts: parts } });
     } catch (error) {
