@@ -55,7 +55,8 @@ use() {
 # explain URL ACTION CURL_CODE STATUS ANSWER...: what is wrong, and how to fix it.
 explain() {
   local url=${1:-} action=${2:-} code=${3:-} status=${4:-} text host bucket
-  text=$(tr -d '\000-\037' <<< "${*:5}" | cut -c 1-300)
+  # An error of S3 has a code and a message.
+  text=$(tr -d '\000-\037' <<< "${*:5}" | sed -E 's|.*<Code>([^<]*)</Code>.*<Message>([^<]*)</Message>.*|\1: \2|' | cut -c 1-300)
   host=${endpoint#https://} bucket=${url##*/}
   case $code in
     6) echo "$host does not resolve inside of the backend's network. If the name is right, see the droplet's name server: $(npm_command ssh) getent hosts ${host%:*}; otherwise set fileEndpoint" ;;

@@ -16,7 +16,7 @@ ask() {
   if [[ -n ${4:-} ]]; then body=(--data-binary "$4"); fi
   while true; do
     said=$(curl --silent --show-error --max-time 20 --config <(printf '%s\n' "$options") --request "$method" \
-      --header "x-amz-content-sha256: ${hash%% *}" --header 'Content-Type: application/octet-stream' --write-out '\n%{http_code}' "${body[@]}" "$url/convex-droplet-probe" 2>&1)
+      --header "x-amz-content-sha256: ${hash%% *}" --header 'Content-Type: application/octet-stream' --write-out '\n%{http_code}' "${body[@]}" "$url/convex-droplet-probe-$text" 2>&1)
     code=$? status=${said##*$'\n'} answer=${said%$'\n'*}
     if ((code == 0)) && [[ $status == "$expected" ]]; then return; fi
     if [[ $status != 403 ]] || ((SECONDS >= deadline)); then break; fi
