@@ -9,12 +9,15 @@ import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
 import { Edge } from "./components/edge.ts";
+import { FileStorage } from "./components/file-storage.ts";
 import { furtherDatabases } from "./components/further-databases.ts";
 import { functionsOf } from "./components/function-deployment.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
 import { Postgres } from "./components/postgres.ts";
 import { Repository } from "./components/repository.ts";
+import { Spaces } from "./components/spaces.ts";
+import { refuseSwitch } from "./components/storage-switch.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
 import { AppPackage } from "./functions/app-package.ts";
 import { refuseConnections } from "./settings/connections.ts";
@@ -63,12 +66,26 @@ const tunnel = openRunTunnel(
   boot,
 );
 
+const { fileStorage, ...place } = settings.files;
+const usesSpaces = [settings.backups.backups, fileStorage].includes("spaces");
+const spaces = usesSpaces ? new Spaces(ID, { label: label(stack) }) : undefined;
 const repository = new Repository(ID, {
   ...settings.backups,
   label: label(stack),
   volumeId: host.volumeId,
   protectData,
+  spaces,
 });
+const files =
+  fileStorage === "volume"
+    ? undefined
+    : new FileStorage(ID, {
+        ...place,
+        label: label(stack),
+        backupDays: settings.backups.backupDays,
+        protectData,
+        spaces: fileStorage === "spaces" ? spaces : undefined,
+      });
 
 const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
 const postgres = new Postgres(ID, {
@@ -112,6 +129,8 @@ const convex = new Convex(ID, {
   dockerHost: tunnel.dockerHost,
   registries: settings.apps.registries,
   dataDirectory: host.dataDirectory,
+  buckets: files?.buckets,
+  refuseSwitch: refuseSwitch(ID, settings.files),
   network: NETWORK,
   postgresUrl: database.url,
   postgresAuthority: postgres.authority,

@@ -18,6 +18,8 @@ import {
 } from "../contract/names.ts";
 import type { Registry } from "../settings/apps.ts";
 import type { Exposure } from "../settings/exposure.ts";
+import { probeBuckets } from "./bucket-probe.ts";
+import { type FileBuckets, storageVariables } from "./file-storage.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, type RunLogged, runScript } from "./machine.ts";
 import { Rehearsal } from "./rehearsal.ts";
@@ -33,6 +35,10 @@ export interface ConvexArgs {
   registries: Registry[];
   /** Folder on the machine for the backend's files: function code, stored files, search indexes. */
   dataDirectory: pulumi.Input<string>;
+  /** The buckets that the backend keeps its files in; undefined if they are in the folder. */
+  buckets: FileBuckets | undefined;
+  /** Refuses other buckets, or buckets instead of the folder, for an instance that has run. */
+  refuseSwitch: pulumi.ResourceHook;
   /** PostgreSQL's URL, without a database; secret. */
   postgresUrl: pulumi.Output<string>;
   /** The certificate that the backend trusts PostgreSQL by, PEM, which the machine has in `AUTHORITY_FILE`. */
@@ -151,14 +157,27 @@ export class Convex extends pulumi.ComponentResource {
     // Its name changes with its content, because a container that runs keeps the file that it was started with.
     const authorityFile = args.postgresAuthority.apply((pem) => `/convex/postgres-authority-${contentHash(pem)}.pem`);
     const envs = pulumi.secret(environment(args, origins, authorityFile, instanceSecret));
+    const trusted = [
+      ...(acmeAuthorityFile === undefined && args.buckets === undefined ? [] : [AUTHORITIES]),
+      ...(acmeAuthorityFile === undefined ? [] : [acmeAuthorityFile]),
+    ];
     const files = [
-      ...(acmeAuthorityFile === undefined ? [] : [AUTHORITIES, acmeAuthorityFile]).map((file) => ({
-        hostPath: file,
-        containerPath: file,
-        readOnly: true,
-      })),
+      ...trusted.map((file) => ({ hostPath: file, containerPath: file, readOnly: true })),
       { hostPath: AUTHORITY_FILE, containerPath: authorityFile, readOnly: true },
     ];
+    const afterImage = [...[args.onMachine.dependsOn ?? []].flat(), backendImage] as pulumi.Resource[];
+    const inside = { image: args.backendImage, network: network.name, mountpoint: args.mountpoint };
+    // Before the rehearsal, so that a wrong key or name can be corrected as long as there is no instance.
+    const probes =
+      args.buckets === undefined
+        ? []
+        : [
+            probeBuckets(name, args.buckets, args.connection, inside, {
+              ...child,
+              ...args.onMachine,
+              dependsOn: afterImage,
+            }),
+          ];
     const minted = instanceSecret.apply((secret) => mintAdminKey(args.instanceName, secret));
     const rehearsal = new Rehearsal(
       name,
@@ -183,7 +202,8 @@ export class Convex extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), backendImage] as pulumi.Resource[],
+        hooks: { ...args.onMachine.hooks, beforeUpdate: [args.refuseSwitch] },
+        dependsOn: [...afterImage, ...probes],
       },
     );
     const backend = new docker.Container(
@@ -215,7 +235,7 @@ export class Convex extends pulumi.ComponentResource {
       // The provider would report an update of the health check, but not apply it.
       {
         ...inEngine,
-        dependsOn: [backendImage, rehearsal.resource],
+        dependsOn: [backendImage, ...probes, rehearsal.resource],
         replaceOnChanges: ["healthcheck"],
         hooks: { ...inEngine.hooks, beforeCreate: [rehearsal.guard] },
       },
@@ -343,10 +363,11 @@ function environment(
     DISABLE_METRICS_ENDPOINT: true,
   };
   return pulumi
-    .all([origins.cloud, origins.site, args.postgresUrl, authorityFile, instanceSecret])
-    .apply(([cloudOrigin, siteOrigin, postgresUrl, caFile, secret]) =>
+    .all([origins.cloud, origins.site, args.postgresUrl, authorityFile, instanceSecret, storageVariables(args.buckets)])
+    .apply(([cloudOrigin, siteOrigin, postgresUrl, caFile, secret, storage]) =>
       Object.entries({
         ...args.backendEnvironment,
+        ...Object.fromEntries(storage),
         // Node trusts only its own authorities, and these.
         ...(args.exposure.acmeAuthorityFile === undefined
           ? {}

@@ -1,11 +1,8 @@
-import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
-import * as random from "@pulumi/random";
 
-import { reportLostBucket } from "../error-hooks/bucket.ts";
-import { reportGone } from "../error-hooks/gone.ts";
 import { generatedPassword } from "./password.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
+import type { Spaces } from "./spaces.ts";
 
 export interface RepositoryArgs {
   /** Start of the bucket's name; up to 50 characters. */
@@ -30,6 +27,8 @@ export interface RepositoryArgs {
   volumeId: pulumi.Input<string>;
   /** Whether the bucket and the encryption's secret are protected from deletion. Otherwise `destroy` deletes all backups. */
   protectData: boolean;
+  /** For `spaces`: what makes the bucket. */
+  spaces: Spaces | undefined;
 }
 
 /** What the machine's scripts need to use a repository; without an endpoint, there are no backups. */
@@ -38,7 +37,7 @@ export type RepositoryValues = Record<string, pulumi.Input<string | number | str
 /**
  * The bucket that keeps an instance's backups, and the secrets to use it.
  *
- * *Owns* the secret that encrypts the backups, and for Spaces the bucket and its keys; without backups, nothing.
+ * *Owns* the secret that encrypts the backups, and for Spaces the bucket and its key; without backups, nothing.
  * *Survives* droplet, volume and, if it is protected, `destroy`.
  * *Replacing it means* another, empty bucket.
  */
@@ -55,8 +54,8 @@ export class Repository extends pulumi.ComponentResource {
         ? ""
         : generatedPassword(`${name}-backup-passphrase`, { parent: this, protect: args.protectData }).result;
     const place =
-      args.backups === "spaces"
-        ? this.#space(name, args)
+      args.backups === "spaces" && args.spaces !== undefined
+        ? this.#space(name, args, args.spaces)
         : {
             repository_endpoint: args.backups === "off" ? "" : new URL(args.backupEndpoint).host,
             repository_bucket: args.backupBucket,
@@ -83,64 +82,17 @@ export class Repository extends pulumi.ComponentResource {
   }
 
   /** A bucket of the account, and a key that can use only this bucket. */
-  #space(name: string, args: RepositoryArgs) {
-    const child = { parent: this };
-    const reports = [reportGone(`${name}-repository`)];
-    const reported = { ...child, hooks: { onError: reports } };
-    // Only a key that may do everything can create a bucket, and the provider needs it also to read one.
-    const creator = new digitalocean.SpacesKey(
-      `${name}-spaces-key`,
-      { name: `${args.label}-spaces`, grants: [{ bucket: "", permission: "fullaccess" }] },
-      reported,
-    );
-    const token = new pulumi.Config("digitalocean").getSecret("token");
-    const spaces = new digitalocean.Provider(
-      `${name}-spaces`,
-      {
-        ...(token === undefined ? {} : { token }),
-        spacesAccessId: creator.accessKey,
-        spacesSecretKey: pulumi.secret(creator.secretKey),
-      },
-      child,
-    );
-    // A bucket's name is unique among those of all customers.
-    const suffix = new random.RandomPassword(
-      `${name}-bucket-suffix`,
-      { length: 8, upper: false, special: false },
-      child,
-    ).result;
-    const bucket = new digitalocean.SpacesBucket(
-      `${name}-bucket`,
-      {
-        name: pulumi.unsecret(pulumi.interpolate`${args.label.slice(0, 45)}-backups-${suffix}`),
-        region: args.backupRegion,
-        acl: "private",
-        // What is deleted by mistake can be brought back for these days.
-        versioning: { enabled: true },
-        lifecycleRules: [
-          {
-            enabled: true,
-            noncurrentVersionExpiration: { days: args.backupDays },
-            // Otherwise, each deletion leaves a mark for ever.
-            expiration: { expiredObjectDeleteMarker: true },
-            abortIncompleteMultipartUploadDays: 1,
-          },
-        ],
-        forceDestroy: !args.protectData,
-      },
-      {
-        ...child,
-        hooks: { onError: [...reports, reportLostBucket(name, `${name}-bucket-suffix`)] },
-        provider: spaces,
-        protect: args.protectData,
-        retainOnDelete: args.protectData,
-      },
-    );
-    const key = new digitalocean.SpacesKey(
-      `${name}-backup-key`,
-      { name: `${args.label}-backups`, grants: [{ bucket: bucket.name, permission: "readwrite" }] },
-      reported,
-    );
+  #space(name: string, args: RepositoryArgs, spaces: Spaces) {
+    const suffix = spaces.suffix(`${name}-bucket-suffix`, this);
+    const bucket = spaces.bucket(`${name}-bucket`, this, {
+      name: pulumi.unsecret(pulumi.interpolate`${args.label.slice(0, 45)}-backups-${suffix.result}`),
+      suffix: `${name}-bucket-suffix`,
+      region: args.backupRegion,
+      daysOfOldVersions: args.backupDays,
+      daysOfUploads: 1,
+      protectData: args.protectData,
+    });
+    const key = spaces.key(`${name}-backup-key`, this, `${args.label}-backups`, [bucket]);
     return {
       repository_endpoint: bucket.endpoint,
       repository_bucket: bucket.name,

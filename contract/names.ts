@@ -29,6 +29,7 @@ export const RESOURCES = {
   network: `${ID}-network`,
   backend: `${ID}-backend`,
   dashboard: `${ID}-dashboard`,
+  buckets: `${ID}-buckets`,
   rehearsal: `${ID}-rehearsal`,
   acceptance: `${ID}-acceptance`,
   backups: `${ID}-backups`,

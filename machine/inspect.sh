@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints how this machine differs from what is declared, and facts to compare with the rest. Changes nothing. It needs the other
 # scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres`,
-# `edge`, `apps`, `backups`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
+# `edge`, `apps`, `buckets`, `backups`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
 # It prints records; each field ends with NUL:
 #
 #   difference  script  area  subject  property  expected  found   (from a script in check mode, see common.sh)

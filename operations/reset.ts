@@ -4,7 +4,7 @@ import { RESOURCES, TYPES } from "../contract/names.ts";
 import { requireStack } from "./arguments.ts";
 import { declareAgain, wayBack } from "./backups/copy.ts";
 import { runOnDroplet } from "./backups/on-droplet.ts";
-import { hasBackups } from "./findings/expected.ts";
+import { bucketServer, hasBackups } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
 import { interruptedRestore, interruptedSwap } from "./move-in/refusals.ts";
 import { readSetting } from "./setting.ts";
@@ -67,7 +67,7 @@ export async function reset(state: State, yes: boolean): Promise<number> {
   }
   process.stdout.write(
     `Gone:   ${ownDocuments} documents and stored files, and all functions, variables, cron jobs and scheduled functions, of instance ${identityOf(state).name}\n` +
-      "Costs:  the API stops for some seconds. What is replaced stays on the volume.\n",
+      `Costs:  the API stops for some seconds. What is replaced stays on the volume${bucketServer(state) === undefined ? "" : ", and its files in the buckets"}.\n`,
   );
   if (!yes) {
     process.stdout.write(`Nothing was changed. Reset with: ${npmCommand(stack, "reset", "--yes")}\n`);

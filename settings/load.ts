@@ -6,6 +6,7 @@ import { readBackups } from "./backups.ts";
 import { readConvex } from "./convex.ts";
 import { readEdge } from "./edge.ts";
 import { readExposure } from "./exposure.ts";
+import { readFileStorage } from "./file-storage.ts";
 import { readFunctions } from "./functions.ts";
 import { namesIn } from "./kinds/databases.ts";
 import { readHost } from "./host.ts";
@@ -33,6 +34,7 @@ export function loadSettings() {
     convex,
     postgres,
     backups: readBackups(read, host.region),
+    files: readFileStorage(read, host.region),
     apps: readApps(read, { hosts: exposure.hosts, edge, databases: namesIn(postgres.databases) }),
   };
   read.refuseUnknown();

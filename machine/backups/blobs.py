@@ -1,18 +1,26 @@
 """Compares the stored files with their rows. Used by beside.sh.
 
-    blobs.py FOLDER < rows      FOLDER contains the files; each row is a line of JSON, a document of _file_storage
+    blobs.py FOLDER < rows         FOLDER contains the files; each row is a line of JSON, a document of _file_storage
+    blobs.py FILE PREFIX < rows    they are in a bucket, below PREFIX; FILE has lines name=value: endpoint, region, bucket, key, key_secret
 
-Prints each problem on a line, at most 20, and on the last line the number of files and their size in bytes. A row's key, size and hash
-have the form of the backend ({"$integer": …}, {"$bytes": …}) or plain values; the file's name may end in .blob.
+Prints each problem on a line, at most 20, and on the last line the number of files and their size in bytes. In a bucket, it compares
+names and sizes, and in a folder the contents, too. A row's key, size and hash have the form of the backend ({"$integer": …}, {"$bytes": …})
+or plain values; the file's name may end in .blob.
 """
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import sys
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
 
-folder, problems, count, total = sys.argv[1], 0, 0, 0
+problems, count, total = 0, 0, 0
 
 
 def report(text):
@@ -34,24 +42,88 @@ def hash_in(value):
     return bytes.fromhex(value) if len(value) == 64 else base64.b64decode(value)
 
 
+def in_folder(folder):
+    """A function that says what is wrong with a row's file."""
+
+    def check(key, size, row):
+        paths = [os.path.join(folder, key + suffix) for suffix in (".blob", "")]
+        path = next((path for path in paths if os.path.isfile(path)), None)
+        if path is None:
+            return "is missing, the database has a row for it"
+        found = os.path.getsize(path)
+        if found != size:
+            return f"has {found} bytes, its row says {size}"
+        with open(path, "rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").digest()
+        return None if content == hash_in(row["sha256"]) else "has another content than when it was stored"
+
+    return check
+
+
+def in_bucket(file, prefix):
+    place = dict(line.rstrip("\n").split("=", 1) for line in open(file))
+    try:
+        found = {name.removeprefix(prefix): size for name, size in objects(place, prefix)}
+    except urllib.error.HTTPError as error:
+        sys.exit(f"bucket {place['bucket']} at {place['endpoint']} answers {error.code}: {error.read(300).decode(errors='replace')}")
+    except OSError as error:
+        sys.exit(f"bucket {place['bucket']} at {place['endpoint']} cannot be reached: {error}")
+
+    def check(key, size, _row):
+        if key not in found:
+            return f"is missing in bucket {place['bucket']}, the database has a row for it"
+        return None if found[key] == size else f"has {found[key]} bytes in bucket {place['bucket']}, its row says {size}"
+
+    return check
+
+
+def objects(place, prefix):
+    """Name and size of each object below a prefix."""
+    token = None
+    while True:
+        query = {"list-type": "2", "prefix": prefix, **({"continuation-token": token} if token else {})}
+        page = ElementTree.fromstring(answer(place, query))
+        space = page.tag[: page.tag.index("}") + 1] if page.tag.startswith("{") else ""
+        for item in page.iter(space + "Contents"):
+            yield item.findtext(space + "Key"), int(item.findtext(space + "Size"))
+        token = page.findtext(space + "NextContinuationToken")
+        if page.findtext(space + "IsTruncated") != "true" or not token:
+            return
+
+
+def answer(place, query):
+    """The answer to a request that is signed by AWS's version 4."""
+    host, path = urlsplit(place["endpoint"]).netloc, "/" + place["bucket"]
+    search = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(query.items()))
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    empty = hashlib.sha256(b"").hexdigest()
+    signed = {"host": host, "x-amz-content-sha256": empty, "x-amz-date": moment}
+    names = ";".join(signed)
+    headers = "".join(f"{name}:{value}\n" for name, value in signed.items())
+    request = "\n".join(["GET", path, search, headers, names, empty])
+    scope = f"{moment[:8]}/{place['region']}/s3/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(request.encode()).hexdigest()])
+    key = ("AWS4" + place["key_secret"]).encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    authorization = f"AWS4-HMAC-SHA256 Credential={place['key']}/{scope}, SignedHeaders={names}, Signature={signature}"
+    asked = urllib.request.Request(f"{place['endpoint']}{path}?{search}", headers={**signed, "authorization": authorization})
+    with urllib.request.urlopen(asked, timeout=60) as response:
+        return response.read()
+
+
+check = in_bucket(*sys.argv[1:]) if len(sys.argv) > 2 else in_folder(sys.argv[1])
 for line in filter(str.strip, sys.stdin):
     row = json.loads(line)
     key = row.get("storageKey") or row["storageId"]
+    size = size_in(row["size"])
     count += 1
-    paths = [os.path.join(folder, key + suffix) for suffix in (".blob", "")]
-    path = next((path for path in paths if os.path.isfile(path)), None)
-    if path is None:
-        report(f"file {key}: is missing, the database has a row for it")
-        continue
-    size = os.path.getsize(path)
-    if size != size_in(row["size"]):
-        report(f"file {key}: has {size} bytes, its row says {size_in(row['size'])}")
-        continue
-    with open(path, "rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").digest()
-    if found != hash_in(row["sha256"]):
-        report(f"file {key}: has another content than when it was stored")
-    total += size
+    problem = check(key, size, row)
+    if problem is None:
+        total += size
+    else:
+        report(f"file {key}: {problem}")
 if problems > 20:
     print(f"and {problems - 20} more files")
 print(f"{count} {total}")

@@ -10,6 +10,8 @@ source "${BASH_SOURCE[0]%/*}/../lib/sql.sh"
 source "${BASH_SOURCE[0]%/*}/../lib/documents.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "${BASH_SOURCE[0]%/*}/../lib/on-volume.sh"
+# shellcheck source=machine/buckets/place.sh
+source "${BASH_SOURCE[0]%/*}/../buckets/place.sh"
 # shellcheck source=machine/backups/repository.sh
 source "${BASH_SOURCE[0]%/*}/repository.sh"
 

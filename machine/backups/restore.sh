@@ -94,11 +94,19 @@ serves() { in_database "$DATABASE" "SELECT" > /dev/null 2>&1; }
 # current_state: rows, newest row (in ns since 1970) and files; nothing if there is no database that serves.
 current_state() {
   serves || return 0
-  echo "$(rows_in in_database "$DATABASE") $(stored_files | wc -l)"
+  echo "$(rows_in in_database "$DATABASE") $(count_files)"
 }
 
-# stored_files FIND-TEST...
-stored_files() { find "$MOUNTPOINT/data/storage/files" -type f ! -name '.*' "$@" 2> /dev/null || true; }
+# count_files [SECONDS]: how many stored files there are; with a moment, how many are newer. Those in buckets are counted by their rows.
+count_files() {
+  local prefix
+  prefix=$(prefix_in in_database "$DATABASE") || return
+  if [[ -n $prefix ]]; then
+    stored_after in_database "$DATABASE" "${1:-0}"
+  else
+    { find "$MOUNTPOINT/data/storage/files" -type f ! -name '.*' ${1:+-newermt "@$1"} 2> /dev/null || true; } | wc -l
+  fi
+}
 
 # rows_after, files_after: what is newer than the target.
 rows_after() {
@@ -106,7 +114,7 @@ rows_after() {
     in_database "$DATABASE" "SELECT count(*) FROM documents WHERE ts > ${target[moment]} * 1000000000"
   fi
 }
-files_after() { stored_files -newermt "@${target[moment]}" | wc -l; }
+files_after() { count_files "${target[moment]}"; }
 
 run() {
   local to=$1 stanza container=$3 values=$4

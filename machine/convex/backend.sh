@@ -28,6 +28,8 @@ source "$here/gate.sh"
 source "$here/upgrade.sh"
 # shellcheck source=machine/lib/on-volume.sh
 source "$here/../lib/on-volume.sh"
+# shellcheck source=machine/buckets/place.sh
+source "$here/../buckets/place.sh"
 # shellcheck source=machine/lib/downtime.sh
 source "$here/../lib/downtime.sh"
 # shellcheck source=machine/convex/go-back.sh
@@ -75,6 +77,7 @@ main() {
     tell_way_back
     exit 1
   fi
+  note_place "$mountpoint" "$container"
   mark "$mountpoint"
   accept_image "$mountpoint" "$container"
   require_self_reach "$container" "$name" "$cloud_origin" "$site_origin" "$site_port"

@@ -10,6 +10,8 @@
 #   backend.symptoms          if the backend does not answer: the explanations of its log by symptoms.sh
 #   backend.canonical_urls    JSON: the answer to the read-only key, or to the admin key if there is no read-only key
 #   backend.instance_secret   SHA-256 of the secret in the credentials on the volume
+#   backend.buckets           if the files are in buckets, for each: its name, curl's exit code and the status of a list of it, asked
+#                             from the backend's container with its own variables; then a reason
 #   backend.files             if the backend has lost its files: the mark that shows it
 
 # convex_facts VALUES MOUNTPOINT: the read-only key may be empty, because some backends accept none.
@@ -30,6 +32,7 @@ convex_facts() {
   fact backend.symptoms symptoms "$api" "$container"
   fact backend.canonical_urls ask "$api/api/v1/get_canonical_urls" "${reader:-$key}" --fail
   fact backend.instance_secret secret_hash "$mountpoint/data/credentials/instance_secret"
+  fact backend.buckets tell_buckets "$container"
   fact backend.files tell_lost_files "$mountpoint"
 }
 
@@ -78,6 +81,26 @@ secret_hash() {
   local secret
   # Not with a redirection, because that would end the shell if the file does not exist.
   secret=$(cat "$1") && printf %s "$secret" | sha256sum | cut -d ' ' -f 1
+}
+
+# tell_buckets CONTAINER: asks all of them at once, because a server that does not answer takes time.
+tell_buckets() {
+  local variables server bucket
+  variables=$(timeout 10 docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$1" 2> /dev/null) || return 0
+  server=$(sed -n 's/^S3_ENDPOINT_URL=//p' <<< "$variables")
+  while read -r bucket; do
+    if [[ -n $bucket ]]; then tell_bucket "$1" "$variables" "$server" "$bucket" & fi
+  done < <(sed -n 's/^S3_STORAGE_[A-Z_]*_BUCKET=//p' <<< "$variables")
+  wait
+}
+
+# tell_bucket CONTAINER VARIABLES SERVER BUCKET: the key goes to curl on stdin.
+tell_bucket() {
+  local said code=0
+  said=$(sed -n -e 's/^AWS_REGION=\(.*\)/aws-sigv4 = "aws:amz:\1:s3"/p' \
+    -e '/^AWS_ACCESS_KEY_ID=/{s///;h}' -e '/^AWS_SECRET_ACCESS_KEY=/{s///;H;x;s/\n/:/;s/.*/user = "&"/p}' <<< "$2" \
+    | docker exec --interactive "$1" curl --config - --header "x-amz-content-sha256: $(sha256sum < /dev/null | cut -d ' ' -f 1)" --silent --show-error --max-time 8 --write-out '\n%{http_code}' "$3/$4?list-type=2&max-keys=1" 2>&1) || code=$?
+  printf '%s %s %s %s\n' "$4" "$code" "${said##*$'\n'}" "$(tr -d '\000-\037' <<< "${said%$'\n'*}" | cut -c 1-300)"
 }
 
 tell_lost_files() { if lost_files "$1"; then mark_of "$1"; fi; }

@@ -91,6 +91,16 @@ require_write() {
   wait_until 30 "the backend to write to its database" writes "$port" "$key" null
 }
 
+# require_pause PORT KEY: a write that needs no file. That of a variable evaluates the app's auth.config, which is one. Only for a copy, because
+# functions do not run meanwhile.
+require_pause() {
+  local verb
+  for verb in pause unpause; do
+    reach --config <(authorization "$2") -fsS -o /dev/null --request POST "http://127.0.0.1:$1/api/v1/${verb}_deployment" \
+      || fail "backend: does not write to its database: ${verb}_deployment failed, see above"
+  done
+}
+
 # writes PORT KEY VALUE
 writes() {
   local status

@@ -47,8 +47,17 @@ explain_symptoms() {
     "another backend writes to the same database, or this machine's clock went back" \
     "stop the other backend; for the clock see timedatectl"
   symptom "$log" "Database was initialized with" \
-    "the storage type was changed after the first start, and the backend does not support that" \
-    "remove the S3 and AWS variables from the backend's environment"
+    "the instance has its files somewhere else than fileStorage says, and a backend keeps the storage of its first start" \
+    "set fileStorage back to what it was, see docs/file-storage.md, and run $UP"
+  symptom "$log" "Cannot use s3 storage path" \
+    "the files in the buckets belong to an instance with another name" \
+    "set instanceName back to what it was, the start of that path, and run $UP"
+  symptom "$log" "No AWS credentials were found" \
+    "the backend has the variables of its buckets, but no key for them" \
+    "recreate the container, with all variables: $MAKE_BACKEND"
+  symptom "$log" "NoSuchBucket|InvalidAccessKeyId|SignatureDoesNotMatch" \
+    "a bucket with the backend's files is gone, or refuses its key" \
+    "run $(pulumi_command up --refresh --run-program --replace "'**convex-buckets'"), which names the bucket"
   symptom "$log" "Transition too old" \
     "the image is too new for data this old" \
     "start an older image first, which migrates the data part of the way"

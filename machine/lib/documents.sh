@@ -74,14 +74,34 @@ SELECT DISTINCT ON (table_id) value ->> 'storageId' || ' ' ||
 FROM stored ORDER BY table_id, ts DESC"
 }
 
+# stored_after SQL DATABASE SECONDS: how many stored files are newer than a moment.
+stored_after() {
+  local documents
+  documents=$(has_documents "$@") || return
+  [[ -n $documents ]] || { echo 0 && return; }
+  "$1" "$2" "WITH $STORED SELECT count(*) FROM stored WHERE ts > $3 * 1000000000"
+}
+
+# The newest document about the database itself (`globals`).
+readonly GLOBALS="globals AS (
+  SELECT value FROM (
+    SELECT ts, convert_from(json_value, 'UTF8')::jsonb AS value FROM documents
+    WHERE position('\"awsPrefixSecret\"'::bytea IN json_value) > 0 AND position('\"storageType\"'::bytea IN json_value) > 0) AS all_globals
+  WHERE value ? 'awsPrefixSecret' ORDER BY ts DESC LIMIT 1)"
+
 # version_in SQL DATABASE: the version of the backend's tables; nothing before its first start.
 version_in() {
   local documents
   documents=$(has_documents "$@") || return
   [[ -z $documents ]] || "$1" "$2" "
+WITH $GLOBALS
 SELECT get_byte(bytes, 0) + get_byte(bytes, 1) * 256 FROM (
-  SELECT decode(value -> 'version' ->> '\$integer', 'base64') AS bytes FROM (
-    SELECT ts, convert_from(json_value, 'UTF8')::jsonb AS value FROM documents
-    WHERE position('\"awsPrefixSecret\"'::bytea IN json_value) > 0 AND position('\"storageType\"'::bytea IN json_value) > 0) AS globals
-  WHERE value ? 'awsPrefixSecret' ORDER BY ts DESC LIMIT 1) AS newest"
+  SELECT decode(value -> 'version' ->> '\$integer', 'base64') AS bytes FROM globals) AS newest"
+}
+
+# prefix_in SQL DATABASE: what the names of the instance's objects begin with, if it has its files in buckets; otherwise nothing.
+prefix_in() {
+  local documents
+  documents=$(has_documents "$@") || return
+  [[ -z $documents ]] || "$1" "$2" "WITH $GLOBALS SELECT coalesce(value -> 'storageType' ->> 's3Prefix', '') FROM globals"
 }

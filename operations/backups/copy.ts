@@ -1,5 +1,6 @@
 import { databaseName, ID, jobOf, MOUNTPOINT, RESOURCES, TYPES } from "../../contract/names.ts";
 import { namedValues, valueIn } from "../../contract/scripts.ts";
+import { bucketServer } from "../findings/expected.ts";
 import { repairText } from "../findings/repair.ts";
 import { type CopyPlan, Destination, identityOf } from "../move-in/destination.ts";
 import { interruptedRestore } from "../move-in/refusals.ts";
@@ -19,7 +20,7 @@ export interface Source {
  * Finds out where the backups of a stack are. Its state knows that, so neither its droplet nor its bucket is asked.
  *
  * @param into  the stack that gets the copy
- * @throws Error if it is the same stack, one of them is not deployed, or it has no backups
+ * @throws Error if it is the same stack, one of them is not deployed or has its files in buckets, or it has no backups
  */
 export function sourceOf(state: State, into: State): Source {
   const { stack } = state;
@@ -30,11 +31,22 @@ export function sourceOf(state: State, into: State): Source {
     );
   }
   requireBackups(state);
+  for (const one of [state, into]) requireFilesOnVolume(one);
   const database = databaseName(identityOf(state).name);
   return {
     stack,
     values: namedValues({ database }) + String(state.get(TYPES.command, RESOURCES.backups).inputs["stdin"]),
   };
+}
+
+/** @throws Error if a stack has its files in buckets: the rows of a copy would name objects that are in those of another stack */
+function requireFilesOnVolume(state: State): void {
+  const server = bucketServer(state);
+  if (server === undefined) return;
+  throw new Error(
+    `stack ${state.stack}: has its files in buckets at ${server}, so its backups do not contain them, and a copy would be without files. ` +
+      'Copy the instance by export and import, see "Move into buckets, or out of them" in docs/file-storage.md',
+  );
 }
 
 /** What the command was asked for. */

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
 import { valueIn } from "../../contract/scripts.ts";
 import { requireStack } from "../arguments.ts";
+import { bucketServer } from "../findings/expected.ts";
 import { REMAKE, repairText } from "../findings/repair.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
@@ -83,7 +84,7 @@ export async function runRestore(args: string[]): Promise<number> {
   const planned = await run("plan");
   if (planned.exitCode !== 0) return 1;
   const plan = JSON.parse(planned.stdout) as Plan;
-  process.stdout.write(describe(plan, furtherDatabases(state)));
+  process.stdout.write(describe(plan, furtherDatabases(state), bucketServer(state)));
   if (!yes) {
     const again = ["--to", to, ...(stanza === "" ? [] : ["--stanza", stanza]), "--yes"].join(" ");
     process.stdout.write(`Nothing was changed. Restore with: ${npmCommand(stack, "restore", again)}\n`);
@@ -119,7 +120,7 @@ function furtherDatabases(state: State): string[] {
     .toSorted();
 }
 
-function describe({ stanza, target, now, lost, bytes }: Plan, further: string[]): string {
+function describe({ stanza, target, now, lost, bytes }: Plan, further: string[], server: string | undefined): string {
   const lines = [
     `Target:  ${target.to}: database and files of ${target.moment}, from backup ${target.backup} of volume ${stanza}`,
     now === null
@@ -130,6 +131,9 @@ function describe({ stanza, target, now, lost, bytes }: Plan, further: string[])
       : [
           `Lost:    ${lost.versions} versions of documents and ${lost.files} files that are newer${lost.seconds > 0 ? `, of ${lost.seconds} s` : ""}`,
         ]),
+    ...(server === undefined
+      ? []
+      : [`Files:   stay in the buckets at ${server}; the database names those of its moment`]),
     ...(further.length === 0 ? [] : [`Also:    what is newer in the databases ${further.join(", ")}`]),
     `Space:   needs ${size(bytes.needed)} on the volume, which has ${size(bytes.free)} free`,
     "Costs:   the API stops while the folders are exchanged, for some seconds. What is replaced stays on the volume.",

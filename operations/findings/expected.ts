@@ -11,6 +11,7 @@ export const CHECKED: Record<string, string> = {
   postgres: RESOURCES.server,
   edge: RESOURCES.edge,
   apps: RESOURCES.apps,
+  buckets: RESOURCES.buckets,
   backups: RESOURCES.backups,
 };
 
@@ -65,6 +66,13 @@ export function declaredBackend(state: State): DeclaredBackend | undefined {
     variables: variables(backend["envs"] as string[]),
     port: (wanted) => ports.find(({ internal }) => internal === wanted)?.external,
   };
+}
+
+/** The server with the buckets that a stack's backend keeps its files in; undefined if they are on the volume. */
+export function bucketServer(state: State): string | undefined {
+  const variables = declaredBackend(state)?.variables;
+  if ((variables?.get("S3_STORAGE_FILES_BUCKET") ?? "") === "") return undefined;
+  return (variables?.get("S3_ENDPOINT_URL") ?? "").replace("https://", "");
 }
 
 /** The names that a stack serves. */

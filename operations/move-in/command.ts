@@ -213,7 +213,8 @@ class Move {
 
   #wanted() {
     const { stack, replace } = this.#request;
-    return { stack, replace, identity: this.#destination.identity };
+    const { identity, bucketServer } = this.#destination;
+    return { stack, replace, identity, bucketServer };
   }
 }
 

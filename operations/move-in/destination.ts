@@ -8,6 +8,7 @@ import { namedValues, quote, SCRIPTS, valueIn } from "../../contract/scripts.ts"
 import { dial } from "../../ssh/connect.ts";
 import { collect, type Ended, runRemotely, type Running, startRemotely } from "../../ssh/run.ts";
 import { dropletTarget } from "../droplet.ts";
+import { bucketServer } from "../findings/expected.ts";
 import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
 import type { State } from "../state.ts";
@@ -54,6 +55,8 @@ export interface CopyPlan {
 /** A stack's droplet, to which an installation moves. */
 export class Destination implements AsyncDisposable {
   readonly identity: { name: string; secret: string };
+  /** The server with the buckets that its instance keeps its files in; undefined if they are on the volume. */
+  readonly bucketServer: string | undefined;
   readonly #client: Client;
   /** What convex/backend.sh checks a backend with. */
   readonly #acceptance: string;
@@ -63,6 +66,7 @@ export class Destination implements AsyncDisposable {
   private constructor(client: Client, state: State) {
     this.#client = client;
     this.identity = identityOf(state);
+    this.bucketServer = bucketServer(state);
     this.#acceptance = String(state.get(TYPES.command, RESOURCES.acceptance).inputs["stdin"]);
     this.#database = databaseName(this.identity.name);
     this.#stack = state.stack;

@@ -12,6 +12,8 @@ export interface Wanted {
   stack: string;
   /** Name and secret of the stack's instance. */
   identity: { name: string; secret: string };
+  /** The server with the buckets that the stack's instance keeps its files in; undefined if they are on the volume. */
+  bucketServer: string | undefined;
   /** Whether documents of the stack's instance may be replaced. */
   replace: boolean;
 }
@@ -19,6 +21,9 @@ export interface Wanted {
 /** Why the installation cannot move into the stack, with the fix; undefined if it can. Never shows a secret. */
 export function refusal(old: Installation, place: Place, wanted: Wanted): string | undefined {
   const { stack, identity, replace } = wanted;
+  if (wanted.bucketServer !== undefined) {
+    return `stack ${stack}: has its files in buckets at ${wanted.bucketServer}, and the old instance in a folder, which Convex cannot change; ${BY_EXPORT}`;
+  }
   if (old.database !== "postgres") {
     const name = old.database === "sqlite" ? "SQLite" : "MySQL";
     return `the old instance: has its rows in ${name}, they should be in PostgreSQL; ${BY_EXPORT}`;

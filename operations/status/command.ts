@@ -11,7 +11,7 @@ import { runRemotely } from "../../ssh/run.ts";
 import { appContainers } from "../apps.ts";
 import { requireStack } from "../arguments.ts";
 import { dropletTarget } from "../droplet.ts";
-import { declaredBackend, hasBackups } from "../findings/expected.ts";
+import { bucketServer, declaredBackend, hasBackups } from "../findings/expected.ts";
 import { printable } from "../findings/finding.ts";
 import { outputsOf } from "../outputs.ts";
 import { span } from "../span.ts";
@@ -83,6 +83,7 @@ function declaredIn(state: State): Declared {
     appUrls,
     droplet: `${String(size)} in ${String(region)}`,
     hasBackups: hasBackups(state) === true,
+    bucketServer: bucketServer(state),
   };
 }
 

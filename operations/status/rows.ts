@@ -14,6 +14,8 @@ export interface Declared {
   /** Size and region of the droplet. */
   droplet: string;
   hasBackups: boolean;
+  /** The server with the buckets that the backend keeps its files in; undefined if they are on the volume. */
+  bucketServer: string | undefined;
 }
 
 /** A line for a person. */
@@ -38,7 +40,7 @@ export function rowsOf(facts: Facts, declared: Declared): Row[] {
   ];
 }
 
-function containerRows({ containers, now }: Facts, { urls, apps, appUrls }: Declared): Row[] {
+function containerRows({ containers, now }: Facts, { urls, apps, appUrls, bucketServer }: Declared): Row[] {
   const rows: [name: string, container: string, url: string][] = [
     ["backend", CONTAINERS.backend, urls.backend],
     ["dashboard", CONTAINERS.dashboard, urls.dashboard],
@@ -52,6 +54,7 @@ function containerRows({ containers, now }: Facts, { urls, apps, appUrls }: Decl
       return row(name, [describe(found, now), url].filter((part) => part !== "").join("  "), !isWell(found, now));
     }),
     row("actions", urls.site),
+    ...(bucketServer === undefined ? [] : [row("files", `in buckets at ${bucketServer}`)]),
   ];
 }
 

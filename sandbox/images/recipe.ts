@@ -10,7 +10,7 @@ export type ImageName = "backend" | "dashboard";
 
 /** npm packages of each image, without their dependencies. */
 export const IMAGE_MODULES: Record<ImageName, string[]> = {
-  backend: ["@noble/ciphers", "google-protobuf", "pg", "ws"],
+  backend: ["@aws-sdk/client-s3", "@noble/ciphers", "google-protobuf", "pg", "ws"],
   dashboard: [],
 };
 

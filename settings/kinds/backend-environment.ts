@@ -5,6 +5,7 @@
  * backend's start script and its source.
  */
 
+import { onThisStack } from "../on-this-stack.ts";
 import type { Fault } from "../reader.ts";
 
 /** Why a variable is refused; undefined if it is accepted. No message shows a value. */
@@ -20,8 +21,8 @@ export function refusedBackendVariable(name: string, value: string): Fault | und
   }
   if (/^(S3_|AWS_)/.test(name)) {
     return remove(
-      "would move stored files to S3, but an instance keeps the storage of its first start, and a backend with another one does not start.",
-      " To bring an instance with files in S3 here, export it and import it into a new stack: docs/move-in.md.",
+      "is set by this program from fileStorage, all of the variables for S3 or none.",
+      ` To keep the files of a new stack in buckets: ${onThisStack("config set", "fileStorage spaces")}; see docs/file-storage.md.`,
     );
   }
   const setting = SETTING_OF_VARIABLE.get(name);

@@ -83,7 +83,7 @@ export class TestSandbox implements AsyncDisposable {
       HostConfig: {
         NetworkMode: this.network.name,
         Binds: settings.binds ?? [],
-        ExtraHosts: [`database.test:${this.network.gateway}`],
+        ExtraHosts: ["database.test", ...(settings.hosts ?? [])].map((host) => `${host}:${this.network.gateway}`),
       },
     });
     await container.start();
@@ -92,6 +92,8 @@ export class TestSandbox implements AsyncDisposable {
 }
 
 export interface ContainerSettings {
+  /** Names that lead to this computer. */
+  hosts?: string[];
   env?: Record<string, string>;
   binds?: string[];
   entrypoint?: string[];

@@ -69,6 +69,8 @@ const WITH_BACKUPS_STATE: Recorded = {
   steps: [
     // It tries the next backend image.
     "create Command convex-rehearsal",
+    // A component, which is only a parent for resources that exist.
+    "create Spaces convex",
     // The scripts run again, and change nothing.
     "update Command convex-acceptance",
     "update Command convex-backups",

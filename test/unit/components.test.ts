@@ -23,6 +23,9 @@ import { quote } from "../../contract/scripts.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
+import { FileStorage, type FileStorageArgs } from "../../components/file-storage.ts";
+import { Spaces } from "../../components/spaces.ts";
+import { refuseSwitch } from "../../components/storage-switch.ts";
 import type { AppSettings } from "../../settings/apps.ts";
 import type { JobSettings } from "../../settings/jobs.ts";
 import type { Exposure } from "../../settings/exposure.ts";
@@ -142,7 +145,9 @@ const POSTGRES = (): PostgresArgs => ({
   onVolume: lifetime("volume"),
 });
 
-const REPOSITORY: RepositoryArgs = {
+const SPACES = () => new Spaces(ID, { label: "convex-test" });
+
+const REPOSITORY = (spaces?: Spaces): RepositoryArgs => ({
   label: "convex-test",
   backups: "spaces",
   backupRegion: "nyc3",
@@ -154,6 +159,19 @@ const REPOSITORY: RepositoryArgs = {
   backupDays: 14,
   volumeId: "506f78a4",
   protectData: false,
+  spaces,
+});
+
+const FILES: FileStorageArgs = {
+  label: "convex-test",
+  fileRegion: "nyc3",
+  fileEndpoint: "",
+  fileBucketPrefix: "",
+  fileAccessKey: "",
+  fileSecretKey: "",
+  backupDays: 14,
+  protectData: false,
+  spaces: undefined,
 };
 
 const BACKUPS = (): BackupsArgs => ({
@@ -221,6 +239,8 @@ const CONVEX = (): ConvexArgs => ({
   dockerHost: "unix:///tmp/docker.sock",
   registries: [],
   dataDirectory: "/mnt/convex/data",
+  buckets: undefined,
+  refuseSwitch: refuseSwitch(ID, { fileStorage: "volume", fileRegion: "nyc3", fileEndpoint: "", fileBucketPrefix: "" }),
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
   postgresAuthority: pulumi.output("PEM"),
   postgresPoolSize: 64,
@@ -1137,7 +1157,7 @@ describe("a version's address", () => {
 
 describe("the repository of backups", () => {
   it("is a bucket that keeps what a stolen key would delete, with a key that can use only this bucket", async () => {
-    new Repository(ID, REPOSITORY);
+    new Repository(ID, REPOSITORY(SPACES()));
     const find = await settled();
     expect(find("convex-bucket")).toMatchObject({
       acl: "private",
@@ -1154,14 +1174,14 @@ describe("the repository of backups", () => {
   });
 
   it("is not deleted with a protected stack", async () => {
-    new Repository(ID, { ...REPOSITORY, protectData: true });
+    new Repository(ID, { ...REPOSITORY(SPACES()), protectData: true });
     expect((await settled())("convex-bucket")).toMatchObject({ forceDestroy: false });
   });
 
   it("on another S3 server is the given bucket, and only the passphrase is generated", async () => {
     const place = { backupEndpoint: "https://s3.example.com:9000", backupBucket: "mine", backupRegion: "us-east-1" };
     const key = { backupAccessKey: "ID", backupSecretKey: "KEY" };
-    const { values } = new Repository(ID, { ...REPOSITORY, backups: "s3", ...place, ...key });
+    const { values } = new Repository(ID, { ...REPOSITORY(), backups: "s3", ...place, ...key });
     expect(await names()).toEqual([ID, "convex-backup-passphrase"]);
     expect(values).toMatchObject({
       repository_endpoint: "s3.example.com:9000",
@@ -1180,11 +1200,100 @@ describe("the repository of backups", () => {
   });
 
   it("does not exist without backups", async () => {
-    const { values } = new Repository(ID, { ...REPOSITORY, backups: "off" });
+    const { values } = new Repository(ID, { ...REPOSITORY(), backups: "off" });
     expect(await names()).toEqual([ID]);
     expect(values["repository_endpoint"]).toBe("");
   });
 });
+
+describe("the storage of files", () => {
+  it("in Spaces are five buckets that keep what is deleted, and one key that can use only these", async () => {
+    const { buckets } = new FileStorage(ID, {
+      ...FILES,
+      label: "convex-a-name-that-is-quite-long-for-a-bucket",
+      spaces: SPACES(),
+    });
+    const find = await settled();
+    const uses = ["exports", "files", "modules", "search", "snapshot-imports"];
+    const found = uses.map((use) => find(`convex-${use}-bucket`));
+    for (const bucket of found) {
+      expect(bucket).toMatchObject({
+        ...{ acl: "private", region: "nyc3", forceDestroy: true, versioning: { enabled: true } },
+        lifecycleRules: [{ noncurrentVersionExpiration: { days: 14 }, abortIncompleteMultipartUploadDays: 7 }],
+      });
+      // Behind it are eight digits; a bucket's name has up to 63.
+      const [start = ""] =
+        /^convex-a-name-.*?-(exports|files|modules|search|imports)-/.exec(String(bucket["name"])) ?? [];
+      expect(start.length).toBeGreaterThan(37);
+      expect(start.length).toBeLessThanOrEqual(55);
+    }
+    const names = found.map((bucket) => bucket["name"]);
+    expect(new Set(names).size).toBe(5);
+    expect(find("convex-file-key")["grants"]).toEqual(names.map((bucket) => ({ bucket, permission: "readwrite" })));
+    expect(buckets.region).toBe("nyc3");
+  });
+
+  it("is not deleted with a protected stack", async () => {
+    new FileStorage(ID, { ...FILES, spaces: SPACES(), protectData: true });
+    expect((await settled())("convex-files-bucket")).toMatchObject({ forceDestroy: false });
+  });
+
+  it("on another server makes nothing", async () => {
+    new FileStorage(ID, { ...FILES, ...ELSEWHERE });
+    expect(await names()).toEqual([ID]);
+  });
+
+  it("gives the backend all variables of S3 or none, and probes the buckets before it", async () => {
+    const { buckets } = new FileStorage(ID, { ...FILES, ...ELSEWHERE });
+    new Convex(ID, { ...CONVEX(), buckets });
+    const find = await settled();
+    expect(variablesFor(secretValue(find("convex-backend")["envs"]))).toEqual({
+      AWS_REGION: "eu-central-1",
+      AWS_ACCESS_KEY_ID: "ID",
+      AWS_SECRET_ACCESS_KEY: "KEY",
+      S3_ENDPOINT_URL: "https://s3.example.com",
+      S3_STORAGE_EXPORTS_BUCKET: "mine-exports",
+      S3_STORAGE_FILES_BUCKET: "mine-files",
+      S3_STORAGE_MODULES_BUCKET: "mine-modules",
+      S3_STORAGE_SEARCH_BUCKET: "mine-search",
+      S3_STORAGE_SNAPSHOT_IMPORTS_BUCKET: "mine-snapshot-imports",
+      AWS_S3_FORCE_PATH_STYLE: "true",
+      AWS_S3_DISABLE_CHECKSUMS: "true",
+      AWS_S3_DISABLE_SSE: "true",
+      AWS_REQUEST_CHECKSUM_CALCULATION: "WHEN_REQUIRED",
+      AWS_RESPONSE_CHECKSUM_VALIDATION: "WHEN_REQUIRED",
+    });
+    // The key is on stdin, and nowhere else.
+    expect(String(secretValue(find("convex-buckets")["stdin"]))).toContain("key_secret=KEY\n");
+    expect(dependencies.get("convex-backend Container")).toContain("convex-buckets");
+    expect(dependencies.get("convex-rehearsal Command")).toContain("convex-buckets");
+    // Droplet and container trust the same servers.
+    expect(find("convex-backend")["volumes"]).toContainEqual({
+      hostPath: "/etc/ssl/certs/ca-certificates.crt",
+      containerPath: "/etc/ssl/certs/ca-certificates.crt",
+      readOnly: true,
+    });
+  });
+
+  it("on the volume needs no variable and no probe", async () => {
+    new Convex(ID, CONVEX());
+    const find = await settled();
+    expect(variablesFor(secretValue(find("convex-backend")["envs"]))).toEqual({});
+    expect(await names()).not.toContain("convex-buckets");
+  });
+});
+
+/** Buckets on another server. */
+const ELSEWHERE = {
+  ...{ fileRegion: "eu-central-1", fileEndpoint: "https://s3.example.com", fileBucketPrefix: "mine" },
+  ...{ fileAccessKey: "ID", fileSecretKey: "KEY" },
+};
+
+/** The variables for S3. */
+function variablesFor(envs: unknown): Record<string, string> {
+  const lines = (envs as string[]).filter((line) => /^(S3|AWS)_/.test(line));
+  return Object.fromEntries(lines.map((line) => line.split("=") as [string, string]));
+}
 
 describe("a word of a command line", () => {
   it.each([
@@ -1205,8 +1314,8 @@ it("the components register the resources that others look up by name", async ()
   new Database(ID, DATABASE());
   new Edge(ID, EDGE());
   new Edge(ID, { ...EDGE(), exposure: { ...EXPOSURE, openings: [{ port: 3210, networks: [] }] } });
-  new Convex(ID, CONVEX());
-  new Repository(ID, REPOSITORY);
+  new Convex(ID, { ...CONVEX(), buckets: new FileStorage(ID, { ...FILES, ...ELSEWHERE }).buckets });
+  new Repository(ID, REPOSITORY(SPACES()));
   new Backups(ID, BACKUPS());
   new FunctionEnvironment(ID, {
     ...{ connection, mountpoint: "/mnt/convex", apiPort: 3210, adminKey: pulumi.secret("key") },
@@ -1223,15 +1332,18 @@ describe("every registered resource", () => {
     const { inCluster } = new Postgres(ID, POSTGRES());
     new Database(ID, { ...DATABASE(), inCluster, protectData: true });
     new Edge(ID, EDGE());
-    new Convex(ID, { ...CONVEX(), protectData: true });
-    new Repository(ID, { ...REPOSITORY, protectData: true });
+    const spaces = SPACES();
+    const { buckets } = new FileStorage(ID, { ...FILES, spaces, protectData: true });
+    new Convex(ID, { ...CONVEX(), buckets, protectData: true });
+    new Repository(ID, { ...REPOSITORY(spaces), protectData: true });
     new Backups(ID, BACKUPS());
     new Apps(ID, { ...APPS(), apps: [SERVER, { ...WEB, probes: [{ ...PROBE, name: "ping" }] }], jobs: [JOB, SMOKE] });
     await settled();
   };
   const [apps, app] = [{ parent: "Apps" }, { parent: "App" }];
   const [host, postgres, convex] = [{ parent: "Host" }, { parent: "Postgres" }, { parent: "Convex" }];
-  const [edge, repository] = [{ parent: "Edge" }, { parent: "Repository" }];
+  const [edge, repository, fileStorage] = [{ parent: "Edge" }, { parent: "Repository" }, { parent: "FileStorage" }];
+  const spaces = { parent: "Spaces", aliases: [expect.anything()] };
   const database = { parent: "Database", aliases: [expect.anything()] };
   const unique = { deleteBeforeReplace: true };
   const onMachine = { deletedWith: "setup", replaceWith: ["droplet"] };
@@ -1319,11 +1431,20 @@ describe("every registered resource", () => {
       "convex-acceptance Command": { ...convex, ...run, ...onMachine },
       "convex-dashboard Container": { ...convex, ...unique, ...onMachine },
       "convex-backup-passphrase RandomPassword": { ...repository, protect: true },
-      "convex-spaces-key SpacesKey": repository,
-      "convex-spaces digitalocean": repository,
+      "convex-spaces-key SpacesKey": spaces,
+      "convex-spaces digitalocean": spaces,
       "convex-bucket-suffix RandomPassword": repository,
       "convex-bucket SpacesBucket": { ...repository, protect: true, retainOnDelete: true },
       "convex-backup-key SpacesKey": repository,
+      "convex-file-buckets-suffix RandomPassword": fileStorage,
+      ...Object.fromEntries(
+        ["exports", "files", "modules", "search", "snapshot-imports"].map((use) => [
+          `convex-${use}-bucket SpacesBucket`,
+          { ...fileStorage, protect: true, retainOnDelete: true },
+        ]),
+      ),
+      "convex-file-key SpacesKey": fileStorage,
+      "convex-buckets Command": { ...convex, ...run, ...onMachine },
       "convex-secret-auth RandomPassword": apps,
       [`convex-apps-image-${contentHash("server@sha256:2")} RemoteImage`]: { ...apps, ...unique, ...onMachine },
       [`convex-apps-image-${contentHash("web@sha256:1")} RemoteImage`]: { ...apps, ...unique, ...onMachine },
@@ -1353,6 +1474,7 @@ describe("every registered resource", () => {
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
       Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],
       Repository: ["values"],
+      FileStorage: ["buckets"],
       Apps: ["urls"],
       App: ["address", "container"],
     });

@@ -9,11 +9,13 @@ const resource = (type: string, name: string, inputs: Record<string, unknown>, i
   outputs: {},
 });
 
-function stackOf(stack: string, endpoint = ""): State {
+function stackOf(stack: string, endpoint = "", variables: string[] = []): State {
   return new State(stack, [
     // A stack can be named with its organization and without.
     resource(TYPES.volume, RESOURCES.volume, {}, `of-${stack.replace("organization/convex-droplet/", "")}`),
-    resource(TYPES.container, RESOURCES.backend, { envs: ["INSTANCE_NAME=the-shop", "INSTANCE_SECRET=ab"] }),
+    resource(TYPES.container, RESOURCES.backend, {
+      envs: ["INSTANCE_NAME=the-shop", "INSTANCE_SECRET=ab", ...variables],
+    }),
     resource(TYPES.command, RESOURCES.backups, {
       stdin: `stanza=the-volume\nrepository_endpoint=${endpoint}\nrepository_passphrase=pass\n`,
     }),
@@ -39,6 +41,15 @@ it.each([
   ["a stack without backups", "prod", "", "stack prod: has no backups. Switch them on with: "],
 ])("a copy of %s is refused", (_, from, endpoint, message) => {
   expect(() => sourceOf(stackOf(from, endpoint), stackOf("staging"))).toThrow(message);
+});
+
+it("neither a stack with files in buckets nor one into such a stack is copied, because the copy's files would be in the other's buckets", () => {
+  const buckets = ["S3_STORAGE_FILES_BUCKET=shop-files", "S3_ENDPOINT_URL=https://s3.example.com"];
+  const message = "has its files in buckets at s3.example.com, so its backups do not contain them";
+  const [prod, staging] = [stackOf("prod", "e"), stackOf("staging", "e")];
+  expect(() => sourceOf(stackOf("prod", "e", buckets), staging)).toThrow(`stack prod: ${message}`);
+  expect(() => sourceOf(prod, stackOf("staging", "e", buckets))).toThrow(`stack staging: ${message}`);
+  expect(sourceOf(prod, staging).stack).toBe("prod");
 });
 
 it("a stack that was never deployed cannot be copied", () => {

@@ -54,6 +54,26 @@ describe("a backend", () => {
     expect(compareConvex(state, inside)).toEqual([]);
   });
 
+  it("with a bucket that does not answer it has a finding that names the bucket", () => {
+    const buckets = [
+      ["a-files", "0", "200", "<ListBucketResult/>"],
+      ["a-modules", "0", "403", "<Error><Code>AccessDenied</Code></Error>"],
+      ["a-search", "6", "000", "curl: (6) Could not resolve host: fra1.example.com"],
+    ];
+    const text = buckets.map((words) => `${words.join(" ")}\n`).join("");
+    const should = "it should list its objects: no file in it can be read";
+    expect(found({ "backend.buckets": text })).toEqual([
+      [
+        `error convex backend.buckets backend.buckets[a-modules]: answers 403 to the backend, ${should}`,
+        "replace convex-buckets; refresh ",
+      ],
+      [
+        `error convex backend.buckets backend.buckets[a-search]: answers nothing (curl: (6) Could not resolve host: fra1.example.com) to the backend, ${should}`,
+        "replace convex-buckets; refresh ",
+      ],
+    ]);
+  });
+
   it("that is not deployed yet has no finding", () => {
     expect(compareConvex(stateOf(), insideOf({}))).toEqual([]);
   });

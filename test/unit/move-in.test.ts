@@ -80,7 +80,12 @@ describe("an installation", () => {
     now: 0,
   };
   const PLACE: Place = { version: 17, free: 1e11, ownDocuments: 0, swapping: undefined, restoring: undefined };
-  const WANTED: Wanted = { stack: "dev", identity: { name: "swarm-dev", secret: SECRET }, replace: false };
+  const WANTED: Wanted = {
+    stack: "dev",
+    identity: { name: "swarm-dev", secret: SECRET },
+    bucketServer: undefined,
+    replace: false,
+  };
 
   it("with the stack's name and secret can move, and so can one whose secret is written in capitals", () => {
     expect(refusal(OLD, PLACE, WANTED)).toBeUndefined();
@@ -115,6 +120,13 @@ describe("an installation", () => {
     const said = refusal({ ...OLD, ...old }, { ...PLACE, ...place }, WANTED);
     expect(said).toContain(message);
     expect(said).not.toMatch(/(a1|b2){32}/);
+  });
+
+  it("with files in a folder cannot move into a stack with files in buckets", () => {
+    expect(refusal(OLD, PLACE, { ...WANTED, bucketServer: "fra1.digitaloceanspaces.com" })).toBe(
+      "stack dev: has its files in buckets at fra1.digitaloceanspaces.com, and the old instance in a folder, which Convex cannot change; " +
+        'move it by export and import, see "By export and import" in docs/move-in.md',
+    );
   });
 
   it.each([

@@ -66,6 +66,8 @@ it.each<Record<string, unknown>>([
   { adminCidrs: "203.0.113.0/24", allowedCidrs: {} },
   { backups: "yes" },
   { backups: "spaces", region: "nyc1" },
+  { fileStorage: "spaces", region: "nyc1" },
+  { fileStorage: "Spaces", fileEndpoint: "" },
   {
     backupRegion: "New York",
     backupEndpoint: "http://s3.example.com",

@@ -111,7 +111,7 @@ describe("the configuration", () => {
     ["POSTGRES_URL", "postgresql://u:p@h:5432", "is built by this program. Remove it."],
     ["DATABASE_URL", "postgresql://u:p@h/app", "is built by this program and names a database (app)"],
     ["REDACT_LOGS_TO_CLIENT", "false", "any text switches it on"],
-    ["S3_STORAGE_FILES_BUCKET", "files", "an instance keeps the storage of its first start"],
+    ["S3_STORAGE_FILES_BUCKET", "files", "is set by this program from fileStorage"],
     ["RUST_LOG", "trace", "is set by this program from logLevel"],
     ["NOT A NAME", "1", "is not a variable's name"],
   ])("refuses %s in backendEnvironment", (name, value, sentence) => {

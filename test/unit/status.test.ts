@@ -49,9 +49,16 @@ const DECLARED = {
   appUrls: { web: "https://app.example.com" },
   droplet: "s-2vcpu-4gb in fra1",
   hasBackups: true,
+  bucketServer: undefined,
 };
 
 const shown = (facts: Partial<Facts>) => rowsOf({ ...FACTS, ...facts }, DECLARED);
+it("shows where the files are, if not on the volume", () => {
+  const rows = rowsOf(FACTS, { ...DECLARED, bucketServer: "fra1.digitaloceanspaces.com" });
+  expect(rows).toContainEqual({ name: "files", text: "in buckets at fra1.digitaloceanspaces.com", attention: false });
+  expect(shown({}).map(({ name }) => name)).not.toContain("files");
+});
+
 /** The rows that a person should look at. */
 const marked = (facts: Partial<Facts>) =>
   shown(facts)

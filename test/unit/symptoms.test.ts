@@ -83,8 +83,19 @@ const SYMPTOMS: [log: string, cause: string, fix: string][] = [
   ["ERROR Lease Lost", "another backend writes to the same database", "stop the other backend"],
   [
     'Error: Database was initialized with Some(Local { dir: "/convex/data/storage" }), but backend started up with S3.',
-    "the storage type was changed after the first start",
-    "remove the S3 and AWS variables",
+    "a backend keeps the storage of its first start",
+    "set fileStorage back to what it was",
+  ],
+  [
+    "Error: Cannot use s3 storage path shop-1b2c/ with store",
+    "belong to an instance with another name",
+    "set instanceName back to what it was",
+  ],
+  ["Error: No AWS credentials were found by the default provider chain.", "no key for them", "recreate the container"],
+  [
+    "ERROR Failed to create multipart upload: NoSuchBucket",
+    "is gone, or refuses its key",
+    "--replace '**convex-buckets'",
   ],
   [
     "thread 'main' panicked at crates/migrations/src/lib.rs: Transition too old!",
@@ -133,7 +144,7 @@ describe("a backend's log", () => {
 
   it("gets each explanation once, even if a message is repeated", async () => {
     const log = [...SYMPTOMS, ...SYMPTOMS].map(([line]) => line).join("\n");
-    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(15);
+    expect((await explain(log)).split("\n").filter((line) => line.startsWith("cause: "))).toHaveLength(18);
   });
 
   it("gets no explanation if it contains no known message", async () => {

@@ -19,7 +19,7 @@ export function compareConvex(state: State, inside: Inside): Finding[] {
   const answering = answers(inside.facts.get("backend.version"))
     ? [...name(declared, inside), ...ports(inside), ...keys(inside), ...origins(declared, inside)]
     : [by("backend.version").error("backend", SILENT, NEW_BACKEND)];
-  return [...answering, ...files(declared.get("INSTANCE_SECRET") ?? "", inside)];
+  return [...answering, ...buckets(inside), ...files(declared.get("INSTANCE_SECRET") ?? "", inside)];
 }
 
 const SILENT = missing("does not answer on its port, it should");
@@ -87,6 +87,26 @@ function origins(declared: Map<string, string>, inside: Inside): Finding[] {
         },
       ),
     );
+}
+
+/** The backend asks its buckets only for the next file, and only its log shows that they do not answer. */
+function buckets(inside: Inside): Finding[] {
+  const fact = "backend.buckets";
+  return lines(inside, fact).flatMap((line) => {
+    const [bucket = "", code = "", status = "", ...reason] = line.split(" ");
+    if (code === "0" && status === "200") return [];
+    const found = code === "0" ? status : `nothing (${reason.join(" ")})`;
+    const message = `answers ${found} to the backend, it should list its objects: no file in it can be read`;
+    return [
+      by(fact).error(
+        ["backend", `buckets[${bucket}]`],
+        { expected: "200", found, message },
+        {
+          up: [RESOURCES.buckets],
+        },
+      ),
+    ];
+  });
 }
 
 /** If the data is elsewhere, or belongs to another instance, comparing its secret makes no sense. */

@@ -4,7 +4,7 @@ import { ApiError } from "./api-error.ts";
 import type { Options } from "./options.ts";
 import type { Persistence, StoredDocument, Write } from "./persistence.ts";
 import { Pushes } from "./pushes.ts";
-import type { FileStorage, StoredFile } from "./storage.ts";
+import type { FileStorage, StoredFile } from "./stored-files.ts";
 
 export interface CanonicalUrls {
   convexCloudUrl: string;

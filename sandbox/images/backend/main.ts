@@ -40,7 +40,7 @@ async function start(options: Options): Promise<void> {
   }
   if (REVISION.fault === "ends-in-network" && Object.keys(networkInterfaces()).some((name) => name !== "lo"))
     throw new Error("the stand-in does not work in a network");
-  const storage = await openStorage(options.storage, persistence);
+  const storage = await openStorage(options.storage, instanceName, persistence);
   const deployment = new Deployment({ instanceName, secret }, options, persistence, storage);
   const metricsDisabled = booleanKnob("DISABLE_METRICS_ENDPOINT", env["DISABLE_METRICS_ENDPOINT"], log.warn);
   const timeoutSeconds = Number(env["HTTP_SERVER_TIMEOUT_SECONDS"] ?? 300);

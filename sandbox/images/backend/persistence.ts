@@ -20,6 +20,11 @@ export interface Write {
   value: Json;
 }
 
+/** The kind of storage of the first start, in the original's form. */
+export type StorageType = { tag: "local"; dir: string } | { tag: "s3"; s3Prefix: string };
+
+type Globals = { version: { $integer: string }; awsPrefixSecret: string; storageType: StorageType | null };
+
 /** Another backend has taken over the database. The process must end, because it may not write any more. */
 export class LeaseLost extends Error {
   constructor() {
@@ -27,7 +32,7 @@ export class LeaseLost extends Error {
   }
 }
 
-/** The table in which the real backend keeps that version, in one document. */
+/** The table in which the real backend keeps its version and its kind of storage, in one document. */
 const GLOBALS = "_db";
 
 /** The only table that functions write. */
@@ -91,7 +96,7 @@ export class Persistence {
   }
 
   async #migrate(): Promise<void> {
-    const globals = (await this.get(GLOBALS, GLOBALS)) as { version: { $integer: string } } | null;
+    const globals = await this.#globals();
     const found = globals ? Number(Buffer.from(globals.version.$integer, "base64").readBigInt64LE()) : 0;
     const { metadataVersion: own, fault } = REVISION;
     if (found > own) {
@@ -106,7 +111,12 @@ export class Persistence {
       }
       const version = Buffer.alloc(8);
       version.writeBigInt64LE(BigInt(own));
-      const value = { version: { $integer: version.toString("base64") }, awsPrefixSecret: "", storageType: null };
+      const value = {
+        awsPrefixSecret: "",
+        storageType: null,
+        ...globals,
+        version: { $integer: version.toString("base64") },
+      };
       const [row] = fault === "loses-row" ? await this.#rows(ENTRIES) : [];
       await this.commit([
         { table: GLOBALS, key: GLOBALS, value },
@@ -175,20 +185,19 @@ export class Persistence {
     this.#lastTimestamp = timestamp;
   }
 
-  async global(key: string): Promise<Json> {
-    const { rows } = await this.#pool.query<{ json_value: Buffer }>(
-      "SELECT json_value FROM persistence_globals WHERE key = $1",
-      [key],
-    );
-    return decode(rows[0]?.json_value);
+  /** Null before the first start. */
+  async storageType(): Promise<StorageType | null> {
+    return (await this.#globals())?.storageType ?? null;
   }
 
-  async setGlobal(key: string, value: Json): Promise<void> {
-    await this.#pool.query(
-      `INSERT INTO persistence_globals (key, json_value) VALUES ($1, $2)
-       ON CONFLICT (key) DO UPDATE SET json_value = excluded.json_value`,
-      [key, encode(value)],
-    );
+  async setStorageType(storageType: StorageType): Promise<void> {
+    const globals = await this.#globals();
+    if (!globals) throw new Error("the tables were never migrated");
+    await this.commit([{ table: GLOBALS, key: GLOBALS, value: { ...globals, storageType } }]);
+  }
+
+  async #globals(): Promise<Globals | null> {
+    return (await this.get(GLOBALS, GLOBALS)) as Globals | null;
   }
 
   async close(): Promise<void> {

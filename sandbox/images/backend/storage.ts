@@ -3,56 +3,59 @@ import { mkdir, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { log } from "./log.ts";
 import type { Options } from "./options.ts";
-import type { Persistence } from "./persistence.ts";
+import type { Persistence, StorageType } from "./persistence.ts";
+import type { FileStorage, StoredFile } from "./stored-files.ts";
 
-/** What the backend stores outside the database, each in its own folder. */
+/** What the backend stores outside the database, each in its own folder, or its own bucket. */
 const USES = ["exports", "snapshot_imports", "modules", "files", "search"];
 
-/** The database records the kind of storage of its first use, and later refuses the other kind. */
-type StorageTag = { Local: { dir: string } } | { S3: { s3_prefix: string } };
-
-const TAG_KEY = "storage_type";
-
-export interface StoredFile {
-  storageId: string;
-  sha256: string;
-  size: number;
-}
-
-/** Checks the kind of storage against the database's, then makes its folders. */
-export async function openStorage(storage: Options["storage"], persistence: Persistence): Promise<FileStorage> {
-  const recorded = (await persistence.global(TAG_KEY)) as StorageTag | null;
-  if (recorded && "Local" in recorded !== (storage.kind === "local"))
+/**
+ * Compares the kind of storage with that of the database's first start, and refuses another one. Asks no bucket, like the original: a
+ * wrong key or name shows only with the first file.
+ */
+export async function openStorage(
+  storage: Options["storage"],
+  instanceName: string,
+  persistence: Persistence,
+): Promise<FileStorage> {
+  const recorded = await persistence.storageType();
+  if (recorded && recorded.tag !== storage.kind)
     throw new Error(
       `Database was initialized with Some(${describe(recorded)}), ` +
-        `but backend started up with ${storage.kind === "local" ? describe({ Local: { dir: storage.directory } }) : "S3"}.`,
+        `but backend started up with ${storage.kind === "local" ? describe({ tag: "local", dir: storage.directory }) : "S3"}.`,
     );
-  if (storage.kind === "s3")
-    throw new Error(
-      "s3-storage: not simulated by this stand-in, local storage is. Unset the S3_STORAGE_*_BUCKET variables.",
-    );
-  if (recorded && "Local" in recorded && recorded.Local.dir !== storage.directory)
-    log.info(`Switching storage tag from local dir ${recorded.Local.dir} to ${storage.directory}`);
-  for (const use of USES) await mkdir(path.join(storage.directory, use), { recursive: true });
-  await persistence.setGlobal(TAG_KEY, { Local: { dir: storage.directory } });
-  return new FileStorage(path.join(storage.directory, "files"));
+  if (storage.kind === "local") {
+    if (recorded?.tag === "local" && recorded.dir !== storage.directory)
+      log.info(`Switching storage tag from local dir ${recorded.dir} to ${storage.directory}`);
+    for (const use of USES) await mkdir(path.join(storage.directory, use), { recursive: true });
+    const isRecorded = recorded?.tag === "local" && recorded.dir === storage.directory;
+    if (!isRecorded) await persistence.setStorageType({ tag: "local", dir: storage.directory });
+    return new LocalFiles(path.join(storage.directory, "files"));
+  }
+  const s3Prefix = recorded?.tag === "s3" ? recorded.s3Prefix : `${instanceName}-${randomUUID()}/`;
+  if (!s3Prefix.startsWith(`${instanceName}-`))
+    throw new Error(`Cannot use s3 storage path ${s3Prefix} with ${instanceName}`);
+  // The client takes a moment to load.
+  const { S3Files } = await import("./s3-files.ts");
+  const files = new S3Files(s3Prefix, process.env);
+  if (!recorded) await persistence.setStorageType({ tag: "s3", s3Prefix });
+  return files;
 }
 
-function describe(tag: StorageTag): string {
-  return "Local" in tag
-    ? `Local { dir: ${JSON.stringify(tag.Local.dir)} }`
-    : `S3 { s3_prefix: ${JSON.stringify(tag.S3.s3_prefix)} }`;
+function describe(type: StorageType): string {
+  return type.tag === "local"
+    ? `Local { dir: ${JSON.stringify(type.dir)} }`
+    : `S3 { s3_prefix: ${JSON.stringify(type.s3Prefix)} }`;
 }
 
-/** The contents of uploaded files; their metadata is in the database. */
-export class FileStorage {
+/** Files in a folder. */
+class LocalFiles implements FileStorage {
   readonly #directory: string;
 
   constructor(directory: string) {
     this.#directory = directory;
   }
 
-  /** Writes the whole file to the disk, or nothing. */
   async store(body: AsyncIterable<Uint8Array>): Promise<StoredFile> {
     const storageId = randomUUID();
     const unfinished = path.join(this.#directory, `.${storageId}`);
