@@ -9,7 +9,7 @@ import { readExposure } from "./exposure.ts";
 import { readFunctions } from "./functions.ts";
 import { namesIn } from "./kinds/databases.ts";
 import { readHost } from "./host.ts";
-import { readPostgres } from "./postgres.ts";
+import { readPostgres, refuseWithoutVolume } from "./postgres.ts";
 import { Reader } from "./reader.ts";
 import { tokenMistakes } from "./token.ts";
 
@@ -35,6 +35,7 @@ export function loadSettings() {
     backups: readBackups(read, host.region),
     apps: readApps(read, { hosts: exposure.hosts, edge, databases: namesIn(postgres.databases) }),
   };
+  refuseWithoutVolume(read, { ...settings.postgres, ...settings.backups, ...settings.host });
   read.refuseUnknown();
 
   const mistakes = [...read.mistakes, ...tokenMistakes()];

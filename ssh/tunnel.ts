@@ -9,10 +9,14 @@ import { dial, type Target, UnreachableError } from "./connect.ts";
 import { dockerProxy } from "./docker-proxy.ts";
 import { type Place, serve } from "./near-end.ts";
 
-/** One end on this computer, the other a Unix socket on the machine. */
+/** A server that a machine reaches: by the path of its own Unix socket, or by host and port. */
+export type FarEnd = string | { host: string; port: number };
+
+/** One end on this computer, the other a server that the machine reaches. */
 export interface Forward {
   from: Place;
-  to: string;
+  /** Only asked for once a client needs it, because it may not be known before. */
+  to: FarEnd | (() => Promise<FarEnd>);
   /** Whether a Docker engine is at the other end; see {@link dockerProxy}. Other protocols are forwarded unchanged. */
   docker?: boolean;
 }
@@ -35,7 +39,7 @@ export async function openTunnel(
   const connect = once(target, tell, boot);
   await serve(
     forwards.map(({ from, to, docker = false }) => {
-      const open = async () => openChannel(await connect(), to);
+      const open = async () => openChannel(await connect(), typeof to === "function" ? await to() : to);
       return { at: from, server: docker ? dockerProxy(open) : relay(open) };
     }),
   );
@@ -102,16 +106,16 @@ function relay(open: () => Promise<Duplex>): net.Server {
   });
 }
 
-function openChannel(client: Client, socket: string): Promise<ClientChannel> {
+function openChannel(client: Client, to: FarEnd): Promise<ClientChannel> {
   return new Promise((resolve, reject) => {
-    client.openssh_forwardOutStreamLocal(socket, (error, channel) => {
+    const opened = (error: Error | undefined, channel: ClientChannel) => {
       if (error === undefined) resolve(channel);
-      else
-        reject(
-          new Error(
-            `${socket} on the droplet: cannot be reached (${error.message}). Find out why with: npm run doctor`,
-          ),
-        );
-    });
+      else {
+        const where = typeof to === "string" ? `${to} on the droplet` : `${to.host}:${to.port} from the droplet`;
+        reject(new Error(`${where}: cannot be reached (${error.message}). Find out why with: npm run doctor`));
+      }
+    };
+    if (typeof to === "string") client.openssh_forwardOutStreamLocal(to, opened);
+    else client.forwardOut("127.0.0.1", 0, to.host, to.port, opened);
   });
 }

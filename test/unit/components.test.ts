@@ -82,6 +82,7 @@ const HOST: HostArgs = {
   adopted: undefined,
   instanceName: "swarm",
   instanceSecret: "",
+  database: "droplet",
   safeguard: new Safeguard("convex-test", 0, ""),
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
@@ -171,6 +172,7 @@ const DATABASE = (): DatabaseArgs => ({
   snapshotId: "",
   adopted: undefined,
   protectData: false,
+  address: "host.docker.internal:5432",
   inCluster: { ...lifetime("volume"), provider: new postgresql.Provider("other", {}) },
 });
 
@@ -222,6 +224,7 @@ const CONVEX = (): ConvexArgs => ({
   registries: [],
   dataDirectory: "/mnt/convex/data",
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
+  postgresAddress: "host.docker.internal:5432",
   postgresAuthority: pulumi.output("PEM"),
   postgresPoolSize: 64,
   memoryMb: 4096,
@@ -533,6 +536,7 @@ describe("FurtherDatabases", () => {
     snapshotId: "",
     adopted: undefined,
     protectData: true,
+    address: "host.docker.internal:5432",
     inCluster: DATABASE().inCluster,
   });
 
