@@ -62,7 +62,10 @@ function portOf(stack: string): number {
 async function known<T extends Record<string, unknown>>(outputs: {
   [K in keyof T]: pulumi.Output<T[K]>;
 }): Promise<T> {
-  const all = pulumi.all(outputs) as unknown as { isKnown: Promise<boolean>; promise: () => Promise<T> };
+  const all = pulumi.all(outputs as Record<string, pulumi.Output<unknown>>) as unknown as {
+    isKnown: Promise<boolean>;
+    promise: () => Promise<T>;
+  };
   if (!(await all.isKnown)) {
     throw new Error(
       `there is no droplet, or it will be replaced, so nothing on it can be checked. If somebody destroyed it, create it again with: ${onThisStack("up", "--refresh --run-program --skip-preview --yes")}`,
