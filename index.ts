@@ -84,6 +84,7 @@ const tunnel = openRunTunnel(
 
 const repository = new Repository(ID, {
   ...settings.backups,
+  database: settings.postgres.database,
   label: label(stack),
   volumeId: host.volumeId,
   protectData,

@@ -63,7 +63,6 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
           host,
           port,
           administrator,
-          database,
           password,
           authority: authority.apply((pem) => pem.trim().split("\n")),
           databases: args.databases.map((further) => further.name),

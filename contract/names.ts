@@ -22,6 +22,7 @@ export const RESOURCES = {
   certificate: `${ID}-postgres-certificate`,
   server: `${ID}-server`,
   cluster: `${ID}-cluster`,
+  clusterFirewall: `${ID}-cluster-firewall`,
   databaseClient: `${ID}-database-client`,
   edge: `${ID}-edge`,
   role: `${ID}-role`,

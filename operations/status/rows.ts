@@ -99,7 +99,7 @@ function postgresRows({ postgres }: Facts): Row[] {
   const { version, connections, allowed, wal, databases, tables } = postgres;
   const sized = ({ name, bytes }: { name: string; bytes: number }) => `${name} ${size(bytes)}`;
   return [
-    row("PostgreSQL", `${version}, write-ahead log ${size(wal)}`),
+    row("PostgreSQL", `${version}, ${wal === null ? "managed by DigitalOcean" : `write-ahead log ${size(wal)}`}`),
     of("connections", connections, allowed, String),
     row("databases", databases.map(sized).join(", ")),
     ...(tables === null ? [] : [row("tables", `${tables.map(sized).join(", ")} (Convex's largest)`)]),

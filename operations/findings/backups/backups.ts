@@ -1,7 +1,7 @@
 import type { State } from "../../state.ts";
 import { pulumiCommand } from "../../../contract/commands.ts";
 import { npmCommand } from "../../typed.ts";
-import { hasBackups } from "../expected.ts";
+import { hasBackups, isManaged } from "../expected.ts";
 import { json } from "../facts.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Inside } from "../inside.ts";
@@ -61,7 +61,9 @@ export function compareBackups(state: State, inside: Inside): Finding[] {
   if (!has) {
     const { notice } = findingsBy("the stack's state", "backups");
     const set = pulumiCommand(state.stack, "config set", "backups spaces");
-    const why = `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
+    const why = isManaged(state)
+      ? "DigitalOcean itself backs up the managed database; keep copies of the files on the volume with: npx convex export --include-file-storage"
+      : `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
     return [notice("backups", { found: "off", message: OFF }, { why })];
   }
   return [
