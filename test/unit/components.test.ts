@@ -169,6 +169,7 @@ const POSTGRES = (): PostgresArgs => ({
 
 const REPOSITORY: RepositoryArgs = {
   label: "convex-test",
+  database: "droplet",
   backups: "spaces",
   backupRegion: "nyc3",
   backupEndpoint: "",
