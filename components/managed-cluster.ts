@@ -10,7 +10,7 @@ import { tellWhile } from "./tell-while.ts";
 export interface ManagedClusterArgs {
   /** Its name in the account. */
   label: string;
-  /** Where the droplet is. Changing it makes another, empty cluster. */
+  /** Where the droplet is. If it changes, DigitalOcean moves the cluster. */
   region: string;
   /** Size of each node. It can grow in place; connections break once. */
   databaseSize: string;
