@@ -22,6 +22,7 @@ import { accountRoutes } from "./routes/account.ts";
 import { acmeRoutes } from "./routes/acme.ts";
 import { actionRoutes } from "./routes/actions.ts";
 import { catalogueRoutes } from "./routes/catalogue.ts";
+import { databaseRoutes } from "./routes/databases.ts";
 import { domainRoutes } from "./routes/domains.ts";
 import { dnsRecordRoutes } from "./routes/dns-records.ts";
 import { dropletActionRoutes } from "./routes/droplet-actions.ts";
@@ -154,6 +155,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   reservedIpRoutes(api, cloud);
   reservedIpActionRoutes(api, cloud);
   spacesKeyRoutes(api, cloud);
+  databaseRoutes(api, cloud);
   return api;
 }
 

@@ -69,6 +69,17 @@ const MAY_LACK = new Set([
   "tags_metadata.last_tagged_uri",
   // The official Go client reads one `key` here.
   "key_get.keys",
+  // Of other engines of databases.
+  ...["ui_connection", "schema_registry_connection"].map((connection) => `database_cluster_read.${connection}`),
+  ...["access_cert", "access_key", "mysql_settings"].map((setting) => `database_user.${setting}`),
+  ...["acl", "opensearch_acl", "mongo_user_settings"].map((setting) => `user_settings.${setting}`),
+  ...["advanced_mysql", "advanced_pg", "kafka", "mongodb", "mysql", "opensearch", "redis", "valkey"].map(
+    (engine) => `options.${engine}`,
+  ),
+  // Only of clusters with a standby.
+  ...["standby_connection", "standby_private_connection"].map((connection) => `database_cluster_read.${connection}`),
+  // Only while a backup is made.
+  "database_backups.backup_progress",
   // Misspelt.
   "tags.imgages",
   // One of them is enough, and a rule is returned as it was sent.
