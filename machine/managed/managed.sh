@@ -96,11 +96,11 @@ explain() {
       echo "$host:$port does not answer this droplet ($message). It should be among the cluster's trusted sources: $(pulumi_command up --refresh --run-program --target "'**convex-cluster-firewall'");" \
         "see whether the cluster is online: doctl databases get $cluster"
       ;;
-    *certificate* | *SSL*)
-      echo "$host:$port does not prove to be the cluster ($message). See its certificate: openssl s_client -starttls postgres -connect $host:$port"
-      ;;
     *"password authentication failed"* | *"no pg_hba.conf entry"*)
       echo "it does not accept $administrator's password ($message). If somebody has reset it, take it over: $(pulumi_command up --refresh --run-program)"
+      ;;
+    *certificate* | *SSL*)
+      echo "$host:$port does not prove to be the cluster ($message). See its certificate: openssl s_client -starttls postgres -connect $host:$port"
       ;;
     *) echo "it cannot be used: $message" ;;
   esac
