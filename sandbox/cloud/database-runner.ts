@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { removeDatabase } from "./changes.ts";
@@ -5,7 +6,7 @@ import type { CloudCore } from "./core.ts";
 import { databaseSpec } from "./database-specs.ts";
 
 /** After a failure, it tries again, as nobody else would. */
-const RETRY_MILLISECONDS = 5000;
+const RETRY_MILLISECONDS = 2000;
 
 /**
  * Makes the servers of database clusters follow the state, in the background, each cluster for itself. What a cluster should
@@ -46,6 +47,26 @@ export class DatabaseRunner implements AsyncDisposable {
     await Promise.all(this.#running.values());
   }
 
+  /** Makes one more backup of a cluster. */
+  async backUp(id: string): Promise<void> {
+    await this.#running.get(id);
+    await this.#backUp(id);
+  }
+
+  async #backUp(id: string): Promise<void> {
+    const { hypervisor, store } = this.#cloud;
+    const database = store.state.databases.find((candidate) => candidate.id === id);
+    if (database?.status !== "online") return;
+    const backupId = randomUUID();
+    const bytes = await hypervisor.backUpDatabase(databaseSpec(store.state, database), backupId);
+    // The API's times have whole seconds; this one must not be before the backup's end.
+    const created = `${new Date(Math.ceil(Date.now() / 1000) * 1000).toISOString().slice(0, 19)}Z`;
+    await store.change((draft) => {
+      const backups = draft.databases.find((candidate) => candidate.id === id)?.backups;
+      backups?.push({ id: backupId, created_at: created, size_gigabytes: bytes / 2 ** 30 });
+    });
+  }
+
   async #again(id: string): Promise<void> {
     await sleep(RETRY_MILLISECONDS, undefined, { signal: this.#stopping.signal, ref: false }).catch(() => undefined);
     if (!this.#stopping.signal.aborted) this.start(id);
@@ -57,19 +78,22 @@ export class DatabaseRunner implements AsyncDisposable {
     if (!database || this.#stopping.signal.aborted) return;
     const { revision, status } = database;
     if (status === "deleting") {
-      await hypervisor.deleteDatabase(databaseSpec(database));
+      await hypervisor.deleteDatabase(databaseSpec(store.state, database));
       await store.change((draft) => {
         removeDatabase(draft, id);
       });
       return;
     }
     if (status !== "online" && faults.takeAction(`database_${status}`)) throw new Error(`${status}: told to fail`);
-    const facts = await hypervisor.runDatabase(databaseSpec(database));
+    const { databases, ...facts } = await hypervisor.runDatabase(databaseSpec(store.state, database));
     await store.change((draft) => {
       const brought = draft.databases.find((candidate) => candidate.id === id && candidate.revision === revision);
       if (!brought) return;
       brought.facts = facts;
-      if (brought.status !== "deleting") brought.status = "online";
+      if (brought.status === "forking") brought.db_names = databases;
+      brought.status = "online";
     });
+    // As in the cloud, the first backup is made soon, and everything after it can be restored.
+    if (database.backups.length === 0) await this.#backUp(id);
   }
 }

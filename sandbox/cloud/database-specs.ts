@@ -23,8 +23,10 @@ export function databaseNames({ id, name }: DatabaseRecord) {
 }
 
 /** A cluster as the machine room needs it. */
-export function databaseSpec(database: DatabaseRecord): DatabaseSpec {
+export function databaseSpec(state: CloudState, database: DatabaseRecord): DatabaseSpec {
   const size = databaseSizeOf(database.size);
+  const { restore } = database;
+  const source = restore && state.databases.find(({ id }) => id === restore.source_id);
   return {
     id: database.id,
     names: Object.values(databaseNames(database)),
@@ -34,7 +36,16 @@ export function databaseSpec(database: DatabaseRecord): DatabaseSpec {
     maxConnections: maxConnections(size),
     settings: postgresSettings(database.config),
     users: database.users.map(({ name, password, may_replicate: mayReplicate }) => ({ name, password, mayReplicate })),
-    databases: database.db_names,
+    // A restored cluster has those of its backup.
+    databases: database.status === "forking" ? [] : database.db_names,
+    ...(restore &&
+      source && {
+        restore: {
+          cluster: databaseSpec(state, source),
+          backupId: restore.backup_id,
+          ...(restore.time !== undefined && { time: restore.time }),
+        },
+      }),
   };
 }
 

@@ -91,6 +91,16 @@ export function recordedDatabase(state: CloudState, id: string): DatabaseRecord 
   return found(visibleDatabases(state).find((database) => database.id === id));
 }
 
+/**
+ * @throws ApiError 404 if there is none that clients see
+ * @throws ApiError 422 if its servers cannot be changed now
+ */
+export function onlineDatabase(state: CloudState, id: string): DatabaseRecord {
+  const database = recordedDatabase(state, id);
+  if (database.status !== "online") throw unprocessable("database cluster is not online");
+  return database;
+}
+
 /** The database clusters that clients see. */
 export function visibleDatabases(state: CloudState): DatabaseRecord[] {
   return state.databases.filter(({ status }) => status !== "deleting");

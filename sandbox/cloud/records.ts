@@ -205,11 +205,22 @@ export interface DatabaseRecord {
   users: DatabaseUserRecord[];
   db_names: string[];
   maintenance_window: { day: string; hour: string };
-  config: Record<string, unknown>;
+  config: Record<string, number | string>;
+  /** The oldest first. */
+  backups: DatabaseBackupRecord[];
+  /** Where its first data comes from, if it was made from a backup. */
+  restore?: { source_id: string; backup_id: string; time?: string };
   /** Known when it ran for the first time. */
   facts?: { version: string; authority: string };
   /** New with each change that its servers must follow. */
   revision: string;
+}
+
+export interface DatabaseBackupRecord {
+  id: string;
+  /** When it was complete. */
+  created_at: string;
+  size_gigabytes: number;
 }
 
 /** A trusted source of a database cluster. */

@@ -64,7 +64,9 @@ export interface Hypervisor {
   queryDatabase(cluster: DatabaseSpec, database: string, sql: string): Promise<string>;
   /** Ends a server of a cluster as a failure of its machine does, if it runs; its data stays. */
   killDatabaseNode(node: number): Promise<void>;
-  /** Removes a cluster's servers and their data. */
+  /** Copies the data of a running cluster. @returns the copy's bytes */
+  backUpDatabase(cluster: DatabaseSpec, backupId: string): Promise<number>;
+  /** Removes a cluster's servers, their data and its backups. */
   deleteDatabase(cluster: DatabaseSpec): Promise<void>;
   /** Replaces the names of all database servers, and who may connect to them. */
   serveDatabases(entrances: DatabaseEntrance[]): Promise<void>;
@@ -148,6 +150,13 @@ export interface DatabaseSpec extends MachineSize {
   users: DatabaseUser[];
   /** They belong to the administrator. */
   databases: string[];
+  /** Where a new cluster's data comes from; if absent, it is empty. */
+  restore?: {
+    cluster: DatabaseSpec;
+    backupId: string;
+    /** The data of this moment, ISO 8601; if absent, of the backup. */
+    time?: string;
+  };
 }
 
 export interface DatabaseUser {
@@ -162,6 +171,8 @@ export interface DatabaseFacts {
   version: string;
   /** The certificate of the authority that issued the servers' certificate, PEM. */
   authority: string;
+  /** The databases that exist, without those of PostgreSQL itself. */
+  databases: string[];
 }
 
 /** Where one database server can be reached, and by whom. */

@@ -291,6 +291,10 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     return this.#databases.kill(node);
   }
 
+  backUpDatabase(cluster: DatabaseSpec, backupId: string): Promise<number> {
+    return this.#databases.backUp(cluster, backupId);
+  }
+
   deleteDatabase(cluster: DatabaseSpec): Promise<void> {
     return this.#databases.delete(cluster);
   }

@@ -158,7 +158,7 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   async runDatabase(cluster: DatabaseSpec) {
     await this.#enter("runDatabase", cluster.nodes.join(" "));
     this.databases.set(cluster.id, cluster);
-    return { version: "17.6", authority: "-----BEGIN CERTIFICATE-----\n" };
+    return { version: "17.6", authority: "-----BEGIN CERTIFICATE-----\n", databases: ["defaultdb"] };
   }
 
   async queryDatabase(cluster: DatabaseSpec, database: string, sql: string) {
@@ -169,6 +169,11 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
 
   async killDatabaseNode(node: number) {
     await this.#enter("killDatabaseNode", node);
+  }
+
+  async backUpDatabase(cluster: DatabaseSpec) {
+    await this.#enter("backUpDatabase", cluster.nodes.join(" "));
+    return 2 ** 25;
   }
 
   async deleteDatabase(cluster: DatabaseSpec) {

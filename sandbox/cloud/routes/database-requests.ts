@@ -4,10 +4,11 @@ import { freeDatabaseHosts } from "../addresses.ts";
 import { databaseSizeOf, findDatabaseSize, STORAGE_STEP } from "../database-sizes.ts";
 import { DATABASE_REGIONS, DATABASE_VERSION, databaseVersion } from "../database-versions.ts";
 import { notSimulated, unprocessable } from "../errors.ts";
-import { ensureTags, recordedProject, visibleDatabases } from "../lookups.ts";
+import { ensureTags, onlineDatabase, recordedProject, visibleDatabases } from "../lookups.ts";
 import { assign, databaseUrn } from "../project-resources.ts";
 import type { CloudState, DatabaseRecord, DatabaseUserRecord } from "../records.ts";
 import { timestamp } from "../time.ts";
+import { readBackupRestore } from "./database-backups.ts";
 import { readDatabaseRules } from "./database-rules.ts";
 import type { Fields } from "./fields.ts";
 
@@ -34,20 +35,24 @@ export function addDatabase(draft: CloudState, body: Fields): DatabaseRecord {
   const { size, storage, nodes } = readLayout(body);
   const network = body.optionalText("private_network_uuid") ?? "";
   if (network !== "" && network !== draft.account.vpc_uuid) throw unprocessable("invalid private network uuid");
+  const restored = readBackupRestore(draft, body);
   const project = recordedProject(draft, body.optionalText("project_id") || "default");
   const database: DatabaseRecord = {
     ...{ id: randomUUID(), name, version, region, size },
     storage_size_mib: storage,
-    status: "creating",
+    status: restored ? "forking" : "creating",
     created_at: timestamp(),
     private_network_uuid: draft.account.vpc_uuid,
     tags: ensureTags(draft, body.texts("tags")),
     nodes: freeDatabaseHosts(takenHosts(draft), nodes),
     rules: readDatabaseRules(draft, body, []),
-    users: [newDatabaseUser("doadmin")],
+    // Those of a restored cluster are in its data; only the administrator gets another password.
+    users: [newDatabaseUser("doadmin"), ...(restored?.source.users.slice(1) ?? [])],
     db_names: ["defaultdb"],
     maintenance_window: { day: "tuesday", hour: "03:00:00" },
     config: {},
+    backups: [],
+    ...(restored && { restore: restored.restore }),
     revision: randomUUID(),
   };
   draft.databases.push(database);
@@ -57,7 +62,7 @@ export function addDatabase(draft: CloudState, body: Fields): DatabaseRecord {
 
 /** Changes a cluster's size, number of servers and storage, as requested. */
 export function resizeDatabase(draft: CloudState, database: DatabaseRecord, body: Fields): void {
-  if (database.status !== "online") throw unprocessable("cluster is not in a state that can be resized");
+  onlineDatabase(draft, database.id);
   const { size, storage, nodes } = readLayout(body, database);
   if (databaseSizeOf(size).memory < databaseSizeOf(database.size).memory) {
     throw unprocessable("cluster cannot be resized to a smaller size");

@@ -3,8 +3,9 @@ import { randomUUID } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 
 import type { Cloud } from "../cloud.ts";
+import { DATABASE_REGIONS } from "../database-versions.ts";
 import { unprocessable } from "../errors.ts";
-import { recordedDatabase, visibleDatabases } from "../lookups.ts";
+import { onlineDatabase, recordedDatabase, visibleDatabases } from "../lookups.ts";
 import type { CloudState, DatabaseRecord } from "../records.ts";
 import { addDatabase, readMaintenanceWindow, resizeDatabase } from "./database-requests.ts";
 import { readDatabaseRules } from "./database-rules.ts";
@@ -68,6 +69,23 @@ export function databaseRoutes(api: FastifyInstance, { applyDatabaseAccess, data
     });
     await applyDatabaseAccess();
     return reply.code(202).send();
+  });
+
+  api.put<DatabaseId>("/v2/databases/:id/migrate", async (request, reply) => {
+    const region = new Fields(request.body).text("region");
+    if (!DATABASE_REGIONS.includes(region)) throw unprocessable("invalid region");
+    await change(request.params.id, (database, draft) => {
+      onlineDatabase(draft, database.id);
+      Object.assign(database, { region, status: "migrating" });
+    });
+    return reply.code(202).send();
+  });
+
+  api.put<DatabaseId>("/v2/databases/:id/upgrade", (request) => {
+    find(request.params.id);
+    // There is only one version.
+    new Fields(request.body).text("version");
+    throw unprocessable("invalid cluster engine version");
   });
 
   api.put<DatabaseId>("/v2/databases/:id/maintenance", async (request, reply) => {

@@ -8,10 +8,23 @@ import { makeCertificates } from "../../server-certificate.ts";
 import { waitFor } from "../../wait-for.ts";
 import type { DatabaseFacts, DatabaseSpec } from "../hypervisor.ts";
 import type { SandboxNetwork } from "../network.ts";
+import { nodeFolder } from "./configuration.ts";
 import { clusterFolder, DatabaseNode } from "./node.ts";
 import { accountsSql, databaseSql } from "./sql.ts";
 
 const FOLLOW_SECONDS = 60;
+const RECOVERY_SECONDS = 300;
+
+/** Arguments: the primary's folder, the backup's name. */
+const BACK_UP = `
+to=/cluster/backups/$2
+rm -rf "$to.new"
+setpriv --reuid postgres --regid postgres --init-groups /usr/lib/postgresql/17/bin/pg_basebackup \
+  --host "$1" --port 25060 --username _dodb --pgdata "$to.new" --checkpoint fast --wal-method stream --no-sync
+rm -rf "$to"
+mv "$to.new" "$to"
+du -sb "$to" | cut -f 1
+`;
 
 /** Runs database clusters. Every method leads to the specified state from any other, so it can be repeated after a crash. */
 export class DatabaseClusters {
@@ -26,7 +39,8 @@ export class DatabaseClusters {
   /** See {@link Hypervisor.runDatabase}. */
   async run(cluster: DatabaseSpec): Promise<DatabaseFacts> {
     const folder = clusterFolder(this.#home, cluster.id);
-    for (const part of ["nodes", "tls", "wal"]) await mkdir(path.join(folder, part), { recursive: true, mode: 0o700 });
+    for (const part of ["backups", "nodes", "tls", "wal"])
+      await mkdir(path.join(folder, part), { recursive: true, mode: 0o700 });
     const authority = await this.#certify(cluster, path.join(folder, "tls"));
     const [primary, ...standbys] = this.#nodes(cluster);
     await this.#runPrimary(cluster, primary, standbys);
@@ -34,12 +48,12 @@ export class DatabaseClusters {
     for (const former of await this.#formerNodes(cluster)) await this.#forget(cluster, former);
 
     await primary.query(accountsSql(cluster));
-    const existing = (await primary.query("select datname from pg_database")).split("\n");
+    const existing = await databasesOn(primary);
     for (const name of cluster.databases) {
       if (!existing.includes(name)) await primary.query(databaseSql(cluster, name));
     }
     const version = await primary.query("show server_version");
-    return { version: version.split(" ")[0] ?? "", authority };
+    return { version: version.split(" ")[0] ?? "", authority, databases: await databasesOn(primary) };
   }
 
   query(cluster: DatabaseSpec, database: string, sql: string): Promise<string> {
@@ -49,6 +63,12 @@ export class DatabaseClusters {
 
   kill(node: number): Promise<void> {
     return this.#node(node).kill();
+  }
+
+  /** See {@link Hypervisor.backUpDatabase}. */
+  async backUp(cluster: DatabaseSpec, backupId: string): Promise<number> {
+    const [primary] = this.#nodes(cluster);
+    return Number(await primary.run(["sh", "-euc", BACK_UP, "sh", nodeFolder(primary.number), backupId]));
   }
 
   async delete(cluster: DatabaseSpec): Promise<void> {
@@ -70,6 +90,7 @@ export class DatabaseClusters {
   }
 
   async #runPrimary(cluster: DatabaseSpec, primary: DatabaseNode, others: DatabaseNode[]): Promise<void> {
+    if (cluster.restore && primary.isStandby(cluster) === undefined) await this.#completeWal(cluster.restore.cluster);
     const differs = await primary.configure(cluster);
     if (primary.isStandby(cluster) === true) {
       // Another primary must not accept anything that this one will not have.
@@ -80,6 +101,24 @@ export class DatabaseClusters {
       await primary.apply(cluster);
     }
     await primary.start(cluster);
+    await waitFor(`database node ${primary.number} to be the primary`, RECOVERY_SECONDS, async () => {
+      return (await primary.query("select pg_is_in_recovery()")) === "f";
+    });
+    // The settings of a restore must not reach standbys.
+    if (cluster.restore) await primary.query("alter system reset all");
+  }
+
+  /** Archives what a cluster has written until now, so that it can be restored at any moment of its past. */
+  async #completeWal(cluster: DatabaseSpec): Promise<void> {
+    const [primary] = this.#nodes(cluster);
+    // What a cluster that is down has not archived is lost.
+    if (!(await primary.isRunning())) return;
+    // A transaction after the wanted moment tells the restore where to stop.
+    await primary.query("select pg_current_xact_id()");
+    const segment = await primary.query("select pg_walfile_name(pg_switch_wal())");
+    await waitFor(`database node ${primary.number} to archive its WAL`, RECOVERY_SECONDS, () =>
+      existsSync(path.join(clusterFolder(this.#home, cluster.id), "wal", segment)),
+    );
   }
 
   async #runStandby(cluster: DatabaseSpec, primary: DatabaseNode, standby: DatabaseNode): Promise<void> {
@@ -121,4 +160,11 @@ export class DatabaseClusters {
   #node(node: number): DatabaseNode {
     return new DatabaseNode(this.#home, this.#network, node);
   }
+}
+
+async function databasesOn(node: DatabaseNode): Promise<string[]> {
+  const rows = await node.query(
+    "select datname from pg_database where not datistemplate and datname <> 'postgres' order by oid",
+  );
+  return rows.split("\n").filter(Boolean);
 }

@@ -83,10 +83,16 @@ export class DatabaseNode {
       await this.remove();
       await (await this.#docker.createContainer(this.#options(cluster, image, source))).start();
     }
-    await waitFor(`database node ${this.number} to accept connections`, START_SECONDS, async () => {
-      if (!(await this.isRunning())) throw new Error(await this.#lastWords());
-      await this.query("select 1");
-    });
+    const { isRunning } = await waitFor(
+      `database node ${this.number} to accept connections`,
+      START_SECONDS,
+      async () => {
+        const runs = await this.isRunning();
+        if (runs) await this.query("select 1");
+        return { isRunning: runs };
+      },
+    );
+    if (!isRunning) throw new Error(`database node ${this.number}: it has ended. ${await this.#lastWords()}`);
   }
 
   /** Makes a running node use its present configuration and size; restarts it if that is necessary. */
@@ -120,11 +126,16 @@ export class DatabaseNode {
 
   /** Runs SQL with all rights. @returns the rows, without decoration */
   async query(sql: string, database = "postgres"): Promise<string> {
-    const init = await this.#init();
-    if (init === undefined) throw new Error(`database node ${this.number}: it does not run.`);
     const options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1"];
     const server = ["--host", nodeFolder(this.number), "--port", String(DATABASE_PORT), "--username", "_dodb"];
-    return runInside(init, [PSQL, ...options, ...server, "--dbname", database], sql);
+    return this.run([PSQL, ...options, ...server, "--dbname", database], sql);
+  }
+
+  /** Runs a program in its container. @returns what it prints */
+  async run(command: string[], input = ""): Promise<string> {
+    const init = await this.#init();
+    if (init === undefined) throw new Error(`database node ${this.number}: it does not run.`);
+    return runInside(init, command, input);
   }
 
   get #container(): Docker.Container {
@@ -141,16 +152,28 @@ export class DatabaseNode {
   }
 
   #options(cluster: DatabaseSpec, image: string, source: number | undefined): Docker.ContainerCreateOptions {
+    // Only for its first data: later, the other cluster may be gone.
+    const restore = source === undefined && this.isStandby(cluster) === undefined ? cluster.restore : undefined;
+    const origin = source === undefined ? ["primary"] : ["copy", String(source)];
     return {
       name: this.#name,
       Image: image,
-      Cmd: ["/usr/local/bin/node.sh", String(this.number), source === undefined ? "primary" : String(source)],
+      Cmd: [
+        ...["/usr/local/bin/node.sh", String(this.number)],
+        ...(restore ? ["restore", restore.backupId, postgresTime(restore.time)] : origin),
+      ],
+      // Otherwise, its log would be in the engine's own format.
+      Tty: true,
       Labels: { [SANDBOX_LABEL]: this.#home.id },
       // PostgreSQL's fast shutdown: it does not wait for its clients.
       StopSignal: "SIGINT",
       HostConfig: {
         NetworkMode: "host",
-        Binds: [`${clusterFolder(this.#home, cluster.id)}:/cluster`, `${SCRIPT}:/usr/local/bin/node.sh:ro`],
+        Binds: [
+          `${clusterFolder(this.#home, cluster.id)}:/cluster`,
+          `${SCRIPT}:/usr/local/bin/node.sh:ro`,
+          ...(restore ? [`${clusterFolder(this.#home, restore.cluster.id)}:/source:ro`] : []),
+        ],
         ...containerLimits(cluster),
       },
     };
@@ -169,8 +192,13 @@ export class DatabaseNode {
 
   async #lastWords(): Promise<string> {
     const log = await this.#container.logs({ stdout: true, stderr: true, tail: 5 });
-    return `it has ended: ${log.toString("utf8").trim()}`;
+    return log.toString("utf8").trim();
   }
+}
+
+/** In the form that PostgreSQL's settings need; empty if absent. */
+function postgresTime(time = ""): string {
+  return time.replace("T", " ").replace("Z", "+00");
 }
 
 /** Where a sandbox keeps a cluster's data, WAL and certificates. */
