@@ -39,7 +39,10 @@ export function openRunTunnel(
     const socket = socketFor(hostKey, "docker.sock");
     const forwards = [
       { from: { socket }, to: "/var/run/docker.sock", docker: true },
-      { from: { port: postgresPort }, to: postgres === undefined ? SOCKET : () => known(postgres) },
+      {
+        from: { port: postgresPort },
+        to: postgres === undefined ? SOCKET : () => known({ host: postgres.host, port: postgres.port }),
+      },
     ];
     // PostgreSQL's provider only reports that its connection was closed.
     const tell = (reason: string) => void pulumi.log.warn(reason);

@@ -26,7 +26,7 @@ export interface Forward {
  * first client sends something, so a run without requests makes none. If it fails, and not because the machine boots, the client
  * is disconnected at once and the reason is reported.
  *
- * @param tell  called with the reason each time the machine cannot be reached
+ * @param tell  called with the reason each time the machine cannot be reached, or a server elsewhere cannot
  * @param boot  how long to wait for a machine that boots; by default not at all
  * @throws Error if a socket's folder belongs to somebody else, or a port is taken
  */
@@ -39,7 +39,16 @@ export async function openTunnel(
   const connect = once(target, tell, boot);
   await serve(
     forwards.map(({ from, to, docker = false }) => {
-      const open = async () => openChannel(await connect(), typeof to === "function" ? await to() : to);
+      const open = async () => {
+        const client = await connect();
+        if (typeof to !== "function") return openChannel(client, to);
+        return to()
+          .then((end) => openChannel(client, end))
+          .catch((error: unknown) => {
+            tell(error instanceof Error ? error.message : String(error));
+            throw error;
+          });
+      };
       return { at: from, server: docker ? dockerProxy(open) : relay(open) };
     }),
   );

@@ -96,6 +96,9 @@ describe("an open tunnel", () => {
     expect(to).not.toHaveBeenCalled();
     expect(await ask(port, "a question")).toBe("heard a question");
     elsewhere.close();
+    expect(told).toEqual([]);
+    expect(await ask(port, "another question")).toBe("");
+    expect(told.join()).toContain("from the droplet: cannot be reached");
   });
 
   it("loses nothing of a long answer to a slow client", async () => {
