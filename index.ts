@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { findVolume } from "./digitalocean/adopted-volume.ts";
+import { findDatabaseSize } from "./digitalocean/database-sizes.ts";
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
 import { findSnapshot, Safeguard } from "./digitalocean/volume-snapshots.ts";
@@ -14,17 +15,20 @@ import { furtherDatabases } from "./components/further-databases.ts";
 import { functionsOf } from "./components/function-deployment.ts";
 import { FunctionEnvironment } from "./components/function-environment.ts";
 import { Host } from "./components/host.ts";
+import { ManagedCluster } from "./components/managed-cluster.ts";
+import { ManagedPostgres } from "./components/managed-postgres.ts";
 import { Postgres } from "./components/postgres.ts";
 import { Repository } from "./components/repository.ts";
 import { Spaces } from "./components/spaces.ts";
 import { refuseSwitch } from "./components/storage-switch.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
 import { AppPackage } from "./functions/app-package.ts";
-import { refuseConnections } from "./settings/connections.ts";
+import { refuseConnections, refuseManagedConnections } from "./settings/connections.ts";
 import { refuseLimits } from "./settings/limits.ts";
 import { loadSettings } from "./settings/load.ts";
 import { openEmptyAgent } from "./ssh/agent.ts";
 import { Boot } from "./ssh/boot.ts";
+import { fileFor } from "./ssh/near-end.ts";
 import { runLogged } from "./ssh/run-logged.ts";
 import { openRunTunnel } from "./ssh/run-tunnel.ts";
 import "./unmapped.ts";
@@ -32,15 +36,18 @@ import "./unmapped.ts";
 const { exposure, ...settings } = loadSettings();
 const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, adoptVolume, protectData, bootTimeoutSeconds } =
   settings.host;
-const { postgresPoolSize, databases, migratePostgres, tunnelPort } = settings.postgres;
+const { postgresPoolSize, databases, migratePostgres, tunnelPort, databaseSize, databaseStandbys } = settings.postgres;
+const isManaged = settings.postgres.database === "managed";
 const stack = pulumi.getStack();
-const [{ memoryMb, vcpus, offers }, snapshotId, adopted] = await Promise.all([
+const [{ memoryMb, vcpus, offers }, databaseOffers, snapshotId, adopted] = await Promise.all([
   findSize(size, region),
+  isManaged ? findDatabaseSize(databaseSize, region, databaseStandbys) : [],
   findSnapshot(volumeSnapshot, region, volumeSizeGb),
   findVolume(adoptVolume, label(stack), region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
 ]);
-refuseConnections(settings.postgres, size, memoryMb, offers);
+if (isManaged) refuseManagedConnections(settings.postgres, databaseSize, databaseOffers);
+else refuseConnections(settings.postgres, size, memoryMb, offers);
 refuseLimits(settings.apps, size, { memoryMb, vcpus });
 
 const safeguard = new Safeguard(label(stack), volumeSnapshots, snapshotId);
@@ -50,6 +57,7 @@ const host = new Host(ID, {
   exposure,
   label: label(stack),
   offers,
+  database: settings.postgres.database,
   snapshotId,
   adopted,
   instanceName: settings.convex.instanceName,
@@ -60,10 +68,21 @@ const host = new Host(ID, {
 });
 const { connection, mountpoint, onMachine } = host;
 
+const cluster = isManaged
+  ? new ManagedCluster(ID, {
+      ...settings.postgres,
+      label: label(stack),
+      region,
+      dropletId: host.machineId,
+      protectData,
+    })
+  : undefined;
+
 const tunnel = openRunTunnel(
   tunnelPort,
   { host: host.publicIp, privateKey: host.deployKey, hostKey: host.hostKey },
   boot,
+  cluster,
 );
 
 const { fileStorage, ...place } = settings.files;
@@ -71,6 +90,8 @@ const usesSpaces = [settings.backups.backups, fileStorage].includes("spaces");
 const spaces = usesSpaces ? new Spaces(ID, { label: label(stack) }) : undefined;
 const repository = new Repository(ID, {
   ...settings.backups,
+  database: settings.postgres.database,
+  fileStorage,
   label: label(stack),
   volumeId: host.volumeId,
   protectData,
@@ -88,23 +109,31 @@ const files =
       });
 
 const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
-const postgres = new Postgres(ID, {
-  ...owned,
-  connection,
-  machineId: host.machineId,
-  mountpoint,
-  volumeSizeGb,
-  tunnelPort: tunnel.postgresPort,
-  network: NETWORK,
-  postgresPoolSize,
-  databases,
-  protectData,
-  migratePostgres,
-  repository: repository.values,
-  onMachine,
-  onVolume: host.onVolume,
-});
-const inside = { snapshotId, adopted, protectData, inCluster: postgres.inCluster };
+const client = {
+  ...{ connection, machineId: host.machineId, mountpoint, tunnelPort: tunnel.postgresPort },
+  ...{ databases, protectData, onMachine },
+};
+const postgres =
+  cluster === undefined
+    ? new Postgres(ID, {
+        ...owned,
+        ...client,
+        volumeSizeGb,
+        network: NETWORK,
+        postgresPoolSize,
+        migratePostgres,
+        repository: repository.values,
+        onVolume: host.onVolume,
+      })
+    : new ManagedPostgres(ID, {
+        ...client,
+        cluster,
+        authorityFile: pulumi
+          .all([host.hostKey, cluster.authority])
+          .apply(([hostKey, pem]) => fileFor(hostKey, "postgres-authority.pem", pem)),
+      });
+const { address } = postgres;
+const inside = { snapshotId, adopted, protectData, address, inCluster: postgres.inCluster };
 const database = new Database(ID, { ...owned, ...inside });
 const further = furtherDatabases(ID, { databases, ...inside });
 
@@ -133,6 +162,7 @@ const convex = new Convex(ID, {
   refuseSwitch: refuseSwitch(ID, settings.files),
   network: NETWORK,
   postgresUrl: database.url,
+  postgresAddress: address,
   postgresAuthority: postgres.authority,
   postgresPoolSize,
   memoryMb,

@@ -39,6 +39,8 @@ export interface ConvexArgs {
   buckets: FileBuckets | undefined;
   /** Refuses other buckets, or buckets instead of the folder, for an instance that has run. */
   refuseSwitch: pulumi.ResourceHook;
+  /** PostgreSQL's host and port. */
+  postgresAddress: pulumi.Input<string>;
   /** PostgreSQL's URL, without a database; secret. */
   postgresUrl: pulumi.Output<string>;
   /** The certificate that the backend trusts PostgreSQL by, PEM, which the machine has in `AUTHORITY_FILE`. */
@@ -224,7 +226,7 @@ export class Convex extends pulumi.ComponentResource {
         ],
         volumes: [{ hostPath: args.dataDirectory, containerPath: "/convex/data" }, ...files],
         healthcheck: {
-          tests: ["CMD", "bash", "-c", HEALTH],
+          tests: ["CMD", "bash", "-c", pulumi.output(args.postgresAddress).apply(healthWith)],
           interval: "10s",
           timeout: "5s",
           retries: 5,
@@ -306,9 +308,12 @@ export class Convex extends pulumi.ComponentResource {
  * a PostgreSQL server answers a request for encryption by GSSAPI (eight bytes), with G or N, and it needs no login for that. The
  * same with TLS would leave a line in PostgreSQL's log each time.
  */
-const HEALTH =
-  `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${HOST_IN_CONTAINERS}/5432 && ` +
-  String.raw`printf '\0\0\0\10\4\322\26\60' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [GN] ]]`;
+function healthWith(postgresAddress: string): string {
+  return (
+    `curl -fs -o /dev/null http://localhost:${PORTS.api}/version && exec 3<>/dev/tcp/${postgresAddress.replace(":", "/")} && ` +
+    String.raw`printf '\0\0\0\10\4\322\26\60' >&3 && read -rt 3 -n 1 answer <&3 && [[ $answer == [GN] ]]`
+  );
+}
 
 /** On the droplet and in the image: the authorities that curl and the backend trust. */
 const AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt";

@@ -1,7 +1,6 @@
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 
-import { HOST_IN_CONTAINERS } from "../contract/names.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import type { AdoptedVolume } from "../digitalocean/adopted-volume.ts";
 import type { Postgres } from "./postgres.ts";
@@ -19,6 +18,8 @@ export interface DatabaseArgs {
   adopted: AdoptedVolume | undefined;
   /** Whether the database is protected from deletion. It is never dropped in either case: its data goes with the volume. */
   protectData: boolean;
+  /** Host and port at which containers reach the server. */
+  address: pulumi.Input<string>;
   /** Provider and lifetime of role and database. */
   inCluster: Postgres["inCluster"];
 }
@@ -32,7 +33,7 @@ export interface DatabaseArgs {
  */
 export class Database extends pulumi.ComponentResource {
   /**
-   * Ready: `postgresql://role:password@host.docker.internal:5432`, once the database exists; secret. The
+   * Ready: `postgresql://role:password@host:port`, once the database exists; secret. The
    * Convex backend accepts no database in it.
    */
   readonly url: pulumi.Output<string>;
@@ -75,8 +76,8 @@ export class Database extends pulumi.ComponentResource {
 
     this.url = pulumi.secret(
       pulumi
-        .all([password.result, privacy.id])
-        .apply(([secret]) => `postgresql://${args.role}:${secret}@${HOST_IN_CONTAINERS}:5432`),
+        .all([password.result, args.address, privacy.id])
+        .apply(([secret, address]) => `postgresql://${args.role}:${secret}@${address}`),
     );
     this.registerOutputs({ url: this.url });
   }

@@ -1,7 +1,7 @@
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 
-import { furtherDatabase, HOST_IN_CONTAINERS } from "../contract/names.ts";
+import { furtherDatabase } from "../contract/names.ts";
 import type { AdoptedVolume } from "../digitalocean/adopted-volume.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import type { FurtherDatabase } from "../settings/kinds/databases.ts";
@@ -17,6 +17,8 @@ export interface FurtherDatabasesArgs {
   adopted: AdoptedVolume | undefined;
   /** Whether the databases are protected from deletion. Their shadows are not: migration tools empty those themselves. */
   protectData: boolean;
+  /** Host and port at which containers reach the server. */
+  address: pulumi.Input<string>;
   /** Provider and lifetime of roles and databases. */
   inCluster: Postgres["inCluster"];
 }
@@ -30,7 +32,7 @@ export interface FurtherDatabasesArgs {
  */
 export class FurtherDatabases extends pulumi.ComponentResource {
   /**
-   * Ready: `postgresql://role:password@host.docker.internal:5432/database?sslmode=require` for each database by its name, and for each
+   * Ready: `postgresql://role:password@host:port/database?sslmode=require` for each database by its name, and for each
    * shadow, once it exists; secret.
    */
   readonly urls: Record<string, pulumi.Output<string>>;
@@ -52,7 +54,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
   #declare(
     name: string,
     { name: own, shadow, replication, connections }: FurtherDatabase,
-    { snapshotId, adopted, protectData }: FurtherDatabasesArgs,
+    { snapshotId, adopted, protectData, address }: FurtherDatabasesArgs,
     inCluster: pulumi.CustomResourceOptions,
   ): [string, pulumi.Output<string>][] {
     // A preview of a new stack cannot ask the server, so it shows them as created.
@@ -83,8 +85,8 @@ export class FurtherDatabases extends pulumi.ComponentResource {
         inCluster,
       );
       const url = pulumi
-        .all([password.result, privacy.id])
-        .apply(([secret]) => `postgresql://${own}:${secret}@${HOST_IN_CONTAINERS}:5432/${database}?sslmode=require`);
+        .all([password.result, address, privacy.id])
+        .apply(([secret, at]) => `postgresql://${own}:${secret}@${at}/${database}?sslmode=require`);
       return [database, url];
     });
   }

@@ -2,7 +2,7 @@ import * as command from "@pulumi/command";
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
 
-import { type ContainerNetwork, HOST_IN_CONTAINERS, rolesOf } from "../contract/names.ts";
+import { type ContainerNetwork, HOST_IN_CONTAINERS, POSTGRES_PORT, rolesOf } from "../contract/names.ts";
 import { scriptFiles } from "../contract/scripts.ts";
 import { connectionsOf } from "../settings/connections.ts";
 import type { FurtherDatabase } from "../settings/kinds/databases.ts";
@@ -56,6 +56,8 @@ export interface PostgresArgs {
 export class Postgres extends pulumi.ComponentResource {
   /** Ready: the certificate that clients must trust, PEM, which the droplet has in `AUTHORITY_FILE`. */
   readonly authority: pulumi.Output<string>;
+  /** Host and port at which containers reach the server. */
+  readonly address = `${HOST_IN_CONTAINERS}:${POSTGRES_PORT}`;
   /** Ready: options for the server's roles and databases. */
   readonly inCluster: Lifetime & Required<Pick<pulumi.CustomResourceOptions, "provider">>;
 
@@ -124,7 +126,7 @@ export class Postgres extends pulumi.ComponentResource {
     this.inCluster = { ...args.onVolume, provider, dependsOn: [server] };
     // With the file on the droplet, which a container mounts.
     this.authority = pulumi.all([authority, server.id]).apply(([pem]) => pem);
-    this.registerOutputs({ authority: this.authority });
+    this.registerOutputs({ authority: this.authority, address: this.address });
   }
 }
 

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import type { Shape } from "../settings/postgres.ts";
 import { generatedPassword } from "./password.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
 import type { Spaces } from "./spaces.ts";
@@ -23,6 +24,10 @@ export interface RepositoryArgs {
   backupAuthority: string;
   /** For how many days every moment can be restored. Spaces keeps deleted objects as long. */
   backupDays: number;
+  /** Where the database is. A managed one has backups of its own. */
+  database: Shape;
+  /** Where Convex's files are. */
+  fileStorage: "volume" | "spaces" | "s3";
   /** The volume's id. Each volume has its own part of the repository. */
   volumeId: pulumi.Input<string>;
   /** Whether the bucket and the encryption's secret are protected from deletion. Otherwise `destroy` deletes all backups. */
@@ -47,7 +52,7 @@ export class Repository extends pulumi.ComponentResource {
 
   constructor(name: string, args: RepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Repository", name, {}, opts);
-    if (args.backups === "off" && pulumi.runtime.isDryRun()) this.#tellOff(args.protectData);
+    if (args.backups === "off" && pulumi.runtime.isDryRun()) this.#tellOff(args);
     // Without it, nobody can read the backups.
     const passphrase =
       args.backups === "off"
@@ -74,7 +79,13 @@ export class Repository extends pulumi.ComponentResource {
   }
 
   /** In a preview: a stack to keep gets a warning, another one only a remark. */
-  #tellOff(protectData: boolean): void {
+  #tellOff({ protectData, database, fileStorage }: RepositoryArgs): void {
+    if (database === "managed") {
+      const copies = "are only on the volume: keep copies with npx convex export --include-file-storage";
+      const files = `Convex's files ${fileStorage === "volume" ? copies : "are in buckets"}`;
+      void pulumi.log.info(`backups: DigitalOcean itself backs up the managed database. ${files}`, this);
+      return;
+    }
     const set = onThisStack("config set", "backups spaces");
     const text = `backups: are off, so what is lost with the volume cannot be restored. Switch them on with: ${set}`;
     const gone = "If the stack had them before, up deletes their bucket with all backups.";

@@ -21,6 +21,9 @@ export const RESOURCES = {
   authority: `${ID}-postgres-authority`,
   certificate: `${ID}-postgres-certificate`,
   server: `${ID}-server`,
+  cluster: `${ID}-cluster`,
+  clusterFirewall: `${ID}-cluster-firewall`,
+  databaseClient: `${ID}-database-client`,
   edge: `${ID}-edge`,
   role: `${ID}-role`,
   password: `${ID}-password`,
@@ -116,8 +119,9 @@ export const AUTHORITY_FILE = "/etc/convex-droplet/postgres-authority.pem";
 export const MOUNTPOINT = `/mnt/${ID}`;
 export const DATA = `${MOUNTPOINT}/data`;
 
-/** The containers' name for the droplet itself. */
+/** The containers' name for the droplet itself, and the port of PostgreSQL there. */
 export const HOST_IN_CONTAINERS = "host.docker.internal";
+export const POSTGRES_PORT = 5432;
 
 /** Types of the resources that are searched for in a stack's state. */
 export const TYPES = {
@@ -126,6 +130,7 @@ export const TYPES = {
   reservedIp: "digitalocean:index/reservedIp:ReservedIp",
   record: "digitalocean:index/dnsRecord:DnsRecord",
   volume: "digitalocean:index/volume:Volume",
+  cluster: "digitalocean:index/databaseCluster:DatabaseCluster",
   spacesKey: "digitalocean:index/spacesKey:SpacesKey",
   key: "tls:index/privateKey:PrivateKey",
   command: "command:remote:Command",

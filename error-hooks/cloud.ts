@@ -17,6 +17,7 @@ const FIND: Record<string, (inputs: Inputs) => Promise<Lost | undefined>> = {
   "digitalocean:index/sshKey:SshKey": findKey,
   "digitalocean:index/firewall:Firewall": findFirewall,
   "digitalocean:index/project:Project": findProject,
+  "digitalocean:index/databaseCluster:DatabaseCluster": findCluster,
   "digitalocean:index/volume:Volume": reportVolume,
 };
 
@@ -73,6 +74,35 @@ async function findProject({ name }: Inputs): Promise<Lost | undefined> {
     return undefined;
   }
   return { what: `project ${lost.name}`, remove: () => account().ask("DELETE", `/v2/projects/${lost.id}`) };
+}
+
+/**
+ * A database cluster that this program has made and not used: it admits no droplet, and has no database but its first one. Another one is
+ * only reported.
+ */
+async function findCluster({ name }: Inputs): Promise<Lost | undefined> {
+  const clusters = await account().list<{ id: string; name: string; tags: string[] | null }>(
+    "/v2/databases",
+    "databases",
+  );
+  const lost = clusters.find((cluster) => cluster.name === name);
+  if (lost === undefined) return undefined;
+  const [{ rules }, { dbs }] = await Promise.all([
+    account().ask<{ rules: unknown[] | null }>("GET", `/v2/databases/${lost.id}/firewall`),
+    account().ask<{ dbs: unknown[] | null }>("GET", `/v2/databases/${lost.id}/dbs`),
+  ]);
+  const isUnused = (rules ?? []).length === 0 && (dbs ?? []).length <= 1;
+  if (isUnused && lost.tags?.includes("convex-droplet") === true) {
+    return {
+      what: `database cluster ${lost.name}`,
+      remove: () => account().ask("DELETE", `/v2/databases/${lost.id}`),
+    };
+  }
+  await pulumi.log.warn(
+    `database cluster ${lost.name} is in the account but not in the stack's state, and it may contain data. If nobody needs it, delete it: ` +
+      `doctl databases delete ${lost.id}, then run ${onThisStack("up")} again.`,
+  );
+  return undefined;
 }
 
 /** A droplet uses it, or did until the state was lost; or it is empty, because a run was killed before it had a droplet. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints how this machine differs from what is declared, and facts to compare with the rest. Changes nothing. It needs the other
-# scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres`,
-# `edge`, `apps`, `buckets`, `backups`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role_url), as far as the stack was deployed.
+# scripts in its folder, and there the folder `expected/` with the values that the scripts were run with: `host`, `postgres` or `managed`,
+# `edge`, `apps`, `buckets`, `backups`, and `backend` (container, api_port, site_port, dashboard_port, key, read_only_key, role, database, role_url), as far as the stack was deployed.
 # It prints records; each field ends with NUL:
 #
 #   difference  script  area  subject  property  expected  found   (from a script in check mode, see common.sh)
@@ -15,6 +15,8 @@ RESULTS=$SCRIPTS/results
 export SCRIPTS RESULTS LC_ALL=C.UTF-8 TMPDIR=$RESULTS CONVEX_DROPLET_CHECK=1 CONVEX_DROPLET_DECLARED=$RESULTS/declared
 # shellcheck source=machine/lib/common.sh
 source "$SCRIPTS/lib/common.sh"
+# shellcheck source=machine/lib/sql.sh
+source "$SCRIPTS/lib/sql.sh"
 # shellcheck source=machine/convex/symptoms.sh
 source "$SCRIPTS/convex/symptoms.sh"
 # shellcheck source=machine/lib/on-volume.sh
@@ -25,6 +27,8 @@ source "$SCRIPTS/convex/upgrade.sh"
 source "$SCRIPTS/host/facts.sh"
 # shellcheck source=machine/postgres/facts.sh
 source "$SCRIPTS/postgres/facts.sh"
+# shellcheck source=machine/managed/facts.sh
+source "$SCRIPTS/managed/facts.sh"
 # shellcheck source=machine/edge/facts.sh
 source "$SCRIPTS/edge/facts.sh"
 # shellcheck source=machine/backups/facts.sh
@@ -48,6 +52,7 @@ main() {
   if [[ -e $expected/host ]]; then mountpoint=$(value_in "$expected/host" mountpoint); fi
   host_facts "$mountpoint"
   if [[ -e $expected/postgres ]]; then postgres_facts "$expected/postgres" "$expected/backend"; fi
+  if [[ -e $expected/managed ]]; then managed_facts "$expected/managed" "$expected/backend"; fi
   if [[ -e $expected/edge ]]; then edge_facts "$expected/edge"; fi
   if [[ -e $expected/backups ]]; then backups_facts "$expected/backups"; fi
   if [[ -e $expected/backend ]]; then

@@ -8,7 +8,7 @@ What could not be asked within 5 s is null. Sizes are in bytes, times in seconds
     memory          total, available
     disks           for / and the volume: folder, total, available, percent (used, of what others than root may use)
     containers      of each: name, image, revision (of the image, or empty), state, health (or null), since, restarts, killed (for memory)
-    postgres        version, connections, allowed, wal, databases and Convex's largest tables (name, bytes)
+    postgres        version, connections, allowed, wal (null if the server is managed), databases and Convex's largest tables (name, bytes)
     backups         the records of the last point, base and drill; without backups, an empty object
     waiting         files of the write-ahead log that are not in the bucket yet
     certificate     start and end; null without a public name
@@ -27,13 +27,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 REBOOT = "/run/reboot-required"
+# As in lib/sql.sh.
+MANAGED_SERVER = "/etc/convex-droplet/managed-server.conf"
 SERVER = """SELECT json_build_object(
     'version', split_part(current_setting('server_version'), ' ', 1),
-    'connections', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    'connections', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL),
     'allowed', current_setting('max_connections')::int,
-    'wal', (SELECT sum(size) FROM pg_ls_waldir()),
+    'wal', %s,
     'databases', (SELECT json_agg(json_build_object('name', datname, 'bytes', pg_database_size(oid)) ORDER BY datname)
-                  FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'),
+                  FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'defaultdb') AND has_database_privilege(oid, 'CONNECT')),
     'tables', (SELECT json_agg(largest) FROM (SELECT relname AS name, pg_total_relation_size(relid) AS bytes
                FROM pg_stat_user_tables ORDER BY 2 DESC LIMIT 3) AS largest))"""
 
@@ -113,8 +115,11 @@ def seconds(time):
 
 
 def postgres(database):
-    return json.loads(said("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "psql", "-qAtX", "-c", SERVER,
-                           cwd="/", env={**os.environ, "PGDATABASE": database}))
+    own = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+    where, wal, prefix = {}, "(SELECT sum(size) FROM pg_ls_waldir())", own
+    if os.path.exists(MANAGED_SERVER):
+        where, wal, prefix = {"PGSERVICEFILE": MANAGED_SERVER, "PGSERVICE": "managed", "PGCONNECT_TIMEOUT": "4"}, "NULL", []
+    return json.loads(said(*prefix, "psql", "-qAtX", "-c", SERVER % wal, cwd="/", env={**os.environ, **where, "PGDATABASE": database}))
 
 
 def backups(mountpoint):

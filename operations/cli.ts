@@ -8,7 +8,7 @@ import { runRestore } from "./backups/restore.ts";
 import { runSnapshot } from "./backups/snapshot.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
-import { databasesOf, NEAR_PORT, SERVER_SOCKET } from "./databases.ts";
+import { databasesOf, farEnd, NEAR_PORT } from "./databases.ts";
 import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
@@ -137,7 +137,7 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
   const forwards = near
     .map((url) => new URL(url).port)
     .map((port) => `127.0.0.1:${port}:127.0.0.1:${port}`)
-    .concat(databases.length === 0 ? [] : `127.0.0.1:${NEAR_PORT}:${SERVER_SOCKET}`)
+    .concat(databases.slice(0, 1).map((name) => `127.0.0.1:${NEAR_PORT}:${farEnd(outputs.databaseUrls?.[name] ?? "")}`))
     .flatMap((forward) => ["-L", forward]);
   const code = await runSsh(target, ["-N", "-o", "ExitOnForwardFailure=yes", ...forwards], []);
   return code === INTERRUPTED ? 0 : code;

@@ -1,19 +1,31 @@
+import { HOST_IN_CONTAINERS } from "../contract/names.ts";
 import type { Outputs } from "./outputs.ts";
 
 /** The local end of the server in `npm run tunnel`. Not PostgreSQL's own port, where a developer's server may be. */
 export const NEAR_PORT = 15432;
 
-/** The server on the droplet, for a forwarded connection. SSH encrypts, and the socket has no TLS. */
-export const SERVER_SOCKET = "/var/run/postgresql/.s.PGSQL.5432";
+/** The droplet's own server, for a forwarded connection. SSH encrypts, and the socket has no TLS. */
+const SERVER_SOCKET = "/var/run/postgresql/.s.PGSQL.5432";
+
+/** The far end of a forwarded connection to the server of a database: a socket on the droplet, or host and port of a managed one. */
+export function farEnd(url: string): string {
+  const { host } = new URL(url);
+  return isOnDroplet(url) ? SERVER_SOCKET : host;
+}
+
+function isOnDroplet(url: string): boolean {
+  return new URL(url).hostname === HOST_IN_CONTAINERS;
+}
 
 /** The names of a stack's further databases, without their shadows. */
 export function databasesOf({ databaseUrls = {} }: Outputs): string[] {
   return Object.keys(databaseUrls).filter((name) => userOf(databaseUrls[name] ?? "") === name);
 }
 
-/** The same URL through the tunnel. */
+/** The same URL through the tunnel. A managed server demands TLS there, too. */
 export function throughTunnel(url: string): string {
-  return url.replace(/@[^/]*/, `@127.0.0.1:${NEAR_PORT}`).replace("sslmode=require", "sslmode=disable");
+  const near = url.replace(/@[^/]*/, `@127.0.0.1:${NEAR_PORT}`);
+  return isOnDroplet(url) ? near.replace("sslmode=require", "sslmode=disable") : near;
 }
 
 /**

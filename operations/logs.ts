@@ -38,7 +38,9 @@ const ofContainer =
 const LOGS: Record<string, Log> = {
   backend: ofContainer(CONTAINERS.backend),
   dashboard: ofContainer(CONTAINERS.dashboard),
-  postgres: (lines, follow) => `tail --lines ${lines} ${follow} $(ls -t /var/log/postgresql/*.log | head -n 1)`,
+  postgres: (lines, follow) =>
+    "if [ -e /etc/convex-droplet/managed-server.conf ]; then echo 'The log of a managed database is in DigitalOcean'\\''s control panel.' >&2; exit 1; fi; " +
+    `tail --lines ${lines} ${follow} $(ls -t /var/log/postgresql/*.log | head -n 1)`,
   proxy: (lines, follow) => `tail --lines ${lines} ${follow} /var/log/nginx/access.log /var/log/nginx/error.log`,
   backups: (lines, follow) => `journalctl --no-pager --quiet --lines ${lines} ${follow} --unit 'convex-*'`,
 };

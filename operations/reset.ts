@@ -4,7 +4,7 @@ import { RESOURCES, TYPES } from "../contract/names.ts";
 import { requireStack } from "./arguments.ts";
 import { declareAgain, wayBack } from "./backups/copy.ts";
 import { runOnDroplet } from "./backups/on-droplet.ts";
-import { bucketServer, hasBackups } from "./findings/expected.ts";
+import { bucketServer, hasBackups, requireOwnServer } from "./findings/expected.ts";
 import { Destination, identityOf } from "./move-in/destination.ts";
 import { interruptedRestore, interruptedSwap } from "./move-in/refusals.ts";
 import { readSetting } from "./setting.ts";
@@ -56,6 +56,11 @@ export async function runReset(args: string[]): Promise<number> {
  */
 export async function reset(state: State, yes: boolean): Promise<number> {
   const { stack } = state;
+  requireOwnServer(
+    state,
+    "reset",
+    "To start afresh, empty each table with npx convex import --table TABLE --replace --format jsonLines /dev/null -y, or destroy the stack and deploy it again",
+  );
   await requireUnprotected(state);
   await using destination = await Destination.open(state);
   const place = await destination.look();

@@ -39,6 +39,8 @@ export interface Plan {
   /** Whether there are data to try the image on. */
   data: boolean;
   rehearse: boolean;
+  /** Whether the database is managed. Then the image is not tried. */
+  managed: boolean;
   /** Bytes on the volume. */
   needed: number;
   free: number;
@@ -133,6 +135,7 @@ function planOf(stdout: string): Plan {
     dashboard: value("dashboard"),
     data: value("data") === "yes",
     rehearse: value("rehearse") === "true",
+    managed: value("managed") === "yes",
     needed: Number(value("needed")),
     free: Number(value("free")),
     point: value("point") === "yes",
@@ -144,8 +147,8 @@ function changes({ upgrade, dashboard }: Plan): boolean {
   return upgrade || dashboard !== "";
 }
 
-function hasRoom({ upgrade, data, rehearse, needed, free }: Plan): boolean {
-  return !upgrade || !data || !rehearse || free >= needed;
+function hasRoom({ upgrade, data, rehearse, managed, needed, free }: Plan): boolean {
+  return !upgrade || !data || !rehearse || managed || free >= needed;
 }
 
 /** A plan as text, with the next command. */
@@ -163,11 +166,19 @@ export function describe(stack: string, plan: Plan): string {
   return `${lines.join("\n")}\n`;
 }
 
-function stepsOf({ upgrade, data, rehearse, needed, free, point }: Plan): string[] {
+function stepsOf({ upgrade, data, rehearse, managed, needed, free, point }: Plan): string[] {
   if (!upgrade) return ["Rehearsal:  none, because only the dashboard changes"];
   const costs = "Costs:      the API stops while the backend is replaced, for some seconds";
   if (!data) return ["Rehearsal:  none, because no backend has used this database yet", costs];
   if (!rehearse) return ["Rehearsal:  none, and no restore point, because rehearseImages is false", costs];
+  if (managed) {
+    const way = "the database can be restored to every moment of the last 7 days, in DigitalOcean's control panel";
+    return [
+      "Rehearsal:  none, because the database is managed",
+      `Way back:   ${way}; see docs/managed-database.md`,
+      costs,
+    ];
+  }
   const room = `needs ${size(needed)} on the volume, which has ${size(free)} free`;
   const made = point ? "a restore point is made" : "no restore point, because there is no backup yet";
   return [`Rehearsal:  the new image is tried on a copy of the data; ${room}`, `Way back:   ${made}`, costs];

@@ -9,6 +9,9 @@ const RESERVED = 20;
 /** What a connection that works takes, beside the server's own memory and the containers'. */
 const MB_EACH = 8;
 
+/** The same on a managed database, which has no drift of its settings, and no backups of ours. */
+const RESERVED_MANAGED = 10;
+
 /** Who may open connections. */
 interface Budget {
   postgresPoolSize: number;
@@ -49,5 +52,32 @@ export function refuseConnections(
       (larger === undefined
         ? ""
         : `, or use the cheapest size that can: ${onThisStack("config set", `size ${larger.slug}`)}`),
+  );
+}
+
+/**
+ * Refuses a pool and shares that are together more than a managed database of this size admits.
+ *
+ * @param offers  sizes, the smallest first, with the chosen one
+ * @throws pulumi.RunError
+ */
+export function refuseManagedConnections(
+  { postgresPoolSize, databases }: Budget,
+  size: string,
+  offers: readonly { slug: string; connections: number }[],
+): void {
+  const admitted = offers.find(({ slug }) => slug === size)?.connections ?? 0;
+  const taken = databases.reduce((sum, { connections }) => sum + connections, 0) + RESERVED_MANAGED;
+  const needed = postgresPoolSize + taken;
+  if (needed <= admitted) return;
+  const shares = databases.map(({ name, connections }) => `${connections} of ${name}, `).join("");
+  const larger = offers.find(({ connections }) => connections >= needed);
+  const left = admitted - taken;
+  throw new pulumi.RunError(
+    `convex-droplet:databaseSize: ${size} admits ${admitted} connections, it should admit ${needed} (${postgresPoolSize} of postgresPoolSize, ${shares}${RESERVED_MANAGED} in reserve). ` +
+      (larger === undefined
+        ? "Lower postgresPoolSize or the shares"
+        : `Use the smallest size that does: ${onThisStack("config set", `databaseSize ${larger.slug}`)}`) +
+      (left >= 8 ? `, or lower the pool: ${onThisStack("config set", `postgresPoolSize ${left}`)}` : ""),
   );
 }

@@ -10,7 +10,7 @@ import { readFileStorage } from "./file-storage.ts";
 import { readFunctions } from "./functions.ts";
 import { namesIn } from "./kinds/databases.ts";
 import { readHost } from "./host.ts";
-import { readPostgres } from "./postgres.ts";
+import { readPostgres, refuseWithoutVolume } from "./postgres.ts";
 import { Reader } from "./reader.ts";
 import { tokenMistakes } from "./token.ts";
 
@@ -37,6 +37,7 @@ export function loadSettings() {
     files: readFileStorage(read, host.region),
     apps: readApps(read, { hosts: exposure.hosts, edge, databases: namesIn(postgres.databases) }),
   };
+  refuseWithoutVolume(read, { ...settings.postgres, ...settings.backups, ...settings.host });
   read.refuseUnknown();
 
   const mistakes = [...read.mistakes, ...tokenMistakes()];

@@ -2,6 +2,9 @@ import { createHash } from "node:crypto";
 import { lstatSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
+
+import writeFileAtomic from "write-file-atomic";
+
 import { onThisStack } from "../settings/on-this-stack.ts";
 
 /** An address on this computer to which the clients of a run connect. */
@@ -23,6 +26,19 @@ const STAND_BY_MS = 100;
 export function socketFor(hostKey: string, name: string): string {
   const machine = createHash("sha256").update(hostKey).digest("hex").slice(0, 16);
   return `/tmp/convex-droplet-${machine}/${name}`;
+}
+
+/**
+ * Writes a file beside a machine's sockets, whose path is the same on every computer, and returns the path. It stays after the run: another
+ * one may be reading it. Only for what is no secret.
+ *
+ * @throws Error if the folder belongs to somebody else
+ */
+export function fileFor(hostKey: string, name: string, content: string): string {
+  const file = socketFor(hostKey, name);
+  makePrivateFolder(file);
+  writeFileAtomic.sync(file, content, { mode: 0o600 });
+  return file;
 }
 
 /**

@@ -11,9 +11,12 @@ import { onThisStack } from "../settings/on-this-stack.ts";
 export interface RunTunnel {
   /** The Docker engine's address. */
   dockerHost: pulumi.Output<string>;
-  /** Port on 127.0.0.1 that leads to PostgreSQL's socket. */
+  /** Port on 127.0.0.1 that leads to PostgreSQL. */
   postgresPort: pulumi.Output<number>;
 }
+
+/** PostgreSQL's socket on the droplet. */
+const SOCKET = "/var/run/postgresql/.s.PGSQL.5432";
 
 /**
  * Opens the connection from this run's providers to the droplet's Docker engine and PostgreSQL server, until the run ends: the
@@ -23,18 +26,23 @@ export interface RunTunnel {
  *
  * @param port  PostgreSQL's local port; 0 derives one from project and stack, from 20000 to 29999
  * @param boot  how long to wait for the droplet while it boots; by default not at all
+ * @param postgres  a PostgreSQL server elsewhere, which the droplet reaches; undefined if it is on the droplet
  */
 export function openRunTunnel(
   port: number,
   target: { host: pulumi.Output<string>; privateKey: pulumi.Output<string>; hostKey: pulumi.Output<string> },
   boot = new Boot(0),
+  postgres?: { host: pulumi.Output<string>; port: pulumi.Output<number> },
 ): RunTunnel {
   const postgresPort = port === 0 ? portOf(`${pulumi.getProject()}/${pulumi.getStack()}`) : port;
   const dockerHost = target.hostKey.apply(async (hostKey) => {
     const socket = socketFor(hostKey, "docker.sock");
     const forwards = [
       { from: { socket }, to: "/var/run/docker.sock", docker: true },
-      { from: { port: postgresPort }, to: "/var/run/postgresql/.s.PGSQL.5432" },
+      {
+        from: { port: postgresPort },
+        to: postgres === undefined ? SOCKET : () => known({ host: postgres.host, port: postgres.port }),
+      },
     ];
     // PostgreSQL's provider only reports that its connection was closed.
     const tell = (reason: string) => void pulumi.log.warn(reason);
@@ -51,13 +59,15 @@ function portOf(stack: string): number {
 }
 
 /**
- * Resolves once all values are known. If there is no droplet, in a preview or for a refresh, they will not be known, and it
+ * Resolves once all values are known. If there is no droplet, or no database, in a preview or for a refresh, they will not be known, and it
  * fails. Otherwise a client of the tunnel would wait forever.
  */
-async function known<T extends Record<string, pulumi.Output<string>>>(outputs: T): Promise<{ [K in keyof T]: string }> {
-  const all = pulumi.all(outputs) as unknown as {
+async function known<T extends Record<string, unknown>>(outputs: {
+  [K in keyof T]: pulumi.Output<T[K]>;
+}): Promise<T> {
+  const all = pulumi.all(outputs as Record<string, pulumi.Output<unknown>>) as unknown as {
     isKnown: Promise<boolean>;
-    promise: () => Promise<{ [K in keyof T]: string }>;
+    promise: () => Promise<T>;
   };
   if (!(await all.isKnown)) {
     throw new Error(

@@ -9,10 +9,14 @@ import { dial, type Target, UnreachableError } from "./connect.ts";
 import { dockerProxy } from "./docker-proxy.ts";
 import { type Place, serve } from "./near-end.ts";
 
-/** One end on this computer, the other a Unix socket on the machine. */
+/** A server that a machine reaches: by the path of its own Unix socket, or by host and port. */
+export type FarEnd = string | { host: string; port: number };
+
+/** One end on this computer, the other a server that the machine reaches. */
 export interface Forward {
   from: Place;
-  to: string;
+  /** Only asked for once a client needs it, because it may not be known before. */
+  to: FarEnd | (() => Promise<FarEnd>);
   /** Whether a Docker engine is at the other end; see {@link dockerProxy}. Other protocols are forwarded unchanged. */
   docker?: boolean;
 }
@@ -22,7 +26,7 @@ export interface Forward {
  * first client sends something, so a run without requests makes none. If it fails, and not because the machine boots, the client
  * is disconnected at once and the reason is reported.
  *
- * @param tell  called with the reason each time the machine cannot be reached
+ * @param tell  called with the reason each time the machine cannot be reached, or a server elsewhere cannot
  * @param boot  how long to wait for a machine that boots; by default not at all
  * @throws Error if a socket's folder belongs to somebody else, or a port is taken
  */
@@ -35,7 +39,16 @@ export async function openTunnel(
   const connect = once(target, tell, boot);
   await serve(
     forwards.map(({ from, to, docker = false }) => {
-      const open = async () => openChannel(await connect(), to);
+      const open = async () => {
+        const client = await connect();
+        if (typeof to !== "function") return openChannel(client, to);
+        return to()
+          .then((end) => openChannel(client, end))
+          .catch((error: unknown) => {
+            tell(error instanceof Error ? error.message : String(error));
+            throw error;
+          });
+      };
       return { at: from, server: docker ? dockerProxy(open) : relay(open) };
     }),
   );
@@ -102,16 +115,16 @@ function relay(open: () => Promise<Duplex>): net.Server {
   });
 }
 
-function openChannel(client: Client, socket: string): Promise<ClientChannel> {
+function openChannel(client: Client, to: FarEnd): Promise<ClientChannel> {
   return new Promise((resolve, reject) => {
-    client.openssh_forwardOutStreamLocal(socket, (error, channel) => {
+    const opened = (error: Error | undefined, channel: ClientChannel) => {
       if (error === undefined) resolve(channel);
-      else
-        reject(
-          new Error(
-            `${socket} on the droplet: cannot be reached (${error.message}). Find out why with: npm run doctor`,
-          ),
-        );
-    });
+      else {
+        const where = typeof to === "string" ? `${to} on the droplet` : `${to.host}:${to.port} from the droplet`;
+        reject(new Error(`${where}: cannot be reached (${error.message}). Find out why with: npm run doctor`));
+      }
+    };
+    if (typeof to === "string") client.openssh_forwardOutStreamLocal(to, opened);
+    else client.forwardOut("127.0.0.1", 0, to.host, to.port, opened);
   });
 }

@@ -120,10 +120,13 @@ has_migrated() {
 
 # tell_way_back: if a new image was not accepted, and stays.
 tell_way_back() {
-  local images point
+  local images point moment
   images=$(of_upgrade "$mountpoint" "$container" images) point=$(of_upgrade "$mountpoint" "$container" point)
+  moment=$(of_upgrade "$mountpoint" "$container" moment)
   if [[ -z $images ]]; then return; fi
-  if [[ -n $point ]]; then
+  if [[ -n $moment ]]; then
+    say "to go back to the previous image: $images. If it cannot read what the new backend has migrated, restore the managed database to $moment, see docs/managed-database.md"
+  elif [[ -n $point ]]; then
     say "to go back to $point, without what was written since then: $images && $(npm_command restore) --to $point --yes"
   else
     say "to go back: $images. The data stays as the new backend has migrated it, because this stack had no backup yet; if it has snapshots of the volume, see docs/backups.md"

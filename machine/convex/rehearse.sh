@@ -8,6 +8,9 @@
 # no network but their own loopback. So cron jobs and actions of the copy reach nobody. Everything is removed at the end, also
 # what a killed run has left. If the image is the accepted one, it does nothing.
 #
+# A managed server gives no physical copy, and has no room beside it. So then it tries nothing, and notes the moment to which the server can
+# be restored.
+#
 #   rehearse.sh <stack, container, dashboard (its container), image, dashboard_image, name (the instance's), role (the database's owner),
 #     mountpoint, key (the admin key), memory_mb (the copy's limit), rehearse (true or false), environment (the backend's variables),
 #     files (what else is mounted: path on the droplet, colon, path in the container)
@@ -59,6 +62,8 @@ main() {
     documents=$(documents_here) || fail "PostgreSQL: does not answer, see above, so the new backend image cannot be tried. Nothing was changed. See: $(npm_command doctor)"
     if [[ -z $documents ]]; then
       say "no backend has used this database yet, so there is nothing to try the image on"
+    elif is_managed; then
+      same_image "$image" "$accepted" || note_moment
     elif ! same_image "$image" "$accepted"; then
       begin
       rehearse
@@ -87,14 +92,14 @@ documents_here() {
 }
 
 tell_plan() {
-  local needed version documents
-  needed=$(room_needed)
+  local needed=0 version documents
+  if ! is_managed; then needed=$(room_needed); fi
   documents=$(documents_here)
   version=
   if [[ -n $documents ]]; then version=$(version_in in_database "$DATABASE"); fi
   printf '%s\n' "accepted=$accepted" "revision=$(revision_of "$accepted")" "image=$image" "imageRevision=$(revision_of "$image")" \
     "upgrade=$(either no yes same_image "$image" "$accepted")" "dashboard=$(either "" "$dashboard_image" same_image "$dashboard_image" "$shown")" \
-    "rehearse=$rehearse" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" "point=$(either yes no has_backups)" "version=$version" "refused=$(refusal)" \
+    "rehearse=$rehearse" "managed=$(either yes no is_managed)" "needed=$needed" "free=$(free_bytes "$MOUNTPOINT")" "point=$(either yes no has_backups)" "version=$version" "refused=$(refusal)" \
     "data=$(either yes no test -n "$documents")"
 }
 
@@ -341,12 +346,21 @@ make_point() {
   point=$(jq -r .point "$MOUNTPOINT/backups/point.json")
 }
 
+# note_moment: DigitalOcean keeps every moment of seven days.
+note_moment() {
+  local moment version='' point=''
+  moment=$(date --utc +%FT%TZ)
+  write_upgrade "moment=$moment"
+  say "the new backend image is not tried on a copy, because the database is managed; before it, the database can be restored to $moment, see docs/managed-database.md"
+}
+
+# write_upgrade [LINE...]: with the variables version and point.
 write_upgrade() {
   local from
   # An image that was not accepted has used the data, too.
   from=$(image_of "$container")
   from=${from:-$(line_of "$MOUNTPOINT/upgrade" image)}
-  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "from=${from:-$accepted}" "version=$version" "images=$(previous_images)" "point=$point")
+  put_file 0644 "$MOUNTPOINT/upgrade" < <(printf '%s\n' "image=$image" "from=${from:-$accepted}" "version=$version" "images=$(previous_images)" "point=$point" "$@")
   sync "$MOUNTPOINT/upgrade" "$MOUNTPOINT"
   # Of an upgrade whose undoing was interrupted.
   docker rm --force --volumes "$container-refused" > /dev/null 2>&1 || true

@@ -1,8 +1,11 @@
 # shellcheck shell=bash
-# Messages in the log of a backend that does not start, with their causes and fixes. Sourced after common.sh.
+# Messages in the log of a backend that does not start, with their causes and fixes. Sourced after common.sh and sql.sh.
 
 UP=$(pulumi_command up --refresh --run-program)
 readonly UP
+# What sets the server up, or the way to a managed one.
+SERVER="'**$(by_place convex-server convex-database-client)'"
+readonly SERVER
 # With a refresh, because somebody may have made the container by hand; with the rehearsal, because it would also get a new image.
 readonly MAKE_BACKEND="$UP --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-backend'"
 
@@ -15,28 +18,29 @@ explain_symptoms() {
     "recreate the container, with the right URL: $MAKE_BACKEND"
   symptom "$log" "server does not support TLS" \
     "the backend requires TLS, and PostgreSQL does not offer it" \
-    "run $(pulumi_command up --replace "'**convex-server'"), which switches it on again"
+    "run $(pulumi_command up --replace "$SERVER"), which switches it on again"
   symptom "$log" "invalid peer certificate: (Expired|certificate expired)" \
     "PostgreSQL's certificate has expired" \
-    "run $(pulumi_command up --replace "'**convex-server'"), which renews it and writes it again"
+    "run $(pulumi_command up --replace "$SERVER"), which renews it and writes it again"
   symptom "$log" "invalid peer certificate: (NotValidYet|certificate not valid yet)" \
     "PostgreSQL's certificate is not valid yet: the droplet's clock is behind that of the computer that made it" \
     "set the clock that is wrong, for the droplet see timedatectl; then run $(pulumi_command up --replace "'**convex-postgres-authority'"), which makes another certificate"
   symptom "$log" "invalid peer certificate: (certificate not valid for name|Bad|CaUsed|Invalid|NotValidForName|Other|Unhandled|Unknown|Unsupported)|Failed to (read|parse) CA file" \
     "the backend does not trust PostgreSQL's certificate" \
-    "write the certificate again, and recreate the container: $UP --target '**convex-server' --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace '**convex-server' --replace '**convex-backend'"
+    "write the certificate again, and recreate the container: $UP --target $SERVER --target '**convex-backend' --target '**convex-rehearsal' --target-dependents --replace $SERVER --replace '**convex-backend'"
   symptom "$log" 'database "[^"]*" does not exist' \
     "the database named after the instance is missing; it was dropped, or the instance was renamed" \
     "if it contained data, restore its backup; to create an empty one: $UP --target '**convex-database' --target '**convex-privacy' --target-dependents --replace '**convex-privacy'"
   symptom "$log" "failed to lookup address|Temporary failure in name resolution|Name or service not known" \
-    "the container does not know host.docker.internal: somebody made it without that name, or disconnected it from its network" \
-    "recreate the container: $MAKE_BACKEND"
+    "$(by_place "the container does not know host.docker.internal: somebody made it without that name, or disconnected it from its network" \
+      "the name of the managed database is not resolved: the cluster is gone, or the droplet's name servers do not answer")" \
+    "$(by_place "recreate the container: $MAKE_BACKEND" "run $(pulumi_command up --replace "$SERVER"), which says what is wrong with it")"
   symptom "$log" "[Cc]onnection refused" \
     "PostgreSQL does not listen where the container looks for it" \
-    "run $(pulumi_command up --replace "'**convex-server'"), which starts it again; to see where it listens: ss -ltn 'sport = :5432'"
+    "run $(pulumi_command up --replace "$SERVER"), which $(by_place "starts it again; to see where it listens: ss -ltn 'sport = :5432'" "says what is wrong with it")"
   symptom "$log" "no pg_hba.conf entry" \
     "PostgreSQL's host rules do not admit the container's address, role or database" \
-    "run $(pulumi_command up --replace "'**convex-server'"), which writes the rules again"
+    "run $(pulumi_command up --replace "$SERVER"), which writes the rules again"
   symptom "$log" "password authentication failed" \
     "the role's password is not the one in the stack's state" \
     "run $(pulumi_command up --replace "'**convex-password'"), which sets a new one"

@@ -5,8 +5,8 @@
 #   MOUNTPOINT/image    the accepted image
 #   MOUNTPOINT/upgrade  there from a passed rehearsal until the new backend is accepted, in lines name=value: image (the new one), from (the
 #                       one that has used the data before), version (of the tables, after its migrations), images (commands that set the
-#                       previous images, for people), point (the restore point from before; empty without backups), and while going
-#                       back, reason (why)
+#                       previous images, for people), point (the restore point from before; empty without backups), moment (from before, if
+#                       the database is managed; then version is empty), and while going back, reason (why)
 #   MOUNTPOINT/refused  the same of the upgrade that was undone
 
 # accepted_image MOUNTPOINT CONTAINER: prints nothing if no backend was accepted yet. A droplet that an earlier release has set up has

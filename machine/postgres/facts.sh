@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The facts about PostgreSQL. Sourced by inspect.sh. A fact is one line for each thing, unless stated otherwise:
 #
-#   postgres                  the result of facts.sql, which prints the other facts itself
+#   postgres                  the result of facts.sql and grants.sql, which print the other facts themselves
 #   postgres.settings .hba .roles .databases   JSON
 #   postgres.loaded           when the server read its configuration, and when its files last changed: seconds since 1970
 #   postgres.role_settings    settings of a role or a database
@@ -21,7 +21,7 @@ postgres_facts() {
   gateway=$(value_in "$1" gateway) database=$(value_in "$1" database)
   fact postgres inspect_server "$(value_in "$1" mountpoint)" "$database" "$(value_in "$1" role)" "$(replicated_in "$(value_in "$1" databases)" | paste -sd ,)"
   stray postgres.files unowned /etc/postgresql/
-  if [[ -e $2 ]]; then fact postgres.login log_in "$(value_in "$2" container)" "$(value_in "$2" role_url)" "$gateway" "$database"; fi
+  if [[ -e $2 ]]; then fact postgres.login log_in "$(value_in "$2" container)" "$(value_in "$2" role_url)" "$database" "$gateway"; fi
 }
 
 # inspect_server MOUNTPOINT DATABASE ROLE REPLICATED
@@ -30,20 +30,22 @@ inspect_server() {
   # Also the folders, because deleting a file changes its folder.
   changed=$(find /etc/postgresql/*/main "$1"/postgresql/*/main/postgresql.auto.conf -printf '%T@\n' | sort -rn | head -n 1)
   cd / && timeout 10 runuser -u postgres -- psql -qX -d postgres --file - -v database="$2" -v role="$3" -v changed="$changed" -v replicated="$4" \
-    < "$SCRIPTS/postgres/facts.sql" > "$RESULTS/postgres.records"
+    < <(cat "$SCRIPTS"/postgres/{facts,grants}.sql) > "$RESULTS/postgres.records"
 }
 
-# log_in CONTAINER URL GATEWAY DATABASE: from the backend's network, because the machine itself has another address there.
+# log_in CONTAINER URL DATABASE [ADDRESS]: from the backend's network, because the machine itself has another address there. ADDRESS is that
+# of a host that only containers know.
 log_in() {
-  local user rest host mode=verify-full pid passfile=$TMPDIR/passfile
+  local user rest host port mode=verify-full pid passfile=$TMPDIR/passfile
   pid=$(pid_of "$1") || return 0
   IFS=: read -r user rest <<< "${2#postgresql://}"
   host=${rest#*@}
-  host=${host%%:*}
+  port=${host#*:} host=${host%%:*}
+  port=${port%%[!0-9]*}
   # A container of an earlier release.
   if [[ $rest == *sslmode=disable* ]]; then mode=disable; fi
   (umask 077 && printf '*:*:*:%s:%s\n' "$user" "${rest%%@*}" > "$passfile")
-  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 PGHOSTADDR=$3 PGSSLMODE=$mode \
+  PGPASSFILE=$passfile PGCONNECT_TIMEOUT=5 PGHOSTADDR=${4:-} PGSSLMODE=$mode \
     PGSSLROOTCERT=/etc/convex-droplet/postgres-authority.pem timeout 10 nsenter --target "$pid" --net \
-    psql -qAtX -F ' ' --no-password -h "$host" -U "$user" -d "$4" -c "SELECT current_user, current_database()"
+    psql -qAtX -F ' ' --no-password -h "$host" -p "$port" -U "$user" -d "$3" -c "SELECT current_user, current_database()"
 }

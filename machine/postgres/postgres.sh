@@ -18,6 +18,8 @@ source "$here/../lib/on-volume.sh"
 source "$here/../lib/downtime.sh"
 # shellcheck source=machine/lib/sql.sh
 source "$here/../lib/sql.sh"
+# shellcheck source=machine/lib/authority.sh
+source "$here/../lib/authority.sh"
 # shellcheck source=machine/backups/repository.sh
 source "$here/../backups/repository.sh"
 # shellcheck source=machine/postgres/further.sh
@@ -150,16 +152,12 @@ lists_backups() { (repository_info) > /dev/null 2>&1; }
 
 # certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
 certify() {
-  local etc=/etc/postgresql/$1/$CLUSTER trusted=/etc/convex-droplet/postgres-authority.pem
+  local etc=/etc/postgresql/$1/$CLUSTER
   await_start "$3"
   put_folder 0755 postgres:postgres "$etc"
   put_secret root:postgres "$etc/server.key" <<< "$2"
   put_file 0644 "$etc/server.crt" <<< "$3"
-  # Docker makes a folder if it does not find the file that it has to mount.
-  if ! checking && [[ $(kind_of "$trusted") == folder ]]; then
-    rmdir "$trusted" || fail "$trusted: is a folder with files, it should be a file. Move it away, then run $(pulumi_command up) again"
-  fi
-  put_file 0644 "$trusted" <<< "$4"
+  put_authority "$4"
 }
 
 # await_start CERTIFICATE: it starts to be valid when it was made, by the clock of the computer that runs pulumi. If that clock is

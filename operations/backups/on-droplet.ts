@@ -2,7 +2,7 @@ import { namedValues, SCRIPTS, type Values } from "../../contract/scripts.ts";
 import { dial } from "../../ssh/connect.ts";
 import { type Ended, runRemotely } from "../../ssh/run.ts";
 import { dropletTarget } from "../droplet.ts";
-import { hasBackups } from "../findings/expected.ts";
+import { hasBackups, requireOwnServer } from "../findings/expected.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../../contract/commands.ts";
 
@@ -24,8 +24,13 @@ export async function runOnDroplet(state: State, script: string, values: Values 
   }
 }
 
-/** @throws Error if the stack was deployed without backups */
+/** @throws Error if the stack was deployed without backups, or its database is managed */
 export function requireBackups(state: State): void {
+  requireOwnServer(
+    state,
+    "a backup, restore or drill of this program",
+    "DigitalOcean keeps every moment of the last 7 days: restore one into another cluster in its control panel",
+  );
   // Before the first deployment is complete, the script looks itself.
   if (hasBackups(state) !== false) return;
   throw new Error(

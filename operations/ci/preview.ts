@@ -20,7 +20,8 @@ interface Step {
 /** The operations that are reported. Not the parts of a replacement, reads, and `same`. */
 const OPERATIONS = ["delete", "replace", "update", "create", "import", "discard"];
 
-const LOST_DATA = /^(digitalocean:index\/volume:Volume|postgresql:index\/database:Database)$/;
+const LOST_DATA =
+  /^(digitalocean:index\/(volume:Volume|databaseCluster:DatabaseCluster)|postgresql:index\/database:Database)$/;
 
 /**
  * Previews a stack, without a refresh. Pulumi's stderr is passed on unchanged.

@@ -3,12 +3,13 @@ import { fingerprint, itemsIn, namedValues, valueIn } from "../../contract/scrip
 import type { State } from "../state.ts";
 import { variables } from "./facts.ts";
 import { pulumiCommand } from "../../contract/commands.ts";
-import { CONTAINERS, PORTS, RESOURCES, TYPES } from "../../contract/names.ts";
+import { CONTAINERS, databaseName, PORTS, RESOURCES, ROLES, TYPES } from "../../contract/names.ts";
 
 /** The scripts that machine/inspect.sh runs in check mode, by their areas, and the resources that run them. */
 export const CHECKED: Record<string, string> = {
   host: RESOURCES.setup,
   postgres: RESOURCES.server,
+  managed: RESOURCES.databaseClient,
   edge: RESOURCES.edge,
   apps: RESOURCES.apps,
   buckets: RESOURCES.buckets,
@@ -43,6 +44,8 @@ export function expected(state: State): Record<string, string> {
       dashboard_port: port(PORTS.dashboard) ?? "",
       key,
       read_only_key: readOnlyKeyBeside(key, name, secret) ?? "",
+      role: ROLES.owner,
+      database: databaseName(name),
       role_url: variables.get("POSTGRES_URL") ?? "",
     }),
   };
@@ -97,6 +100,24 @@ export function declaredEdge(state: State): DeclaredEdge | undefined {
 /** When the droplet may reboot for an update: HH:MM in UTC, or never. */
 export function rebootTime(state: State): string {
   return valueIn((state.find(TYPES.command, RESOURCES.setup)?.inputs["stdin"] ?? "") as string, "reboot_time");
+}
+
+/** Whether a stack's database is a managed one, and not on the droplet. */
+export function isManaged(state: State): boolean {
+  return state.find(TYPES.cluster, RESOURCES.cluster) !== undefined;
+}
+
+/**
+ * For commands that work on the droplet's own server.
+ *
+ * @param instead  a sentence about what does the same for a managed one
+ * @throws Error if the stack's database is managed
+ */
+export function requireOwnServer(state: State, command: string, instead: string): void {
+  if (!isManaged(state)) return;
+  throw new Error(
+    `stack ${state.stack}: its database is managed, ${command} needs one on the droplet. Nothing was changed. ${instead}; see docs/managed-database.md`,
+  );
 }
 
 /** Whether a stack was deployed with backups. Undefined if its deployment did not come so far. */

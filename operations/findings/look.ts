@@ -12,7 +12,7 @@ import { compareContainers } from "./containers/containers.ts";
 import { compareNetworks } from "./containers/networks.ts";
 import { compareConvex } from "./convex/backend.ts";
 import { compareEdgeNames, EDGE_NAMES } from "./edge/names.ts";
-import { expected, hasBackups } from "./expected.ts";
+import { expected, hasBackups, isManaged } from "./expected.ts";
 import { type Finding, findingsBy, without } from "./finding.ts";
 import { compareFunctionEnvironment } from "./functions/environment.ts";
 import { compareAccounts } from "./host/accounts.ts";
@@ -25,6 +25,7 @@ import { type Inside, lookInside } from "./inside.ts";
 import { compareNames } from "./network/names.ts";
 import { comparePackets } from "./network/packets.ts";
 import { compareRoutes } from "./network/routes.ts";
+import { withManaged } from "./postgres/managed.ts";
 import { comparePostgres } from "./postgres/postgres.ts";
 import { RUN_POSTGRES } from "./repair.ts";
 import { fromScript, isScript } from "./scripts.ts";
@@ -161,7 +162,8 @@ export function compare(state: State, inside: Inside): Finding[] {
     ...compareConvex(state, inside),
     ...compareFunctionEnvironment(state, inside),
   ];
-  return trusted(inside) ? findings : findings.map(copyingScripts);
+  const repairable = isManaged(state) ? findings.map(withManaged) : findings;
+  return trusted(inside) ? repairable : repairable.map(copyingScripts);
 }
 
 /** If the scripts' last run changed nothing, and the scripts do not report this finding, they may not be its fix. */

@@ -78,6 +78,7 @@ export const NOTHING_STOPS = "nothing stops";
 const COSTS: Record<string, string> = {
   [RESOURCES.setup]: "Docker may have to start again: then some seconds without answers",
   [RESOURCES.server]: "PostgreSQL may have to start again: then some seconds without answers",
+  [RESOURCES.databaseClient]: "the way to the managed database is set up again: nothing stops",
   [RESOURCES.edge]: "nginx reads its configuration again: nothing stops",
   [RESOURCES.apps]: "nginx reads its configuration again: nothing stops",
   [RESOURCES.backups]: "the timers of the backups are installed again: nothing stops",
@@ -114,6 +115,9 @@ export function repairText(stack: string, repair: Repair): string {
   return `${repair.why}${command}`;
 }
 
+/** Without these, providers cannot read what is on the droplet, or in its database. */
+const STARTERS = new Set<string>([RESOURCES.setup, RESOURCES.server, RESOURCES.databaseClient]);
+
 /** The backend, and what it depends on but its rehearsal does not. */
 const BEFORE_BACKEND = new Set<string>([RESOURCES.backend, RESOURCES.network, RESOURCES.password]);
 
@@ -131,7 +135,7 @@ function upText(stack: string, { up: names, refresh: resources = [], remake = fa
   if (targets.some((name) => BEFORE_BACKEND.has(name))) targets.push(RESOURCES.rehearsal);
   const some = [...all, ...option("target", targets), "--target-dependents"];
   const refreshed = remake ? all : resources.length > 0 ? some : [];
-  const starts = remake || names.some((name) => name === RESOURCES.setup || name === RESOURCES.server);
+  const starts = remake || names.some((name) => STARTERS.has(name));
   if (refreshed.length > 0 && starts) refreshed.push("--skip-preview --yes");
   return pulumiCommand(stack, "up", ...refreshed, ...option("replace", names));
 }

@@ -8,7 +8,7 @@ import { namedValues, quote, SCRIPTS, valueIn } from "../../contract/scripts.ts"
 import { dial } from "../../ssh/connect.ts";
 import { collect, type Ended, runRemotely, type Running, startRemotely } from "../../ssh/run.ts";
 import { dropletTarget } from "../droplet.ts";
-import { bucketServer } from "../findings/expected.ts";
+import { bucketServer, requireOwnServer } from "../findings/expected.ts";
 import type { Interrupted } from "../findings/backups/interrupted.ts";
 import { outputsOf } from "../outputs.ts";
 import type { State } from "../state.ts";
@@ -72,9 +72,14 @@ export class Destination implements AsyncDisposable {
     this.#stack = state.stack;
   }
 
-  /** @throws Error if the stack is not deployed, or its droplet cannot be reached */
+  /** @throws Error if the stack is not deployed, its database is managed, or its droplet cannot be reached */
   static async open(state: State): Promise<Destination> {
     outputsOf(state);
+    requireOwnServer(
+      state,
+      "a move-in, a copy or a reset",
+      "Copy the app's data with npx convex export and npx convex import --replace-all",
+    );
     return new Destination(await dial(dropletTarget(state)), state);
   }
 

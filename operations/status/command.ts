@@ -11,6 +11,7 @@ import { runRemotely } from "../../ssh/run.ts";
 import { appContainers } from "../apps.ts";
 import { requireStack } from "../arguments.ts";
 import { dropletTarget } from "../droplet.ts";
+import { isKeptByCloud } from "../findings/backups/backups.ts";
 import { bucketServer, declaredBackend, hasBackups } from "../findings/expected.ts";
 import { printable } from "../findings/finding.ts";
 import { outputsOf } from "../outputs.ts";
@@ -83,6 +84,7 @@ function declaredIn(state: State): Declared {
     appUrls,
     droplet: `${String(size)} in ${String(region)}`,
     hasBackups: hasBackups(state) === true,
+    isKeptByCloud: isKeptByCloud(state),
     bucketServer: bucketServer(state),
   };
 }

@@ -13,8 +13,8 @@ export interface Facts {
     version: string;
     connections: number;
     allowed: number;
-    /** Of the write-ahead log on the volume. */
-    wal: number;
+    /** Of the write-ahead log on the volume; null if the server is managed. */
+    wal: number | null;
     databases: Sized[];
     /** The largest ones of Convex's database; null in an empty one. */
     tables: Sized[] | null;

@@ -1,5 +1,5 @@
 import { CONTAINERS } from "../../contract/names.ts";
-import { OFF, OLDEST } from "../findings/backups/backups.ts";
+import { BY_CLOUD, OFF, OLDEST } from "../findings/backups/backups.ts";
 import { ALMOST_FULL_PERCENT } from "../findings/host/disks.ts";
 import { size } from "../backups/list.ts";
 import { MINUTE, span } from "../span.ts";
@@ -14,6 +14,8 @@ export interface Declared {
   /** Size and region of the droplet. */
   droplet: string;
   hasBackups: boolean;
+  /** Whether nothing is lost with the volume. */
+  isKeptByCloud: boolean;
   /** The server with the buckets that the backend keeps its files in; undefined if they are on the volume. */
   bucketServer: string | undefined;
 }
@@ -102,7 +104,7 @@ function postgresRows({ postgres }: Facts): Row[] {
   const { version, connections, allowed, wal, databases, tables } = postgres;
   const sized = ({ name, bytes }: { name: string; bytes: number }) => `${name} ${size(bytes)}`;
   return [
-    row("PostgreSQL", `${version}, write-ahead log ${size(wal)}`),
+    row("PostgreSQL", `${version}, ${wal === null ? "managed by DigitalOcean" : `write-ahead log ${size(wal)}`}`),
     of("connections", connections, allowed, String),
     row("databases", databases.map(sized).join(", ")),
     ...(tables === null ? [] : [row("tables", `${tables.map(sized).join(", ")} (Convex's largest)`)]),
@@ -114,8 +116,8 @@ function of(name: string, used: number, total: number, unit: (amount: number) =>
   return row(name, `${unit(used)} of ${unit(total)}`, used >= (total * HIGH) / 100);
 }
 
-function backupRows({ backups, waiting, now, up = Infinity }: Facts, { hasBackups }: Declared): Row[] {
-  if (!hasBackups) return [row("backups", OFF, true)];
+function backupRows({ backups, waiting, now, up = Infinity }: Facts, { hasBackups, isKeptByCloud }: Declared): Row[] {
+  if (!hasBackups) return [row("backups", isKeptByCloud ? BY_CLOUD : OFF, !isKeptByCloud)];
   if (backups === null) return [row("backups", "could not be asked", true)];
   const { point, base, drill } = backups;
   const job = (name: string, time: string | undefined, oldest: number, more = "", failed = false) => {

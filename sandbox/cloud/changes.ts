@@ -1,4 +1,4 @@
-import { unassign } from "./project-resources.ts";
+import { databaseUrn, unassign } from "./project-resources.ts";
 import type { CloudState } from "./records.ts";
 
 /** Removes a droplet, and every reference to it. */
@@ -28,10 +28,22 @@ export function removeVolume(draft: CloudState, id: string): void {
   unassign(draft, `do:volume:${id}`);
 }
 
+/** Removes a database cluster, and every reference to it. */
+export function removeDatabase(draft: CloudState, id: string): void {
+  draft.databases = draft.databases.filter((database) => database.id !== id);
+  unassign(draft, databaseUrn(id));
+}
+
 /** Removes a tag from the account, and from everything that has it. */
 export function removeTag(draft: CloudState, tag: string): void {
   draft.tags = draft.tags.filter((other) => other !== tag);
-  for (const tagged of [...draft.droplets, ...draft.volumes, ...draft.snapshots, ...draft.firewalls]) {
+  for (const tagged of [
+    ...draft.droplets,
+    ...draft.volumes,
+    ...draft.snapshots,
+    ...draft.firewalls,
+    ...draft.databases,
+  ]) {
     tagged.tags = tagged.tags.filter((other) => other !== tag);
   }
 }

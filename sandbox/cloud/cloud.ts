@@ -1,7 +1,9 @@
 import type { SandboxHome } from "../home.ts";
 import { ActionRunner } from "./action-runner.ts";
 import type { CloudCore } from "./core.ts";
+import { DatabaseRunner } from "./database-runner.ts";
 import { Faults } from "./faults.ts";
+import { followDatabases } from "./follow-databases.ts";
 import { followDomains } from "./follow-domains.ts";
 import { followFirewalls } from "./follow-firewalls.ts";
 import { followSpacesKeys } from "./follow-spaces-keys.ts";
@@ -12,6 +14,7 @@ import { Store } from "./state.ts";
 
 export interface Cloud extends CloudCore {
   actions: ActionRunner;
+  databases: DatabaseRunner;
 }
 
 /**
@@ -30,18 +33,27 @@ export async function openCloud(
   const spaces = new Spaces(home, (...request) => faults.takeSpaces(...request), log);
   await spaces.open();
   const applySpacesKeys = followSpacesKeys(store, spaces, hypervisor, log);
-  const core: CloudCore = { home, store, hypervisor, faults, spaces, applyFirewalls, applySpacesKeys, log };
+  const applyDatabaseAccess = followDatabases(home, store, hypervisor, log);
+  const core: CloudCore = {
+    ...{ home, store, hypervisor, faults, spaces, log },
+    ...{ applyFirewalls, applySpacesKeys, applyDatabaseAccess },
+  };
   await reconcile(core);
   const actions = new ActionRunner(core);
   actions.resume();
+  const databases = new DatabaseRunner(core);
   void serveDomains();
   void applySpacesKeys();
+  void applyDatabaseAccess();
+  databases.resume();
   return {
     ...core,
     actions,
+    databases,
     [Symbol.asyncDispose]: async () => {
       await actions[Symbol.asyncDispose]();
-      await Promise.all([applyFirewalls(), serveDomains(), applySpacesKeys()]);
+      await databases[Symbol.asyncDispose]();
+      await Promise.all([applyFirewalls(), serveDomains(), applySpacesKeys(), applyDatabaseAccess()]);
       await spaces[Symbol.asyncDispose]();
     },
   };

@@ -15,6 +15,8 @@ export interface CloudCore {
   applyFirewalls: () => Promise<void>;
   /** Resolves when exactly the keys of the current state are valid, and droplets reach Spaces. */
   applySpacesKeys: () => Promise<void>;
+  /** Resolves when the names and the trusted sources of database clusters are those of the current state. */
+  applyDatabaseAccess: () => Promise<void>;
   /** Writes one line to the daemon's log; never a secret. */
   log: (line: string) => void;
 }

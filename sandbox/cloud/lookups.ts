@@ -1,6 +1,7 @@
 import { notFound, unprocessable } from "./errors.ts";
 import type {
   CloudState,
+  DatabaseRecord,
   DnsRecord,
   DomainRecord,
   DropletRecord,
@@ -83,6 +84,26 @@ export function recordedSnapshot(state: CloudState, id: string): SnapshotRecord 
  */
 export function recordedSpacesKey(state: CloudState, accessKey: string): SpacesKeyRecord {
   return found(state.spaces_keys.find((key) => key.access_key === accessKey));
+}
+
+/** @throws ApiError 404 if there is none that clients see */
+export function recordedDatabase(state: CloudState, id: string): DatabaseRecord {
+  return found(visibleDatabases(state).find((database) => database.id === id));
+}
+
+/**
+ * @throws ApiError 404 if there is none that clients see
+ * @throws ApiError 422 if its servers cannot be changed now
+ */
+export function onlineDatabase(state: CloudState, id: string): DatabaseRecord {
+  const database = recordedDatabase(state, id);
+  if (database.status !== "online") throw unprocessable("database cluster is not online");
+  return database;
+}
+
+/** The database clusters that clients see. */
+export function visibleDatabases(state: CloudState): DatabaseRecord[] {
+  return state.databases.filter(({ status }) => status !== "deleting");
 }
 
 /**

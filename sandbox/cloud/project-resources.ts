@@ -4,13 +4,16 @@ import { recordedProject } from "./lookups.ts";
 import type { CloudState, ProjectRecord } from "./records.ts";
 import { timestamp } from "./time.ts";
 
+/** The number of the account's owner. */
+export const OWNER_ID = 258992;
+
 /** A project without resources. */
 export function newProject(ownerUuid: string): ProjectRecord {
   const now = timestamp();
   return {
     id: randomUUID(),
     owner_uuid: ownerUuid,
-    owner_id: 258992,
+    owner_id: OWNER_ID,
     name: "",
     description: "",
     purpose: "",
@@ -37,6 +40,10 @@ export function newDefaultProject(ownerUuid: string): ProjectRecord {
 /** A reserved address's URN; projects show it by its former name only. */
 export function reservedIpUrn(ip: string): string {
   return `do:floatingip:${ip}`;
+}
+
+export function databaseUrn(id: string): string {
+  return `do:dbaas:${id}`;
 }
 
 /** The project that a resource belongs to. */

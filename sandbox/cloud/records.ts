@@ -16,6 +16,7 @@ export interface CloudState {
   domains: DomainRecord[];
   reserved_ips: ReservedIpRecord[];
   spaces_keys: SpacesKeyRecord[];
+  databases: DatabaseRecord[];
   actions: ActionRecord[];
 }
 
@@ -182,6 +183,59 @@ export interface SpacesKeyRecord {
   secret_key: string;
   grants: Grant[];
   created_at: string;
+}
+
+/** A cluster of PostgreSQL servers. */
+export interface DatabaseRecord {
+  id: string;
+  name: string;
+  version: string;
+  region: string;
+  size: string;
+  storage_size_mib: number;
+  /** Clients do not see one that is being deleted; after a crash, the next process continues with it. */
+  status: "creating" | "online" | "resizing" | "migrating" | "forking" | "deleting";
+  created_at: string;
+  private_network_uuid: string;
+  tags: string[];
+  /** The numbers of its servers; the first is the primary. */
+  nodes: number[];
+  rules: DatabaseRule[];
+  /** The first is the administrator. */
+  users: DatabaseUserRecord[];
+  db_names: string[];
+  maintenance_window: { day: string; hour: string };
+  config: Record<string, number | string>;
+  /** The oldest first. */
+  backups: DatabaseBackupRecord[];
+  /** Where its first data comes from, if it was made from a backup. */
+  restore?: { source_id: string; backup_id: string; time?: string };
+  /** Known when it ran for the first time. */
+  facts?: { version: string; authority: string };
+  /** New with each change that its servers must follow. */
+  revision: string;
+}
+
+export interface DatabaseBackupRecord {
+  id: string;
+  /** When it was complete. */
+  created_at: string;
+  size_gigabytes: number;
+}
+
+/** A trusted source of a database cluster. */
+export interface DatabaseRule {
+  uuid: string;
+  type: "droplet" | "tag" | "ip_addr";
+  value: string;
+  description: string;
+  created_at: string;
+}
+
+export interface DatabaseUserRecord {
+  name: string;
+  password: string;
+  may_replicate: boolean;
 }
 
 export interface ActionRecord {

@@ -22,6 +22,12 @@ import { accountRoutes } from "./routes/account.ts";
 import { acmeRoutes } from "./routes/acme.ts";
 import { actionRoutes } from "./routes/actions.ts";
 import { catalogueRoutes } from "./routes/catalogue.ts";
+import { databaseBackupRoutes } from "./routes/database-backups.ts";
+import { databaseConfigRoutes } from "./routes/database-config.ts";
+import { databaseControlRoutes } from "./routes/database-control.ts";
+import { databaseDbRoutes } from "./routes/database-dbs.ts";
+import { databaseUserRoutes } from "./routes/database-users.ts";
+import { databaseRoutes } from "./routes/databases.ts";
 import { domainRoutes } from "./routes/domains.ts";
 import { dnsRecordRoutes } from "./routes/dns-records.ts";
 import { dropletActionRoutes } from "./routes/droplet-actions.ts";
@@ -137,6 +143,7 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   faultRoutes(api, cloud.faults);
   acmeRoutes(api, cloud.hypervisor);
   spacesControlRoutes(api, cloud.spaces);
+  databaseControlRoutes(api, cloud);
   accountRoutes(api, cloud);
   catalogueRoutes(api);
   keyRoutes(api, cloud);
@@ -154,6 +161,11 @@ export function buildServer(cloud: Cloud, token: string, limits: RateLimits = RA
   reservedIpRoutes(api, cloud);
   reservedIpActionRoutes(api, cloud);
   spacesKeyRoutes(api, cloud);
+  databaseRoutes(api, cloud);
+  databaseBackupRoutes(api, cloud);
+  databaseConfigRoutes(api, cloud);
+  databaseDbRoutes(api, cloud);
+  databaseUserRoutes(api, cloud);
   return api;
 }
 

@@ -73,7 +73,7 @@ function parseState(file: string, content: string): CloudState {
   if (state.format !== 1) {
     throw new Error(`${file}: has format ${String(state.format)}, must have 1. Use the version that wrote it.`);
   }
-  // Earlier versions had no domains, no reserved addresses, no Spaces and no snapshots.
+  // Earlier versions had no domains, no reserved addresses, no Spaces, no snapshots and no databases.
   const empty = emptyState();
   return { ...empty, ...(state as CloudState), next: { ...empty.next, ...state.next } };
 }
@@ -100,6 +100,7 @@ function emptyState(): CloudState {
     domains: [],
     reserved_ips: [],
     spaces_keys: [],
+    databases: [],
     actions: [],
   };
 }

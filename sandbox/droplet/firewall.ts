@@ -1,6 +1,7 @@
 import { execa } from "execa";
-import type { FirewallRule, FirewallSpec } from "./hypervisor.ts";
+import type { DatabaseEntrance, FirewallRule, FirewallSpec } from "./hypervisor.ts";
 import type { SandboxHome } from "../home.ts";
+import { databaseRules } from "./database/packet-rules.ts";
 import { METADATA_ADDRESS } from "./metadata.ts";
 import { privateAddress, type SandboxNetwork } from "./network.ts";
 
@@ -16,6 +17,7 @@ export interface PacketRules {
   spacesPort?: number;
   droplets: { id: number; publicAddress: string; reservedAddress?: string }[];
   firewalls: FirewallSpec[];
+  databases?: DatabaseEntrance[];
 }
 
 /** Replaces all rules in one step; established connections continue. */
@@ -36,6 +38,7 @@ export async function removePacketRules(home: SandboxHome): Promise<void> {
 export function renderPacketRules(rules: PacketRules): string {
   const { home, network, metadataPort, dnsPort, spacesPort, droplets, firewalls } = rules;
   const { bridge, gateway } = network;
+  const databases = databaseRules(network, droplets, rules.databases ?? []);
   const spaces = spacesPort === undefined ? [] : [spacesPort];
   const publicNetwork = `${home.addressPrefix}.0/24`;
   const entrances = droplets.flatMap(({ id, publicAddress, reservedAddress }) => {
@@ -45,11 +48,10 @@ export function renderPacketRules(rules: PacketRules): string {
       .map((address) => ({ id, address, target }));
   });
   const chains = [
-    chain(
-      "to_private_addresses",
-      "type nat hook output priority -100;",
-      entrances.map(({ address, target }) => `ip daddr ${address} dnat to ${target}`),
-    ),
+    chain("to_private_addresses", "type nat hook output priority -100;", [
+      ...entrances.map(({ address, target }) => `ip daddr ${address} dnat to ${target}`),
+      ...databases.redirections,
+    ]),
     chain("to_services", "type nat hook prerouting priority dstnat;", [
       `iifname "${bridge}" ip daddr ${METADATA_ADDRESS} tcp dport 80 dnat to ${gateway}:${metadataPort}`,
       ...spaces.map((port) => `iifname "${bridge}" ip daddr ${gateway} tcp dport 443 dnat to ${gateway}:${port}`),
@@ -63,6 +65,7 @@ export function renderPacketRules(rules: PacketRules): string {
     chain("computer_to_droplets", "type filter hook postrouting priority filter;", [
       // No droplet has this address. Without the rule, services of this computer would answer there.
       `ip daddr ${publicNetwork} drop`,
+      ...databases.fromComputer,
       `oifname != "${bridge}" accept`,
       "ct state established,related accept",
       ...entrances.map(({ id, address }) => `ct original ip daddr ${address} goto inbound_${id}`),
@@ -74,8 +77,10 @@ export function renderPacketRules(rules: PacketRules): string {
       `ip daddr ${gateway} tcp dport { ${home.registryPort}, ${home.acmePort}, ${metadataPort} } accept`,
       ...spaces.map((port) => `ip daddr ${gateway} tcp dport ${port} accept`),
       ...services(dnsPort, (protocol, port) => `ip daddr ${gateway} ${protocol} dport ${port} accept`),
+      ...databases.fromDroplets,
       "drop",
     ]),
+    ...databases.chains.map(({ name, hook, rules: lines }) => chain(name, hook, lines)),
     chain("droplets_to_others", "type filter hook forward priority filter;", [
       "ct state established,related accept",
       `oifname "${bridge}" drop`,

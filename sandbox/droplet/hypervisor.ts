@@ -55,6 +55,22 @@ export interface Hypervisor {
   /** Lets droplets reach this service at the host names of Spaces, over TLS with a certificate that they trust. */
   serveSpaces(service: RequestListener): Promise<void>;
 
+  /**
+   * Makes the servers of a database cluster run as specified, whatever they did before: creates, starts, resizes and
+   * promotes them. Resolves when the primary accepts connections and the standbys follow it.
+   */
+  runDatabase(cluster: DatabaseSpec): Promise<DatabaseFacts>;
+  /** Runs SQL on the primary of a running cluster, with all rights. */
+  queryDatabase(cluster: DatabaseSpec, database: string, sql: string): Promise<string>;
+  /** Ends a server of a cluster as a failure of its machine does, if it runs; its data stays. */
+  killDatabaseNode(node: number): Promise<void>;
+  /** Copies the data of a running cluster. @returns the copy's bytes */
+  backUpDatabase(cluster: DatabaseSpec, backupId: string): Promise<number>;
+  /** Removes a cluster's servers, their data and its backups. */
+  deleteDatabase(cluster: DatabaseSpec): Promise<void>;
+  /** Replaces the names of all database servers, and who may connect to them. */
+  serveDatabases(entrances: DatabaseEntrance[]): Promise<void>;
+
   /** Starts an ACME server, which resolves names with the name server. It also runs in the next machine rooms. */
   serveAcme(): Promise<AcmeAccess>;
 }
@@ -114,6 +130,66 @@ export interface ZoneSpec {
   serial: number;
   /** Its zone file (RFC 1035). */
   file: string;
+}
+
+/** The port of every database server. */
+export const DATABASE_PORT = 25060;
+
+/** A cluster of PostgreSQL servers: one primary and its standbys. */
+export interface DatabaseSpec extends MachineSize {
+  id: string;
+  /** The host names of its servers, which their certificate is valid for. */
+  names: string[];
+  /** Numbers of its servers, unique in the sandbox, as in {@link DatabaseEntrance}; the first is the primary. */
+  nodes: number[];
+  /** Includes those that are reserved for superusers. */
+  maxConnections: number;
+  /** Further settings of PostgreSQL. */
+  settings: Record<string, string>;
+  /** The first user is the administrator. */
+  users: DatabaseUser[];
+  /** They belong to the administrator. */
+  databases: string[];
+  /** Where a new cluster's data comes from; if absent, it is empty. */
+  restore?: {
+    cluster: DatabaseSpec;
+    backupId: string;
+    /** The data of this moment, ISO 8601; if absent, of the backup. */
+    time?: string;
+  };
+}
+
+export interface DatabaseUser {
+  name: string;
+  password: string;
+  mayReplicate: boolean;
+}
+
+/** What is only known when a cluster runs. */
+export interface DatabaseFacts {
+  /** PostgreSQL's version, for example `17.6`. */
+  version: string;
+  /** The certificate of the authority that issued the servers' certificate, PEM. */
+  authority: string;
+  /** The databases that exist, without those of PostgreSQL itself. */
+  databases: string[];
+}
+
+/** Where one database server can be reached, and by whom. */
+export interface DatabaseEntrance {
+  node: number;
+  /** For clients on this computer; droplets use an address of their network. */
+  publicAddress: string;
+  /** These lead to the public address, or inside a droplet to the private one. */
+  publicNames: string[];
+  /** These lead to the private address. */
+  privateNames: string[];
+  /** Everyone, if absent. */
+  trusted?: {
+    /** Networks of public addresses, in CIDR notation. */
+    networks: string[];
+    dropletIds: number[];
+  };
 }
 
 /** What a client of the ACME server needs. */

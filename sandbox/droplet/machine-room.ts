@@ -11,6 +11,8 @@ import {
   EXIT_CODE_OF_REBOOT,
   SHUTDOWN_SIGNAL,
 } from "./container.ts";
+import { DatabaseClusters } from "./database/cluster.ts";
+import { servedNames } from "./database/names.ts";
 import { createDisk, deleteDisk, deleteSnapshotFile, growDisk, plugDisk, snapshotDisk, unplugDisk } from "./disk.ts";
 import { hasStatus, tolerate } from "../docker.ts";
 import { applyPacketRules } from "./firewall.ts";
@@ -18,6 +20,9 @@ import { removeGuest, writeGuest, writeVolumeTable } from "./guest.ts";
 import {
   MAX_VOLUMES_PER_DROPLET,
   type AcmeAccess,
+  type DatabaseEntrance,
+  type DatabaseFacts,
+  type DatabaseSpec,
   type DropletSpec,
   type FirewallSpec,
   type Hypervisor,
@@ -67,7 +72,9 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
   readonly #names: NameServer;
   readonly #acme: AcmeServer;
   readonly #spaces: SpacesEntrance;
+  readonly #databases: DatabaseClusters;
   #zones: ZoneSpec[] = [];
+  #entrances: DatabaseEntrance[] = [];
   #watch: AsyncDisposable | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -79,6 +86,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     this.#names = new NameServer(home, network);
     this.#acme = new AcmeServer(home, network);
     this.#spaces = new SpacesEntrance(home, network);
+    this.#databases = new DatabaseClusters(home, network);
   }
 
   async open(): Promise<void> {
@@ -270,6 +278,35 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
     });
   }
 
+  // The servers of a cluster need nothing of what this class remembers, so the work on them does not wait for droplets.
+  runDatabase(cluster: DatabaseSpec): Promise<DatabaseFacts> {
+    return this.#databases.run(cluster);
+  }
+
+  queryDatabase(cluster: DatabaseSpec, database: string, sql: string): Promise<string> {
+    return this.#databases.query(cluster, database, sql);
+  }
+
+  killDatabaseNode(node: number): Promise<void> {
+    return this.#databases.kill(node);
+  }
+
+  backUpDatabase(cluster: DatabaseSpec, backupId: string): Promise<number> {
+    return this.#databases.backUp(cluster, backupId);
+  }
+
+  deleteDatabase(cluster: DatabaseSpec): Promise<void> {
+    return this.#databases.delete(cluster);
+  }
+
+  serveDatabases(entrances: DatabaseEntrance[]): Promise<void> {
+    return this.#exclusively(async () => {
+      this.#entrances = entrances;
+      await this.#applyRules();
+      await this.#serveNames();
+    });
+  }
+
   serveAcme(): Promise<AcmeAccess> {
     return this.#exclusively(() => this.#acme.serve());
   }
@@ -287,7 +324,8 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
 
   async #serveNames(): Promise<void> {
     const ran = this.#names.isRunning;
-    await this.#names.serve(this.#zones, this.#spaces.port !== undefined);
+    const names = servedNames(this.#network, this.#entrances);
+    await this.#names.serve({ zones: this.#zones, spaces: this.#spaces.port !== undefined, names });
     if (ran !== this.#names.isRunning) await this.#applyRules();
   }
 
@@ -305,6 +343,7 @@ class MachineRoom implements Hypervisor, AsyncDisposable {
       ...(this.#names.isRunning && { dnsPort: this.#home.dnsPort }),
       droplets: [...this.#state.droplets.values()].map(({ spec }) => spec),
       firewalls: this.#state.firewalls,
+      databases: this.#entrances,
     });
   }
 

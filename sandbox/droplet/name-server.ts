@@ -12,9 +12,24 @@ import type { SandboxNetwork } from "./network.ts";
 
 const START_SECONDS = 20;
 
+/** A host name with an address for this computer and one for droplets. */
+export interface ServedName {
+  name: string;
+  outside: string;
+  inside: string;
+}
+
+/** What the name server serves. */
+export interface Served {
+  zones: ZoneSpec[];
+  /** Whether the names of Spaces lead to the gateway. */
+  spaces: boolean;
+  names: ServedName[];
+}
+
 /**
  * A name server for the zones of a sandbox, Debian's unbound, on the network's gateway and on this computer's 127.0.0.1.
- * It asks this computer's name servers for all other names. It runs only if there is a zone.
+ * It asks this computer's name servers for all other names. It runs only if there is something to serve.
  */
 export class NameServer implements AsyncDisposable {
   readonly #home: SandboxHome;
@@ -31,12 +46,10 @@ export class NameServer implements AsyncDisposable {
     return this.#process.isRunning;
   }
 
-  /**
-   * Serves exactly these zones, and leads the names of Spaces to the gateway if they are in use; resolves when the answers
-   * come from them.
-   */
-  async serve(zones: ZoneSpec[], withSpaces = false): Promise<void> {
-    if (zones.length === 0 && !withSpaces) {
+  /** Serves exactly this; resolves when the answers come from it. */
+  async serve(served: Served): Promise<void> {
+    const { zones, spaces, names } = served;
+    if (zones.length === 0 && !spaces && names.length === 0) {
       await this[Symbol.asyncDispose]();
       return;
     }
@@ -45,18 +58,17 @@ export class NameServer implements AsyncDisposable {
     const folder = folderOf(this.#home);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     for (const { name, file } of zones) await writeFileAtomically(path.join(folder, `${name}.zone`), file);
-    await writeFileAtomically(configurationFile(this.#home), await this.#configuration(zones, withSpaces));
+    await writeFileAtomically(configurationFile(this.#home), await this.#configuration(served));
     if (this.isRunning) this.#process.signal("SIGHUP");
     else await this.#start();
     const resolver = new Resolver({ timeout: 500, tries: 1 });
     resolver.setServers([`127.0.0.1:${this.#home.dnsPort}`]);
-    const names = [...zones.map(({ name }) => name), ...(withSpaces ? ["Spaces"] : [])].join(", ");
-    await waitFor(`the name server to serve ${names}`, START_SECONDS, async () => {
+    const what = [...zones, ...names].map(({ name }) => name).concat(spaces ? "Spaces" : []);
+    await waitFor(`the name server to serve ${what.join(", ")}`, START_SECONDS, async () => {
       const answers = await Promise.all(zones.map(({ name }) => resolver.resolveSoa(name)));
-      if (withSpaces) {
-        const [address] = await resolver.resolve4(`${SPACES_REGIONS[0]}.${SPACES_DOMAIN}`);
-        if (address !== this.#network.gateway) return false;
-      }
+      const hosts = names.map(({ name, outside }) => ({ name, address: outside }));
+      if (spaces) hosts.push({ name: `${SPACES_REGIONS[0]}.${SPACES_DOMAIN}`, address: this.#network.gateway });
+      for (const { name, address } of hosts) if ((await resolver.resolve4(name))[0] !== address) return false;
       return zones.every(({ serial }, index) => answers[index]?.serial === serial);
     });
   }
@@ -71,7 +83,7 @@ export class NameServer implements AsyncDisposable {
     await this.#process.start(["unbound", "-d", "-c", configurationFile(this.#home)]);
   }
 
-  async #configuration(zones: ZoneSpec[], withSpaces: boolean): Promise<string> {
+  async #configuration({ zones, spaces, names }: Served): Promise<string> {
     const { gateway, subnet } = this.#network;
     const settings = [
       `directory: "${folderOf(this.#home)}"`,
@@ -84,14 +96,19 @@ export class NameServer implements AsyncDisposable {
       // By default, some domains, such as test, are answered without a look at their zone.
       ...zones.map(({ name }) => `local-zone: "${name}." transparent`),
     ];
-    if (withSpaces) {
+    if (spaces) {
       for (const name of SPACES_REGIONS.map((region) => `${region}.${SPACES_DOMAIN}.`)) {
         // All names below it have the same address.
         settings.push(`local-zone: "${name}" redirect`, `local-data: "${name} 60 IN A ${gateway}"`);
       }
     }
+    if (names.length > 0) settings.push(`access-control-view: ${subnet} droplets`);
+    settings.push(...names.map(({ name, outside }) => localData(name, outside)));
+    const inside = names.map(({ name, inside: address }) => localData(name, address));
     return [
       section("server", settings),
+      // Everything else is answered as outside of it.
+      ...(names.length > 0 ? [section("view", ['name: "droplets"', "view-first: yes", ...inside])] : []),
       ...zones.map(({ name }) =>
         section("auth-zone", [
           ...[`name: "${name}."`, `zonefile: "${name}.zone"`, "for-downstream: no", "for-upstream: yes"],
@@ -114,6 +131,11 @@ export async function endNameServer(home: SandboxHome): Promise<void> {
 async function nameServers(): Promise<string[]> {
   const lines = (await readFile("/etc/resolv.conf", "utf8").catch(() => "")).split("\n");
   return lines.flatMap((line) => /^nameserver\s+([\d.]+)\s*$/.exec(line)?.[1] ?? []);
+}
+
+/** Short, as the names of database clusters move to another server after a failure. */
+function localData(name: string, address: string): string {
+  return `local-data: "${name}. 30 IN A ${address}"`;
 }
 
 function section(name: string, settings: string[]): string {

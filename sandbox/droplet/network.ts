@@ -36,6 +36,22 @@ export function privateAddress(network: SandboxNetwork, publicAddress: string): 
   return [first, second, Number(third) + 1, publicAddress.split(".")[3]].join(".");
 }
 
+/** A database server's address in the network, in this computer's half. */
+export function databaseAddress(network: SandboxNetwork, node: number): string {
+  return [...network.gateway.split(".").slice(0, 3), node].join(".");
+}
+
+/** Gives this computer one more address in the network; does nothing if it has it. */
+export async function addAddress(network: SandboxNetwork, address: string): Promise<void> {
+  await execa("ip", ["address", "replace", `${address}/32`, "dev", network.bridge]);
+}
+
+/** Takes it away again. */
+export async function removeAddress(network: SandboxNetwork, address: string): Promise<void> {
+  // If it fails, there is no such address, or no network any more.
+  await execa("ip", ["address", "delete", `${address}/32`, "dev", network.bridge], { reject: false });
+}
+
 /**
  * Disconnects a droplet until its next boot, because without power, a computer does not close its connections.
  *

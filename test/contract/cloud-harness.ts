@@ -5,6 +5,8 @@ import path from "node:path";
 import type { Cloud } from "../../sandbox/cloud/cloud.ts";
 import { openCloud } from "../../sandbox/cloud/cloud.ts";
 import type {
+  DatabaseEntrance,
+  DatabaseSpec,
   DropletSpec,
   FirewallSpec,
   Hypervisor,
@@ -28,6 +30,8 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
   readonly addresses = new Map<string, number>();
   firewalls: FirewallSpec[] = [];
   zones: ZoneSpec[] = [];
+  readonly databases = new Map<string, DatabaseSpec>();
+  entrances: DatabaseEntrance[] = [];
   readonly calls: string[] = [];
   /** The next call of these methods fails. */
   readonly failing = new Set<keyof Hypervisor>();
@@ -149,6 +153,37 @@ export class RememberingHypervisor implements Hypervisor, AsyncDisposable {
 
   async serveSpaces() {
     await this.#enter("serveSpaces", "");
+  }
+
+  async runDatabase(cluster: DatabaseSpec) {
+    await this.#enter("runDatabase", cluster.nodes.join(" "));
+    this.databases.set(cluster.id, cluster);
+    return { version: "17.6", authority: "-----BEGIN CERTIFICATE-----\n", databases: ["defaultdb"] };
+  }
+
+  async queryDatabase(cluster: DatabaseSpec, database: string, sql: string) {
+    await this.#enter("queryDatabase", `${database} ${sql}`);
+    if (!this.databases.has(cluster.id)) throw new Error(`there is no database ${cluster.id}`);
+    return "";
+  }
+
+  async killDatabaseNode(node: number) {
+    await this.#enter("killDatabaseNode", node);
+  }
+
+  async backUpDatabase(cluster: DatabaseSpec) {
+    await this.#enter("backUpDatabase", cluster.nodes.join(" "));
+    return 2 ** 25;
+  }
+
+  async deleteDatabase(cluster: DatabaseSpec) {
+    await this.#enter("deleteDatabase", cluster.nodes.join(" "));
+    this.databases.delete(cluster.id);
+  }
+
+  async serveDatabases(entrances: DatabaseEntrance[]) {
+    await this.#enter("serveDatabases", entrances.length);
+    this.entrances = entrances;
   }
 
   async serveAcme() {

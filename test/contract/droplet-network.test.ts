@@ -310,7 +310,7 @@ describe("the name server", () => {
     await lab.room.serveZones([zone("example.test", 1, "www IN A 192.0.2.4")]);
     expect(await asks(one, "www.example.test")).toBe("192.0.2.4");
     await using next = new NameServer(lab.home, await ensureNetwork(lab.home));
-    await next.serve([zone("example.test", 1, "www IN A 192.0.2.5")]);
+    await next.serve({ zones: [zone("example.test", 1, "www IN A 192.0.2.5")], spaces: false, names: [] });
     expect(await resolver.resolve4("www.example.test")).toEqual(["192.0.2.5"]);
   });
 });

@@ -49,6 +49,8 @@ interface Response extends Body {
 const MISSING_FROM_LISTS: Record<string, string> = {
   nyc3: "atl1",
   Fedora: "AlmaLinux",
+  // The official Go client tags database clusters, too.
+  volume_snapshot: "database",
   // The same operation's `discriminator` maps this kind.
   enable_backups: "change_backup_policy",
   // A project without an environment: the official provider's own tests send this value and get it back.
@@ -69,6 +71,33 @@ const MAY_LACK = new Set([
   "tags_metadata.last_tagged_uri",
   // The official Go client reads one `key` here.
   "key_get.keys",
+  // Of other engines of databases.
+  ...["ui_connection", "schema_registry_connection"].map((connection) => `database_cluster_read.${connection}`),
+  ...["access_cert", "access_key", "mysql_settings"].map((setting) => `database_user.${setting}`),
+  ...["acl", "opensearch_acl", "mongo_user_settings"].map((setting) => `user_settings.${setting}`),
+  ...["advanced_mysql", "advanced_pg", "kafka", "mongodb", "mysql", "opensearch", "redis", "valkey"].map(
+    (engine) => `options.${engine}`,
+  ),
+  // Of extensions, of the connection pool, or not simulated.
+  ...[
+    ...["autovacuum_freeze_max_age", "backup_hour", "backup_minute", "bgwriter_delay", "bgwriter_flush_after"],
+    ...[
+      "bgwriter_lru_maxpages",
+      "bgwriter_lru_multiplier",
+      "jit",
+      "log_line_prefix",
+      "max_failover_replication_time_lag",
+    ],
+    ...["max_files_per_process", "max_logical_replication_workers", "max_pred_locks_per_transaction"],
+    ...["max_stack_depth", "max_standby_archive_delay", "pg_partman_bgw.interval", "pg_partman_bgw.role"],
+    ...["pg_stat_statements.track", "pgbouncer", "shared_buffers_percentage", "stat_monitor_enable"],
+    ...["synchronous_replication", "timescaledb", "timezone", "track_activity_query_size", "track_commit_timestamp"],
+    ...["track_functions", "wal_writer_delay"],
+  ].map((setting) => `postgres_advanced_config.${setting}`),
+  // Only of clusters with a standby.
+  ...["standby_connection", "standby_private_connection"].map((connection) => `database_cluster_read.${connection}`),
+  // Only while a backup is made.
+  "database_backups.backup_progress",
   // Misspelt.
   "tags.imgages",
   // One of them is enough, and a rule is returned as it was sent.

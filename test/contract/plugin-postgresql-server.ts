@@ -1,8 +1,9 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { execa } from "execa";
 import pg from "pg";
+import { waitFor } from "../../sandbox/wait-for.ts";
 import { freePort } from "../free-port.ts";
 
 /** A PostgreSQL server from Debian's package on this computer's loopback address, with its data in a temporary folder. */
@@ -43,6 +44,47 @@ export class LocalPostgres implements AsyncDisposable {
     } finally {
       await client.end();
     }
+  }
+
+  /**
+   * Lets it serve over TLS, with a certificate for a name, until the result is disposed of. That has the path of a folder with
+   * `authority.pem`, which vouches for the certificate, and `other.pem`, which does not.
+   */
+  async serveTls(name: string): Promise<AsyncDisposable & { path: string }> {
+    const folder = path.join(this.#folder, "tls");
+    const own = (key: string, ...args: string[]) =>
+      execa("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, ...args], {
+        cwd: folder,
+      });
+    await mkdir(folder);
+    for (const authority of ["authority", "other"]) {
+      await own(`${authority}.key`, "-subj", `/CN=${authority}`, "-out", `${authority}.pem`);
+    }
+    const vouched = ["-CA", "authority.pem", "-CAkey", "authority.key", "-addext", `subjectAltName=DNS:${name}`];
+    await own("server.key", "-subj", `/CN=${name}`, ...vouched, "-out", "server.crt");
+    await execa("chown", ["-R", "postgres", folder]);
+    const [certificate, key] = ["server.crt", "server.key"].map((file) => path.join(folder, file));
+    await this.query(`ALTER SYSTEM SET ssl_cert_file = '${certificate}'`);
+    await this.query(`ALTER SYSTEM SET ssl_key_file = '${key}'`);
+    await this.#setTls("on");
+    return {
+      path: folder,
+      [Symbol.asyncDispose]: async () => {
+        await this.#setTls("off");
+        await rm(folder, { recursive: true });
+      },
+    };
+  }
+
+  /** Resolves once new connections see it. */
+  async #setTls(state: "on" | "off"): Promise<void> {
+    await this.query(`ALTER SYSTEM SET ssl = ${state}`);
+    await this.query("SELECT pg_reload_conf()");
+    await waitFor(
+      `TLS to be ${state}`,
+      10,
+      async () => (await this.query<{ ssl: string }>("SHOW ssl"))[0]?.ssl === state,
+    );
   }
 
   /** PostgreSQL refuses to run as root. */

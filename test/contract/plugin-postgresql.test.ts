@@ -1,3 +1,5 @@
+import path from "node:path";
+
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { reveal, Secret } from "../../sandbox/plugins/framework/values.ts";
@@ -103,10 +105,20 @@ describe("the provider", () => {
     await expect(client.create(ROLE, { name: "test" })).rejects.toThrow("pq: SSL is not enabled on the server");
   });
 
-  unlessOriginal("knows two ways to use TLS", async () => {
+  test("trusts a server under another name if its authority vouches for it, and no other server", async () => {
+    await using folder = await postgres.serveTls("managed.test");
+    const trusting = async (authority: string) =>
+      configured({ sslmode: "verify-ca", sslrootcert: path.join(folder.path, authority) });
+    expect((await (await trusting("authority.pem")).create(ROLE, { name: "test" })).id).toBe("test");
+    await expect((await trusting("other.pem")).create(ROLE, { name: "test-two" })).rejects.toThrow(
+      /certificate|issuer/,
+    );
+  });
+
+  unlessOriginal("knows three ways to use TLS", async () => {
     const other = await configured({ sslmode: "verify-full" });
     await expect(other.create(ROLE, { name: "test" })).rejects.toThrow(
-      "sslmode: verify-full is not in the sandbox's stand-in, it should be disable or require.",
+      "sslmode: verify-full is not in the sandbox's stand-in, it should be disable, require or verify-ca.",
     );
   });
 });

@@ -86,6 +86,21 @@ describe("an open tunnel", () => {
     expect(sshd.logins()).toBe(before + 1);
   });
 
+  it("leads to another machine's server that the machine reaches, and asks where that is when a client speaks", async () => {
+    const elsewhere = net.createServer({ allowHalfOpen: true }, (client) => {
+      void text(client).then((said) => client.end(`heard ${said}`));
+    });
+    await once(elsewhere.listen(0, "127.0.0.1"), "listening");
+    const to = vi.fn(() => Promise.resolve({ host: "localhost", port: (elsewhere.address() as net.AddressInfo).port }));
+    await openTunnel(target(), [{ from: { port }, to }], (reason) => told.push(reason));
+    expect(to).not.toHaveBeenCalled();
+    expect(await ask(port, "a question")).toBe("heard a question");
+    elsewhere.close();
+    expect(told).toEqual([]);
+    expect(await ask(port, "another question")).toBe("");
+    expect(told.join()).toContain("from the droplet: cannot be reached");
+  });
+
   it("loses nothing of a long answer to a slow client", async () => {
     await open();
     const question = "0123456789".repeat(800_000);

@@ -15,7 +15,7 @@ export async function secretsOf(cloud: TestCloud, stack: string): Promise<Needle
     const name = urn.slice(urn.lastIndexOf("::") + 2);
     for (const [key, value] of Object.entries((outputs ?? {}) as Record<string, unknown>)) {
       const plain = (value as { plaintext?: string } | null)?.plaintext;
-      if (plain === undefined || !/^result$|key$|keyopenssh$|keypem/i.test(key)) continue;
+      if (plain === undefined || !/^result$|^password$|key$|keyopenssh$|keypem/i.test(key)) continue;
       found[`${name}.${key}`] = needle(JSON.parse(plain) as string);
     }
   }

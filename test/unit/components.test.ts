@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
+import type { MockCallArgs } from "@pulumi/pulumi/runtime/mocks.js";
 import { beforeEach, describe, expect, it } from "vitest";
 
 import { mintAdminKey } from "../../contract/admin-key.ts";
@@ -15,11 +16,14 @@ import { FunctionDeployment, type FunctionDeploymentArgs } from "../../component
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { itemsIn, valueIn } from "../../contract/scripts.ts";
 import { contentHash } from "../../contract/content-hash.ts";
-import { ID, RESOURCES } from "../../contract/names.ts";
+import { ID, RESOURCES, TYPES } from "../../contract/names.ts";
 import { Backups, type BackupsArgs } from "../../components/backups.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
+import { refuseOtherShape } from "../../components/database-shape.ts";
+import { ManagedCluster, type ManagedClusterArgs } from "../../components/managed-cluster.ts";
+import { ManagedPostgres } from "../../components/managed-postgres.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
 import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
@@ -54,6 +58,10 @@ beforeEach(async () => {
   configure();
   accepted = "accepted|01";
   registered = await mockEngine(({ type, name }) => {
+    if (type === TYPES.cluster) {
+      const password = { [SIGNATURE]: SECRET, value: "doadmin's" };
+      return { privateHost: "private-db.example.com", port: 25060, user: "doadmin", database: "defaultdb", password };
+    }
     if (type === "tls:index/privateKey:PrivateKey") {
       return {
         privateKeyOpenssh: `PRIVATE ${name}`,
@@ -68,8 +76,24 @@ beforeEach(async () => {
     if (type === "digitalocean:index/reservedIp:ReservedIp") return { ipAddress: "198.51.100.9" };
     if (type === "command:remote:Command") return { stdout: accepted };
     return {};
-  });
+  }, answerInvoke);
 });
+
+/** The only invoke that a component makes. */
+function answerInvoke({ token, inputs }: MockCallArgs): Record<string, unknown> {
+  expect(token).toBe("digitalocean:index/getDatabaseCa:getDatabaseCa");
+  expect(inputs).toEqual({ clusterId: "convex-cluster-id" });
+  return { certificate: "AUTHORITY" };
+}
+
+const CLUSTER: ManagedClusterArgs = {
+  label: "convex-test",
+  region: "nyc3",
+  databaseSize: "db-s-2vcpu-4gb",
+  databaseStandbys: 1,
+  dropletId: "7",
+  protectData: false,
+};
 
 const HOSTS = { api: "api.example.com", site: "site.example.com", dashboard: "dash.example.com" };
 
@@ -85,6 +109,7 @@ const HOST: HostArgs = {
   adopted: undefined,
   instanceName: "swarm",
   instanceSecret: "",
+  database: "droplet",
   safeguard: new Safeguard("convex-test", 0, ""),
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
@@ -149,6 +174,8 @@ const SPACES = () => new Spaces(ID, { label: "convex-test" });
 
 const REPOSITORY = (spaces?: Spaces): RepositoryArgs => ({
   label: "convex-test",
+  database: "droplet",
+  fileStorage: "volume",
   backups: "spaces",
   backupRegion: "nyc3",
   backupEndpoint: "",
@@ -189,6 +216,7 @@ const DATABASE = (): DatabaseArgs => ({
   snapshotId: "",
   adopted: undefined,
   protectData: false,
+  address: "host.docker.internal:5432",
   inCluster: { ...lifetime("volume"), provider: new postgresql.Provider("other", {}) },
 });
 
@@ -242,6 +270,7 @@ const CONVEX = (): ConvexArgs => ({
   buckets: undefined,
   refuseSwitch: refuseSwitch(ID, { fileStorage: "volume", fileRegion: "nyc3", fileEndpoint: "", fileBucketPrefix: "" }),
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
+  postgresAddress: "host.docker.internal:5432",
   postgresAuthority: pulumi.output("PEM"),
   postgresPoolSize: 64,
   memoryMb: 4096,
@@ -428,9 +457,119 @@ describe("Host", () => {
     expect(stdin).toBe(
       "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
         "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\nreboot_time=08:00\n" +
-        "adopted_name=\nadopted_secret_hash=\nstack=test\n",
+        "adopted_name=\nadopted_secret_hash=\nstack=test\ndatabase=droplet\n",
     );
   });
+});
+
+describe("ManagedCluster", () => {
+  it("is a cluster in the droplet's region that admits only the droplet", async () => {
+    new ManagedCluster("convex", CLUSTER);
+    expect(await names()).toEqual(["convex", "convex-cluster", "convex-cluster-firewall"]);
+    const find = await settled();
+    expect(find("convex-cluster")).toMatchObject({
+      ...{ name: "convex-test", engine: "pg", version: "17", region: "nyc3", size: "db-s-2vcpu-4gb", nodeCount: 2 },
+      tags: ["convex-droplet"],
+    });
+    expect(find("convex-cluster-firewall")).toEqual({
+      clusterId: "convex-cluster-id",
+      rules: [{ type: "droplet", value: "7" }],
+    });
+    expect(options.get("convex-cluster-firewall DatabaseFirewall")).toMatchObject({ deletedWith: "convex-cluster" });
+  });
+
+  it.each([true, false])("is kept in any case if its data is protected: %s", async (protectData) => {
+    new ManagedCluster("convex", { ...CLUSTER, protectData });
+    await settled();
+    const { protect = false, retainOnDelete = false } = options.get("convex-cluster DatabaseCluster") ?? {};
+    expect({ protect, retainOnDelete }).toEqual({ protect: protectData, retainOnDelete: protectData });
+  });
+});
+
+describe("ManagedPostgres", () => {
+  const declare = () => {
+    const cluster = new ManagedCluster("convex", CLUSTER);
+    return new ManagedPostgres("convex", {
+      ...POSTGRES(),
+      databases: [{ name: "shop", shadow: undefined, replication: false, connections: 20 }],
+      cluster,
+      authorityFile: "/tmp/authority.pem",
+    });
+  };
+
+  it("has nothing of a server on the droplet, and the client gets its values on stdin, the password as a secret", async () => {
+    declare();
+    expect((await names()).filter((name) => !name.startsWith("convex-cluster"))).toEqual([
+      "convex",
+      "convex",
+      "convex-database-client",
+      "convex-provider",
+    ]);
+    const { create, stdin } = (await settled())("convex-database-client");
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/managed\/managed\.sh # [0-9a-f]{12}$/);
+    const values = String(secretValue(stdin));
+    expect(
+      Object.fromEntries(
+        ["cluster", "host", "port", "administrator", "password", "authority", "databases"].map((name) => [
+          name,
+          valueIn(values, name),
+        ]),
+      ),
+    ).toEqual({
+      ...{ cluster: "convex-cluster-id", host: "private-db.example.com", port: "25060", administrator: "doadmin" },
+      ...{ password: "doadmin's", authority: "AUTHORITY", databases: "shop" },
+    });
+    expect(itemsIn(values, "scripts")).toContain("managed/managed.sh");
+  });
+
+  it("makes roles and databases as the cluster's administrator, through the tunnel, and verifies the server", async () => {
+    const { inCluster } = declare();
+    new Database("convex", { ...DATABASE(), inCluster, address: "private-db.example.com:25060" });
+    const provider = (await settled())("convex-provider");
+    expect(provider).toMatchObject({
+      ...{ host: "127.0.0.1", port: "25432", username: "doadmin", database: "defaultdb", superuser: "false" },
+      ...{ sslmode: "verify-ca", sslrootcert: "/tmp/authority.pem" },
+    });
+    const lifetime = { deletedWith: "convex-cluster", replaceWith: ["convex-cluster"] };
+    expect(options.get("convex-role Role")).toMatchObject(lifetime);
+    expect(options.get("convex-database Database")).toMatchObject(lifetime);
+    expect(dependencies.get("convex-role Role")).toContain("convex-database-client");
+    expect(options.get("convex-database-client Command")).toMatchObject({ replaceWith: ["droplet"] });
+  });
+
+  it("gives containers the cluster's own address and certificate", async () => {
+    const { address, authority, inCluster } = declare();
+    const { url } = new Database("convex", { ...DATABASE(), inCluster, address });
+    expect(await valueOf(address)).toBe("private-db.example.com:25060");
+    expect(await valueOf(authority)).toBe("AUTHORITY\n");
+    expect(await valueOf(url)).toBe(`postgresql://convex:${"0".repeat(64)}@private-db.example.com:25060`);
+  });
+
+  it("is asked for by the backend's health check", async () => {
+    new Convex("convex", { ...CONVEX(), postgresAddress: "private-db.example.com:25060" });
+    const { healthcheck } = (await settled())("convex-backend") as { healthcheck: { tests: string[] } };
+    expect(healthcheck.tests[3]).toContain("exec 3<>/dev/tcp/private-db.example.com/25060 && ");
+  });
+
+  it.each([
+    ["stack=test\n", "managed", "droplet"],
+    ["stack=test\ndatabase=droplet\n", "managed", "droplet"],
+    ["stack=test\ndatabase=managed\n", "droplet", "managed"],
+  ] as const)(
+    "does not take the place of what was deployed with %j, nor the other way round",
+    async (stdin, to, from) => {
+      const check = async (database: "droplet" | "managed") => {
+        const hook = refuseOtherShape("convex", database);
+        expect(hook.opts).toEqual({ onDryRun: true });
+        await hook.callback({ urn: "urn", id: "7", name: "x", type: "x", oldInputs: { stdin } });
+      };
+      await check(from);
+      await expect(check(to)).rejects.toThrow(
+        `convex-droplet:database: is ${to}, but this stack was deployed with ${from}, where its data is, it should stay so: up does not move data. Nothing was changed. ` +
+          `Set it back with: npx pulumi config set --stack test database ${from}. To move`,
+      );
+    },
+  );
 });
 
 describe("Postgres", () => {
@@ -553,6 +692,7 @@ describe("FurtherDatabases", () => {
     snapshotId: "",
     adopted: undefined,
     protectData: true,
+    address: "host.docker.internal:5432",
     inCluster: DATABASE().inCluster,
   });
 
@@ -1311,6 +1451,8 @@ it("the components register the resources that others look up by name", async ()
   const connection = pulumi.secret({ host: "192.0.2.1" });
   new Host(ID, { ...HOST, reservedIp: true });
   new Postgres(ID, POSTGRES());
+  const cluster = new ManagedCluster(ID, CLUSTER);
+  new ManagedPostgres(ID, { ...POSTGRES(), cluster, authorityFile: "/tmp/authority.pem" });
   new Database(ID, DATABASE());
   new Edge(ID, EDGE());
   new Edge(ID, { ...EDGE(), exposure: { ...EXPOSURE, openings: [{ port: 3210, networks: [] }] } });
@@ -1469,7 +1611,7 @@ describe("every registered resource", () => {
     await deploy();
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
       Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp", "volumeId"],
-      Postgres: ["authority"],
+      Postgres: ["address", "authority"],
       Database: ["url"],
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
       Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],

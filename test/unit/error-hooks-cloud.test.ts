@@ -19,6 +19,9 @@ beforeEach(async () => {
     "/v2/firewalls": { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7] }] },
     "/v2/projects": { projects: [{ id: "p", name: "convex-dev", is_default: false }] },
     "/v2/projects/p/resources": { resources: [] },
+    "/v2/databases": { databases: [{ id: "d", name: "convex-dev", tags: ["convex-droplet"] }] },
+    "/v2/databases/d/firewall": { rules: [] },
+    "/v2/databases/d/dbs": { dbs: [{ name: "defaultdb" }] },
     "/v2/volumes": { volumes: [{ id: "v", droplet_ids: [] }] },
   };
   vi.stubEnv("DIGITALOCEAN_API_URL", undefined);
@@ -50,6 +53,7 @@ async function afterFailure(type: string, failedOperation = "create", error = TA
 const KEY = "digitalocean:index/sshKey:SshKey";
 const FIREWALL = "digitalocean:index/firewall:Firewall";
 const PROJECT = "digitalocean:index/project:Project";
+const CLUSTER = "digitalocean:index/databaseCluster:DatabaseCluster";
 const VOLUME = "digitalocean:index/volume:Volume";
 
 describe("a resource that is already in the account", () => {
@@ -57,6 +61,7 @@ describe("a resource that is already in the account", () => {
     ["the stack's own key", KEY, ["DELETE /v2/account/keys/3"]],
     ["a firewall of the stack's droplet", FIREWALL, ["DELETE /v2/firewalls/f"]],
     ["an empty project", PROJECT, ["DELETE /v2/projects/p"]],
+    ["a database cluster that was never used", CLUSTER, ["DELETE /v2/databases/d"]],
   ])("is deleted and created again: %s", async (_, type, expected) => {
     expect(await afterFailure(type)).toBe(true);
     expect(changes).toEqual(expected);
@@ -76,6 +81,14 @@ describe("a resource that is already in the account", () => {
       { firewalls: [{ id: "f", name: "convex-dev", droplet_ids: [7, 8] }] },
     ],
     ["a project with something in it", PROJECT, "/v2/projects/p/resources", { resources: [{ urn: "do:space:x" }] }],
+    ["a database cluster that admits somebody", CLUSTER, "/v2/databases/d/firewall", { rules: [{ type: "droplet" }] }],
+    ["a database cluster with databases", CLUSTER, "/v2/databases/d/dbs", { dbs: [{ name: "a" }, { name: "b" }] }],
+    [
+      "a database cluster of others",
+      CLUSTER,
+      "/v2/databases",
+      { databases: [{ id: "d", name: "convex-dev", tags: null }] },
+    ],
     ["the default project", PROJECT, "/v2/projects", { projects: [{ id: "p", name: "convex-dev", is_default: true }] }],
   ])("is not touched: %s", async (_, type, route, found) => {
     account[route] = found;

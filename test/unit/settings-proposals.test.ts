@@ -35,6 +35,8 @@ it.each<Record<string, unknown>>([
     tunnelPort: 80,
   },
   { volumeSnapshots: 25 },
+  { database: "cluster", databaseSize: "x", databaseStandbys: 5 },
+  { database: "managed", migratePostgres: true, backups: "spaces" },
   { driftIgnore: ["*", ""] },
   {
     telemetry: "yes",

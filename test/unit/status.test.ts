@@ -49,6 +49,7 @@ const DECLARED = {
   appUrls: { web: "https://app.example.com" },
   droplet: "s-2vcpu-4gb in fra1",
   hasBackups: true,
+  isKeptByCloud: false,
   bucketServer: undefined,
 };
 
@@ -151,6 +152,12 @@ describe("the status of a stack", () => {
     expect(rowsOf(FACTS, { ...DECLARED, hasBackups: false }).filter(({ attention }) => attention)).toEqual([
       { name: "backups", text: "are off, so what is lost with the volume cannot be restored", attention: true },
     ]);
+  });
+
+  it("does not mark missing backups of a stack whose data is all in the cloud", () => {
+    const rows = rowsOf(FACTS, { ...DECLARED, hasBackups: false, isKeptByCloud: true });
+    expect(rows.filter(({ attention }) => attention)).toEqual([]);
+    expect(rows.find(({ name }) => name === "backups")?.text).toContain("DigitalOcean's own");
   });
 });
 

@@ -112,7 +112,7 @@ async function explain(log: string): Promise<string> {
       "-euo",
       "pipefail",
       "-c",
-      'pulumi_command() { echo "npx pulumi $*"; }; source machine/convex/symptoms.sh; explain_symptoms',
+      'pulumi_command() { echo "npx pulumi $*"; }; source machine/lib/sql.sh; source machine/convex/symptoms.sh; explain_symptoms',
     ],
     {
       input: log,

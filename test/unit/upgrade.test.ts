@@ -12,6 +12,7 @@ const PLAN: Plan = {
   dashboard: "",
   data: true,
   rehearse: true,
+  managed: false,
   needed: 2 * 1024 ** 3,
   free: 5 * 1024 ** 3,
   point: true,

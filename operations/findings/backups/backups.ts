@@ -1,7 +1,7 @@
 import type { State } from "../../state.ts";
 import { pulumiCommand } from "../../../contract/commands.ts";
 import { npmCommand } from "../../typed.ts";
-import { hasBackups } from "../expected.ts";
+import { bucketServer, hasBackups, isManaged } from "../expected.ts";
 import { json } from "../facts.ts";
 import { type Finding, findingsBy } from "../finding.ts";
 import type { Inside } from "../inside.ts";
@@ -58,10 +58,13 @@ interface Restores {
 export function compareBackups(state: State, inside: Inside): Finding[] {
   const has = hasBackups(state);
   if (has === undefined) return [];
+  if (!has && isKeptByCloud(state)) return [];
   if (!has) {
     const { notice } = findingsBy("the stack's state", "backups");
     const set = pulumiCommand(state.stack, "config set", "backups spaces");
-    const why = `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
+    const why = isManaged(state)
+      ? "DigitalOcean itself backs up the managed database; keep copies of the files on the volume with: npx convex export --include-file-storage"
+      : `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
     return [notice("backups", { found: "off", message: OFF }, { why })];
   }
   return [
@@ -78,9 +81,17 @@ export function compareBackups(state: State, inside: Inside): Finding[] {
 /** What it means that a stack has no backups. */
 export const OFF = "are off, so what is lost with the volume cannot be restored";
 
+/** The same for a stack that keeps its data in the cloud. */
+export const BY_CLOUD = "are DigitalOcean's own of the database, for 7 days; the files are in buckets";
+
+/** Whether nothing is lost with the volume, because the database is managed and the files are in buckets. */
+export function isKeptByCloud(state: State): boolean {
+  return isManaged(state) && bucketServer(state) !== undefined;
+}
+
 /** A line about healthy backups, for a person. */
 export function describeBackups(state: State, inside: Inside): string {
-  if (hasBackups(state) === false) return OFF;
+  if (hasBackups(state) === false) return isKeptByCloud(state) ? BY_CLOUD : OFF;
   const jobs = json<Jobs>(inside, "backups.jobs");
   if (jobs === undefined) return "are on";
   const { now, point, base, drill } = jobs;

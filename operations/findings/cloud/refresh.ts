@@ -37,6 +37,8 @@ const OTHERS = [
   "reservedIp",
   "domain",
   "dnsRecord",
+  "databaseCluster",
+  "databaseFirewall",
 ].map((kind) => `**digitalocean:index/${kind}:**`);
 
 /** The error of the provider, or of the program if it runs, about a volume that somebody has grown outside of Pulumi. */
@@ -72,6 +74,9 @@ const GONE: Record<string, string> = {
   Volume: "a new, empty volume and a new droplet for it: the data is lost, restore it from a backup",
   SshKey: "nothing stops; the droplet keeps its key",
   Firewall: "nothing stops; the firewall again blocks everything that is not declared",
+  DatabaseCluster:
+    "a new, empty database: the data is lost, unless you restore the cluster in DigitalOcean's control panel",
+  DatabaseFirewall: "nothing stops; the database again admits only the droplet",
   ReservedIp: "a new address: clients reach it once the names lead to it; without names, the URLs change",
   DnsRecord: "nothing stops; the name leads here again after a minute",
 };
@@ -87,6 +92,9 @@ const CHANGED: Record<string, string> = {
   "ReservedIp.dropletId": "nothing stops; the other droplet loses the address",
   "DnsRecord.value": "nothing stops; the name leads here again after a minute",
   "Droplet.size": "the droplet is switched off and resized: some minutes without answers",
+  "DatabaseCluster.size": "the nodes are resized: some minutes, in which connections break once",
+  "DatabaseCluster.nodeCount": "nothing stops",
+  "DatabaseFirewall.rules": "nothing stops, except connections that need the undeclared rules",
   "Firewall.inboundRules": "nothing stops, except connections that need the undeclared rules",
 };
 

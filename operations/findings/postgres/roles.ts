@@ -1,5 +1,6 @@
 import { RESOURCES, TYPES } from "../../../contract/names.ts";
 import type { State } from "../../state.ts";
+import { isManaged } from "../expected.ts";
 import { json } from "../facts.ts";
 import { type Finding, findingsBy, missing, undeclared } from "../finding.ts";
 import type { Inside } from "../inside.ts";
@@ -34,10 +35,10 @@ export function compareRoles(state: State, inside: Inside): Finding[] {
 function roles(state: State, inside: Inside): Finding[] {
   const { error, warning } = BY_ROLES;
   const found = json<Role[]>(inside, "postgres.roles") ?? [];
-  const administrators = [
-    "postgres",
-    ...state.all("pulumi:providers:postgresql").map(({ inputs }) => String(inputs["username"])),
-  ];
+  // Those of a managed database are DigitalOcean's own.
+  const administrators = isManaged(state)
+    ? []
+    : ["postgres", ...state.all("pulumi:providers:postgresql").map(({ inputs }) => String(inputs["username"]))];
   const declared = state.all(TYPES.role).map(({ name, inputs }) => ({
     logical: name,
     name: String(inputs["name"]),

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 
+import { databaseOptions } from "../database-versions.ts";
 import { notFound } from "../errors.ts";
 import { findImage, IMAGES } from "../images.ts";
 import { REGIONS } from "../regions.ts";
@@ -11,6 +12,8 @@ export function catalogueRoutes(api: FastifyInstance): void {
   api.get("/v2/regions", (request) => paginate(request, "regions", REGIONS));
 
   api.get("/v2/sizes", (request) => paginate(request, "sizes", SIZES));
+
+  api.get("/v2/databases/options", () => databaseOptions());
 
   api.get("/v2/images", (request) => {
     // There are only distribution images: no applications, snapshots, uploads or tagged images.

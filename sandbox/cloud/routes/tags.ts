@@ -3,13 +3,21 @@ import type { FastifyInstance } from "fastify";
 import { removeTag } from "../changes.ts";
 import type { Cloud } from "../cloud.ts";
 import { notSimulated, unprocessable } from "../errors.ts";
-import { ensureTags, recordedDroplet, recordedSnapshot, recordedTag, recordedVolume } from "../lookups.ts";
+import {
+  ensureTags,
+  recordedDatabase,
+  recordedDroplet,
+  recordedSnapshot,
+  recordedTag,
+  recordedVolume,
+  visibleDatabases,
+} from "../lookups.ts";
 import type { CloudState } from "../records.ts";
 import { Fields } from "./fields.ts";
 import { apiUrl, paginate } from "./pagination.ts";
 
 /** Kinds of resources that have tags in the real API, but are not simulated. */
-const NOT_SIMULATED = ["image", "database", "load_balancer"];
+const NOT_SIMULATED = ["image", "load_balancer"];
 
 function tagView(state: CloudState, url: string, tag: string) {
   const summary = (kind: string, ids: (string | number)[]) => {
@@ -21,18 +29,19 @@ function tagView(state: CloudState, url: string, tag: string) {
   const droplets = summary("droplets", tagged(state.droplets));
   const volumes = summary("volumes", tagged(state.volumes));
   const snapshots = summary("snapshots", tagged(state.snapshots));
+  const databases = summary("databases", tagged(visibleDatabases(state)));
   const none = { count: 0 };
   return {
     name: tag,
     resources: {
       ...volumes,
       ...droplets,
-      count: droplets.count + volumes.count + snapshots.count,
+      count: droplets.count + volumes.count + snapshots.count + databases.count,
       droplets,
       images: none,
       volumes,
       volume_snapshots: snapshots,
-      databases: none,
+      databases,
     },
   };
 }
@@ -96,7 +105,8 @@ function namedResources(draft: CloudState, body: Fields): { tags: string[] }[] {
       if (type === "droplet") return recordedDroplet(draft, id);
       if (type === "volume") return recordedVolume(draft, id);
       if (type === "volume_snapshot") return recordedSnapshot(draft, id);
+      if (type === "database") return recordedDatabase(draft, id);
       if (NOT_SIMULATED.includes(type)) throw notSimulated(`Tagging a resource of type ${type}`);
-      throw unprocessable(`resource_type: is ${type}, must be droplet, volume or volume_snapshot.`);
+      throw unprocessable(`resource_type: is ${type}, must be droplet, volume, volume_snapshot or database.`);
     });
 }

@@ -3,6 +3,9 @@ import { type Clock, systemClock } from "../framework/state-change.ts";
 import { Api, type ApiSettings } from "./api.ts";
 import { getSizes } from "./sizes.ts";
 import type { Client } from "./client.ts";
+import { getDatabaseCa } from "./database-ca.ts";
+import { databaseCluster } from "./database-cluster.ts";
+import { databaseFirewall } from "./database-firewall.ts";
 import { dnsRecord } from "./dns-record.ts";
 import { domain } from "./domain.ts";
 import { droplet } from "./droplet.ts";
@@ -48,6 +51,8 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       clock,
     }),
     resources: {
+      "digitalocean:index/databaseCluster:DatabaseCluster": databaseCluster,
+      "digitalocean:index/databaseFirewall:DatabaseFirewall": databaseFirewall,
       "digitalocean:index/dnsRecord:DnsRecord": dnsRecord,
       "digitalocean:index/domain:Domain": domain,
       "digitalocean:index/droplet:Droplet": droplet,
@@ -63,6 +68,7 @@ export function digitalocean(clock: Clock = systemClock): Plugin<Client> {
       "digitalocean:index/volumeSnapshot:VolumeSnapshot": volumeSnapshot,
     },
     functions: {
+      "digitalocean:index/getDatabaseCa:getDatabaseCa": getDatabaseCa,
       "digitalocean:index/getSizes:getSizes": getSizes,
     },
   };

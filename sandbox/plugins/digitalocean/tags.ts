@@ -3,7 +3,7 @@ import type { Api } from "./api.ts";
 /** Changes a resource's tags from `old` to `wanted`, and creates the tags that the account does not have. */
 export async function updateTags(
   api: Api,
-  resource: { type: "droplet" | "volume" | "volume_snapshot"; id: string },
+  resource: { type: "database" | "droplet" | "volume" | "volume_snapshot"; id: string },
   old: readonly string[],
   wanted: readonly string[],
 ): Promise<void> {

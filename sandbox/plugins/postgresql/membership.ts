@@ -10,11 +10,13 @@ export async function asMemberOf<T>(
   roles: string[],
   work: () => Promise<T>,
 ): Promise<T> {
+  // Since PostgreSQL 16, a user is a member of the roles that it has made, but may not act for them.
+  const privilege = (await server.version(session)) >= 16 ? "SET" : "MEMBER";
   const missing = await session.query<{ rolname: string }>(
     `SELECT rolname FROM pg_catalog.pg_roles
-     WHERE rolname = ANY($1) AND NOT pg_has_role($2, oid, 'MEMBER')
+     WHERE rolname = ANY($1) AND NOT pg_has_role($2, oid, $3)
      ORDER BY rolname`,
-    [roles, server.user],
+    [roles, server.user, privilege],
   );
   for (const { rolname } of missing) {
     await session.query(`GRANT ${identifier(rolname)} TO ${identifier(server.user)}`);

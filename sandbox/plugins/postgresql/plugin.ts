@@ -16,6 +16,8 @@ export const postgresql: Plugin<Server> = {
     password: { type: "string", secret: true, env: ["PGPASSWORD"] },
     databaseUsername: { type: "string" },
     sslmode: { type: "string", env: ["PGSSLMODE"], default: "require" },
+    /** Path of a file with the certificates of trusted authorities. */
+    sslrootcert: { type: "string" },
     superuser: { type: "boolean", env: ["PGSUPERUSER"], default: true },
     connectTimeout: { type: "integer", env: ["PGCONNECT_TIMEOUT"], default: 180 },
     maxConnections: { type: "integer", default: 20 },
@@ -31,7 +33,6 @@ export const postgresql: Plugin<Server> = {
       "clientcert",
       "gcpIamImpersonateServiceAccount",
       "sslMode",
-      "sslrootcert",
     ),
   },
   configure: (settings) => new Server(settings as unknown as ServerSettings),

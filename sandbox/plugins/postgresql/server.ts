@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs";
+import type { ConnectionOptions } from "node:tls";
+
 import pg from "pg";
 
 /** The server and the user: the provider's arguments with defaults. */
@@ -9,6 +12,7 @@ export interface ServerSettings {
   username: string;
   password?: string;
   sslmode: string;
+  sslrootcert?: string;
   /** Whether the user may read password hashes. */
   superuser: boolean;
   /** Seconds. */
@@ -46,7 +50,7 @@ export class Server {
       database: database ?? this.settings.database,
       user: this.settings.username,
       ...(this.settings.password === undefined ? {} : { password: this.settings.password }),
-      ssl: tlsOptions(this.settings.sslmode),
+      ssl: tlsOptions(this.settings),
       connectionTimeoutMillis: this.settings.connectTimeout * 1000,
     });
     // If a connection is lost between two queries, the next query fails with the error.
@@ -111,15 +115,25 @@ function wordsOf(error: unknown): string {
   return first instanceof pg.DatabaseError ? `pq: ${message} (${code ?? ""})` : message;
 }
 
-function tlsOptions(sslmode: string): false | { rejectUnauthorized: boolean } {
+function tlsOptions({ sslmode, sslrootcert }: ServerSettings): false | ConnectionOptions {
   switch (sslmode) {
     case "disable":
       return false;
     case "require":
-      return { rejectUnauthorized: false };
+      // With authorities, the official plugin's client takes it for verify-ca.
+      return sslrootcert === undefined ? { rejectUnauthorized: false } : trusting(sslrootcert);
+    case "verify-ca":
+      return sslrootcert === undefined ? { checkServerIdentity: () => undefined } : trusting(sslrootcert);
     default:
-      throw new Error(`sslmode: ${sslmode} is not in the sandbox's stand-in, it should be disable or require.`);
+      throw new Error(
+        `sslmode: ${sslmode} is not in the sandbox's stand-in, it should be disable, require or verify-ca.`,
+      );
   }
+}
+
+/** Any name is right, if one of these authorities vouches for it. */
+function trusting(file: string): ConnectionOptions {
+  return { ca: readFileSync(file, "utf8"), checkServerIdentity: () => undefined };
 }
 
 /** Quotes a name for SQL text. */

@@ -1,0 +1,107 @@
+import * as command from "@pulumi/command";
+import * as postgresql from "@pulumi/postgresql";
+import * as pulumi from "@pulumi/pulumi";
+
+import { scriptFiles } from "../contract/scripts.ts";
+import type { FurtherDatabase } from "../settings/kinds/databases.ts";
+import type { Lifetime } from "./host.ts";
+import { type Connection, runScript } from "./machine.ts";
+import type { ManagedCluster } from "./managed-cluster.ts";
+import type { Postgres } from "./postgres.ts";
+import { refuseRemoval } from "./protected-databases.ts";
+
+export interface ManagedPostgresArgs {
+  /** The cluster: where it is, its administrator, and what vouches for it. */
+  cluster: Pick<
+    ManagedCluster,
+    "cluster" | "id" | "host" | "port" | "administrator" | "password" | "database" | "authority" | "admits"
+  >;
+  /** Connection to the machine whose scripts and containers use it. */
+  connection: Connection;
+  /** Changes with each machine. Then the client is installed again. */
+  machineId: pulumi.Input<string>;
+  /** Mount point of the volume, which knows the cluster that its files belong to. */
+  mountpoint: pulumi.Input<string>;
+  /** Port on this computer that leads to the cluster through the machine. It must be the same in every run. */
+  tunnelPort: pulumi.Input<number>;
+  /** Path on this computer of the authority's certificate. It must be the same in every run. */
+  authorityFile: pulumi.Input<string>;
+  /** Further databases, whose removal is refused if data is protected. */
+  databases: FurtherDatabase[];
+  /** Whether removing one of them is refused. */
+  protectData: boolean;
+  /** Lifetime of the client on the machine. */
+  onMachine: Lifetime;
+}
+
+/**
+ * A managed PostgreSQL server, as a machine and its containers use it.
+ *
+ * *Owns* the client on the machine, with what its scripts need to connect, and the way for roles and databases.
+ * *Survives* a replaced droplet: everything in the cluster.
+ * *Replacing it means* that the client is installed again.
+ */
+export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Postgres, "authority" | "inCluster"> {
+  /** Ready: the certificate that clients must trust, PEM, which the droplet has in `AUTHORITY_FILE`. */
+  readonly authority: pulumi.Output<string>;
+  /** Ready: the server's host and port for containers. */
+  readonly address: pulumi.Output<string>;
+  /** Ready: options for the server's roles and databases. */
+  readonly inCluster: Postgres["inCluster"];
+
+  constructor(name: string, args: ManagedPostgresArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("convex-droplet:index:ManagedPostgres", name, {}, opts);
+    const child = { parent: this };
+    const { cluster, host, port, administrator, password, database, authority, admits } = args.cluster;
+    const client = new command.remote.Command(
+      `${name}-database-client`,
+      {
+        connection: args.connection,
+        ...runScript("managed/managed.sh", {
+          mountpoint: args.mountpoint,
+          cluster: args.cluster.id,
+          host,
+          port,
+          administrator,
+          password,
+          authority: authority.apply((pem) => pem.trim().split("\n")),
+          databases: args.databases.map((further) => further.name),
+          // Only so that it runs after the droplet was admitted.
+          admitted: admits,
+          scripts: scriptFiles(),
+        }),
+        triggers: [args.machineId],
+        logging: command.remote.Logging.Stderr,
+        addPreviousOutputInEnv: false,
+      },
+      {
+        ...child,
+        ...args.onMachine,
+        hooks: { ...args.onMachine.hooks, beforeUpdate: [refuseRemoval(name, args)] },
+        customTimeouts: { create: "20m", update: "20m" },
+      },
+    );
+
+    const provider = new postgresql.Provider(
+      `${name}-provider`,
+      {
+        host: "127.0.0.1",
+        port: args.tunnelPort,
+        username: administrator,
+        password,
+        database,
+        superuser: false,
+        // The name is that of the tunnel's end, so only the authority is verified. SSH leads to the droplet, and nobody else's.
+        sslmode: "verify-ca",
+        sslrootcert: args.authorityFile,
+        connectTimeout: 30,
+      },
+      child,
+    );
+
+    this.inCluster = { deletedWith: cluster, replaceWith: [cluster], provider, dependsOn: [client] };
+    this.authority = pulumi.all([authority, client.id]).apply(([pem]) => pem);
+    this.address = pulumi.all([host, port, client.id]).apply(([known, at]) => `${known}:${at}`);
+    this.registerOutputs({ authority: this.authority, address: this.address });
+  }
+}

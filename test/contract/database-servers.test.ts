@@ -1,0 +1,115 @@
+import { existsSync } from "node:fs";
+import { Resolver } from "node:dns/promises";
+import path from "node:path";
+
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import type { DatabaseEntrance, DatabaseSpec, DropletSpec } from "../../sandbox/droplet/hypervisor.ts";
+import { knock, openLab } from "./droplet-harness.ts";
+import type { Lab } from "./droplet-harness.ts";
+import { stepByStep } from "../steps.ts";
+
+// The tests continue each other.
+stepByStep();
+
+const NAMES = { public: "main.db.test", private: "private-main.db.test", standby: "replica-main.db.test" };
+const ADMINISTRATOR = { name: "doadmin", password: "it's a secret", mayReplicate: true };
+
+let lab: Lab;
+let trusted: DropletSpec;
+let other: DropletSpec;
+let authority: string;
+
+const cluster: DatabaseSpec = {
+  id: "3f1c0c8e-0000-4000-8000-000000000001",
+  names: Object.values(NAMES),
+  nodes: [200],
+  ...{ memoryMegabytes: 1024, vcpus: 1, maxConnections: 25 },
+  settings: {},
+  users: [ADMINISTRATOR],
+  databases: ["defaultdb"],
+};
+
+beforeAll(async () => {
+  lab = await openLab();
+  [trusted, other] = [lab.spec(1), lab.spec(2)];
+  for (const droplet of [trusted, other]) await lab.room.createDroplet(droplet);
+  await Promise.all([trusted, other].map((droplet) => lab.booted(droplet)));
+});
+afterAll(() => lab[Symbol.asyncDispose]());
+
+function entrance(node: number, names: string[], sources?: DatabaseEntrance["trusted"]): DatabaseEntrance {
+  return {
+    node,
+    publicAddress: `${lab.home.addressPrefix}.${node}`,
+    publicNames: names,
+    privateNames: names.map((name) => `private-${name}`),
+    ...(sources && { trusted: sources }),
+  };
+}
+
+/** Whether a droplet finds the database port open at a name. */
+function reach(droplet: DropletSpec, name: string): Promise<string> {
+  const open = `timeout 2 bash -c 'exec 3<>/dev/tcp/${name}/25060' 2>/dev/null && echo open || echo closed`;
+  return lab.ssh(droplet, open);
+}
+
+async function connect(node: number, options: pg.ClientConfig = {}): Promise<pg.Client & AsyncDisposable> {
+  const client = new pg.Client({
+    ...{ host: `${lab.home.addressPrefix}.${node}`, port: 25060, database: "defaultdb" },
+    ...{ user: ADMINISTRATOR.name, password: ADMINISTRATOR.password, connectionTimeoutMillis: 2000 },
+    ssl: { ca: authority, servername: NAMES.public },
+    ...options,
+  });
+  // The server may end it.
+  client.on("error", () => undefined);
+  await client.connect();
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
+async function valueOf(client: pg.Client, sql: string): Promise<unknown> {
+  const { rows } = await client.query<unknown[]>({ text: sql, rowMode: "array" });
+  return rows[0]?.[0];
+}
+
+test("a cluster serves PostgreSQL 17 over TLS with its own authority, and only with it", async () => {
+  const facts = await lab.room.runDatabase(cluster);
+  authority = facts.authority;
+  expect(facts.version).toMatch(/^17\.\d+$/);
+  await lab.room.serveDatabases([entrance(200, [NAMES.public])]);
+
+  await using client = await connect(200);
+  expect(await valueOf(client, "select current_setting('server_version_num')::int / 10000")).toBe(17);
+  await expect(connect(200, { ssl: false })).rejects.toThrow("no encryption");
+  await expect(connect(200, { ssl: {} })).rejects.toThrow("self-signed certificate in certificate chain");
+  await expect(connect(200, { password: "wrong" })).rejects.toThrow("password authentication failed");
+  await expect(connect(200, { user: "_dodb" })).rejects.toThrow("pg_hba.conf rejects");
+});
+
+test("its names lead droplets to its address in their network, and this computer to its public one", async () => {
+  const resolver = new Resolver();
+  resolver.setServers([`127.0.0.1:${lab.home.dnsPort}`]);
+  expect(await resolver.resolve4(NAMES.public)).toEqual([`${lab.home.addressPrefix}.200`]);
+  for (const name of [NAMES.public, NAMES.private]) expect(await reach(trusted, name)).toBe("open");
+  expect(await reach(other, NAMES.private)).toBe("open");
+});
+
+test("only its trusted sources reach it", async () => {
+  await lab.room.serveDatabases([entrance(200, [NAMES.public], { networks: [], dropletIds: [trusted.id] })]);
+  for (const name of [NAMES.public, NAMES.private]) {
+    expect(await reach(trusted, name)).toBe("open");
+    expect(await reach(other, name)).toBe("closed");
+  }
+  expect(await knock(`${lab.home.addressPrefix}.200`, 25060)).toBe("silent");
+
+  await lab.room.serveDatabases([entrance(200, [NAMES.public], { networks: ["127.0.0.9/32"], dropletIds: [] })]);
+  expect(await reach(trusted, NAMES.private)).toBe("closed");
+  expect(await knock(`${lab.home.addressPrefix}.200`, 25060)).toBe("silent");
+  expect(await knock(`${lab.home.addressPrefix}.200`, 25060, "127.0.0.9")).toBe("open");
+});
+
+test("is gone with its data", async () => {
+  await lab.room.deleteDatabase(cluster);
+  expect(existsSync(path.join(lab.home.root, "databases", cluster.id))).toBe(false);
+});

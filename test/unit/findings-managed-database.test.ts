@@ -1,0 +1,140 @@
+import { expect, it } from "vitest";
+
+import { namedValues } from "../../contract/scripts.ts";
+import { RESOURCES, TYPES } from "../../contract/names.ts";
+import { databaseVariables, farEnd } from "../../operations/databases.ts";
+import { compareBackups } from "../../operations/findings/backups/backups.ts";
+import { expected, requireOwnServer } from "../../operations/findings/expected.ts";
+import { compare } from "../../operations/findings/look.ts";
+import { rowsOf } from "../../operations/status/rows.ts";
+import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
+
+const URL = "postgresql://shop:pw@private-db.example.com:25060/shop?sslmode=require";
+const publicKeyOpenssh = "ssh-ed25519 AAAADeploy";
+const RESOURCES_OF_A_STACK = [
+  { type: TYPES.key, name: RESOURCES.deployKey, outputs: { publicKeyOpenssh } },
+  { type: TYPES.key, name: RESOURCES.hostKey, outputs: { publicKeyOpenssh } },
+  { type: TYPES.cluster, name: RESOURCES.cluster },
+  { type: "pulumi:providers:postgresql", name: "convex", inputs: { username: "doadmin" } },
+  { type: TYPES.role, name: RESOURCES.role, inputs: { name: "convex" } },
+  {
+    type: TYPES.database,
+    name: RESOURCES.database,
+    inputs: { name: "convex_self_hosted", owner: "convex", encoding: "UTF8", lcCollate: "C", lcCtype: "C" },
+  },
+];
+const state = stateOf(...RESOURCES_OF_A_STACK);
+
+const OWNER = {
+  ...{ name: "convex", superuser: false, createdb: false, createrole: false, login: true, replication: false },
+  ...{ bypassrls: false, scram: true, password: false, inherit: true, connection_limit: -1, valid_until: null },
+  member_of: [],
+};
+const OWN = {
+  ...{ name: "convex_self_hosted", owner: "convex", acl: "{convex=CTc/convex}", encoding: "UTF8", collate: "C" },
+  ...{ ctype: "C", connection_limit: -1, allow_connections: true, template: false },
+};
+
+/** What is found about the database of a stack that is as declared, except for these facts. */
+function found(facts: Record<string, string | object>, ...differences: Parameters<typeof insideOf>[1][]): Told[] {
+  const whole = {
+    "postgres.roles": [OWNER],
+    "postgres.databases": [OWN],
+    "postgres.login": "convex convex_self_hosted",
+  };
+  const findings = compare(state, insideOf({ ...whole, ...facts }, ...differences));
+  return told(findings.filter(({ area }) => area === "postgres"));
+}
+
+const MANAGED = "PGSERVICEFILE=/etc/convex-droplet/managed-server.conf PGSERVICE=managed PGDATABASE=defaultdb psql";
+
+it("a managed database that is as declared has no finding, also without an administrator that is a superuser", () => {
+  expect(found({})).toEqual([]);
+});
+
+it("a managed database that does not answer is repaired by the way to it", () => {
+  const [message] = found({ "postgres.roles": failed("timeout") });
+  expect(message).toEqual([
+    "error postgres postgres postgres: does not answer, so its roles and databases could not be checked",
+    "replace convex-database-client; refresh ",
+  ]);
+});
+
+it("the script's reason why a managed database cannot be reached is a finding with the same repair", () => {
+  const reason = "private-db.example.com:25060 does not answer this droplet";
+  const connection = { subject: "postgres.server", property: "connection", expected: "works", found: reason };
+  expect(found({}, { script: "managed.sh", area: "postgres", ...connection })).toEqual([
+    [
+      `error postgres managed.sh postgres.server.connection: is ${reason}, it should be works`,
+      "replace convex-database-client; refresh ",
+    ],
+  ]);
+});
+
+it("what a person has to repair in a managed database is a command for its administrator", () => {
+  const [limited, stranger] = found({
+    "postgres.roles": [
+      { ...OWNER, connection_limit: 3 },
+      { ...OWNER, name: "eve" },
+    ],
+  });
+  expect(limited?.[1]).toBe(`${MANAGED} -c 'ALTER ROLE "convex" CONNECTION LIMIT -1'`);
+  expect(stranger).toEqual([
+    "warning postgres postgres.roles postgres.roles.eve: is a role that this stack does not declare",
+    `${MANAGED} -c 'DROP ROLE "eve"'`,
+  ]);
+});
+
+it("the client of a managed database is checked with the values that it was set up with", () => {
+  const client = { create: "bash managed.sh # 0", stdin: "host=private-db.example.com\n" };
+  const withClient = stateOf(...RESOURCES_OF_A_STACK, {
+    ...{ type: TYPES.command, name: RESOURCES.databaseClient, inputs: client },
+  });
+  expect(() => expected(withClient)).toThrow("the droplet was set up by other scripts (0) than this checkout has");
+});
+
+it("a command that needs the server on the droplet says what to use instead of it", () => {
+  expect(() => {
+    requireOwnServer(state, "a drill", "Look at the control panel");
+  }).toThrow(
+    "stack dev: its database is managed, a drill needs one on the droplet. Nothing was changed. Look at the control panel; see docs/managed-database.md",
+  );
+  requireOwnServer(stateOf(), "a drill", "");
+});
+
+it("a tunnel leads to the managed server, which demands TLS there, too", () => {
+  expect(farEnd(URL)).toBe("private-db.example.com:25060");
+  const outputs = { backendUrl: "", siteUrl: "", dashboardUrl: "", adminKey: "", databaseUrls: { shop: URL } };
+  expect(databaseVariables(outputs, "shop")).toEqual({
+    DATABASE_URL: "postgresql://shop:pw@127.0.0.1:15432/shop?sslmode=require",
+  });
+});
+
+it("missing backups are a notice as long as Convex's files are on the volume", () => {
+  const off = {
+    type: TYPES.command,
+    name: RESOURCES.backups,
+    inputs: { stdin: namedValues({ repository_endpoint: "" }) },
+  };
+  const backendWith = (...envs: string[]) => ({ type: TYPES.container, name: RESOURCES.backend, inputs: { envs } });
+  const [onVolume, inBuckets] = [backendWith(), backendWith("S3_STORAGE_FILES_BUCKET=own-files")].map((backend) =>
+    compareBackups(stateOf(...RESOURCES_OF_A_STACK, off, backend), insideOf({})),
+  );
+  expect(onVolume).toMatchObject([{ severity: "notice" }]);
+  expect(JSON.stringify(onVolume)).toContain("files on the volume");
+  expect(inBuckets).toEqual([]);
+});
+
+it("the status of a managed database has no write-ahead log", () => {
+  const facts = {
+    ...{ now: 0, disks: [], containers: [], backups: {}, waiting: 0, certificate: null, packages: 0, reboot: null },
+    postgres: { version: "17.6", connections: 70, allowed: 100, wal: null, databases: [], tables: null },
+  };
+  const declared = {
+    ...{ urls: { backend: "", site: "", dashboard: "" }, apps: new Map<string, string>(), appUrls: {} },
+    ...{ droplet: "", hasBackups: false, isKeptByCloud: false, bucketServer: undefined },
+  };
+  expect(rowsOf(facts, declared).find(({ name }) => name === "PostgreSQL")).toEqual({
+    ...{ name: "PostgreSQL", text: "17.6, managed by DigitalOcean", attention: false },
+  });
+});
