@@ -3,7 +3,7 @@
 # else, on stdout: the given key, or if the backend refuses it, one made by the backend's own tool. The backend is accepted if
 # its files are on the volume and are those of its first accepted start, and if a write works; with an image that rehearse.sh has
 # tried, also if its migrations have ended as there, and a query and a stored file can be read. Changes only the mark of the
-# first accepted start and the name of the accepted image on the volume, and restarts a backend that has failed and waits for its
+# first accepted start, the note of its buckets and the name of the accepted image on the volume, and restarts a backend that has failed and waits for its
 # next start. Each run does the same. If a new image fails, it puts the previous one and the data of before back, and fails; see go-back.sh.
 #
 #   backend.sh <container, image, name (the instance's), port (the API's on the droplet), site_port (the HTTP actions'), cloud_origin and

@@ -6,7 +6,8 @@
 #
 # The copy's database is a physical copy, its files are a layer over the instance's, which nothing can write through. Both servers have
 # no network but their own loopback. So cron jobs and actions of the copy reach nobody. Everything is removed at the end, also
-# what a killed run has left. If the image is the accepted one, it does nothing.
+# what a killed run has left. If the image is the accepted one, it does nothing. Files in buckets are out of the copy's reach, so no stored file
+# is read then.
 #
 # A managed server gives no physical copy, and has no room beside it. So then it tries nothing, and notes the moment to which the server can
 # be restored.

@@ -46,9 +46,10 @@ async function newestPoint(): Promise<string> {
 async function objects(): Promise<string[]> {
   const [bucket = ""] = (await buckets()).filter((name) => name.startsWith("convex-files-files-"));
   const found = await readdir(path.join(bucketFolder(), bucket), { recursive: true, withFileTypes: true });
-  // The server's own files are in hidden folders.
+  // The server's own files are in hidden folders, and it keeps the deletions of the probe as files.
   return found
-    .filter((entry) => entry.isFile() && !entry.parentPath.includes("/."))
+    .filter(({ parentPath, name }) => !parentPath.includes("/.") && !name.startsWith("convex-droplet-probe"))
+    .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath, entry.name));
 }
 
@@ -165,7 +166,10 @@ describe("a stack with its files in buckets", () => {
   });
 
   it("becomes a fresh instance with its files on the volume and the same keys by another volume", async () => {
-    succeeded(await cloud.up(STACK, "--replace", "**convex-volume"));
+    const blank = await cloud.up(STACK, "--replace", "**convex-volume");
+    expect(blank.all).toMatch(/error: the volume is blank, but bucket \S+ has backups of this instance/);
+    succeeded(await cloud.operate("ssh", STACK, ["touch", "/mnt/convex/backups/start-empty"]));
+    succeeded(await cloud.up(STACK));
     expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
     expect(await readRow(await url(), "who")).toBeUndefined();
     const stored = await writeFile(await url(), "on the volume");
@@ -190,7 +194,7 @@ describe("a stack with its files in buckets", () => {
 
   it("leaves no bucket and no key when it is destroyed", async () => {
     succeeded(await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]));
-    expect(await buckets()).toEqual([]);
+    expect((await buckets()).filter((name) => name.startsWith("convex-"))).toEqual([]);
     const { keys } = (await (await cloud.cloud("GET", "/v2/spaces/keys")).json()) as { keys: unknown[] };
     expect(keys).toEqual([]);
   });
