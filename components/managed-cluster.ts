@@ -99,6 +99,15 @@ export class ManagedCluster extends pulumi.ComponentResource {
       .certificate.apply((pem) => `${pem.trim()}\n`);
     // It also changes with the droplet.
     this.admits = pulumi.all([firewall.id, firewall.rules]).apply(([id]) => id);
-    this.registerOutputs({ host: this.host, port: this.port, authority: this.authority, admits: this.admits });
+    this.registerOutputs({
+      id: this.id,
+      host: this.host,
+      port: this.port,
+      administrator: this.administrator,
+      password: this.password,
+      database: this.database,
+      authority: this.authority,
+      admits: this.admits,
+    });
   }
 }

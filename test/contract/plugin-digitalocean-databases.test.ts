@@ -167,9 +167,8 @@ describe("DatabaseCluster", () => {
   });
 
   test("needs a version, and refuses what other engines have: its plan fails, not its check", async () => {
-    const { version: _version, ...unversioned } = SMALL;
     for (const [inputs, reason] of [
-      [unversioned, 'The argument "version" is required, but no definition was found.'],
+      [{ ...SMALL, version: "" }, 'The argument "version" is required, but no definition was found.'],
       [{ ...SMALL, sqlMode: "ANSI" }, "sql_mode is only supported for MySQL Database Clusters"],
       [{ ...SMALL, evictionPolicy: "noeviction" }, "eviction_policy is only supported for"],
     ] as const) {
@@ -199,7 +198,7 @@ describe("DatabaseCluster", () => {
   });
 
   test("gives up a wait when its time is over, and leaves a cluster that it does not know", async () => {
-    cloud.hypervisor.failing.add("runDatabase");
+    await cloud.call("POST", "/_control/faults", { kind: "action", action: "database_creating", count: 100 });
     await expect(plugin.create(CLUSTER, SMALL, { timeoutSeconds: 1 })).rejects.toThrow(
       "Error creating database cluster: Timeout waiting to database cluster to become online",
     );

@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 
 import { Boot } from "../../ssh/boot.ts";
 import type { Target } from "../../ssh/connect.ts";
-import { openTunnel } from "../../ssh/tunnel.ts";
+import { type FarEnd, openTunnel } from "../../ssh/tunnel.ts";
 import { freePort } from "../free-port.ts";
 import { Sshd } from "./plugin-sshd.ts";
 
@@ -91,7 +91,11 @@ describe("an open tunnel", () => {
       void text(client).then((said) => client.end(`heard ${said}`));
     });
     await once(elsewhere.listen(0, "127.0.0.1"), "listening");
-    const to = vi.fn(() => Promise.resolve({ host: "localhost", port: (elsewhere.address() as net.AddressInfo).port }));
+    const at = (where: number) => ({ host: "127.0.0.1", port: where });
+    const to = vi
+      .fn<() => Promise<FarEnd>>()
+      .mockResolvedValueOnce(at((elsewhere.address() as net.AddressInfo).port))
+      .mockResolvedValueOnce(at(1));
     await openTunnel(target(), [{ from: { port }, to }], (reason) => told.push(reason));
     expect(to).not.toHaveBeenCalled();
     expect(await ask(port, "a question")).toBe("heard a question");

@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import { AUTHORITY_FILE } from "../../contract/names.ts";
+import { publishRevision } from "../../sandbox/images/build.ts";
 import { eventually, TestCloud } from "../e2e/harness.ts";
 import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
 import { readFile, readRow, writeFile, writeRow } from "../e2e/probe.ts";
@@ -76,12 +77,18 @@ describe("a stack with a managed database", () => {
   stepByStep();
   let file = "";
 
-  it("comes up from nothing, with a standby node, and without a server on the droplet", async () => {
-    succeeded(await cloud.up(STACK));
+  it("comes up, with a standby node, without a server on the droplet, and without the cluster that a killed run has left", async () => {
+    const left = { name: "convex-managed", engine: "pg", version: "17", region: "nyc3", num_nodes: 1 };
+    const made = await cloud.cloud("POST", "/v2/databases", {
+      ...left,
+      ...{ size: "db-s-1vcpu-2gb", tags: ["convex-droplet"] },
+    });
+    expect(made.ok, await made.text()).toBe(true);
+    expect(succeeded(await cloud.up(STACK))).toContain(
+      "database cluster convex-managed is in the account but not in the stack's state: a run was killed while creating it. Deleting it",
+    );
     expect(await cluster()).toMatchObject({ status: "online", num_nodes: 2 });
-    expect(
-      await droplet("dpkg-query -W -f '${Package}\\n' 'postgresql-[0-9]*' 2> /dev/null; ss -Hltn 'sport = :5432'"),
-    ).toBe("");
+    expect(await droplet("ls -d /usr/lib/postgresql/*/bin/postgres 2> /dev/null; ss -Hltn 'sport = :5432'")).toBe("");
     await writeRow(await url(), "first", "kept");
     file = await writeFile(await url(), "a stored file");
     expect(await readRow(await url(), "first")).toBe("kept");
@@ -176,6 +183,19 @@ describe("a stack with a managed database", () => {
     succeeded(await cloud.typed(printed));
     expect(((await (await cloud.cloud("GET", route)).json()) as { rules: object[] }).rules).toHaveLength(1);
     succeeded(await cloud.operate("drift", STACK));
+  });
+
+  it("gets another backend image without a rehearsal, and names the moment to which the database can be restored", async () => {
+    const { backend, dashboard } = await publishRevision(cloud.home, { metadataVersion: 129 });
+    await cloud.configure(STACK, "backendImage", backend);
+    await cloud.configure(STACK, "dashboardImage", dashboard);
+    const planned = await cloud.operate("upgrade", STACK, ["--check"]);
+    expect([planned.exitCode, planned.stdout]).toEqual([2, expect.stringContaining("because the database is managed")]);
+    expect(succeeded(await cloud.up(STACK))).toMatch(
+      /is not tried on a copy, because the database is managed; before it, the database can be restored to 20\S+Z/,
+    );
+    expect(await readRow(await url(), "first")).toBe("kept");
+    succeeded(await cloud.up(STACK, "--expect-no-changes"));
   });
 
   it("keeps all rows and files when the droplet is replaced, and admits the new one", async () => {

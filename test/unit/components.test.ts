@@ -476,6 +476,9 @@ describe("ManagedCluster", () => {
       rules: [{ type: "droplet", value: "7" }],
     });
     expect(options.get("convex-cluster-firewall DatabaseFirewall")).toMatchObject({ deletedWith: "convex-cluster" });
+    expect(componentOutputs.get("ManagedCluster")).toEqual([
+      ...["administrator", "admits", "authority", "database", "host", "id", "password", "port"],
+    ]);
   });
 
   it.each([true, false])("is kept in any case if its data is protected: %s", async (protectData) => {

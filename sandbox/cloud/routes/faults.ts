@@ -12,7 +12,9 @@ import { Fields } from "./fields.ts";
  *   - `{kind: "request", method?, path, count?, status?, message?, retry_after?, delay_ms?, lost?}`: `path` is a regular
  *     expression for the path without query. With `status` 429, `retry-after` is 1 second by default. Without `status`,
  *     the request is only delayed by `delay_ms`; with `lost` true, the work is done, but its answer does not arrive.
- *   - `{kind: "action", action, count?}`
+ *   - `{kind: "action", action, count?}`; `action` is an action's type, or a state of a database cluster that its servers do
+ *     not leave: `database_creating`, `database_resizing`, `database_migrating` or `database_forking`. They try again every
+ *     two seconds.
  *   - `{kind: "boot", boot: "never" | "dead", count?}`
  *   - `{kind: "spaces", effect, method?, path?, access_key?, count?, delay_ms?}`: `path` is a regular expression for
  *     `/BUCKET/KEY?QUERY`. `effect` is `refused` (403 InvalidAccessKeyId), `expired` (400 ExpiredToken), `error`
