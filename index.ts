@@ -154,6 +154,7 @@ const convex = new Convex(ID, {
   exposure,
   origins: edge.origins,
   connection,
+  machineId: host.machineId,
   mountpoint,
   dockerHost: tunnel.dockerHost,
   registries: settings.apps.registries,

@@ -8,12 +8,14 @@ import { type Connection, runScript } from "./machine.ts";
  * Uses each bucket from inside the containers' network, as the backend will. The backend itself asks its buckets only with the first
  * file, and only its log would show a wrong name or key.
  *
+ * @param machineId  changes with each machine, which has to know the buckets
  * @param inside  image and network of the backend's container
  */
 export function probeBuckets(
   name: string,
   buckets: FileBuckets,
   connection: Connection,
+  machineId: pulumi.Input<string>,
   inside: { image: string; network: pulumi.Input<string>; mountpoint: pulumi.Input<string> },
   opts: pulumi.CustomResourceOptions,
 ): command.remote.Command {
@@ -30,6 +32,7 @@ export function probeBuckets(
         key_secret: secretKey,
         buckets: names,
       }),
+      triggers: [machineId],
       logging: command.remote.Logging.Stderr,
       addPreviousOutputInEnv: false,
     },

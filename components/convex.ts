@@ -27,6 +27,8 @@ import { Rehearsal } from "./rehearsal.ts";
 export interface ConvexArgs {
   /** Connection to the machine that the containers run on. */
   connection: Connection;
+  /** Changes with each machine. */
+  machineId: pulumi.Input<string>;
   /** Mount point of the volume with the backend's data. */
   mountpoint: pulumi.Input<string>;
   /** The Docker engine's address, `unix:///…`. */
@@ -174,7 +176,7 @@ export class Convex extends pulumi.ComponentResource {
       args.buckets === undefined
         ? []
         : [
-            probeBuckets(name, args.buckets, args.connection, inside, {
+            probeBuckets(name, args.buckets, args.connection, args.machineId, inside, {
               ...child,
               ...args.onMachine,
               dependsOn: afterImage,

@@ -264,6 +264,7 @@ const CONVEX = (): ConvexArgs => ({
   stack: "test",
   connection: pulumi.secret({ host: "192.0.2.1" }),
   mountpoint: "/mnt/convex",
+  machineId: "1",
   dockerHost: "unix:///tmp/docker.sock",
   registries: [],
   dataDirectory: "/mnt/convex/data",
