@@ -87,7 +87,8 @@ describe("a database cluster", () => {
     expect(await listed("?tag_name=convex")).toEqual([id]);
     expect(await listed("?tag_name=other")).toEqual([]);
     const { body } = await cloud.call("GET", "/v2/projects/default/resources");
-    expect(body.resources?.[0]).toMatchObject({ urn: `do:dbaas:${id}` });
+    const self = `${cloud.url}/v2/databases/${id}`;
+    expect(body.resources?.[0]).toMatchObject({ urn: `do:dbaas:${id}`, links: { self } });
     const resources = [{ resource_id: id, resource_type: "database" }];
     expect((await cloud.call("DELETE", "/v2/tags/convex/resources", { resources })).status).toBe(204);
     expect((await get(id)).tags).toBeNull();
