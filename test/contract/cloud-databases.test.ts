@@ -146,7 +146,11 @@ describe("a database cluster", () => {
     const [{ host = "" } = {}, standby] = [(await get(id)).connection, (await get(id)).standby_connection];
     expect(standby?.host).toBe(`replica-${textOf(host)}`);
 
+    await cloud.call("POST", "/_control/faults", { kind: "action", action: "database_resizing" });
     await resize({ size: LARGER.size, num_nodes: 1, storage_size_mib: 40_960 });
+    // The number of a server that is not removed yet is not free.
+    await post({ name: "other" });
+    expect(cloud.cloud.store.state.databases[1]?.nodes).toEqual([202]);
     expect(await untilOnline(id)).toMatchObject({ num_nodes: 1, storage_size_mib: 40_960 });
     expect(await refused(resize({ size: SMALL.size, num_nodes: 1, storage_size_mib: 40_960 }))).toEqual([
       422,
