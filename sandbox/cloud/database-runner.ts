@@ -90,6 +90,7 @@ export class DatabaseRunner implements AsyncDisposable {
       const brought = draft.databases.find((candidate) => candidate.id === id && candidate.revision === revision);
       if (!brought) return;
       brought.facts = facts;
+      brought.leaving_nodes = [];
       if (brought.status === "forking") brought.db_names = databases;
       brought.status = "online";
     });

@@ -27,6 +27,9 @@ export function databaseSpec(state: CloudState, database: DatabaseRecord): Datab
   const size = databaseSizeOf(database.size);
   const { restore } = database;
   const source = restore && state.databases.find(({ id }) => id === restore.source_id);
+  if (restore && !source && database.status === "forking") {
+    throw new Error(`database ${database.id}: the cluster that it is made from was deleted. Delete it, too.`);
+  }
   return {
     id: database.id,
     names: Object.values(databaseNames(database)),

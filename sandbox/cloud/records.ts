@@ -200,6 +200,8 @@ export interface DatabaseRecord {
   tags: string[];
   /** The numbers of its servers; the first is the primary. */
   nodes: number[];
+  /** The numbers of servers that it no longer needs, until they are removed. */
+  leaving_nodes: number[];
   rules: DatabaseRule[];
   /** The first is the administrator. */
   users: DatabaseUserRecord[];

@@ -5,9 +5,10 @@ import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { DnsRecord, DnsRecordType } from "../../sandbox/cloud/records.ts";
 import { initialRecords, zoneFile } from "../../sandbox/cloud/zone.ts";
-import type { DropletSpec, FirewallRule } from "../../sandbox/droplet/hypervisor.ts";
+import type { DatabaseEntrance, DropletSpec, FirewallRule } from "../../sandbox/droplet/hypervisor.ts";
+import { DATABASE_PORT } from "../../sandbox/droplet/hypervisor.ts";
 import { NameServer } from "../../sandbox/droplet/name-server.ts";
-import { ensureNetwork, privateAddress } from "../../sandbox/droplet/network.ts";
+import { addAddress, databaseAddress, ensureNetwork, privateAddress } from "../../sandbox/droplet/network.ts";
 import { waitFor } from "../../sandbox/wait-for.ts";
 import { knock, type Lab, openLab } from "./droplet-harness.ts";
 
@@ -219,9 +220,6 @@ describe("the name server", () => {
       "",
     ].join("\n"),
   });
-  const asks = (droplet: DropletSpec, name: string) =>
-    lab.ssh(droplet, `getent ahostsv4 ${name} | awk '$2 == "STREAM" { print $1 }'`);
-
   beforeAll(() => {
     resolver.setServers([`127.0.0.1:${lab.home.dnsPort}`]);
   });
@@ -315,6 +313,60 @@ describe("the name server", () => {
   });
 });
 
+describe("a database server", { timeout: 120_000 }, () => {
+  const node = 200;
+  const [name, inside] = ["main.db.test", "private-main.db.test"];
+  const server = createServer();
+  const resolver = new Resolver({ timeout: 1000, tries: 1 });
+  const publicly = () => `${lab.home.addressPrefix}.${node}`;
+
+  beforeAll(async () => {
+    resolver.setServers([`127.0.0.1:${lab.home.dnsPort}`]);
+    const network = await ensureNetwork(lab.home);
+    await addAddress(network, databaseAddress(network, node));
+    server.listen(DATABASE_PORT, databaseAddress(network, node));
+    await once(server, "listening");
+  });
+  afterEach(() => lab.room.serveDatabases([]));
+  afterAll(() => server.close());
+
+  const serve = (trusted?: DatabaseEntrance["trusted"]) =>
+    lab.room.serveDatabases([
+      { node, publicAddress: publicly(), publicNames: [name], privateNames: [inside], ...(trusted && { trusted }) },
+    ]);
+
+  test("has names, which lead droplets to its address in their network, and this computer to its public one", async () => {
+    await serve();
+    expect(await resolver.resolve4(name)).toEqual([publicly()]);
+    const address = databaseAddress(await ensureNetwork(lab.home), node);
+    for (const host of [name, inside]) {
+      expect(await asks(one, host)).toBe(address);
+      expect(await knockFrom(one, host, DATABASE_PORT)).toBe("open");
+    }
+    expect(await knockFrom(two, inside, DATABASE_PORT)).toBe("open");
+    expect(await knock(publicly(), DATABASE_PORT)).toBe("open");
+    expect(await knock(address, DATABASE_PORT, "0.0.0.0")).toBe("silent");
+    expect(await knock(publicly(), 5432)).toBe("silent");
+  });
+
+  test("is open to its trusted sources only", async () => {
+    await serve({ networks: ["127.0.0.9/32"], dropletIds: [one.id] });
+    expect(await knockFrom(one, inside, DATABASE_PORT)).toBe("open");
+    expect(await knockFrom(two, inside, DATABASE_PORT)).toBe("closed");
+    expect(await knockFrom(two, name, DATABASE_PORT)).toBe("closed");
+    expect(await knock(publicly(), DATABASE_PORT)).toBe("silent");
+    expect(await knock(publicly(), DATABASE_PORT, "127.0.0.9")).toBe("open");
+  });
+
+  test("cannot be reached if the droplet's outbound rules forbid it", async () => {
+    await serve();
+    await protect(one, [SSH], [{ protocol: "udp", ports: "53", addresses: ANYWHERE }]);
+    expect(await knockFrom(one, inside, DATABASE_PORT)).toBe("closed");
+    await protect(one, [SSH], ALL_OUT);
+    expect(await knockFrom(one, inside, DATABASE_PORT)).toBe("open");
+  });
+});
+
 test("an address without a droplet is silent, whatever listens on this computer", async () => {
   const server = createServer().listen(0, "0.0.0.0");
   await once(server, "listening");
@@ -322,6 +374,11 @@ test("an address without a droplet is silent, whatever listens on this computer"
   expect(await knock(`${lab.home.addressPrefix}.99`, portOf(server))).toBe("silent");
   server.close();
 });
+
+/** The address that a droplet finds for a name. */
+function asks(droplet: DropletSpec, name: string): Promise<string> {
+  return lab.ssh(droplet, `getent ahostsv4 ${name} | awk '$2 == "STREAM" { print $1 }'`);
+}
 
 function knockFrom(droplet: DropletSpec, host: string, port: number): Promise<string> {
   return lab.ssh(

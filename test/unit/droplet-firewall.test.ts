@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import type { FirewallSpec } from "../../sandbox/droplet/hypervisor.ts";
+import { describe, expect, test } from "vitest";
+import type { DatabaseEntrance, FirewallSpec } from "../../sandbox/droplet/hypervisor.ts";
 import { renderPacketRules } from "../../sandbox/droplet/firewall.ts";
 import { sandboxHome } from "../../sandbox/home.ts";
 
@@ -116,4 +116,57 @@ test("each protocol, port and address of each firewall is a rule, except for IPv
   ]);
   expect(chain(rules, "outbound_1")).toEqual(["ip daddr 0.0.0.0/0 meta l4proto tcp accept", "drop"]);
   expect(chain(rules, "inbound_2")).toEqual(["ct original ip saddr 0.0.0.0/0 meta l4proto icmp accept", "drop"]);
+});
+
+describe("a database server", () => {
+  const server = { node: 200, publicAddress: "127.99.7.200", publicNames: [], privateNames: [] };
+  const rulesWith = (trusted?: DatabaseEntrance["trusted"]) =>
+    renderPacketRules({
+      ...{ home, network, metadataPort: 4000, droplets, firewalls: [] },
+      databases: [{ ...server, ...(trusted && { trusted }) }],
+    });
+
+  test("is at an address of the droplets' network, to which its public one leads", () => {
+    expect(chain(rulesWith(), "to_private_addresses")).toContain("ip daddr 127.99.7.200 dnat to 198.18.4.200");
+  });
+
+  test("lets everyone in without trusted sources, but this computer only at the public address", () => {
+    const rules = rulesWith();
+    expect(chain(rules, "computer_to_database_200")).toEqual(["accept"]);
+    expect(chain(rules, "droplets_to_database_200")).toEqual(["accept"]);
+    expect(chain(rules, "computer_to_droplets").slice(2, 5)).toEqual([
+      "ip daddr { 198.18.4.200 } ct state established,related accept",
+      "ip daddr 198.18.4.200 tcp dport 25060 ct original ip daddr 127.99.7.200 goto computer_to_database_200",
+      "ip daddr { 198.18.4.200 } drop",
+    ]);
+    expect(chain(rules, "droplets_to_computer")).toContain(
+      "ip daddr 198.18.4.200 tcp dport 25060 goto droplets_to_database_200",
+    );
+  });
+
+  test("lets in trusted networks and droplets, also those whose public address is in such a network", () => {
+    const rules = rulesWith({ networks: ["127.99.7.2/31", "192.0.2.7"], dropletIds: [1] });
+    expect(chain(rules, "computer_to_database_200")).toEqual([
+      "ct original ip saddr 127.99.7.2/31 accept",
+      "ct original ip saddr 192.0.2.7 accept",
+      "drop",
+    ]);
+    expect(chain(rules, "droplets_to_database_200")).toEqual([
+      "ip saddr 198.18.5.1 accept",
+      "ip saddr 198.18.5.2 accept",
+      "drop",
+    ]);
+    expect(chain(rulesWith({ networks: [], dropletIds: [] }), "droplets_to_database_200")).toEqual(["drop"]);
+  });
+
+  test("gets from a droplet only what the droplet's outbound rules allow", () => {
+    expect(chain(rulesWith(), "droplets_outbound_to_databases").slice(1)).toEqual([
+      'iifname != "sb-0123abcd" accept',
+      "ip daddr != { 198.18.4.200 } accept",
+      "ct state established,related accept",
+      "ip saddr 198.18.5.1 goto outbound_1",
+      "ip saddr 198.18.5.2 goto outbound_2",
+      "drop",
+    ]);
+  });
 });

@@ -4,7 +4,7 @@ import type { Cloud } from "../cloud.ts";
 import { notFound, unprocessable } from "../errors.ts";
 import { recordedDatabase, visibleDatabases } from "../lookups.ts";
 import type { CloudState, DatabaseRecord } from "../records.ts";
-import type { DatabaseId } from "./databases.ts";
+import type { DatabaseId } from "./database-id.ts";
 import type { Fields } from "./fields.ts";
 
 export function databaseBackupRoutes(api: FastifyInstance, { store }: Cloud): void {

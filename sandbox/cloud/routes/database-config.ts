@@ -7,7 +7,7 @@ import { configView, DATABASE_SETTINGS, type DatabaseConfig } from "../database-
 import { databaseSizeOf, maxConnections } from "../database-sizes.ts";
 import { badRequest, notSimulated, unprocessable } from "../errors.ts";
 import { recordedDatabase } from "../lookups.ts";
-import type { DatabaseId } from "./databases.ts";
+import type { DatabaseId } from "./database-id.ts";
 
 /** A cluster's configuration: settings of PostgreSQL. */
 export function databaseConfigRoutes(api: FastifyInstance, { databases, store }: Cloud): void {

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { Cloud } from "../cloud.ts";
 import { unprocessable } from "../errors.ts";
 import { recordedDatabase } from "../lookups.ts";
-import type { DatabaseId } from "./databases.ts";
+import type { DatabaseId } from "./database-id.ts";
 import { Fields } from "./fields.ts";
 
 /**

@@ -7,7 +7,7 @@ import type { Cloud } from "../cloud.ts";
 import { databaseSpec } from "../database-specs.ts";
 import { conflict, notFound, unprocessable } from "../errors.ts";
 import { onlineDatabase, recordedDatabase } from "../lookups.ts";
-import type { DatabaseId } from "./databases.ts";
+import type { DatabaseId } from "./database-id.ts";
 import { Fields } from "./fields.ts";
 
 interface DbName {

@@ -45,6 +45,7 @@ export function addDatabase(draft: CloudState, body: Fields): DatabaseRecord {
     private_network_uuid: draft.account.vpc_uuid,
     tags: ensureTags(draft, body.texts("tags")),
     nodes: freeDatabaseHosts(takenHosts(draft), nodes),
+    leaving_nodes: [],
     rules: readDatabaseRules(draft, body, []),
     // Those of a restored cluster are in its data; only the administrator gets another password.
     users: [newDatabaseUser("doadmin"), ...(restored?.source.users.slice(1) ?? [])],
@@ -70,6 +71,7 @@ export function resizeDatabase(draft: CloudState, database: DatabaseRecord, body
   if (storage < database.storage_size_mib) throw unprocessable("storage size cannot be decreased");
   const missing = nodes - database.nodes.length;
   const added = missing > 0 ? freeDatabaseHosts(takenHosts(draft), missing) : [];
+  database.leaving_nodes = database.nodes.slice(nodes);
   database.nodes = [...database.nodes.slice(0, nodes), ...added];
   Object.assign(database, { size, storage_size_mib: storage, status: "resizing" });
 }
@@ -111,5 +113,5 @@ function readLayout(body: Fields, former?: DatabaseRecord) {
 }
 
 function takenHosts({ databases }: CloudState): number[] {
-  return databases.flatMap(({ nodes }) => nodes);
+  return databases.flatMap(({ nodes, leaving_nodes: leaving }) => [...nodes, ...leaving]);
 }

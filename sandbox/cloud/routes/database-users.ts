@@ -10,7 +10,7 @@ import { onlineDatabase, recordedDatabase } from "../lookups.ts";
 import type { DatabaseRecord, DatabaseUserRecord } from "../records.ts";
 import { newDatabasePassword, newDatabaseUser } from "./database-requests.ts";
 import { userView } from "./database-views.ts";
-import type { DatabaseId } from "./databases.ts";
+import type { DatabaseId } from "./database-id.ts";
 import { Fields } from "./fields.ts";
 
 interface UserName {

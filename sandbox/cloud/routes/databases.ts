@@ -7,15 +7,12 @@ import { DATABASE_REGIONS } from "../database-versions.ts";
 import { unprocessable } from "../errors.ts";
 import { onlineDatabase, recordedDatabase, visibleDatabases } from "../lookups.ts";
 import type { CloudState, DatabaseRecord } from "../records.ts";
+import type { DatabaseId } from "./database-id.ts";
 import { addDatabase, readMaintenanceWindow, resizeDatabase } from "./database-requests.ts";
 import { readDatabaseRules } from "./database-rules.ts";
 import { databaseView, ruleView } from "./database-views.ts";
 import { Fields } from "./fields.ts";
 import { paginate, queryParameter } from "./pagination.ts";
-
-export interface DatabaseId {
-  Params: { id: string };
-}
 
 /** Database clusters. Their servers follow in the background, as `status` shows; trusted sources are in force at once. */
 export function databaseRoutes(api: FastifyInstance, { applyDatabaseAccess, databases, store }: Cloud): void {

@@ -146,7 +146,8 @@ function move(draft: CloudState, project: ProjectRecord, urn: string): void {
 
 function resourceView(url: string, resource: ProjectRecord["resources"][number], status: string) {
   const [, kind = "", id = ""] = resource.urn.split(":");
-  return { ...resource, links: { self: `${url}/v2/${kind}s/${id}` }, status };
+  const collection = kind === "dbaas" ? "databases" : `${kind}s`;
+  return { ...resource, links: { self: `${url}/v2/${collection}/${id}` }, status };
 }
 
 /** Changes a project as a request says; fields that it does not have stay as they are. */

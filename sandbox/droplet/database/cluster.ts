@@ -72,7 +72,8 @@ export class DatabaseClusters {
   }
 
   async delete(cluster: DatabaseSpec): Promise<void> {
-    for (const node of this.#nodes(cluster)) await this.#forget(cluster, node);
+    for (const node of [...this.#nodes(cluster), ...(await this.#formerNodes(cluster))])
+      await this.#forget(cluster, node);
     await rm(clusterFolder(this.#home, cluster.id), { recursive: true, force: true });
   }
 
@@ -144,7 +145,8 @@ export class DatabaseClusters {
 
   /** The nodes that the cluster had before it became smaller. */
   async #formerNodes(cluster: DatabaseSpec): Promise<DatabaseNode[]> {
-    const folders = await readdir(path.join(clusterFolder(this.#home, cluster.id), "nodes"));
+    const folder = path.join(clusterFolder(this.#home, cluster.id), "nodes");
+    const folders = existsSync(folder) ? await readdir(folder) : [];
     return folders
       .map(Number)
       .filter((node) => !cluster.nodes.includes(node))

@@ -29,8 +29,9 @@ if [ ! -s "$data/PG_VERSION" ]; then
       as_postgres cp -R --preserve=all "/source/backups/$3" "$data.new"
       target="recovery_target = 'immediate'"
       [ -z "$4" ] || target="recovery_target_time = '$4'"
+      # A hot standby would need as many connections as the restored cluster had.
       printf '%s\n' "restore_command = 'cp /source/wal/%f %p'" "$target" "recovery_target_action = 'promote'" \
-        >> "$data.new/postgresql.auto.conf"
+        "hot_standby = off" >> "$data.new/postgresql.auto.conf"
       as_postgres touch "$data.new/recovery.signal"
       ;;
   esac

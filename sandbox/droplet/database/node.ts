@@ -126,7 +126,9 @@ export class DatabaseNode {
 
   /** Runs SQL with all rights. @returns the rows, without decoration */
   async query(sql: string, database = "postgres"): Promise<string> {
-    const options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1"];
+    // A terse error does not repeat the statement, which may have a password.
+    const variables = ["ON_ERROR_STOP=1", "VERBOSITY=terse"].flatMap((variable) => ["--set", variable]);
+    const options = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", ...variables];
     const server = ["--host", nodeFolder(this.number), "--port", String(DATABASE_PORT), "--username", "_dodb"];
     return this.run([PSQL, ...options, ...server, "--dbname", database], sql);
   }

@@ -5,17 +5,21 @@ import type { DatabaseSpec } from "../hypervisor.ts";
  * a superuser.
  */
 export function accountsSql({ users }: DatabaseSpec): string {
-  return users
-    .flatMap(({ name, password, mayReplicate }, index) => {
-      const rights =
-        index === 0 ? "createdb createrole bypassrls replication" : mayReplicate ? "replication" : "noreplication";
-      return [
-        `do $$ begin create role ${identifier(name)}; exception when duplicate_object then null; end $$;`,
-        `alter role ${identifier(name)} login ${rights} password ${literal(password)};`,
-        ...(index === 0 ? [`grant pg_monitor, pg_signal_backend to ${identifier(name)} with admin option;`] : []),
-      ];
-    })
-    .join("\n");
+  const statements = users.flatMap(({ name, password, mayReplicate }, index) => {
+    const isAdministrator = index === 0;
+    const further = isAdministrator
+      ? "createdb createrole bypassrls replication"
+      : mayReplicate
+        ? "replication"
+        : "noreplication";
+    return [
+      `do $$ begin create role ${identifier(name)}; exception when duplicate_object then null; end $$;`,
+      `alter role ${identifier(name)} login ${further} password ${literal(password)};`,
+      ...(isAdministrator ? [`grant pg_monitor, pg_signal_backend to ${identifier(name)} with admin option;`] : []),
+    ];
+  });
+  // The server's log must not get a statement with a password.
+  return ["set log_min_error_statement = panic;", ...statements].join("\n");
 }
 
 /** Makes a database of the administrator. */

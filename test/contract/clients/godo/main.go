@@ -175,6 +175,29 @@ func main() {
 	seen["spaces_key"] = []any{len(spacesKey.SecretKey), found.SecretKey, found.Grants[0].Bucket, refusal(err)}
 	done(client.SpacesKeys.Delete(ctx, spacesKey.AccessKey))
 
+	database := must(client.Databases.Create(ctx, &godo.DatabaseCreateRequest{
+		Name: "godo", EngineSlug: "pg", Version: "17", SizeSlug: "db-s-1vcpu-2gb", Region: "fra1", NumNodes: 1,
+	}))
+	until("the database to be online", func() bool {
+		return must(client.Databases.Get(ctx, database.ID)).Status == "online"
+	})
+	done(client.Databases.UpdateFirewallRules(ctx, database.ID, &godo.DatabaseUpdateFirewallRulesRequest{
+		Rules: []*godo.DatabaseFirewallRule{{Type: "droplet", Value: fmt.Sprint(droplet.ID)}},
+	}))
+	rules := must(client.Databases.GetFirewallRules(ctx, database.ID))
+	authority := must(client.Databases.GetCA(ctx, database.ID))
+	user := must(client.Databases.CreateUser(ctx, database.ID, &godo.DatabaseCreateUserRequest{Name: "app"}))
+	done(client.Databases.Resize(ctx, database.ID, &godo.DatabaseResizeRequest{SizeSlug: "db-s-1vcpu-2gb", NumNodes: 2}))
+	database = must(client.Databases.Get(ctx, database.ID))
+	_, err = client.Databases.UpdateFirewallRules(ctx, database.ID, &godo.DatabaseUpdateFirewallRulesRequest{
+		Rules: []*godo.DatabaseFirewallRule{{Type: "droplet", Value: "1"}},
+	})
+	seen["database"] = []any{
+		database.NumNodes, database.Connection.Port, len(rules), user.Role, refusal(err),
+		strings.HasPrefix(string(authority.Certificate), "-----BEGIN CERTIFICATE-----"),
+	}
+	done(client.Databases.Delete(ctx, database.ID))
+
 	project := must(client.Projects.Create(ctx, &godo.CreateProjectRequest{Name: "godo", Purpose: "Web Application"}))
 	project = must(client.Projects.Update(ctx, project.ID, &godo.UpdateProjectRequest{Environment: "Production"}))
 	must(client.Projects.AssignResources(ctx, project.ID, droplet, volume))

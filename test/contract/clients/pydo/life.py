@@ -145,6 +145,18 @@ listed = client.spaces_key.list(name="renamed")["keys"]
 seen["spaces_key"] = [len(spaces_key["secret_key"]), [found["access_key"] == access_key for found in listed]]
 client.spaces_key.delete(access_key)
 
+database_id = client.databases.create_cluster(
+    {"name": "pydo", "engine": "pg", "version": "17", "size": "db-s-1vcpu-1gb", "region": "fra1", "num_nodes": 1}
+)["database"]["id"]
+until("the database", lambda: client.databases.get_cluster(database_id)["database"]["status"] == "online")
+client.databases.update_firewall_rules(database_id, {"rules": [{"type": "droplet", "value": str(droplet_id)}]})
+seen["database"] = [
+    [rule["type"] for rule in client.databases.list_firewall_rules(database_id)["rules"]],
+    client.databases.add(database_id, {"name": "app"})["db"]["name"],
+    error_of(lambda: client.databases.update_cluster_size(database_id, {"size": "db-s-1vcpu-1gb", "num_nodes": 2})),
+]
+client.databases.destroy_cluster(database_id)
+
 project = client.projects.create({"name": "pydo", "purpose": "Web Application"})["project"]
 assigned = client.projects.assign_resources(project["id"], {"resources": [f"do:droplet:{droplet_id}"]})
 seen["assigned"] = assigned["resources"][0]["status"]
