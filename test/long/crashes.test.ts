@@ -438,11 +438,15 @@ function expectComplete(): Promise<void> {
 
 /** Waits until the instance serves: writes and reads. */
 async function serves(): Promise<void> {
-  await eventually("the instance to serve", 180, async () => {
+  const served = eventually("the instance to serve", 180, async () => {
     await fetch(`${URL}/version`, { signal: AbortSignal.timeout(5000) });
     const now = String(Date.now());
     await writeRow(URL, PULSE, now);
     expect(await readRow(URL, PULSE)).toBe(now);
     expect(await readFile(URL, file)).toBe("first");
+  });
+  await served.catch(async (cause: unknown) => {
+    const { all } = await cloud.operate("doctor", STACK, [], named);
+    throw new Error(`${String(cause)}\n${all}`, { cause });
   });
 }
