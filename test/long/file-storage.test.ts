@@ -165,12 +165,11 @@ describe("a stack with its files in buckets", () => {
     expect(await readFile(await url(), file)).toBe("in a bucket");
   });
 
-  it("becomes a fresh instance with its files on the volume and the same keys by another volume", async () => {
-    const blank = await cloud.up(STACK, "--replace", "**convex-volume");
-    expect(blank.all).toMatch(/error: the volume is blank, but bucket \S+ has backups of this instance/);
-    succeeded(await cloud.operate("ssh", STACK, ["touch", "/mnt/convex/backups/start-empty"]));
+  it("leaves no bucket and no key when it is destroyed, and then begins with its files on the volume", async () => {
+    await cloud.configure(STACK, "fileStorage", "spaces");
+    await expectDestroyed();
+    await cloud.configure(STACK, "fileStorage", "volume");
     succeeded(await cloud.up(STACK));
-    expect((await cloud.outputs(STACK))["adminKey"]).toBe(adminKey);
     expect(await readRow(await url(), "who")).toBeUndefined();
     const stored = await writeFile(await url(), "on the volume");
     expect(await droplet(`cat /mnt/convex/data/storage/files/${stored}`)).toBe("on the volume");
@@ -192,13 +191,15 @@ describe("a stack with its files in buckets", () => {
     expect(await readFile(await url(), (await objectsOnVolume())[0] ?? "")).toBe("on the volume");
   });
 
-  it("leaves no bucket and no key when it is destroyed", async () => {
-    succeeded(await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]));
-    expect((await buckets()).filter((name) => name.startsWith("convex-"))).toEqual([]);
-    const { keys } = (await (await cloud.cloud("GET", "/v2/spaces/keys")).json()) as { keys: unknown[] };
-    expect(keys).toEqual([]);
-  });
+  it("is destroyed without anything left", expectDestroyed);
 });
+
+async function expectDestroyed(): Promise<void> {
+  succeeded(await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]));
+  expect((await buckets()).filter((name) => name.startsWith("convex-"))).toEqual([]);
+  const { keys } = (await (await cloud.cloud("GET", "/v2/spaces/keys")).json()) as { keys: unknown[] };
+  expect(keys).toEqual([]);
+}
 
 async function objectsOnVolume(): Promise<string[]> {
   return (await droplet("ls /mnt/convex/data/storage/files")).split("\n");
