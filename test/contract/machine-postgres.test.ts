@@ -125,7 +125,7 @@ describe("the set-up of the server", () => {
     expect((await machine.run("postgres/postgres.sh", postgresValues(PASSWORD))).output).toMatch(/done, 2 changed$/);
     expect(await machine.sh(`ls ${all} ${SCRIPTS}/files 2>&1 | grep -c "No such file"`)).toBe("3");
     expect(await machine.sh(`ls ${SCRIPTS}`)).toBe(
-      "apps\nbackups\nconvex\nedge\nfunctions\nhost\ninspect.sh\nlib\nmove-in\npostgres\nstatus.py",
+      "apps\nbackups\nbuckets\nconvex\nedge\nfunctions\nhost\ninspect.sh\nlib\nmanaged\nmove-in\npostgres\nstatus.py",
     );
   });
 
