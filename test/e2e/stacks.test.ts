@@ -33,14 +33,15 @@ describe("the stacks that come with the program", () => {
 
     // In prod, nobody may reach the ports yet, the address is fixed, and there are backups.
     const publicOnly = (name: string) => !name.endsWith("::convex-public-firewall");
-    const prodOnly = /::convex-(reserved-ip|backup-passphrase|bucket|bucket-suffix|backup-key|spaces|spaces-key)$/;
+    const prodOnly =
+      /:Spaces::convex$|::convex-(reserved-ip|backup-passphrase|bucket|bucket-suffix|backup-key|spaces|spaces-key)$/;
     expect([...dev.keys()].filter(publicOnly).sort()).toEqual(
       [...prod.keys()]
         .map((name) => name.replace("-prod", "-dev"))
         .filter((name) => !prodOnly.test(name))
         .sort(),
     );
-    expect([dev.size, prod.size]).toEqual([44, 50]);
+    expect([dev.size, prod.size]).toEqual([44, 51]);
 
     expect(whatDiffers(dev)).toEqual({
       size: "s-2vcpu-4gb",
