@@ -37,12 +37,14 @@ main() {
 
 # require_same_place MOUNTPOINT PLACE
 require_same_place() {
-  local noted
+  local noted same=
   noted=$(noted_place "$1")
-  [[ -z $noted || $noted == "$2" ]] \
-    || fail "fileStorage: leads to the files $(words_of "$2"), but the instance on the volume has its files $(words_of "$noted") since its first start, and Convex cannot" \
-      "move them. Nothing was changed. Set it back, or move everything into a fresh instance: docs/file-storage.md. If these are the same buckets at another" \
-      "address, or copies with the same objects: $(npm_command ssh) rm $(note_of "$1")"
+  if [[ -z $noted || $noted == "$2" ]]; then return; fi
+  if [[ $noted != volume ]]; then
+    same=". If these are the same buckets at another address, or copies with the same objects: $(npm_command ssh) ': > $(note_of "$1")'"
+  fi
+  fail "fileStorage: leads to the files $(words_of "$2"), but the instance on the volume has its files $(words_of "$noted") since its first start, and Convex cannot" \
+    "move them. Nothing was changed. Set it back, or move everything into a fresh instance: docs/file-storage.md$same"
 }
 
 # use URL...: runs probe.sh in a container; prints what it prints.

@@ -15,7 +15,8 @@ note_of() { echo "$1/data/storage/.buckets"; }
 # place_of ENDPOINT BUCKET: one line for buckets, by the one with stored files; without it, the volume.
 place_of() { if [[ -n $2 ]]; then echo "${1%/} $2"; else echo volume; fi; }
 
-# noted_place MOUNTPOINT: nothing if no backend was accepted on this volume.
+# noted_place MOUNTPOINT: nothing if no backend was accepted on this volume, or if a person has emptied the note, so that other buckets are
+# accepted. Without a note, an accepted instance has its files on the volume.
 noted_place() {
   if [[ -e $(note_of "$1") ]]; then
     cat "$(note_of "$1")"

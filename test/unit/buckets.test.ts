@@ -94,12 +94,22 @@ describe("a bucket that cannot be used", () => {
 
   it("is not tried if the instance on the volume has its files elsewhere", async () => {
     writeFileSync(path.join(mountpoint, "instance"), "mark\n");
-    expect(await told()).toContain(
+    const onVolume = await told();
+    expect(onVolume).toContain(
       "leads to the files in bucket mine-files at https://s3.example.com, but the instance on the volume has its files on the volume since its first start",
     );
+    expect(onVolume).not.toContain("the same objects");
     writeFileSync(path.join(mountpoint, "data/storage/.buckets"), "https://s3.example.com other-files\n");
     expect(await told()).toContain(
       "has its files in bucket other-files at https://s3.example.com since its first start",
     );
+  });
+
+  it("is tried after the printed command has said that it has the same objects", async () => {
+    writeFileSync(path.join(mountpoint, "instance"), "mark\n");
+    writeFileSync(path.join(mountpoint, "data/storage/.buckets"), "https://s3.example.com other-files\n");
+    const [, printed = ""] = /with the same objects: npm run ssh -- --stack \S* ?'?([^'\n]+)/.exec(await told()) ?? [];
+    await execa("bash", ["-c", printed]);
+    expect(await told()).toContain("no container of image@sha256:1 could use the buckets");
   });
 });
