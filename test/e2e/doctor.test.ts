@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 import type { Examination } from "../../operations/doctor/examine.ts";
 import { eventually, TestCloud } from "./harness.ts";
+import { damagedKey } from "./probe.ts";
 
 const STACK = "doctor";
 
@@ -199,7 +200,7 @@ describe("the doctor, with an app", () => {
         says: /CONVEX_SELF_HOSTED_URL is http:\/\/127.0.0.1:1\/, this stack's is/,
       },
       {
-        given: { CONVEX_SELF_HOSTED_URL: backendUrl, CONVEX_SELF_HOSTED_ADMIN_KEY: `${adminKey.slice(0, -2)}00` },
+        given: { CONVEX_SELF_HOSTED_URL: backendUrl, CONVEX_SELF_HOSTED_ADMIN_KEY: damagedKey(adminKey) },
         says: /BadAdminKey, 401[^]*another secret than the backend runs with/,
       },
       {
