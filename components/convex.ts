@@ -3,7 +3,7 @@ import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import * as random from "@pulumi/random";
 
-import { removeLostFromEngine } from "../error-hooks/docker.ts";
+import { freeLostPorts, removeLostFromEngine } from "../error-hooks/docker.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { reportUnpulled } from "../error-hooks/image.ts";
 import { mintAdminKey, readOnlyKeyBeside } from "../contract/admin-key.ts";
@@ -21,7 +21,7 @@ import type { Exposure } from "../settings/exposure.ts";
 import { probeBuckets } from "./bucket-probe.ts";
 import { type FileBuckets, storageVariables } from "./file-storage.ts";
 import type { Lifetime } from "./host.ts";
-import { type Connection, type RunLogged, runScript } from "./machine.ts";
+import { type Connection, type RunLogged, runScript, targetOf } from "./machine.ts";
 import { Rehearsal } from "./rehearsal.ts";
 
 export interface ConvexArgs {
@@ -132,10 +132,19 @@ export class Convex extends pulumi.ComponentResource {
       { host: args.dockerHost, ...credentials(args.registries) },
       child,
     );
+    const restartEngine = async () => {
+      await args.runLogged(await targetOf(args.connection), "systemctl restart docker.service", "");
+    };
     const ofEngine = {
       ...args.onMachine,
       provider: engine,
-      hooks: { onError: [removeLostFromEngine(name, args.dockerHost), reportHalfDone(`${name}-convex`)] },
+      hooks: {
+        onError: [
+          removeLostFromEngine(name, args.dockerHost),
+          freeLostPorts(name, args.dockerHost, restartEngine),
+          reportHalfDone(`${name}-convex`),
+        ],
+      },
     };
     // Names and ports are unique, so a forced replacement must also delete before it creates.
     const inEngine = { ...child, ...ofEngine, deleteBeforeReplace: true };

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { valueOf } from "../contract/value-of.ts";
 import type { Lifetime } from "./host.ts";
-import { type Connection, runScript } from "./machine.ts";
+import { type Connection, runScript, targetOf } from "./machine.ts";
 
 /** The package with an app's functions, on the computer that runs the program. */
 export interface FunctionSource {
@@ -66,8 +66,12 @@ export class FunctionDeployment extends pulumi.ComponentResource {
       { onDryRun: true },
     );
     const push = new pulumi.ResourceHook(`${name}-functions-push`, async () => {
-      const [{ host, privateKey = "", hostKey = "" }, key] = await valueOf(pulumi.all([connection, adminKey]));
-      await source.push({ target: { host, privateKey, hostKey }, apiPort, instanceName, adminKey: key });
+      await source.push({
+        target: await targetOf(connection),
+        apiPort,
+        instanceName,
+        adminKey: await valueOf(adminKey),
+      });
     });
     new command.remote.Command(
       `${name}-functions`,

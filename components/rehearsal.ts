@@ -2,7 +2,7 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 
 import { valueOf } from "../contract/value-of.ts";
-import { type Connection, type RunLogged, runScript } from "./machine.ts";
+import { type Connection, type RunLogged, runScript, targetOf } from "./machine.ts";
 
 /**
  * Tries another backend image on a copy of the data, while the backend that serves is still there.
@@ -51,8 +51,7 @@ export class Rehearsal {
     );
     this.guard = new pulumi.ResourceHook(`${name}-rehearsal-guard`, async () => {
       if (isDone) return;
-      const [{ host, privateKey = "", hostKey = "" }, stdin] = await valueOf(pulumi.all([connection, script.stdin]));
-      await runLogged({ host, privateKey, hostKey }, script.create, stdin);
+      await runLogged(await targetOf(connection), script.create, await valueOf(script.stdin));
     });
   }
 }

@@ -26,9 +26,8 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     await pulumi.log.warn(
       `${lost} is on the droplet but not in the stack's state: a run was killed while creating it. Removing it, to create it again.`,
     );
-    const address = await valueOf(dockerHost);
-    const request = (method: string, route: string, body?: object) =>
-      ask(address.replace(/^unix:\/\//, ""), method, route, body);
+    const socket = socketOf(await valueOf(dockerHost));
+    const request = (method: string, route: string, body?: object) => ask(socket, method, route, body);
     if (collection === "containers") {
       await request("POST", `/containers/${lost}/stop?t=10`);
     } else {
@@ -40,6 +39,48 @@ export function removeLostFromEngine(name: string, dockerHost: pulumi.Input<stri
     }
     return (await request("DELETE", `/${collection}/${lost}`)).status === 204;
   });
+}
+
+/**
+ * For the `onError` of containers on such a machine. If the engine is killed while it starts a container, it remembers the container's ports, and
+ * does not give them back when the container is removed: https://github.com/moby/libnetwork/issues/1790. Only a restart frees them. If no container has
+ * the port, this hook restarts the engine, once in a run, and tries again. Other containers stop for some seconds.
+ *
+ * @param dockerHost the engine's address, `unix:///…`
+ * @param restart restarts the engine, and returns once it answers
+ */
+export function freeLostPorts(
+  name: string,
+  dockerHost: pulumi.Input<string>,
+  restart: () => Promise<void>,
+): pulumi.ErrorHook {
+  const tried = new Set<string>();
+  let restarted: Promise<void> | undefined;
+  return new pulumi.ErrorHook(`${name}-lost-port`, async ({ failedOperation, newInputs = {}, errors }) => {
+    const [, ip, port] = /Bind for (\S+):(\d+) failed: port is already allocated/.exec(errors[0] ?? "") ?? [];
+    const container = String(newInputs["name"]);
+    if (failedOperation !== "create" || port === undefined || tried.has(container)) return false;
+    tried.add(container);
+    const socket = socketOf(await valueOf(dockerHost));
+    const { answer } = await ask(socket, "GET", "/containers/json");
+    const published = (answer as { Ports?: { IP?: string; PublicPort?: number }[] }[]).flatMap(
+      ({ Ports = [] }) => Ports,
+    );
+    if (published.some(({ IP, PublicPort }) => IP === ip && PublicPort === Number(port))) return false;
+    restarted ??= pulumi.log
+      .warn(
+        `Docker keeps port ${port} of ${ip} for a container that is gone: it was killed while it started one. Restarting it; all containers stop for some seconds.`,
+      )
+      .then(restart);
+    await restarted;
+    // It exists, but could not be started.
+    await ask(socket, "DELETE", `/containers/${container}`);
+    return true;
+  });
+}
+
+function socketOf(address: string): string {
+  return address.replace(/^unix:\/\//, "");
 }
 
 /** One request to the engine. */

@@ -52,6 +52,26 @@ const SERVICES = {
   nginx: "systemctl kill --kill-whom=main --signal=KILL nginx.service",
 };
 
+/**
+ * Kills Docker while it starts a container with the backend's ports, until it has lost them: one moment in the start does that, and about every
+ * fourth kill hits it. The container disappears, as with a run that is repeated.
+ */
+const LOSE_PORTS = `
+image=$(docker inspect --format '{{.Config.Image}}' convex-dashboard)
+docker rm --force convex-backend
+start() { docker run --detach --name killed --publish 127.0.0.1:3210:80 --publish 127.0.0.1:3211:81 --entrypoint sleep "$image" infinity 2>&1; }
+for attempt in $(seq 60); do
+  start > /dev/null &
+  sleep "0.$((attempt % 6))$((RANDOM % 10))"
+  systemctl kill --kill-whom=main --signal=KILL docker.service
+  wait $!
+  timeout 60 bash -c 'until docker version > /dev/null 2>&1; do sleep 0.05; done'
+  docker rm --force killed > /dev/null 2>&1
+  if start | grep --quiet "port is already allocated"; then docker rm --force killed; exit; fi
+  docker rm --force killed > /dev/null
+done
+exit 1`;
+
 let cloud: TestCloud;
 let stack: DisturbedStack;
 /** The id of a stored file. */
@@ -110,6 +130,20 @@ describe("a stack is completed by the same command, with all data,", { timeout: 
       await sleep(2500 + 8000 * random());
       await onDroplet(kill);
       return (await up.ended).exitCode === 0 ? 1 : 1 + (await completed());
+    });
+    await serves();
+    await expectSame(before);
+  });
+
+  // Docker was killed while it started a container, and one in some starts is killed at the moment at which it loses the ports.
+  it("after Docker has lost the backend's ports", async () => {
+    const before = await contents();
+    await stack.row("the backend, without its container", "ports that Docker has lost", async () => {
+      succeeded(await onDroplet(LOSE_PORTS));
+      const up = await cloud.up(STACK, "--refresh", "--run-program");
+      expect(up.exitCode, up.all).toBe(0);
+      expect(up.all).toMatch(/Docker keeps port 321[01] of 127.0.0.1 for a container that is gone/);
+      return 1;
     });
     await serves();
     await expectSame(before);

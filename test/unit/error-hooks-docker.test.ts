@@ -3,9 +3,10 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
+import type * as pulumi from "@pulumi/pulumi";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { removeLostFromEngine } from "../../error-hooks/docker.ts";
+import { freeLostPorts, removeLostFromEngine } from "../../error-hooks/docker.ts";
 import { mockEngine } from "./program.ts";
 
 const CONTAINER = "docker:index/container:Container";
@@ -40,15 +41,22 @@ afterEach(async () => {
 
 /** @returns whether Pulumi tries again */
 async function afterFailure(type: string, name: string, error: string, failedOperation = "create"): Promise<boolean> {
-  const hook = removeLostFromEngine("convex", `unix://${folder}/docker.sock`);
-  return await hook.callback({
-    urn: "",
-    id: "",
-    name: "",
+  return await tellsToTryAgain(removeLostFromEngine("convex", `unix://${folder}/docker.sock`), {
     type,
     newInputs: { name },
     failedOperation,
     errors: [error],
+  });
+}
+
+type Failure = Pick<Parameters<pulumi.ErrorHook["callback"]>[0], "type" | "newInputs" | "failedOperation" | "errors">;
+
+async function tellsToTryAgain(hook: pulumi.ErrorHook, failure: Failure): Promise<boolean> {
+  return await hook.callback({
+    urn: "",
+    id: "",
+    name: "",
+    ...failure,
   });
 }
 
@@ -81,6 +89,55 @@ describe("a resource that cannot be created in the Docker engine", () => {
     ["docker:index/remoteImage:RemoteImage", "already exists", "create"],
   ])("is not tried again after another failure: %s, %s, %s", async (type, error, operation) => {
     expect(await afterFailure(type, "convex-backend", error, operation)).toBe(false);
+    expect(calls).toEqual([]);
+  });
+});
+
+describe("a container whose port Docker does not give", () => {
+  const TAKEN =
+    "driver failed programming external connectivity on endpoint convex-backend: Bind for 127.0.0.1:3211 failed: port is already allocated";
+  let restarts: number;
+  let hook: pulumi.ErrorHook;
+  const fails = (name: string, error = TAKEN, failedOperation = "create") =>
+    tellsToTryAgain(hook, { type: CONTAINER, newInputs: { name }, failedOperation, errors: [error] });
+
+  beforeEach(() => {
+    restarts = 0;
+    inspected = "[]";
+    hook = freeLostPorts("convex", `unix://${folder}/docker.sock`, () => {
+      restarts += 1;
+      return Promise.resolve();
+    });
+  });
+
+  it("is removed and tried again after a restart, if no container has the port", async () => {
+    inspected = JSON.stringify([{ Ports: [{ IP: "127.0.0.2", PublicPort: 3211 }] }, {}]);
+    expect(await fails("convex-backend")).toBe(true);
+    expect(restarts).toBe(1);
+    expect(calls).toEqual(["GET /containers/json", "DELETE /containers/convex-backend"]);
+  });
+
+  it("is not tried a second time", async () => {
+    expect(await fails("convex-backend")).toBe(true);
+    expect(await fails("convex-backend")).toBe(false);
+  });
+
+  it("shares the restart with another one", async () => {
+    expect(await Promise.all([fails("convex-backend"), fails("convex-dashboard")])).toEqual([true, true]);
+    expect(restarts).toBe(1);
+  });
+
+  it("is not tried again if a container has it", async () => {
+    inspected = JSON.stringify([{ Ports: [{ IP: "127.0.0.1", PublicPort: 3211 }] }]);
+    expect(await fails("convex-backend")).toBe(false);
+    expect(restarts).toBe(0);
+  });
+
+  it.each([
+    ["No such image", "create"],
+    [TAKEN, "delete"],
+  ])("is not tried again after another failure: %s, %s", async (error, operation) => {
+    expect(await fails("convex-backend", error, operation)).toBe(false);
     expect(calls).toEqual([]);
   });
 });
