@@ -55,7 +55,12 @@ class EngineAgent extends http.Agent {
     _: http.ClientRequestArgs,
     done: (error: Error | null, channel: Duplex) => void,
   ): undefined {
-    callbackify(async () => Object.assign(await this.#openChannel(), AS_SOCKET))(done);
+    callbackify(async () => {
+      const channel = Object.assign(await this.#openChannel(), AS_SOCKET);
+      // An engine that restarts closes its end. SSH keeps the other half open, in which the next request would get no answer.
+      channel.once("end", () => channel.destroy());
+      return channel;
+    })(done);
   }
 }
 

@@ -3,6 +3,7 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import Docker from "dockerode";
 import { execa } from "execa";
@@ -115,6 +116,23 @@ describe("the near end of a Docker engine", () => {
       /^127\.0\.0\.1: cannot be reached over SSH \(.*ECONNREFUSED.*\)\. Check that adminCidrs/,
     );
     expect(told).toHaveLength(1);
+  });
+
+  it("opens another connection once the engine has closed the one that was kept, as in a restart", async () => {
+    const engine = http.createServer((_, response) => response.end("yes"));
+    const far = path.join(folder, "engine.sock");
+    const start = () => new Promise<void>((resolve) => engine.listen(far, resolve));
+    await start();
+    await open(far);
+    expect(await ask("/version")).toMatchObject({ status: 200, body: "yes" });
+    const closed = new Promise((resolve) => engine.close(resolve));
+    engine.closeAllConnections();
+    await closed;
+    // A restart takes longer.
+    await sleep(1000);
+    await start();
+    expect(await ask("/version")).toMatchObject({ status: 200, body: "yes" });
+    engine.close();
   });
 
   it("shows that the machine has no engine", async () => {
