@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { type Place, refuseBuckets } from "../s3/refuse-buckets.ts";
+import { bucketsWith, USES } from "../settings/file-storage.ts";
 import type { Spaces } from "./spaces.ts";
 
 export interface FileStorageArgs {
@@ -25,9 +26,6 @@ export interface FileStorageArgs {
   /** Refuses other buckets for an instance that has run. Run before one is made. */
   refuseSwitch: pulumi.ResourceHook;
 }
-
-/** What the backend keeps in buckets, by the names of its variables. */
-const USES = ["exports", "files", "modules", "search", "snapshot-imports"] as const;
 
 /** Five buckets, and what opens them. */
 export interface FileBuckets {
@@ -94,7 +92,7 @@ function existing(args: FileStorageArgs): FileBuckets {
     region: args.fileRegion,
     accessKey: pulumi.secret(args.fileAccessKey),
     secretKey: pulumi.secret(args.fileSecretKey),
-    names: namesWith(args.fileBucketPrefix),
+    names: bucketsWith(args.fileBucketPrefix),
   };
 }
 
@@ -105,17 +103,13 @@ function placeOf(args: FileStorageArgs): Place {
     accessKey: args.fileAccessKey,
     secretKey: args.fileSecretKey,
     authority: "",
-    buckets: namesWith(args.fileBucketPrefix),
+    buckets: bucketsWith(args.fileBucketPrefix),
     settings: {
       ...{ endpoint: "fileEndpoint", region: "fileRegion", bucket: "fileBucketPrefix" },
       ...{ accessKey: "fileAccessKey", secretKey: "fileSecretKey" },
     },
     named: { is: args.fileBucketPrefix, should: "what the names of five buckets there begin with" },
   };
-}
-
-function namesWith(prefix: string): string[] {
-  return USES.map((use) => `${prefix}-${use}`);
 }
 
 /**
