@@ -97,6 +97,7 @@ const repository = new Repository(ID, {
   protectData,
   spaces,
 });
+const refuseOtherFiles = refuseSwitch(ID, settings.files);
 const files =
   fileStorage === "volume"
     ? undefined
@@ -106,6 +107,7 @@ const files =
         backupDays: settings.backups.backupDays,
         protectData,
         spaces: fileStorage === "spaces" ? spaces : undefined,
+        refuseSwitch: refuseOtherFiles,
       });
 
 const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
@@ -160,7 +162,8 @@ const convex = new Convex(ID, {
   registries: settings.apps.registries,
   dataDirectory: host.dataDirectory,
   buckets: files?.buckets,
-  refuseSwitch: refuseSwitch(ID, settings.files),
+  bucketsInPreview: files?.inPreview ?? [],
+  refuseSwitch: refuseOtherFiles,
   network: NETWORK,
   postgresUrl: database.url,
   postgresAddress: address,
@@ -217,6 +220,7 @@ new Backups(ID, {
   machineId: host.machineId,
   mountpoint,
   repository: repository.values,
+  inPreview: repository.inPreview,
   after: convex,
   onMachine,
 });

@@ -14,6 +14,8 @@ export interface BackupsArgs {
   mountpoint: pulumi.Input<string>;
   /** Where the backups go; without an endpoint, there are none. */
   repository: RepositoryValues;
+  /** Ask in a preview whether a bucket can be used that the stack does not make. */
+  inPreview: pulumi.ResourceHook[];
   /** What is backed up, which has to be there first. */
   after: pulumi.Resource;
   /** Lifetime of the jobs on the machine. */
@@ -42,6 +44,7 @@ export class Backups extends pulumi.ComponentResource {
       {
         parent: this,
         ...args.onMachine,
+        hooks: { ...args.onMachine.hooks, beforeCreate: args.inPreview, beforeUpdate: args.inPreview },
         dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), args.after] as pulumi.Resource[],
         customTimeouts: { create: "10m", update: "10m" },
       },

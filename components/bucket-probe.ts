@@ -8,12 +8,14 @@ import { type Connection, runScript } from "./machine.ts";
  * Uses each bucket from inside the containers' network, as the backend will. The backend itself asks its buckets only with the first
  * file, and only its log would show a wrong name or key.
  *
+ * @param inPreview  asks in a preview, from this computer
  * @param machineId  changes with each machine, which has to know the buckets
  * @param inside  image and network of the backend's container
  */
 export function probeBuckets(
   name: string,
   buckets: FileBuckets,
+  inPreview: pulumi.ResourceHook[],
   connection: Connection,
   machineId: pulumi.Input<string>,
   inside: { image: string; network: pulumi.Input<string>; mountpoint: pulumi.Input<string> },
@@ -36,6 +38,10 @@ export function probeBuckets(
       logging: command.remote.Logging.Stderr,
       addPreviousOutputInEnv: false,
     },
-    { ...opts, customTimeouts: { create: "5m", update: "5m" } },
+    {
+      ...opts,
+      hooks: { ...opts.hooks, beforeCreate: inPreview, beforeUpdate: inPreview },
+      customTimeouts: { create: "5m", update: "5m" },
+    },
   );
 }

@@ -39,6 +39,8 @@ export interface ConvexArgs {
   dataDirectory: pulumi.Input<string>;
   /** The buckets that the backend keeps its files in; undefined if they are in the folder. */
   buckets: FileBuckets | undefined;
+  /** Ask in a preview whether buckets can be used that the stack does not make. */
+  bucketsInPreview: pulumi.ResourceHook[];
   /** Refuses other buckets, or buckets instead of the folder, for an instance that has run. */
   refuseSwitch: pulumi.ResourceHook;
   /** PostgreSQL's host and port. */
@@ -185,7 +187,7 @@ export class Convex extends pulumi.ComponentResource {
       args.buckets === undefined
         ? []
         : [
-            probeBuckets(name, args.buckets, args.connection, args.machineId, inside, {
+            probeBuckets(name, args.buckets, args.bucketsInPreview, args.connection, args.machineId, inside, {
               ...child,
               ...args.onMachine,
               dependsOn: afterImage,

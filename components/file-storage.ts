@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { type Place, refuseBuckets } from "../s3/refuse-buckets.ts";
+import { bucketsWith, USES } from "../settings/file-storage.ts";
 import type { Spaces } from "./spaces.ts";
 
 export interface FileStorageArgs {
@@ -21,10 +23,9 @@ export interface FileStorageArgs {
   protectData: boolean;
   /** What makes five buckets in the account. Without it, five are used that exist on another S3 server. */
   spaces: Spaces | undefined;
+  /** Refuses other buckets for an instance that has run. Run before one is made. */
+  refuseSwitch: pulumi.ResourceHook;
 }
-
-/** What the backend keeps in buckets, by the names of its variables. */
-const USES = ["exports", "files", "modules", "search", "snapshot-imports"] as const;
 
 /** Five buckets, and what opens them. */
 export interface FileBuckets {
@@ -47,19 +48,13 @@ export interface FileBuckets {
 export class FileStorage extends pulumi.ComponentResource {
   /** Ready: the names resolve once the buckets exist. */
   readonly buckets: FileBuckets;
+  /** For what uses buckets of another server first. */
+  readonly inPreview: pulumi.ResourceHook[];
 
   constructor(name: string, args: FileStorageArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:FileStorage", name, {}, opts);
-    this.buckets =
-      args.spaces === undefined
-        ? {
-            endpoint: args.fileEndpoint,
-            region: args.fileRegion,
-            accessKey: pulumi.secret(args.fileAccessKey),
-            secretKey: pulumi.secret(args.fileSecretKey),
-            names: USES.map((use) => `${args.fileBucketPrefix}-${use}`),
-          }
-        : this.#spaces(name, args, args.spaces);
+    this.buckets = args.spaces === undefined ? existing(args) : this.#spaces(name, args, args.spaces);
+    this.inPreview = args.spaces === undefined ? [refuseBuckets(`${name}-file-buckets`, placeOf(args))] : [];
     this.registerOutputs({ buckets: this.buckets });
   }
 
@@ -76,6 +71,7 @@ export class FileStorage extends pulumi.ComponentResource {
         // The backend accepts the parts of an import for as long.
         daysOfUploads: 7,
         protectData: args.protectData,
+        beforeCreate: [args.refuseSwitch],
       }),
     );
     const key = spaces.key(`${name}-file-key`, this, `${args.label}-files`, buckets);
@@ -87,6 +83,33 @@ export class FileStorage extends pulumi.ComponentResource {
       names: buckets.map((bucket) => bucket.name),
     };
   }
+}
+
+/** Buckets that exist on another server. */
+function existing(args: FileStorageArgs): FileBuckets {
+  return {
+    endpoint: args.fileEndpoint,
+    region: args.fileRegion,
+    accessKey: pulumi.secret(args.fileAccessKey),
+    secretKey: pulumi.secret(args.fileSecretKey),
+    names: bucketsWith(args.fileBucketPrefix),
+  };
+}
+
+function placeOf(args: FileStorageArgs): Place {
+  return {
+    endpoint: args.fileEndpoint,
+    region: args.fileRegion,
+    accessKey: args.fileAccessKey,
+    secretKey: args.fileSecretKey,
+    authority: "",
+    buckets: bucketsWith(args.fileBucketPrefix),
+    settings: {
+      ...{ endpoint: "fileEndpoint", region: "fileRegion", bucket: "fileBucketPrefix" },
+      ...{ accessKey: "fileAccessKey", secretKey: "fileSecretKey" },
+    },
+    named: { is: args.fileBucketPrefix, should: "what the names of five buckets there begin with" },
+  };
 }
 
 /**

@@ -5,6 +5,7 @@ import { DATABASE_VERSION, refuseSmallerDatabase } from "../digitalocean/databas
 import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { reportGone } from "../error-hooks/gone.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
+import { refuseOtherShape } from "./database-shape.ts";
 import { tellWhile } from "./tell-while.ts";
 
 export interface ManagedClusterArgs {
@@ -73,7 +74,8 @@ export class ManagedCluster extends pulumi.ComponentResource {
         ignoreChanges: ["version"],
         customTimeouts: { create: "40m", update: "40m" },
         hooks: {
-          beforeCreate: [progress.begin],
+          // It would cost money before the set-up of a deployed machine is refused.
+          beforeCreate: [refuseOtherShape(`${name}-cluster`, "managed"), progress.begin],
           afterCreate: [progress.end],
           beforeUpdate: [refuseSmallerDatabase(name), progress.begin],
           afterUpdate: [progress.end],

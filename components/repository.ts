@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 
+import { type Place, refuseBuckets } from "../s3/refuse-buckets.ts";
 import type { Shape } from "../settings/postgres.ts";
 import { generatedPassword } from "./password.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
@@ -49,6 +50,8 @@ export type RepositoryValues = Record<string, pulumi.Input<string | number | str
 export class Repository extends pulumi.ComponentResource {
   /** Ready: the endpoint resolves once the bucket exists. */
   readonly values: RepositoryValues;
+  /** For what uses a bucket of another server. */
+  readonly inPreview: pulumi.ResourceHook[];
 
   constructor(name: string, args: RepositoryArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Repository", name, {}, opts);
@@ -75,6 +78,7 @@ export class Repository extends pulumi.ComponentResource {
       repository_authority: args.backupAuthority.trim().split("\n"),
       backup_days: args.backupDays,
     };
+    this.inPreview = args.backups === "s3" ? [refuseBuckets(`${name}-backup-bucket`, placeOf(args))] : [];
     this.registerOutputs({ values: this.values });
   }
 
@@ -111,4 +115,21 @@ export class Repository extends pulumi.ComponentResource {
       repository_key_secret: pulumi.secret(key.secretKey),
     };
   }
+}
+
+/** A bucket on another server. */
+function placeOf(args: RepositoryArgs): Place {
+  return {
+    endpoint: args.backupEndpoint,
+    region: args.backupRegion,
+    accessKey: args.backupAccessKey,
+    secretKey: args.backupSecretKey,
+    authority: args.backupAuthority,
+    buckets: [args.backupBucket],
+    settings: {
+      ...{ endpoint: "backupEndpoint", region: "backupRegion", bucket: "backupBucket" },
+      ...{ accessKey: "backupAccessKey", secretKey: "backupSecretKey" },
+    },
+    named: { is: args.backupBucket, should: "a bucket there" },
+  };
 }

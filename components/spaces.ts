@@ -24,6 +24,8 @@ export interface BucketArgs {
   daysOfUploads: number;
   /** Whether it is protected from deletion. Otherwise `destroy` deletes it with all objects. */
   protectData: boolean;
+  /** Run before it is created, also in the place of another one. */
+  beforeCreate?: pulumi.ResourceHook[];
 }
 
 /**
@@ -92,7 +94,10 @@ export class Spaces extends pulumi.ComponentResource {
       {
         parent,
         provider: this.#provider,
-        hooks: { onError: [reportGone(name), reportLostBucket(name, args.suffix)] },
+        hooks: {
+          beforeCreate: args.beforeCreate ?? [],
+          onError: [reportGone(name), reportLostBucket(name, args.suffix)],
+        },
         protect: args.protectData,
         retainOnDelete: args.protectData,
       },

@@ -4,6 +4,7 @@ import { itemsIn } from "../contract/scripts.ts";
 import { valueOf } from "../contract/value-of.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
 import { quoted } from "../settings/reader.ts";
+import { formerStdin } from "./former-stdin.ts";
 
 /** The settings that decide where the files are. */
 interface Wanted {
@@ -20,17 +21,26 @@ interface Place {
 }
 
 /**
- * For the `beforeUpdate` of the resource that has the backend's variables in its stdin. Refuses, also in a preview, to give an instance
- * another storage than that of its first start. The backend would refuse another kind only when the old one is already gone, and would
- * not notice other buckets at all: the files would just be missing.
+ * For the `beforeUpdate` of the resource that has the backend's variables in its stdin, and for the `beforeCreate` of buckets. Refuses, also in
+ * a preview, to give an instance another storage than that of its first start. The backend would refuse another kind only when the old one
+ * is already gone, and would not notice other buckets at all: the files would just be missing.
  */
 export function refuseSwitch(name: string, wanted: Wanted): pulumi.ResourceHook {
   const refuse = async ({ oldInputs }: pulumi.ResourceHookArgs) => {
-    const former = (await valueOf((oldInputs as { stdin?: pulumi.Input<string> }).stdin)) ?? "";
+    const former =
+      oldInputs === undefined
+        ? await acceptedWith(name)
+        : ((await valueOf((oldInputs as { stdin?: pulumi.Input<string> }).stdin)) ?? "");
+    if (former === undefined) return;
     const refusal = switchRefusal(name, former, wanted);
     if (refusal !== undefined) throw new Error(refusal);
   };
   return new pulumi.ResourceHook(`${name}-storage-switch`, refuse, { onDryRun: true });
+}
+
+/** The stdin with the variables of a backend that was accepted; undefined if none was. */
+async function acceptedWith(name: string): Promise<string | undefined> {
+  return (await formerStdin(`${name}-acceptance`)) === undefined ? undefined : formerStdin(`${name}-rehearsal`);
 }
 
 /** Why the settings do not fit the backend's former variables; undefined if they do. */

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { onThisStack } from "../settings/on-this-stack.ts";
+import { nearestOf } from "../settings/reader.ts";
 import { account } from "./own-account.ts";
 
 /** A size of the nodes of a managed database. */
@@ -67,10 +68,10 @@ export function databaseFault(offered: Options, size: string, region: string, st
         : `, or use the smallest size that can: ${onThisStack("config set", `databaseSize ${larger.slug}`)}`)
     );
   }
-  const example = fitting.find(({ slug }) => slug === "db-s-2vcpu-4gb") ?? fitting[0];
+  const slugs = fitting.map(({ slug }) => slug);
   return (
-    `databaseSize: ${size} is not a size of DigitalOcean's managed PostgreSQL, it should be one of ${fitting.map(({ slug }) => slug).join(", ")}. ` +
-    set(`databaseSize ${example?.slug ?? "db-s-2vcpu-4gb"}`)
+    `databaseSize: ${size} is not a size of DigitalOcean's managed PostgreSQL, it should be one of ${slugs.join(", ")}. ` +
+    set(`databaseSize ${nearestOf(size, slugs) ?? "db-s-2vcpu-4gb"}`)
   );
 }
 

@@ -30,6 +30,35 @@ export function readFileStorage(read: Reader, region: string) {
   };
 }
 
+/** What the names of the five buckets end with: what the backend keeps there. */
+export const USES = ["exports", "files", "modules", "search", "snapshot-imports"] as const;
+
+/** The names of buckets on another server. */
+export function bucketsWith(prefix: string): string[] {
+  return USES.map((use) => `${prefix}-${use}`);
+}
+
+/** Where backups and files are. */
+interface Places {
+  backups: "spaces" | "s3" | "off";
+  backupEndpoint: string;
+  backupBucket: string;
+  fileStorage: "volume" | "spaces" | "s3";
+  fileEndpoint: string;
+  fileBucketPrefix: string;
+}
+
+/** Refuses backups in a bucket with files: what cleans up one would delete the other, and one key could read both. */
+export function refuseSharedBucket(read: Reader, places: Places): void {
+  const { backups, backupEndpoint, backupBucket, fileStorage, fileEndpoint, fileBucketPrefix } = places;
+  if (backups !== "s3" || fileStorage !== "s3" || backupEndpoint !== fileEndpoint) return;
+  if (!bucketsWith(fileBucketPrefix).includes(backupBucket)) return;
+  read.refuse("backupBucket", {
+    sentence: `is ${backupBucket}, where Convex's files are, it should be a bucket for backups alone.`,
+    value: `${fileBucketPrefix}-backups`,
+  });
+}
+
 /** Leaves room for `-snapshot-imports`, and has no dots, because they do not fit a certificate. */
 const prefixFault = matches(
   /^(?:[a-z0-9][a-z0-9-]{0,45})?$/,

@@ -6,7 +6,7 @@ import { readBackups } from "./backups.ts";
 import { readConvex } from "./convex.ts";
 import { readEdge } from "./edge.ts";
 import { readExposure } from "./exposure.ts";
-import { readFileStorage } from "./file-storage.ts";
+import { readFileStorage, refuseSharedBucket } from "./file-storage.ts";
 import { readFunctions } from "./functions.ts";
 import { namesIn } from "./kinds/databases.ts";
 import { readHost } from "./host.ts";
@@ -37,6 +37,7 @@ export function loadSettings() {
     files: readFileStorage(read, host.region),
     apps: readApps(read, { hosts: exposure.hosts, edge, databases: namesIn(postgres.databases) }),
   };
+  refuseSharedBucket(read, { ...settings.backups, ...settings.files });
   refuseWithoutVolume(read, { ...settings.postgres, ...settings.backups, ...settings.host });
   read.refuseUnknown();
 

@@ -117,10 +117,16 @@ export class Reader {
   }
 }
 
-/** A check by pattern. */
+/** A check by pattern. It proposes the text in small letters, if that is right, and otherwise an example. */
 export function matches(pattern: RegExp, should: string, value: string): (text: string) => Fault | undefined {
-  return (text) =>
-    pattern.test(text) ? undefined : { sentence: `"${text}" is not valid, it should be ${should}.`, value };
+  return (text) => {
+    if (pattern.test(text)) return undefined;
+    const small = text.trim().toLowerCase();
+    return {
+      sentence: `"${text}" is not valid, it should be ${should}.`,
+      value: small !== "" && pattern.test(small) ? small : value,
+    };
+  };
 }
 
 /** What is wrong with a text that should be a whole number in a range. Other spellings, such as 0x64, are refused. */

@@ -135,7 +135,7 @@ describe("a stack with a managed database", () => {
     expect(await reaches(OTHER)).toBe(false);
   });
 
-  it("refuses in a preview to change where the database is, both ways", async () => {
+  it("refuses to change where the database is, both ways, in a preview and without one", async () => {
     for (const [stack, to, from] of [
       [STACK, "droplet", "managed"],
       [OTHER, "managed", "droplet"],
@@ -144,6 +144,11 @@ describe("a stack with a managed database", () => {
       const { all, exitCode } = await preview(stack);
       expect(exitCode).not.toBe(0);
       expect(all).toContain(`convex-droplet:database: is ${to}, but this stack was deployed with ${from}`);
+      // Also without a preview, before there is another cluster.
+      const applied = await cloud.up(stack);
+      expect(applied.exitCode).not.toBe(0);
+      expect(applied.all).toContain(`convex-droplet:database: is ${to}, but this stack was deployed with ${from}`);
+      await cluster();
       await cloud.configure(stack, "database", from);
     }
     succeeded(await cloud.pulumi(["preview", "--expect-no-changes", "--stack", STACK]));

@@ -189,7 +189,7 @@ const REPOSITORY = (spaces?: Spaces): RepositoryArgs => ({
   spaces,
 });
 
-const FILES: FileStorageArgs = {
+const FILES = (): FileStorageArgs => ({
   label: "convex-test",
   fileRegion: "nyc3",
   fileEndpoint: "",
@@ -199,13 +199,15 @@ const FILES: FileStorageArgs = {
   backupDays: 14,
   protectData: false,
   spaces: undefined,
-};
+  refuseSwitch: refuseSwitch(ID, { fileStorage: "spaces", fileRegion: "nyc3", fileEndpoint: "", fileBucketPrefix: "" }),
+});
 
 const BACKUPS = (): BackupsArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
   mountpoint: "/mnt/convex",
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
+  inPreview: [],
   after: new pulumi.ComponentResource("test:index:Other", "convex"),
   onMachine: lifetime(),
 });
@@ -269,6 +271,7 @@ const CONVEX = (): ConvexArgs => ({
   registries: [],
   dataDirectory: "/mnt/convex/data",
   buckets: undefined,
+  bucketsInPreview: [],
   refuseSwitch: refuseSwitch(ID, { fileStorage: "volume", fileRegion: "nyc3", fileEndpoint: "", fileBucketPrefix: "" }),
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
   postgresAddress: "host.docker.internal:5432",
@@ -477,6 +480,7 @@ describe("ManagedCluster", () => {
       rules: [{ type: "droplet", value: "7" }],
     });
     expect(options.get("convex-cluster-firewall DatabaseFirewall")).toMatchObject({ deletedWith: "convex-cluster" });
+    expect(beforeCreate.get("convex-cluster DatabaseCluster")?.[0]).toBe("convex-cluster-database-shape");
     expect(componentOutputs.get("ManagedCluster")).toEqual([
       ...["administrator", "admits", "authority", "database", "host", "id", "password", "port"],
     ]);
@@ -1325,8 +1329,11 @@ describe("the repository of backups", () => {
   it("on another S3 server is the given bucket, and only the passphrase is generated", async () => {
     const place = { backupEndpoint: "https://s3.example.com:9000", backupBucket: "mine", backupRegion: "us-east-1" };
     const key = { backupAccessKey: "ID", backupSecretKey: "KEY" };
-    const { values } = new Repository(ID, { ...REPOSITORY(), backups: "s3", ...place, ...key });
+    const { values, inPreview } = new Repository(ID, { ...REPOSITORY(), backups: "s3", ...place, ...key });
     expect(await names()).toEqual([ID, "convex-backup-passphrase"]);
+    new Backups(ID, { ...BACKUPS(), inPreview });
+    await settled();
+    expect(beforeCreate.get("convex-backups Command")).toEqual(["convex-backup-bucket"]);
     expect(values).toMatchObject({
       repository_endpoint: "s3.example.com:9000",
       repository_bucket: "mine",
@@ -1353,7 +1360,7 @@ describe("the repository of backups", () => {
 describe("the storage of files", () => {
   it("in Spaces are five buckets that keep what is deleted, and one key that can use only these", async () => {
     const { buckets } = new FileStorage(ID, {
-      ...FILES,
+      ...FILES(),
       label: "convex-a-name-that-is-quite-long-for-a-bucket",
       spaces: SPACES(),
     });
@@ -1371,6 +1378,9 @@ describe("the storage of files", () => {
       expect(start.length).toBeGreaterThan(37);
       expect(start.length).toBeLessThanOrEqual(55);
     }
+    for (const use of uses) {
+      expect(beforeCreate.get(`convex-${use}-bucket SpacesBucket`)).toEqual(["convex-storage-switch"]);
+    }
     const names = found.map((bucket) => bucket["name"]);
     expect(new Set(names).size).toBe(5);
     expect(find("convex-file-key")["grants"]).toEqual(names.map((bucket) => ({ bucket, permission: "readwrite" })));
@@ -1378,19 +1388,20 @@ describe("the storage of files", () => {
   });
 
   it("is not deleted with a protected stack", async () => {
-    new FileStorage(ID, { ...FILES, spaces: SPACES(), protectData: true });
+    new FileStorage(ID, { ...FILES(), spaces: SPACES(), protectData: true });
     expect((await settled())("convex-files-bucket")).toMatchObject({ forceDestroy: false });
   });
 
   it("on another server makes nothing", async () => {
-    new FileStorage(ID, { ...FILES, ...ELSEWHERE });
+    new FileStorage(ID, { ...FILES(), ...ELSEWHERE });
     expect(await names()).toEqual([ID]);
   });
 
   it("gives the backend all variables of S3 or none, and probes the buckets before it", async () => {
-    const { buckets } = new FileStorage(ID, { ...FILES, ...ELSEWHERE });
-    new Convex(ID, { ...CONVEX(), buckets });
+    const { buckets, inPreview } = new FileStorage(ID, { ...FILES(), ...ELSEWHERE });
+    new Convex(ID, { ...CONVEX(), buckets, bucketsInPreview: inPreview });
     const find = await settled();
+    expect(beforeCreate.get("convex-buckets Command")).toEqual(["convex-file-buckets"]);
     expect(variablesFor(secretValue(find("convex-backend")["envs"]))).toEqual({
       AWS_REGION: "eu-central-1",
       AWS_ACCESS_KEY_ID: "ID",
@@ -1460,7 +1471,7 @@ it("the components register the resources that others look up by name", async ()
   new Database(ID, DATABASE());
   new Edge(ID, EDGE());
   new Edge(ID, { ...EDGE(), exposure: { ...EXPOSURE, openings: [{ port: 3210, networks: [] }] } });
-  new Convex(ID, { ...CONVEX(), buckets: new FileStorage(ID, { ...FILES, ...ELSEWHERE }).buckets });
+  new Convex(ID, { ...CONVEX(), buckets: new FileStorage(ID, { ...FILES(), ...ELSEWHERE }).buckets });
   new Repository(ID, REPOSITORY(SPACES()));
   new Backups(ID, BACKUPS());
   new FunctionEnvironment(ID, {
@@ -1479,7 +1490,7 @@ describe("every registered resource", () => {
     new Database(ID, { ...DATABASE(), inCluster, protectData: true });
     new Edge(ID, EDGE());
     const spaces = SPACES();
-    const { buckets } = new FileStorage(ID, { ...FILES, spaces, protectData: true });
+    const { buckets } = new FileStorage(ID, { ...FILES(), spaces, protectData: true });
     new Convex(ID, { ...CONVEX(), buckets, protectData: true });
     new Repository(ID, { ...REPOSITORY(spaces), protectData: true });
     new Backups(ID, BACKUPS());

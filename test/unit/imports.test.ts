@@ -7,11 +7,12 @@ import { expect, it } from "vitest";
 const ALLOWED: Record<string, string[]> = {
   index: ["components", "functions", "ssh", "digitalocean", "settings", "unmapped"],
   operations: ["ssh", "digitalocean", "examples", "settings"],
-  components: ["error-hooks", "digitalocean", "settings"],
+  components: ["error-hooks", "s3", "digitalocean", "settings"],
   functions: ["ssh", "settings", "examples"],
   "error-hooks": ["digitalocean", "settings"],
   ssh: ["digitalocean", "settings"],
   digitalocean: ["settings"],
+  s3: ["settings"],
   settings: [],
   unmapped: [],
   examples: [],

@@ -83,6 +83,7 @@ export async function mockEngine(
     "convex-droplet",
     "test",
     false,
+    "organization",
   );
   // The SDK's mock engine does not support hooks. They would not run under mocks.
   observe();

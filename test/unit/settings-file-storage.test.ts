@@ -52,6 +52,17 @@ describe("files", () => {
     ],
     [{ ...S3, fileBucketPrefix: "a".repeat(47) }, "fileBucketPrefix: "],
     [
+      { fileStorage: "spaces", fileRegion: "eu-central-1" },
+      "fileRegion: eu-central-1 is no region of DigitalOcean, it should be a region that has them: ams3, ",
+    ],
+    [
+      {
+        ...{ ...S3, backups: "s3", backupEndpoint: S3.fileEndpoint, backupBucket: "my-convex-files" },
+        ...{ backupAccessKey: "AKIA123", backupSecretKey: "wJalr/+=" },
+      },
+      "backupBucket: is my-convex-files, where Convex's files are, it should be a bucket for backups alone. Set it with: npx pulumi config set --stack test backupBucket my-convex-backups",
+    ],
+    [
       { fileStorage: "spaces", fileBucketPrefix: "mine" },
       "fileBucketPrefix: has no effect, because fileStorage is spaces, and the stack makes its own buckets and key. " +
         "Remove it with: npx pulumi config rm --stack test fileBucketPrefix, or use it with: npx pulumi config set --stack test fileStorage s3",
@@ -63,6 +74,45 @@ describe("files", () => {
     ],
   ])("refuse %j", (overrides, message) => {
     expect(mistakesOf(overrides).join("\n")).toContain(`convex-droplet:${message}`);
+  });
+
+  it.each([
+    ["https://s3.example.com:9000/", '"https://s3.example.com:9000/" is not valid', "https://s3.example.com:9000"],
+    [
+      "https://s3.example.com/my-convex-files",
+      '"https://s3.example.com/my-convex-files" is not valid',
+      "https://s3.example.com",
+    ],
+    ["s3.example.com", '"s3.example.com" is not valid', "https://s3.example.com"],
+    ["http://s3.example.com", '"http://s3.example.com" is plain HTTP', "https://s3.example.com"],
+    ["https://S3.Example.com", '"https://S3.Example.com" is not valid', "https://s3.example.com"],
+    ["https://s3.example.com:443", '"https://s3.example.com:443" is not valid', "https://s3.example.com"],
+    ["https://me:secret@s3.example.com", "contains an @", "https://s3.example.com"],
+    [
+      "https://127.0.0.1:9000",
+      '"https://127.0.0.1:9000" is the machine itself that uses it',
+      "https://s3.us-east-1.amazonaws.com",
+    ],
+    [
+      "https://localhost",
+      '"https://localhost" is the machine itself that uses it',
+      "https://s3.us-east-1.amazonaws.com",
+    ],
+    ["[]", '"[]" is not valid', "https://s3.us-east-1.amazonaws.com"],
+  ])("refuse the server %s, and propose what was probably meant", (fileEndpoint, is, value) => {
+    const [mistake = "", ...others] = mistakesOf({ ...S3, fileEndpoint });
+    expect(others).toEqual([]);
+    expect(mistake).toContain(`convex-droplet:fileEndpoint: ${is}, it should be`);
+    expect(mistake.endsWith(` fileEndpoint ${value}`)).toBe(true);
+    expect(mistakesOf({ ...S3, fileEndpoint: value })).toEqual([]);
+    expect(mistake).not.toContain("secret@");
+  });
+
+  it("propose what was typed, in small letters, if that is right", () => {
+    expect(mistakesOf({ ...S3, fileBucketPrefix: "MyConvex ", fileRegion: "EU-Central-1" })).toEqual([
+      expect.stringMatching(/fileRegion eu-central-1$/),
+      expect.stringMatching(/fileBucketPrefix myconvex$/),
+    ]);
   });
 
   it("refuse half of the settings for another server, with all that are missing at once", () => {

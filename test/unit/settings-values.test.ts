@@ -178,7 +178,7 @@ describe("the time of reboots", () => {
     "is refused if it is %j",
     (rebootTime) => {
       expect(mistakesOf({ rebootTime })).toEqual([
-        `convex-droplet:rebootTime: "${rebootTime}" is not valid, it should be a time from 00:00 to 23:59, or never. Set it with: npx pulumi config set --stack test rebootTime 08:00`,
+        `convex-droplet:rebootTime: "${rebootTime}" is not valid, it should be a time from 00:00 to 23:59, or never. Set it with: npx pulumi config set --stack test rebootTime ${rebootTime === "Never" ? "never" : "08:00"}`,
       ]);
     },
   );
