@@ -39,8 +39,8 @@ export interface ConvexArgs {
   dataDirectory: pulumi.Input<string>;
   /** The buckets that the backend keeps its files in; undefined if they are in the folder. */
   buckets: FileBuckets | undefined;
-  /** Refuses other buckets, or buckets instead of the folder, for an instance that has run. */
-  refuseSwitch: pulumi.ResourceHook;
+  /** Refuse other places of files or database for an instance that has run. */
+  refuseSwitches: pulumi.ResourceHook[];
   /** PostgreSQL's host and port. */
   postgresAddress: pulumi.Input<string>;
   /** PostgreSQL's URL, without a database; secret. */
@@ -206,7 +206,7 @@ export class Convex extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        hooks: { ...args.onMachine.hooks, beforeUpdate: [args.refuseSwitch] },
+        hooks: { ...args.onMachine.hooks, beforeUpdate: args.refuseSwitches },
         dependsOn: [...afterImage, ...probes],
       },
     );

@@ -18,8 +18,10 @@ export interface ManagedClusterArgs {
   databaseStandbys: number;
   /** The only droplet that may connect. Changed in place. */
   dropletId: pulumi.Input<string>;
-  /** Whether the cluster is protected from deletion. Otherwise `destroy` deletes it with its data. */
+  /** Whether the cluster is protected from deletion. Otherwise `destroy` deletes it with its data. Not while the database is moved. */
   protectData: boolean;
+  /** Refuses to make one, because only an earlier run can have; undefined if this run may. */
+  refuseNew: pulumi.ResourceHook | undefined;
 }
 
 /**
@@ -45,6 +47,8 @@ export class ManagedCluster extends pulumi.ComponentResource {
   readonly database: pulumi.Output<string>;
   /** The certificate that vouches for the cluster's, PEM. */
   readonly authority: pulumi.Output<string>;
+  /** How much it can store, in MiB. */
+  readonly storageMb: pulumi.Output<string>;
   /** Ready: resolves once the cluster admits the droplet. */
   readonly admits: pulumi.Output<string>;
 
@@ -73,7 +77,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
         ignoreChanges: ["version"],
         customTimeouts: { create: "40m", update: "40m" },
         hooks: {
-          beforeCreate: [progress.begin],
+          beforeCreate: [...(args.refuseNew === undefined ? [] : [args.refuseNew]), progress.begin],
           afterCreate: [progress.end],
           beforeUpdate: [refuseSmallerDatabase(name), progress.begin],
           afterUpdate: [progress.end],
@@ -97,6 +101,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
     this.authority = digitalocean
       .getDatabaseCaOutput({ clusterId: cluster.id }, { parent: this })
       .certificate.apply((pem) => `${pem.trim()}\n`);
+    this.storageMb = cluster.storageSizeMib;
     // It also changes with the droplet.
     this.admits = pulumi.all([firewall.id, firewall.rules]).apply(([id]) => id);
     this.registerOutputs({
@@ -107,6 +112,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
       password: this.password,
       database: this.database,
       authority: this.authority,
+      storageMb: this.storageMb,
       admits: this.admits,
     });
   }
