@@ -30,7 +30,7 @@ to='' from='' pairs='' roles=''
 readonly RESUME=/etc/systemd/system/convex-database-move.service
 # The text of a row must not depend on a server's settings, and a comparison may take long.
 readonly READING="-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c xmloption=content \
--c search_path=pg_catalog -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=0"
+-c search_path=pg_catalog -c client_min_messages=warning -c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=0"
 
 main() {
   # It goes on to its end if the connection breaks.
@@ -69,7 +69,7 @@ run() {
   fi
   cut_over
   trap end_leftovers EXIT
-  say "the database is in $(words "$to") now. $(words "$from") keeps what it had, until you confirm the move: $(pulumi_command "config rm" moveDatabase) && $(pulumi_command up)"
+  say "the database is in $(words "$to") now; $(words "$from") keeps what it had, until you confirm the move: $(pulumi_command "config rm" moveDatabase) && $(pulumi_command up)"
 }
 
 # present: where the instance's database is.
@@ -163,8 +163,8 @@ make_roles() {
   local name password limit found
   while read -r name password; do
     grep -qxF "$name" <<< "$roles" || continue
-    limit=$(ask "$from" "" "SELECT rolconnlimit FROM pg_roles WHERE rolname = '$name'") && found=$(ask "$to" "" "SELECT 1 FROM pg_roles WHERE rolname = '$name'") \
-      || give_up "role $name: cannot be read, see above"
+    limit=$(ask "$from" "" "SELECT rolconnlimit FROM pg_roles WHERE rolname = '$name'") || give_up "role $name: cannot be read in $(words "$from"), see above"
+    found=$(ask "$to" "" "SELECT 1 FROM pg_roles WHERE rolname = '$name'") || give_up "role $name: cannot be read in $(words "$to"), see above"
     # On stdin, so that no process list shows it; and of the two, only the droplet's server lets its log be kept free of it, too.
     ask "$to" > /dev/null << END || give_up "role $name: cannot be made, see above"
 $([[ $to == managed ]] || echo "SET log_min_error_statement = panic;")
@@ -185,15 +185,17 @@ copy_all() {
 copy_database() {
   local name=$1 owner=$2 scratch snapshot='' theirs ours
   scratch=$(scratch_of "$name")
-  drop_database "$scratch"
-  ask "$to" "" "CREATE DATABASE \"$scratch\" OWNER \"$owner\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" \
-    && ask "$to" "" "REVOKE ALL ON DATABASE \"$scratch\" FROM PUBLIC" || give_up "database $scratch: cannot be made, see above"
+  drop_database "$scratch" || give_up "database $scratch: cannot be dropped, see above"
+  ask "$to" > /dev/null << END || give_up "database $scratch: cannot be made, see above"
+CREATE DATABASE "$scratch" OWNER "$owner" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';
+REVOKE ALL ON DATABASE "$scratch" FROM PUBLIC;
+END
   coproc HOLDER { PGDATABASE=$name of "$from" psql -qAtX -v ON_ERROR_STOP=1; }
   local holder=$HOLDER_PID answers=${HOLDER[0]} questions=${HOLDER[1]}
   printf '%s\n' "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;" "SELECT pg_export_snapshot();" >&"$questions"
   read -rt 60 snapshot <&"$answers" || give_up "database $name: gives no snapshot, see above"
   PGDATABASE=$name of "$from" pg_dump --format=custom --compress=0 --snapshot="$snapshot" | of "$to" pg_restore --exit-on-error --dbname="$scratch" \
-    || give_up "database $name: cannot be copied, see above"
+    || give_up "database $name: cannot be copied, see above. What is in it should belong to $owner: an administrator's own tables, functions and extensions may not be made again there"
   ask "$to" "$scratch" "SET client_min_messages = error; ANALYZE" || give_up "database $scratch: cannot be analyzed, see above"
   theirs=$(contents "$3" "$snapshot" | ask "$from" "$name") || give_up "database $name: cannot be read in $(words "$from"), see above"
   ours=$(contents "$3" | ask "$to" "$scratch") || give_up "database $name: cannot be read in $(words "$to"), see above"
@@ -226,7 +228,7 @@ END
   echo "COMMIT;"
 }
 
-drop_database() { ask "$to" "" "SET client_min_messages = warning; DROP DATABASE IF EXISTS \"$1\" WITH (FORCE)" > /dev/null; }
+drop_database() { ask "$to" "" "DROP DATABASE IF EXISTS \"$1\" WITH (FORCE)"; }
 
 drop_scratches() {
   local name owner
@@ -301,7 +303,8 @@ put_in_place() {
   local name owner scratch
   while read -r name owner; do
     scratch=$(scratch_of "$name")
-    drop_database "$name" && ask "$to" "" "ALTER DATABASE \"$scratch\" RENAME TO \"$name\"" || give_up "database $name: cannot be put in place, see above"
+    drop_database "$name" || give_up "database $name: what an earlier move has kept cannot be dropped, see above"
+    ask "$to" "" "ALTER DATABASE \"$scratch\" RENAME TO \"$name\"" || give_up "database $name: cannot be put in place, see above"
     database_properties "$name" | ask "$from" "" | ask "$to" > /dev/null || give_up "database $name: its settings cannot be taken over, see above"
   done <<< "$pairs"
   while read -r name; do
@@ -336,7 +339,7 @@ END
 }
 
 # listed LINES: names as an SQL list.
-listed() { sed "s/.*/'&'/" <<< "$1" | paste -sd ,; }
+listed() { echo "$1" | sed "s/.*/'&'/" | paste -sd ,; }
 
 # note_move: from here on, the target is the instance's server.
 note_move() {

@@ -42,7 +42,7 @@ put_cluster_server() {
 forget_cluster_server() { rm -f "$CLUSTER_SERVER" "$CLUSTER_AUTHORITY"; }
 
 # list NAME LINES: as a script takes it.
-list() { sed "s/^/$1=/" <<< "$2"; }
+list() { printf '%s\n' "$1=${2//$'\n'/$'\n'$1=}"; }
 
 # open_roles ROLE...: lets those log in again that a move has shut out of the server that it has left. It is used again.
 open_roles() {

@@ -581,7 +581,9 @@ describe("ManagedPostgres", () => {
   it("makes its roles and databases with the same provider as a server on the droplet, so that a move keeps them", async () => {
     declare();
     await settled();
-    expect(JSON.stringify(options.get("convex-provider postgresql"))).toContain("convex-droplet:index:Postgres::convex");
+    expect(JSON.stringify(options.get("convex-provider postgresql"))).toContain(
+      "convex-droplet:index:Postgres::convex",
+    );
   });
 });
 
