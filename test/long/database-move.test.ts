@@ -21,7 +21,7 @@ beforeAll(async () => {
   processes = new ProcessWatch();
   await cloud.createStack(STACK, {
     // As in production: a protected database must not stand in the way of a move.
-    ...{ size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", protectData: "true", volumeSizeGb: "20" },
+    ...{ size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", protectData: "true" },
     ...{ databaseSize: "db-s-1vcpu-2gb", postgresPoolSize: "16" },
     'databases["shop"].connections': "5",
     'databases["shop"].shadow': "true",
@@ -257,7 +257,7 @@ describe("a stack whose database moves", () => {
     await droplet(`rm ${MOUNTPOINT}/full`);
     expect(exitCode).not.toBe(0);
     expect(all).toMatch(
-      /\/mnt\/convex: has 1\.0GB free, it should have \d\.\dGB for the database\. Grow the volume.* volumeSizeGb 2\d/,
+      /\/mnt\/convex: has 1\.0GB free, it should have \d\.\dGB for the database\. Grow the volume.* volumeSizeGb 10\d/,
     );
     await writeRow(url, "room", "kept");
   });
