@@ -21,7 +21,6 @@ import { Backups, type BackupsArgs } from "../../components/backups.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
-import { refuseOtherShape } from "../../components/database-shape.ts";
 import { ManagedCluster, type ManagedClusterArgs } from "../../components/managed-cluster.ts";
 import { ManagedPostgres } from "../../components/managed-postgres.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
@@ -585,32 +584,6 @@ describe("ManagedPostgres", () => {
       "convex-droplet:index:Postgres::convex",
     );
   });
-});
-
-describe("another place of the database", () => {
-  const OWN = "environment=POSTGRES_URL=postgresql://convex:pw@host.docker.internal:5432\n";
-  const MANAGED = "environment=POSTGRES_URL=postgresql://convex:pw@private-db.example.com:25060\n";
-  const check = async (stdin: string, database: "droplet" | "managed", moveDatabase = false) => {
-    const hook = refuseOtherShape("convex", { database, moveDatabase });
-    expect(hook.opts).toEqual({ onDryRun: true });
-    await hook.callback({ urn: "urn", id: "7", name: "x", type: "x", oldInputs: { stdin } });
-  };
-
-  it.each([
-    ["", "managed", "droplet"],
-    [OWN, "managed", "droplet"],
-    [MANAGED, "droplet", "managed"],
-  ] as const)(
-    "than that of the backend's variables %j is refused, unless it is to be moved",
-    async (stdin, to, from) => {
-      await check(stdin, from);
-      await check(stdin, to, true);
-      await expect(check(stdin, to)).rejects.toThrow(
-        `convex-droplet:database: is ${to}, but this stack was deployed with ${from}, where its data is. Nothing was changed. ` +
-          "Move it: npx pulumi config set --stack test moveDatabase true && npx pulumi up --stack test, ",
-      );
-    },
-  );
 });
 
 describe("Postgres", () => {
