@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { findVolume } from "./digitalocean/adopted-volume.ts";
+import { hasCluster, refuseUnknownCluster } from "./digitalocean/former-cluster.ts";
 import { findDatabaseSize } from "./digitalocean/database-sizes.ts";
 import { refuseShrinking } from "./digitalocean/sizes.ts";
 import { findSize } from "./digitalocean/catalogue.ts";
@@ -20,6 +21,7 @@ import { ManagedPostgres } from "./components/managed-postgres.ts";
 import { Postgres } from "./components/postgres.ts";
 import { Repository } from "./components/repository.ts";
 import { Spaces } from "./components/spaces.ts";
+import { refuseOtherShape } from "./components/database-shape.ts";
 import { refuseSwitch } from "./components/storage-switch.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
 import { AppPackage } from "./functions/app-package.ts";
@@ -36,12 +38,14 @@ import "./unmapped.ts";
 const { exposure, ...settings } = loadSettings();
 const { region, size, volumeSizeGb, volumeSnapshot, volumeSnapshots, adoptVolume, protectData, bootTimeoutSeconds } =
   settings.host;
-const { postgresPoolSize, databases, migratePostgres, tunnelPort, databaseSize, databaseStandbys } = settings.postgres;
+const { postgresPoolSize, databases, migratePostgres, moveDatabase, tunnelPort, databaseSize, databaseStandbys } =
+  settings.postgres;
 const isManaged = settings.postgres.database === "managed";
 const stack = pulumi.getStack();
-const [{ memoryMb, vcpus, offers }, databaseOffers, snapshotId, adopted] = await Promise.all([
+const [{ memoryMb, vcpus, offers }, databaseOffers, keepsCluster, snapshotId, adopted] = await Promise.all([
   findSize(size, region),
   isManaged ? findDatabaseSize(databaseSize, region, databaseStandbys) : [],
+  moveDatabase && !isManaged ? hasCluster(label(stack)) : false,
   findSnapshot(volumeSnapshot, region, volumeSizeGb),
   findVolume(adoptVolume, label(stack), region, volumeSizeGb),
   refuseShrinking(label(stack), region, volumeSizeGb),
@@ -57,7 +61,6 @@ const host = new Host(ID, {
   exposure,
   label: label(stack),
   offers,
-  database: settings.postgres.database,
   snapshotId,
   adopted,
   instanceName: settings.convex.instanceName,
@@ -68,21 +71,26 @@ const host = new Host(ID, {
 });
 const { connection, mountpoint, onMachine } = host;
 
-const cluster = isManaged
-  ? new ManagedCluster(ID, {
-      ...settings.postgres,
-      label: label(stack),
-      region,
-      dropletId: host.machineId,
-      protectData,
-    })
-  : undefined;
+const refuseOtherDatabase = refuseOtherShape(ID, settings.postgres);
+const cluster =
+  isManaged || keepsCluster
+    ? new ManagedCluster(ID, {
+        ...settings.postgres,
+        label: label(stack),
+        region,
+        dropletId: host.machineId,
+        // A move can be given up, or confirmed, by a run that deletes the cluster.
+        protectData: protectData && !moveDatabase,
+        refuseNew: isManaged ? refuseOtherDatabase : refuseUnknownCluster(ID, label(stack)),
+      })
+    : undefined;
+const used = isManaged ? cluster : undefined;
 
 const tunnel = openRunTunnel(
   tunnelPort,
   { host: host.publicIp, privateKey: host.deployKey, hostKey: host.hostKey },
   boot,
-  cluster,
+  used,
 );
 
 const { fileStorage, ...place } = settings.files;
@@ -111,15 +119,18 @@ const files =
       });
 
 const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
+// The roles' passwords are made with the databases, which need the server. A move needs them before.
+const [passwords, resolvePasswords] = pulumi.deferredOutput<string[]>();
 const client = {
+  ...owned,
   ...{ connection, machineId: host.machineId, mountpoint, tunnelPort: tunnel.postgresPort },
-  ...{ databases, protectData, onMachine },
+  ...{ databases, protectData, onMachine, moveDatabase, passwords: moveDatabase ? passwords : [] },
 };
 const postgres =
-  cluster === undefined
+  used === undefined
     ? new Postgres(ID, {
-        ...owned,
         ...client,
+        cluster,
         volumeSizeGb,
         network: NETWORK,
         postgresPoolSize,
@@ -129,15 +140,16 @@ const postgres =
       })
     : new ManagedPostgres(ID, {
         ...client,
-        cluster,
+        cluster: used,
         authorityFile: pulumi
-          .all([host.hostKey, cluster.authority])
+          .all([host.hostKey, used.authority])
           .apply(([hostKey, pem]) => fileFor(hostKey, "postgres-authority.pem", pem)),
       });
 const { address } = postgres;
 const inside = { snapshotId, adopted, protectData, address, inCluster: postgres.inCluster };
 const database = new Database(ID, { ...owned, ...inside });
 const further = furtherDatabases(ID, { databases, ...inside });
+resolvePasswords(pulumi.all([database.password, ...(further?.passwords ?? [])]));
 
 const edge = new Edge(ID, {
   ...settings.edge,
@@ -163,7 +175,7 @@ const convex = new Convex(ID, {
   dataDirectory: host.dataDirectory,
   buckets: files?.buckets,
   bucketsInPreview: files?.inPreview ?? [],
-  refuseSwitch: refuseOtherFiles,
+  refuseSwitches: [refuseOtherFiles, refuseOtherDatabase],
   network: NETWORK,
   postgresUrl: database.url,
   postgresAddress: address,

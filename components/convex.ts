@@ -41,8 +41,8 @@ export interface ConvexArgs {
   buckets: FileBuckets | undefined;
   /** Ask in a preview whether buckets can be used that the stack does not make. */
   bucketsInPreview: pulumi.ResourceHook[];
-  /** Refuses other buckets, or buckets instead of the folder, for an instance that has run. */
-  refuseSwitch: pulumi.ResourceHook;
+  /** Refuse other places of files or database for an instance that has run. */
+  refuseSwitches: pulumi.ResourceHook[];
   /** PostgreSQL's host and port. */
   postgresAddress: pulumi.Input<string>;
   /** PostgreSQL's URL, without a database; secret. */
@@ -217,7 +217,7 @@ export class Convex extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        hooks: { ...args.onMachine.hooks, beforeUpdate: [args.refuseSwitch] },
+        hooks: { ...args.onMachine.hooks, beforeUpdate: args.refuseSwitches },
         dependsOn: [...afterImage, ...probes],
       },
     );

@@ -1,31 +1,73 @@
 import * as pulumi from "@pulumi/pulumi";
 
-import { ID } from "../contract/names.ts";
-import { valueIn } from "../contract/scripts.ts";
+import { HOST_IN_CONTAINERS } from "../contract/names.ts";
+import { itemsIn, valueIn } from "../contract/scripts.ts";
 import { valueOf } from "../contract/value-of.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
 import type { Shape } from "../settings/postgres.ts";
-import { formerStdin } from "./former-stdin.ts";
+import { formerVariables } from "./former-stdin.ts";
+
+/** What is to happen to the database. */
+interface Wanted {
+  database: Shape;
+  moveDatabase: boolean;
+}
+
+const WORDS: Record<Shape, string> = { droplet: "the droplet's server", managed: "the managed cluster" };
 
 /**
- * For the `beforeUpdate` of the machine's set-up, which both shapes have, and for the `beforeCreate` of what only one of them has and is made
- * before the set-up. Refuses, also in a preview, to run the database of a deployed stack elsewhere: the other place has none of its rows.
+ * For the `beforeUpdate` of the resource that has the backend's variables in its stdin, and for the `beforeCreate` of a cluster, which would
+ * cost money before that. Refuses, also in a preview, to run the database of a deployed instance elsewhere, where none of its rows are, unless it
+ * is to be moved. Then it says what will happen.
+ *
+ * Only a backend that has been started knows for sure where the rows are, so the scripts on the droplet check it again.
  */
-export function refuseOtherShape(name: string, database: Shape): pulumi.ResourceHook {
+export function refuseOtherShape(name: string, { database, moveDatabase }: Wanted): pulumi.ResourceHook {
   const refuse = async ({ oldInputs }: pulumi.ResourceHookArgs) => {
-    const former =
-      oldInputs === undefined
-        ? await formerStdin(`${ID}-setup`)
-        : ((await valueOf((oldInputs as { stdin?: pulumi.Input<string> }).stdin)) ?? "");
-    if (former === undefined) return;
-    // An earlier release knew only one shape.
-    const deployed = valueIn(former, "database") || "droplet";
-    if (deployed === database) return;
+    const variables = await formerVariables(name, oldInputs);
+    if (variables === undefined) return;
+    const former = formerShape(variables);
+    if (former === database) return;
+    if (moveDatabase) {
+      if (oldInputs !== undefined && pulumi.runtime.isDryRun()) await pulumi.log.info(plan(former, database));
+      return;
+    }
     throw new Error(
-      `convex-droplet:database: is ${database}, but this stack was deployed with ${deployed}, where its data is, it should stay so: up does not move data. Nothing was changed. ` +
-        `Set it back with: ${onThisStack("config set", `database ${deployed}`)}. To move by hand, make a new stack with the other one, and copy the app's data with ` +
-        "npx convex export and npx convex import; see docs/managed-database.md",
+      `convex-droplet:database: is ${database}, but this stack was deployed with ${former}, where its data is. Nothing was changed. ` +
+        `Move it: ${onThisStack("config set", "moveDatabase true")} && ${onThisStack("up")}, during which the instance does not serve for some minutes for each 10 GB; ` +
+        `or set it back: ${onThisStack("config set", `database ${former}`)}; see docs/managed-database.md`,
     );
   };
   return new pulumi.ResourceHook(`${name}-database-shape`, refuse, { onDryRun: true });
 }
+
+/** An earlier release knew only one shape. */
+function formerShape(stdin: string): Shape {
+  const url = itemsIn(stdin, "environment").find((line) => line.startsWith("POSTGRES_URL="));
+  return url === undefined || url.includes(`@${HOST_IN_CONTAINERS}:`) ? "droplet" : "managed";
+}
+
+function plan(from: Shape, to: Shape): string {
+  return (
+    `moveDatabase: up moves the database from ${WORDS[from]} to ${WORDS[to]}: a rehearsal while the instance serves, with its time; then the instance stops, ` +
+    "everything is copied and compared, and the backend starts again with it. The former server keeps its data until you confirm the move: " +
+    `${onThisStack("config rm", "moveDatabase")} && ${onThisStack("up")}`
+  );
+}
+
+/** For the `beforeUpdate` of a server's script: says, also in a preview, that what a move has kept goes. */
+export function tellConfirmation(name: string, moveDatabase: boolean, kept: string): pulumi.ResourceHook {
+  const tell = async ({ oldInputs }: pulumi.ResourceHookArgs) => {
+    const former = (await valueOf((oldInputs as { stdin?: pulumi.Input<string> }).stdin)) ?? "";
+    if (valueIn(former, "move") === "true" && !moveDatabase) {
+      await pulumi.log.info(`moveDatabase: is not set any more, so up removes what a move has kept: ${kept}`);
+    }
+  };
+  return new pulumi.ResourceHook(`${name}-database-confirmed`, tell, { onDryRun: true });
+}
+
+/** How long a script may take that may move a database: as long as its data needs. */
+export const HOURS = 12;
+
+/** What comes before the command of such a script. */
+export const LIMIT = `CONVEX_DROPLET_LIMIT_SECONDS=${HOURS * 3600} `;

@@ -37,6 +37,8 @@ export class Database extends pulumi.ComponentResource {
    * Convex backend accepts no database in it.
    */
   readonly url: pulumi.Output<string>;
+  /** The role and its password, as `role password`; secret. Known before there is a server. */
+  readonly password: pulumi.Output<string>;
 
   constructor(name: string, args: DatabaseArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:Database", name, {}, opts);
@@ -79,7 +81,8 @@ export class Database extends pulumi.ComponentResource {
         .all([password.result, args.address, privacy.id])
         .apply(([secret, address]) => `postgresql://${args.role}:${secret}@${address}`),
     );
-    this.registerOutputs({ url: this.url });
+    this.password = pulumi.secret(password.result.apply((secret) => `${args.role} ${secret}`));
+    this.registerOutputs({ url: this.url, password: this.password });
   }
 }
 

@@ -36,6 +36,8 @@ export class FurtherDatabases extends pulumi.ComponentResource {
    * shadow, once it exists; secret.
    */
   readonly urls: Record<string, pulumi.Output<string>>;
+  /** Each role and its password, as `role password`; secret. Known before there is a server. */
+  readonly passwords: pulumi.Output<string>[] = [];
 
   constructor(name: string, args: FurtherDatabasesArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:FurtherDatabases", name, {}, opts);
@@ -48,7 +50,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
         this.#declare(furtherDatabase(name, database.name), database, args, inCluster),
       ),
     );
-    this.registerOutputs({ urls: this.urls });
+    this.registerOutputs({ urls: this.urls, passwords: this.passwords });
   }
 
   #declare(
@@ -64,6 +66,7 @@ export class FurtherDatabases extends pulumi.ComponentResource {
       snapshotId === "" ? { parent: this, ignoreChanges: ["keepers"] } : { parent: this },
       snapshotId === "" ? undefined : { snapshot: snapshotId },
     );
+    this.passwords.push(pulumi.secret(password.result.apply((secret) => `${own} ${secret}`)));
     const role = new postgresql.Role(
       `${name}-role`,
       { name: own, login: true, password: password.result, replication, connectionLimit: connections },

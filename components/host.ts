@@ -17,9 +17,7 @@ import { reportGone } from "../error-hooks/gone.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { reportLostAddress } from "../error-hooks/reserved-ip.ts";
 import type { Exposure } from "../settings/exposure.ts";
-import type { Shape } from "../settings/postgres.ts";
 import { EVERYWHERE } from "../settings/kinds/networks.ts";
-import { refuseOtherShape } from "./database-shape.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 import { refuseMissingDroplet } from "../digitalocean/missing-droplet.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
@@ -53,8 +51,6 @@ export interface HostArgs {
   instanceName: string;
   /** The secret of the instance that an adopted volume must have, 64 hexadecimal digits. */
   instanceSecret: string;
-  /** Where the instance's database is. Changing it is refused. */
-  database: Shape;
   /** Makes a snapshot before the volume grows, and before another droplet gets it. */
   safeguard: Safeguard;
   /** OpenSSH public keys that may log in as root, besides the deploy key. Changed in place. */
@@ -277,7 +273,6 @@ export class Host extends pulumi.ComponentResource {
           reboot_time: args.rebootTime,
           ...instanceOn(args),
           stack: pulumi.getStack(),
-          database: args.database,
         }),
         // If a refresh does not find the droplet, the engine creates one instead of replacing it, maybe with the same address.
         triggers: [droplet.id],
@@ -287,7 +282,7 @@ export class Host extends pulumi.ComponentResource {
         ...child,
         replaceWith: [droplet],
         dependsOn: [scripts],
-        hooks: { beforeUpdate: [refuseOtherShape(name, args.database)], onError: [broken] },
+        hooks: { onError: [broken] },
         customTimeouts: { create: "20m", update: "20m" },
       },
     );

@@ -5,7 +5,6 @@ import { DATABASE_VERSION, refuseSmallerDatabase } from "../digitalocean/databas
 import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { reportGone } from "../error-hooks/gone.ts";
 import { reportHalfDone } from "../error-hooks/half-done.ts";
-import { refuseOtherShape } from "./database-shape.ts";
 import { tellWhile } from "./tell-while.ts";
 
 export interface ManagedClusterArgs {
@@ -19,8 +18,10 @@ export interface ManagedClusterArgs {
   databaseStandbys: number;
   /** The only droplet that may connect. Changed in place. */
   dropletId: pulumi.Input<string>;
-  /** Whether the cluster is protected from deletion. Otherwise `destroy` deletes it with its data. */
+  /** Whether the cluster is protected from deletion. Otherwise `destroy` deletes it with its data. Not while the database is moved. */
   protectData: boolean;
+  /** Refuses to make one where the database of a deployed instance is elsewhere, or where only an earlier run can have made it. */
+  refuseNew: pulumi.ResourceHook;
 }
 
 /**
@@ -46,6 +47,8 @@ export class ManagedCluster extends pulumi.ComponentResource {
   readonly database: pulumi.Output<string>;
   /** The certificate that vouches for the cluster's, PEM. */
   readonly authority: pulumi.Output<string>;
+  /** How much it can store, in MiB. */
+  readonly storageMb: pulumi.Output<string>;
   /** Ready: resolves once the cluster admits the droplet. */
   readonly admits: pulumi.Output<string>;
 
@@ -74,8 +77,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
         ignoreChanges: ["version"],
         customTimeouts: { create: "40m", update: "40m" },
         hooks: {
-          // It would cost money before the set-up of a deployed machine is refused.
-          beforeCreate: [refuseOtherShape(`${name}-cluster`, "managed"), progress.begin],
+          beforeCreate: [args.refuseNew, progress.begin],
           afterCreate: [progress.end],
           beforeUpdate: [refuseSmallerDatabase(name), progress.begin],
           afterUpdate: [progress.end],
@@ -99,6 +101,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
     this.authority = digitalocean
       .getDatabaseCaOutput({ clusterId: cluster.id }, { parent: this })
       .certificate.apply((pem) => `${pem.trim()}\n`);
+    this.storageMb = cluster.storageSizeMib;
     // It also changes with the droplet.
     this.admits = pulumi.all([firewall.id, firewall.rules]).apply(([id]) => id);
     this.registerOutputs({
@@ -109,6 +112,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
       password: this.password,
       database: this.database,
       authority: this.authority,
+      storageMb: this.storageMb,
       admits: this.admits,
     });
   }

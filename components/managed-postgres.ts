@@ -4,17 +4,27 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { scriptFiles } from "../contract/scripts.ts";
 import type { FurtherDatabase } from "../settings/kinds/databases.ts";
+import { HOURS, LIMIT, tellConfirmation } from "./database-shape.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import type { ManagedCluster } from "./managed-cluster.ts";
-import type { Postgres } from "./postgres.ts";
+import { described, type Postgres } from "./postgres.ts";
 import { refuseRemoval } from "./protected-databases.ts";
 
 export interface ManagedPostgresArgs {
   /** The cluster: where it is, its administrator, and what vouches for it. */
   cluster: Pick<
     ManagedCluster,
-    "cluster" | "id" | "host" | "port" | "administrator" | "password" | "database" | "authority" | "admits"
+    | "cluster"
+    | "id"
+    | "host"
+    | "port"
+    | "administrator"
+    | "password"
+    | "database"
+    | "authority"
+    | "admits"
+    | "storageMb"
   >;
   /** Connection to the machine whose scripts and containers use it. */
   connection: Connection;
@@ -26,6 +36,13 @@ export interface ManagedPostgresArgs {
   tunnelPort: pulumi.Input<number>;
   /** Path on this computer of the authority's certificate. It must be the same in every run. */
   authorityFile: pulumi.Input<string>;
+  /** The instance's database, and the role that owns it. */
+  database: string;
+  role: string;
+  /** Whether the instance's data is moved here from the machine's own server, which keeps it. Without it, what a move has kept is removed. */
+  moveDatabase: boolean;
+  /** For a move: each role and its password, as `role password`; secret. */
+  passwords: pulumi.Input<string[]>;
   /** Further databases, whose removal is refused if data is protected. */
   databases: FurtherDatabase[];
   /** Whether removing one of them is refused. */
@@ -52,24 +69,33 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
   constructor(name: string, args: ManagedPostgresArgs, opts?: pulumi.ComponentResourceOptions) {
     super("convex-droplet:index:ManagedPostgres", name, {}, opts);
     const child = { parent: this };
-    const { cluster, host, port, administrator, password, database, authority, admits } = args.cluster;
+    const { cluster, host, port, administrator, password, authority, admits } = args.cluster;
+    const script = runScript("managed/managed.sh", {
+      mountpoint: args.mountpoint,
+      cluster: args.cluster.id,
+      host,
+      port,
+      administrator,
+      password,
+      authority: authority.apply((pem) => pem.trim().split("\n")),
+      database: args.database,
+      role: args.role,
+      databases: args.databases.map(described),
+      move: String(args.moveDatabase),
+      passwords: pulumi.output(args.passwords),
+      capacity_mb: args.cluster.storageMb,
+      // Only so that it runs after the droplet was admitted.
+      admitted: admits,
+      scripts: scriptFiles(),
+    });
+    const [limit, timeout] = args.moveDatabase ? [LIMIT, `${HOURS}h`] : ["", "20m"];
+    const kept = "the database of the droplet's own server, on the volume";
     const client = new command.remote.Command(
       `${name}-database-client`,
       {
         connection: args.connection,
-        ...runScript("managed/managed.sh", {
-          mountpoint: args.mountpoint,
-          cluster: args.cluster.id,
-          host,
-          port,
-          administrator,
-          password,
-          authority: authority.apply((pem) => pem.trim().split("\n")),
-          databases: args.databases.map((further) => further.name),
-          // Only so that it runs after the droplet was admitted.
-          admitted: admits,
-          scripts: scriptFiles(),
-        }),
+        ...script,
+        create: `${limit}${script.create}`,
         triggers: [args.machineId],
         logging: command.remote.Logging.Stderr,
         addPreviousOutputInEnv: false,
@@ -77,8 +103,11 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
       {
         ...child,
         ...args.onMachine,
-        hooks: { ...args.onMachine.hooks, beforeUpdate: [refuseRemoval(name, args)] },
-        customTimeouts: { create: "20m", update: "20m" },
+        hooks: {
+          ...args.onMachine.hooks,
+          beforeUpdate: [refuseRemoval(name, args), tellConfirmation(name, args.moveDatabase, kept)],
+        },
+        customTimeouts: { create: timeout, update: timeout },
       },
     );
 
@@ -89,14 +118,15 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
         port: args.tunnelPort,
         username: administrator,
         password,
-        database,
+        database: args.cluster.database,
         superuser: false,
         // The name is that of the tunnel's end, so only the authority is verified. SSH leads to the droplet, and nobody else's.
         sslmode: "verify-ca",
         sslrootcert: args.authorityFile,
         connectTimeout: 30,
       },
-      child,
+      // The same one with a server on the droplet: a move changes where it leads, and nothing that it has made.
+      { ...child, aliases: [{ parent: pulumi.createUrn(name, "convex-droplet:index:Postgres") }] },
     );
 
     this.inCluster = { deletedWith: cluster, replaceWith: [cluster], provider, dependsOn: [client] };

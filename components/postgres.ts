@@ -6,8 +6,10 @@ import { type ContainerNetwork, HOST_IN_CONTAINERS, POSTGRES_PORT, rolesOf } fro
 import { scriptFiles } from "../contract/scripts.ts";
 import { connectionsOf } from "../settings/connections.ts";
 import type { FurtherDatabase } from "../settings/kinds/databases.ts";
+import { HOURS, LIMIT, tellConfirmation } from "./database-shape.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
+import type { ManagedCluster } from "./managed-cluster.ts";
 import { refuseRemoval } from "./protected-databases.ts";
 import { generatedPassword } from "./password.ts";
 import type { RepositoryValues } from "./repository.ts";
@@ -38,6 +40,14 @@ export interface PostgresArgs {
   protectData: boolean;
   /** Whether to take over the data of an older version. Without it, such data is refused. */
   migratePostgres: boolean;
+  /** Whether the instance's data is moved here from the managed cluster. Without it, a move that was made is confirmed. */
+  moveDatabase: boolean;
+  /** For a move: each role and its password, as `role password`; secret. */
+  passwords: pulumi.Input<string[]>;
+  /** The managed cluster that has the instance, or had it until a move that is not confirmed; undefined if there is none. */
+  cluster:
+    | Pick<ManagedCluster, "id" | "host" | "port" | "administrator" | "password" | "authority" | "admits">
+    | undefined;
   /** Where the server's log is archived, and a lost cluster can be restored from. Switching it on or off restarts the server. */
   repository: RepositoryValues;
   /** Lifetime of the packages and the configuration. */
@@ -79,6 +89,9 @@ export class Postgres extends pulumi.ComponentResource {
       max_connections: connectionsOf(args),
       databases: args.databases.map(described),
       migrate: String(args.migratePostgres),
+      move: String(args.moveDatabase),
+      passwords: pulumi.output(args.passwords),
+      ...clusterValues(args.cluster),
       password: password.result,
       key: lines(key),
       certificate: lines(certificate),
@@ -86,11 +99,7 @@ export class Postgres extends pulumi.ComponentResource {
       scripts: scriptFiles(),
       ...args.repository,
     });
-    // A migration takes as long as its data needs.
-    const hours = 12;
-    const [limit, timeout] = args.migratePostgres
-      ? [`CONVEX_DROPLET_LIMIT_SECONDS=${hours * 3600} `, `${hours}h`]
-      : ["", "20m"];
+    const [limit, timeout] = args.migratePostgres || args.moveDatabase ? [LIMIT, `${HOURS}h`] : ["", "20m"];
     const server = new command.remote.Command(
       `${name}-server`,
       {
@@ -103,7 +112,13 @@ export class Postgres extends pulumi.ComponentResource {
       {
         ...child,
         ...args.onMachine,
-        hooks: { ...args.onMachine.hooks, beforeUpdate: [refuseRemoval(name, args)] },
+        hooks: {
+          ...args.onMachine.hooks,
+          beforeUpdate: [
+            refuseRemoval(name, args),
+            tellConfirmation(name, args.moveDatabase, "the managed cluster, if there is one"),
+          ],
+        },
         customTimeouts: { create: timeout, update: timeout },
       },
     );
@@ -119,7 +134,8 @@ export class Postgres extends pulumi.ComponentResource {
         sslmode: "disable",
         connectTimeout: 30,
       },
-      child,
+      // The same one with a managed server: a move changes where it leads, and nothing that it has made.
+      { ...child, aliases: [{ parent: pulumi.createUrn(name, "convex-droplet:index:ManagedPostgres") }] },
     );
 
     // The provider works only if the server answers.
@@ -130,8 +146,22 @@ export class Postgres extends pulumi.ComponentResource {
   }
 }
 
-/** A further database as the script takes it: its name, and the words of its options. */
-function described({ name, shadow, replication }: FurtherDatabase): string {
+/** The values of the cluster that the database may be moved from; empty without. */
+function clusterValues(cluster: PostgresArgs["cluster"]) {
+  return {
+    cluster: cluster?.id ?? "",
+    cluster_host: cluster?.host ?? "",
+    cluster_port: cluster?.port ?? "",
+    cluster_administrator: cluster?.administrator ?? "",
+    cluster_password: cluster?.password ?? "",
+    cluster_authority: cluster === undefined ? "" : lines(cluster.authority),
+    // Only so that it runs after the droplet was admitted.
+    ...(cluster && { cluster_admits: cluster.admits }),
+  };
+}
+
+/** A further database as the scripts take it: its name, and the words of its options. */
+export function described({ name, shadow, replication }: FurtherDatabase): string {
   return [name, ...(shadow === undefined ? [] : ["shadow"]), ...(replication ? ["replication"] : [])].join(" ");
 }
 

@@ -1,10 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
 
 import { itemsIn } from "../contract/scripts.ts";
-import { valueOf } from "../contract/value-of.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
 import { quoted } from "../settings/reader.ts";
-import { formerStdin } from "./former-stdin.ts";
+import { formerVariables } from "./former-stdin.ts";
 
 /** The settings that decide where the files are. */
 interface Wanted {
@@ -27,20 +26,12 @@ interface Place {
  */
 export function refuseSwitch(name: string, wanted: Wanted): pulumi.ResourceHook {
   const refuse = async ({ oldInputs }: pulumi.ResourceHookArgs) => {
-    const former =
-      oldInputs === undefined
-        ? await acceptedWith(name)
-        : ((await valueOf((oldInputs as { stdin?: pulumi.Input<string> }).stdin)) ?? "");
+    const former = await formerVariables(name, oldInputs);
     if (former === undefined) return;
     const refusal = switchRefusal(name, former, wanted);
     if (refusal !== undefined) throw new Error(refusal);
   };
   return new pulumi.ResourceHook(`${name}-storage-switch`, refuse, { onDryRun: true });
-}
-
-/** The stdin with the variables of a backend that was accepted; undefined if none was. */
-async function acceptedWith(name: string): Promise<string | undefined> {
-  return (await formerStdin(`${name}-acceptance`)) === undefined ? undefined : formerStdin(`${name}-rehearsal`);
 }
 
 /** Why the settings do not fit the backend's former variables; undefined if they do. */

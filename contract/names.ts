@@ -25,6 +25,7 @@ export const RESOURCES = {
   clusterFirewall: `${ID}-cluster-firewall`,
   databaseClient: `${ID}-database-client`,
   edge: `${ID}-edge`,
+  postgresql: `${ID}-provider`,
   role: `${ID}-role`,
   password: `${ID}-password`,
   database: `${ID}-database`,
@@ -136,6 +137,7 @@ export const TYPES = {
   command: "command:remote:Command",
   container: "docker:index/container:Container",
   network: "docker:index/network:Network",
+  postgresql: "pulumi:providers:postgresql",
   role: "postgresql:index/role:Role",
   database: "postgresql:index/database:Database",
 } as const;

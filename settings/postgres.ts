@@ -18,6 +18,7 @@ export function readPostgres(read: Reader, own: string) {
     databaseStandbys: read.integer("databaseStandbys", 0, 2),
     postgresPoolSize: read.integer("postgresPoolSize", 8, 500),
     migratePostgres: read.flag("migratePostgres"),
+    moveDatabase: read.flag("moveDatabase"),
     databases: readDatabases(read, "databases", own),
     tunnelPort: readTunnelPort(read, "tunnelPort"),
   };

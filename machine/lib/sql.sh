@@ -4,7 +4,10 @@
 # How to reach a managed server, for libpq. Without this file, the server is on this machine.
 readonly MANAGED_SERVER=/etc/convex-droplet/managed-server.conf
 
-is_managed() { [[ -e $MANAGED_SERVER ]]; }
+# A script that works on one of two servers sets it to that one; empty for this machine's own.
+managed_server=$MANAGED_SERVER
+
+is_managed() { [[ -e $managed_server ]]; }
 
 # by_place OWN MANAGED: prints the one or the other.
 by_place() { if is_managed; then echo "$2"; else echo "$1"; fi; }
@@ -21,7 +24,7 @@ in_database() { PGDATABASE=$1 as_administrator psql -qAtX -v ON_ERROR_STOP=1 -c 
 
 # as_administrator COMMAND...: a client of the server that the stack uses.
 as_administrator() {
-  if is_managed; then PGSERVICEFILE=$MANAGED_SERVER PGSERVICE=managed PGCONNECT_TIMEOUT=10 "$@"; else as_postgres "$@"; fi
+  if is_managed; then PGSERVICEFILE=$managed_server PGSERVICE=managed PGCONNECT_TIMEOUT=10 "$@"; else as_postgres "$@"; fi
 }
 
 # Without PAM, which would log each of them.

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Lets this machine use a managed PostgreSQL server instead of one of its own: the client's package, the certificate that vouches for the
 # server, and how root's scripts log in as its administrator. Waits until the server admits the machine. Refuses a server that is not the
-# one of the instance on the volume, because it has none of its rows. The second run changes nothing and says so.
+# one of the instance on the volume, because it has none of its rows; if the instance is to be moved there, brings them with move.sh. The
+# second run changes nothing and says so.
 #
 #   managed.sh <mountpoint, cluster (its id at DigitalOcean), host, port, administrator, password (the administrator's), authority (PEM),
-#     scripts (the names of all files that were copied here)
+#     database and role (the instance's), databases (further ones, see postgres/further.sh), move (true or false: whether the data of this
+#     machine's own server is moved, and kept; without it, what a move has kept is removed), passwords (for a move: a role and its password
+#     on each line), capacity_mb (the cluster's), scripts (the names of all files that were copied here)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/common.sh
@@ -17,50 +20,100 @@ source "$here/../lib/on-volume.sh"
 source "$here/../lib/sql.sh"
 # shellcheck source=machine/lib/authority.sh
 source "$here/../lib/authority.sh"
+# shellcheck source=machine/lib/documents.sh
+source "$here/../lib/documents.sh"
+# shellcheck source=machine/managed/place.sh
+source "$here/place.sh"
 
 # How long a server may take to admit a machine after a change of its trusted sources, in seconds, and how often this says why it waits.
 readonly PATIENCE=300 EVERY=15
 
 main() {
-  local mountpoint cluster host port administrator password authority scripts
-  take mountpoint cluster host port administrator password authority scripts
+  local mountpoint cluster host port administrator password authority database role databases move passwords capacity_mb scripts
+  take mountpoint cluster host port administrator password authority database role databases move passwords capacity_mb scripts
   # What it finds is about PostgreSQL.
   area=postgres
+  # A move goes on to its end if the connection breaks.
+  trap '' PIPE
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
-  refuse_own_server "$mountpoint"
   install_packages postgresql-client
+  if ! checking && ! is_away "$mountpoint" && [[ -n $(own_data "$mountpoint") ]]; then move_away; fi
   put_authority "$authority"
-  put_secret root:root "$MANAGED_SERVER" < <(connection)
+  put_secret root:root "$MANAGED_SERVER" < <(service "$host" "$port" "$administrator" "$password" /etc/convex-droplet/postgres-authority.pem)
   await_server
   own_cluster "$mountpoint" "$cluster"
   grant_made_roles
+  if ! checking; then end_moves; fi
+  retire_own_server
   forget_scripts "$scripts"
   finish
 }
 
-# connection: with the variables of main. Each statement names its database itself.
-connection() {
-  cat << EOF
-[managed]
-host=$host
-port=$port
-user=$administrator
-password=$password
-sslmode=verify-full
-sslrootcert=/etc/convex-droplet/postgres-authority.pem
-EOF
+# move_away: with the variables of main. The instance's rows are in this machine's own server.
+move_away() {
+  local data
+  data=$(own_data "$mountpoint")
+  [[ $move == true ]] \
+    || fail "${data%%$'\n'*}: has the database of an instance whose server is on this machine, and database is managed. Nothing was changed." \
+      "Move it: $(pulumi_command "config set" moveDatabase true) && $(pulumi_command up), during which the instance does not serve for some minutes for each 10 GB;" \
+      "or set it back: $(pulumi_command "config set" database droplet); see docs/managed-database.md"
+  pg_isready --quiet \
+    || fail "PostgreSQL: does not run on this droplet, it should, to move the database from here. Nothing was moved. If the droplet is new, let it take the database over first:" \
+      "$(pulumi_command "config set" database droplet) && $(pulumi_command up); then set database to managed again. Otherwise see: journalctl -u 'postgresql@*'"
+  put_cluster_server "$host" "$port" "$administrator" "$password" "$authority"
+  managed_server=$CLUSTER_SERVER
+  await_server
+  grant_made_roles
+  managed_server=$MANAGED_SERVER
+  # It may take hours, and other scripts of the same run need the lock.
+  unlock
+  moved_values | bash "$here/move.sh" run managed
+  lock
 }
 
-# refuse_own_server MOUNTPOINT: the instance's rows would be in the server that nobody uses.
-refuse_own_server() {
-  local data
-  for data in "$1"/postgresql/*/main; do
-    [[ ! -e $data ]] \
-      || fail "$data: has the database of an instance whose server is on this machine, and database is managed. Nothing was changed." \
-        "Set it back: $(pulumi_command "config set" database droplet); see docs/managed-database.md"
+# moved_values: what move.sh takes, from the variables of main.
+moved_values() {
+  printf '%s\n' "database=$database" "role=$role" "cluster=$cluster" "capacity_mb=$capacity_mb"
+  list databases "$databases"
+  list passwords "$passwords"
+}
+
+# end_moves: with the variables of main. After a move back that did not come to its end, and before anything kept is removed.
+end_moves() {
+  local further
+  if [[ -e $(move_journal "$mountpoint") ]]; then
+    put_cluster_server "$host" "$port" "$administrator" "$password" "$authority"
+    unlock
+    bash "$here/move.sh" settle
+    lock
+  fi
+  forget_cluster_server
+  mapfile -t further < <(sed -n 's/^\([^ ]\+\).*/\1/p' <<< "$databases")
+  open_roles "$role" "${further[@]}"
+}
+
+# retire_own_server: with the variables of main. The server on this machine that the instance has left does not run any more; its data stays until
+# the move is confirmed.
+retire_own_server() {
+  local etc unit
+  for etc in /etc/postgresql/*/main; do
+    [[ -d $etc ]] || continue
+    unit=postgresql@$(basename "${etc%/main}")-main.service
+    put_file 0644 "$etc/start.conf" <<< manual
+    if differs "units.$unit active" inactive "$(systemctl is-active "$unit" || true)"; then
+      systemctl stop "$unit"
+      systemctl daemon-reload
+      changed "stopped the server on this droplet, which the instance has left"
+    fi
   done
+  if [[ $move == true || -z $(own_data "$mountpoint") ]] || checking; then return; fi
+  [[ ! -e $(mark_of "$mountpoint") || -n $(has_documents in_database "$database") ]] \
+    || fail "$mountpoint/postgresql: is what the move has kept, and the managed cluster has no table of Convex, so it stays. Nothing was removed. See: $(npm_command doctor)"
+  rm -rf "$mountpoint/postgresql" /etc/postgresql/*/main
+  systemctl daemon-reload
+  changed "removed $mountpoint/postgresql, which the move had kept"
 }
 
 await_server() {
@@ -108,7 +161,8 @@ explain() {
 
 # own_cluster MOUNTPOINT ID: the volume knows the cluster of its instance. One that was made anew is empty.
 own_cluster() {
-  local note=$1/managed-cluster known=$2
+  local note known=$2
+  note=$(cluster_note "$1")
   if [[ -e $note ]]; then known=$(< "$note"); fi
   if [[ $known != "$2" && -e $(mark_of "$1") ]] && ! checking; then
     fail "the managed database: is cluster $2, but the instance on the volume belongs to cluster $known, and its rows are there. If that is gone, restore it in DigitalOcean's control panel;" \

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Sets up PostgreSQL with its data on the volume, for the Convex backend: the distribution's packages, one cluster below
 # MOUNTPOINT/postgresql, its configuration in drop-ins, an administrator for the stack's own tools. If the volume already
-# contains a cluster, it is used unchanged. The second run changes nothing and says so.
+# contains a cluster, it is used unchanged. Refuses an instance whose database is in a managed cluster; if it is to be moved here, brings
+# it with managed/move.sh. The second run changes nothing and says so.
 #
 #   postgres.sh <mountpoint, volume_gb (its size), gateway, subnet, database, role, max_connections, databases (further ones, see further.sh), migrate (true or false: whether to take over data of an
-#     older version, see migrate.sh), administrator, password (the administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
+#     older version, see migrate.sh), move (true or false: whether the database of a managed cluster is moved here), passwords (for a move: a role and its password on each line), cluster,
+#     cluster_host, cluster_port, cluster_administrator, cluster_password, cluster_authority (the managed cluster that has the instance, or had it; empty without), administrator, password (the administrator's), key, certificate, authority (the server's, and the one that its clients trust; PEM), scripts (the names
 #     of all files that were copied here), and the values of the repository of backups, empty without one
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
@@ -24,18 +26,30 @@ source "$here/../lib/authority.sh"
 source "$here/../backups/repository.sh"
 # shellcheck source=machine/postgres/further.sh
 source "$here/further.sh"
+# shellcheck source=machine/managed/place.sh
+source "$here/../managed/place.sh"
 
+# Everything here is about this machine's own server, also while a managed one still has the instance.
+managed_server=
 readonly CLUSTER=main
 
 main() {
-  local mountpoint volume_gb gateway subnet database role max_connections databases migrate administrator password key certificate authority scripts version replicating
+  local mountpoint volume_gb gateway subnet database role max_connections databases migrate move passwords administrator password key certificate authority scripts version replicating away=
+  local cluster cluster_host cluster_port cluster_administrator cluster_password cluster_authority
   local "${REPOSITORY_VALUES[@]}"
-  take mountpoint volume_gb gateway subnet database role max_connections databases migrate administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}"
+  take mountpoint volume_gb gateway subnet database role max_connections databases migrate move passwords administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}" \
+    cluster cluster_host cluster_port cluster_administrator cluster_password cluster_authority
+  # A move goes on to its end if the connection breaks.
+  trap '' PIPE
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
   # In check mode, host.sh already reports this.
   checking || require_on_volume "$mountpoint"
+  if ! checking && is_away "$mountpoint"; then
+    require_move
+    away=1
+  fi
   # Otherwise the package creates another cluster on the root disk.
   put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
   install_packages postgresql
@@ -46,14 +60,67 @@ main() {
   allow_early_binding
   in_area backups configure_repository "$mountpoint" "$version" "$database" "$volume_gb"
   create_cluster "$version" "$mountpoint/postgresql" "$migrate"
-  certify "$version" "$key" "$certificate" "$authority"
+  certify "$version" "$key" "$certificate"
   begin_replication "$mountpoint" "$databases"
   configure_and_serve
   end_replication "$mountpoint" "$databases" configure_and_serve
   forget_scripts "$scripts"
   grant_administrator "$administrator" "$password"
   verify "$version" "$gateway" "$max_connections"
+  if [[ -n $away ]]; then move_here; fi
+  put_authority "$authority"
+  checking || end_moves
   finish
+}
+
+# require_move: with the variables of main. The instance's rows are in a managed cluster.
+require_move() {
+  local note
+  note=$(cluster_note "$mountpoint")
+  [[ $move == true ]] \
+    || fail "$note: says that the instance's database is in managed cluster $(< "$note"), and database is droplet. Nothing was changed." \
+      "Move it: $(pulumi_command "config set" moveDatabase true) && $(pulumi_command up), during which the instance does not serve for some minutes for each 10 GB;" \
+      "or set it back: $(pulumi_command "config set" database managed); see docs/managed-database.md"
+  [[ $cluster == "$(< "$note")" ]] \
+    || fail "$note: says that the instance's database is in managed cluster $(< "$note"), but the stack has ${cluster:-none}. Nothing was changed. Set it back: $(pulumi_command "config set" database managed)"
+}
+
+# move_here: with the variables of main.
+move_here() {
+  put_cluster_server "$cluster_host" "$cluster_port" "$cluster_administrator" "$cluster_password" "$cluster_authority"
+  # It may take hours, and other scripts of the same run need the lock.
+  unlock
+  moved_values | bash "$here/../managed/move.sh" run droplet
+  lock
+}
+
+# moved_values: what move.sh takes, from the variables of main.
+moved_values() {
+  printf '%s\n' "database=$database" "role=$role" "cluster=$cluster" capacity_mb=
+  list databases "$databases"
+  list passwords "$passwords"
+}
+
+# end_moves: with the variables of main. Nothing here uses a managed cluster any more. Without `move`, none is kept either.
+end_moves() {
+  local further kept
+  kept=$(kept_note "$mountpoint")
+  if [[ -e $(move_journal "$mountpoint") ]]; then
+    unlock
+    bash "$here/../managed/move.sh" settle
+    lock
+  fi
+  forget_cluster_server
+  if [[ -e $MANAGED_SERVER ]]; then
+    rm "$MANAGED_SERVER"
+    changed "removed $MANAGED_SERVER: this droplet's own server has the database"
+  fi
+  mapfile -t further < <(sed -n 's/^\([^ ]\+\).*/\1/p' <<< "$databases")
+  open_roles "$role" "${further[@]}"
+  if [[ -e $kept && $move != true ]]; then
+    rm "$kept"
+    changed "forgot the managed cluster, which the move had kept"
+  fi
 }
 
 # configure_and_serve: with the variables of main.
@@ -97,10 +164,10 @@ create_cluster() {
   rests_on "postgres.cluster[$data]" folder "$(kind_of "$data")"
   if [[ ! -e $data ]]; then
     # An instance used this volume, and a new cluster would not contain its data.
-    [[ ! -e $(mark_of "${home%/*}") ]] \
+    [[ -n $away || ! -e $(mark_of "${home%/*}") ]] \
       || fail "$data: is not there, but an instance used this volume: its database is lost. Restore it from a backup, with $(npm_command restore);" \
         "to start with an empty one, without any documents: $(npm_command ssh) 'rm $(mark_of "${home%/*}")', then run $(pulumi_command up) again"
-    refuse_to_hide_backups "${home%/*}"
+    [[ -n $away ]] || refuse_to_hide_backups "${home%/*}"
     # With another name until it is complete, because the result of a killed initdb must not look like a cluster.
     rm -rf "$data.unfinished"
     install -d -o postgres -g postgres -m 0700 "$home/$version" "$data.unfinished"
@@ -150,14 +217,13 @@ refuse_to_hide_backups() {
 
 lists_backups() { (repository_info) > /dev/null 2>&1; }
 
-# certify VERSION KEY CERTIFICATE AUTHORITY: what the server proves itself with, and what its clients trust.
+# certify VERSION KEY CERTIFICATE: what the server proves itself with.
 certify() {
   local etc=/etc/postgresql/$1/$CLUSTER
   await_start "$3"
   put_folder 0755 postgres:postgres "$etc"
   put_secret root:postgres "$etc/server.key" <<< "$2"
   put_file 0644 "$etc/server.crt" <<< "$3"
-  put_authority "$4"
 }
 
 # await_start CERTIFICATE: it starts to be valid when it was made, by the clock of the computer that runs pulumi. If that clock is
@@ -250,7 +316,7 @@ serve() {
   if systemctl is-active --quiet "$unit"; then
     reload
   else
-    note_stop "$mountpoint" "$mountpoint/postgresql/$version/$CLUSTER"
+    [[ -n $away ]] || note_stop "$mountpoint" "$mountpoint/postgresql/$version/$CLUSTER"
     start "$unit" || fail_to_start "$unit" "$mountpoint"
     wait_until 60 "PostgreSQL to answer on its socket" pg_isready --quiet
     changed "started PostgreSQL $version"

@@ -23,8 +23,10 @@ export const CHECKED: Record<string, string> = {
  * @throws Error if the stack was deployed with other scripts than this checkout has
  */
 export function expected(state: State): Record<string, string> {
+  const other = isManaged(state) ? RESOURCES.server : RESOURCES.databaseClient;
   const scripts = Object.fromEntries(
     Object.entries(CHECKED).flatMap(([area, resource]) => {
+      if (resource === other) return [];
       const values = valuesOf(state, resource);
       return values === undefined ? [] : [[area, values]];
     }),
@@ -102,9 +104,15 @@ export function rebootTime(state: State): string {
   return valueIn((state.find(TYPES.command, RESOURCES.setup)?.inputs["stdin"] ?? "") as string, "reboot_time");
 }
 
-/** Whether a stack's database is a managed one, and not on the droplet. */
+/**
+ * Whether a stack's database is a managed one, and not on the droplet. Until a move is confirmed, there is a cluster in both cases; and if
+ * the run of the move did not come to its end, there are both scripts. Then the provider has followed the one that came last.
+ */
 export function isManaged(state: State): boolean {
-  return state.find(TYPES.cluster, RESOURCES.cluster) !== undefined;
+  const [client, server] = [RESOURCES.databaseClient, RESOURCES.server].map((name) => state.find(TYPES.command, name));
+  if (server === undefined) return state.find(TYPES.cluster, RESOURCES.cluster) !== undefined;
+  if (client === undefined) return false;
+  return state.find(TYPES.postgresql, RESOURCES.postgresql)?.inputs["superuser"] === "false";
 }
 
 /**

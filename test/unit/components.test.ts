@@ -21,7 +21,6 @@ import { Backups, type BackupsArgs } from "../../components/backups.ts";
 import { Convex, type ConvexArgs } from "../../components/convex.ts";
 import { Host, type HostArgs, type Lifetime } from "../../components/host.ts";
 import { quote } from "../../contract/scripts.ts";
-import { refuseOtherShape } from "../../components/database-shape.ts";
 import { ManagedCluster, type ManagedClusterArgs } from "../../components/managed-cluster.ts";
 import { ManagedPostgres } from "../../components/managed-postgres.ts";
 import { Postgres, type PostgresArgs } from "../../components/postgres.ts";
@@ -29,6 +28,7 @@ import { Safeguard } from "../../digitalocean/volume-snapshots.ts";
 import { Repository, type RepositoryArgs } from "../../components/repository.ts";
 import { FileStorage, type FileStorageArgs } from "../../components/file-storage.ts";
 import { Spaces } from "../../components/spaces.ts";
+import { refuseOtherShape } from "../../components/database-shape.ts";
 import { refuseSwitch } from "../../components/storage-switch.ts";
 import type { AppSettings } from "../../settings/apps.ts";
 import type { JobSettings } from "../../settings/jobs.ts";
@@ -60,7 +60,14 @@ beforeEach(async () => {
   registered = await mockEngine(({ type, name }) => {
     if (type === TYPES.cluster) {
       const password = { [SIGNATURE]: SECRET, value: "doadmin's" };
-      return { privateHost: "private-db.example.com", port: 25060, user: "doadmin", database: "defaultdb", password };
+      return {
+        privateHost: "private-db.example.com",
+        port: 25060,
+        user: "doadmin",
+        database: "defaultdb",
+        password,
+        storageSizeMib: "61440",
+      };
     }
     if (type === "tls:index/privateKey:PrivateKey") {
       return {
@@ -86,14 +93,15 @@ function answerInvoke({ token, inputs }: MockCallArgs): Record<string, unknown> 
   return { certificate: "AUTHORITY" };
 }
 
-const CLUSTER: ManagedClusterArgs = {
+const clusterArgs = (): ManagedClusterArgs => ({
   label: "convex-test",
   region: "nyc3",
   databaseSize: "db-s-2vcpu-4gb",
   databaseStandbys: 1,
   dropletId: "7",
   protectData: false,
-};
+  refuseNew: refuseOtherShape("convex", { database: "managed", moveDatabase: false }),
+});
 
 const HOSTS = { api: "api.example.com", site: "site.example.com", dashboard: "dash.example.com" };
 
@@ -109,7 +117,6 @@ const HOST: HostArgs = {
   adopted: undefined,
   instanceName: "swarm",
   instanceSecret: "",
-  database: "droplet",
   safeguard: new Safeguard("convex-test", 0, ""),
   operatorKeys: ["ssh-ed25519 AAAA me", "ssh-ed25519 BBBB you"],
   adminCidrs: ["203.0.113.7/32"],
@@ -163,7 +170,7 @@ const POSTGRES = (): PostgresArgs => ({
   postgresPoolSize: 64,
   databases: [],
   protectData: false,
-  migratePostgres: false,
+  ...{ migratePostgres: false, moveDatabase: false, passwords: [], cluster: undefined },
   network: { name: "convex", subnet: "172.30.0.0/24", gateway: "172.30.0.1" },
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
   onMachine: lifetime(),
@@ -272,7 +279,9 @@ const CONVEX = (): ConvexArgs => ({
   dataDirectory: "/mnt/convex/data",
   buckets: undefined,
   bucketsInPreview: [],
-  refuseSwitch: refuseSwitch(ID, { fileStorage: "volume", fileRegion: "nyc3", fileEndpoint: "", fileBucketPrefix: "" }),
+  refuseSwitches: [
+    refuseSwitch(ID, { fileStorage: "volume", fileRegion: "nyc3", fileEndpoint: "", fileBucketPrefix: "" }),
+  ],
   postgresUrl: pulumi.secret("postgresql://u:p@h"),
   postgresAddress: "host.docker.internal:5432",
   postgresAuthority: pulumi.output("PEM"),
@@ -461,14 +470,14 @@ describe("Host", () => {
     expect(stdin).toBe(
       "volume=convex-test-data\nsize_gb=120\nmountpoint=/mnt/convex\n" +
         "operator_keys=ssh-ed25519 AAAA me\noperator_keys=ssh-ed25519 BBBB you\nreboot_time=08:00\n" +
-        "adopted_name=\nadopted_secret_hash=\nstack=test\ndatabase=droplet\n",
+        "adopted_name=\nadopted_secret_hash=\nstack=test\n",
     );
   });
 });
 
 describe("ManagedCluster", () => {
   it("is a cluster in the droplet's region that admits only the droplet", async () => {
-    new ManagedCluster("convex", CLUSTER);
+    new ManagedCluster("convex", clusterArgs());
     expect(await names()).toEqual(["convex", "convex-cluster", "convex-cluster-firewall"]);
     const find = await settled();
     expect(find("convex-cluster")).toMatchObject({
@@ -482,12 +491,12 @@ describe("ManagedCluster", () => {
     expect(options.get("convex-cluster-firewall DatabaseFirewall")).toMatchObject({ deletedWith: "convex-cluster" });
     expect(beforeCreate.get("convex-cluster DatabaseCluster")?.[0]).toBe("convex-cluster-database-shape");
     expect(componentOutputs.get("ManagedCluster")).toEqual([
-      ...["administrator", "admits", "authority", "database", "host", "id", "password", "port"],
+      ...["administrator", "admits", "authority", "database", "host", "id", "password", "port", "storageMb"],
     ]);
   });
 
   it.each([true, false])("is kept in any case if its data is protected: %s", async (protectData) => {
-    new ManagedCluster("convex", { ...CLUSTER, protectData });
+    new ManagedCluster("convex", { ...clusterArgs(), protectData });
     await settled();
     const { protect = false, retainOnDelete = false } = options.get("convex-cluster DatabaseCluster") ?? {};
     expect({ protect, retainOnDelete }).toEqual({ protect: protectData, retainOnDelete: protectData });
@@ -496,7 +505,7 @@ describe("ManagedCluster", () => {
 
 describe("ManagedPostgres", () => {
   const declare = () => {
-    const cluster = new ManagedCluster("convex", CLUSTER);
+    const cluster = new ManagedCluster("convex", clusterArgs());
     return new ManagedPostgres("convex", {
       ...POSTGRES(),
       databases: [{ name: "shop", shadow: undefined, replication: false, connections: 20 }],
@@ -518,14 +527,14 @@ describe("ManagedPostgres", () => {
     const values = String(secretValue(stdin));
     expect(
       Object.fromEntries(
-        ["cluster", "host", "port", "administrator", "password", "authority", "databases"].map((name) => [
+        ["cluster", "host", "port", "administrator", "password", "authority", "databases", "move"].map((name) => [
           name,
           valueIn(values, name),
         ]),
       ),
     ).toEqual({
       ...{ cluster: "convex-cluster-id", host: "private-db.example.com", port: "25060", administrator: "doadmin" },
-      ...{ password: "doadmin's", authority: "AUTHORITY", databases: "shop" },
+      ...{ password: "doadmin's", authority: "AUTHORITY", databases: "shop", move: "false" },
     });
     expect(itemsIn(values, "scripts")).toContain("managed/managed.sh");
   });
@@ -559,25 +568,27 @@ describe("ManagedPostgres", () => {
     expect(healthcheck.tests[3]).toContain("exec 3<>/dev/tcp/private-db.example.com/25060 && ");
   });
 
-  it.each([
-    ["stack=test\n", "managed", "droplet"],
-    ["stack=test\ndatabase=droplet\n", "managed", "droplet"],
-    ["stack=test\ndatabase=managed\n", "droplet", "managed"],
-  ] as const)(
-    "does not take the place of what was deployed with %j, nor the other way round",
-    async (stdin, to, from) => {
-      const check = async (database: "droplet" | "managed") => {
-        const hook = refuseOtherShape("convex", database);
-        expect(hook.opts).toEqual({ onDryRun: true });
-        await hook.callback({ urn: "urn", id: "7", name: "x", type: "x", oldInputs: { stdin } });
-      };
-      await check(from);
-      await expect(check(to)).rejects.toThrow(
-        `convex-droplet:database: is ${to}, but this stack was deployed with ${from}, where its data is, it should stay so: up does not move data. Nothing was changed. ` +
-          `Set it back with: npx pulumi config set --stack test database ${from}. To move`,
-      );
-    },
-  );
+  it("has half a day for a move from the droplet's server, with the roles' passwords and the room for them", async () => {
+    const cluster = new ManagedCluster("convex", clusterArgs());
+    new ManagedPostgres("convex", {
+      ...{ ...POSTGRES(), cluster, authorityFile: "/tmp/authority.pem" },
+      ...{ moveDatabase: true, passwords: pulumi.secret(["convex pw"]) },
+    });
+    const { create, stdin } = (await settled())("convex-database-client");
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/managed\.sh # [0-9a-f]{12}$/);
+    const values = String(secretValue(stdin));
+    expect(["move", "passwords", "capacity_mb", "database", "role"].map((name) => valueIn(values, name))).toEqual([
+      ...["true", "convex pw", "61440", "convex_self_hosted", "convex"],
+    ]);
+  });
+
+  it("makes its roles and databases with the same provider as a server on the droplet, so that a move keeps them", async () => {
+    declare();
+    await settled();
+    expect(JSON.stringify(options.get("convex-provider postgresql"))).toContain(
+      "convex-droplet:index:Postgres::convex",
+    );
+  });
 });
 
 describe("Postgres", () => {
@@ -601,7 +612,7 @@ describe("Postgres", () => {
     const { create, stdin } = (await settled())("convex-server");
     expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
     expect(secretValue(stdin)).toMatch(
-      /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\ndatabases=\nmigrate=false\npassword=/,
+      /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\ndatabases=\nmigrate=false\nmove=false\npasswords=\ncluster=\ncluster_host=\ncluster_port=\ncluster_administrator=\ncluster_password=\ncluster_authority=\npassword=/,
     );
     expect(secretValue(stdin)).toContain("\nkey=PRIVATE convex-postgres-certificate-key\ncertificate=CERTIFICATE ");
     // Of what an earlier release copied there, these stay.
@@ -635,6 +646,30 @@ describe("Postgres", () => {
       allowedUses: ["digital_signature", "server_auth"],
       validityPeriodHours: 43_800,
       earlyRenewalHours: 8760,
+    });
+  });
+
+  it("has half a day to bring the database of a managed cluster here, with the roles' passwords as secrets", async () => {
+    const cluster = new ManagedCluster("convex", clusterArgs());
+    new Postgres("convex", { ...POSTGRES(), moveDatabase: true, passwords: pulumi.secret(["convex pw"]), cluster });
+    const { create, stdin } = (await settled())("convex-server");
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12}$/);
+    const values = String(secretValue(stdin));
+    expect(
+      Object.fromEntries(
+        [
+          "move",
+          "passwords",
+          "cluster",
+          "cluster_host",
+          "cluster_port",
+          "cluster_administrator",
+          "cluster_password",
+        ].map((name) => [name, valueIn(values, name)]),
+      ),
+    ).toEqual({
+      ...{ move: "true", passwords: "convex pw", cluster: "convex-cluster-id", cluster_port: "25060" },
+      ...{ cluster_host: "private-db.example.com", cluster_administrator: "doadmin", cluster_password: "doadmin's" },
     });
   });
 
@@ -1466,7 +1501,7 @@ it("the components register the resources that others look up by name", async ()
   const connection = pulumi.secret({ host: "192.0.2.1" });
   new Host(ID, { ...HOST, reservedIp: true });
   new Postgres(ID, POSTGRES());
-  const cluster = new ManagedCluster(ID, CLUSTER);
+  const cluster = new ManagedCluster(ID, clusterArgs());
   new ManagedPostgres(ID, { ...POSTGRES(), cluster, authorityFile: "/tmp/authority.pem" });
   new Database(ID, DATABASE());
   new Edge(ID, EDGE());
@@ -1567,7 +1602,7 @@ describe("every registered resource", () => {
       "convex-postgres-certificate-request CertRequest": postgres,
       "convex-postgres-certificate LocallySignedCert": postgres,
       "convex-server Command": { ...postgres, ...run, ...onMachine },
-      "convex-provider postgresql": postgres,
+      "convex-provider postgresql": { ...postgres, aliases: [expect.anything()] },
       "convex-role Role": { ...database, ...onVolume },
       "convex-database Database": { ...database, ...onVolume, protect: true, retainOnDelete: true },
       "convex-privacy Grant": { ...database, ...onVolume },
@@ -1627,7 +1662,7 @@ describe("every registered resource", () => {
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
       Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp", "volumeId"],
       Postgres: ["address", "authority"],
-      Database: ["url"],
+      Database: ["password", "url"],
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],
       Convex: ["adminKey", "backendUrl", "readOnlyAdminKey", "siteUrl"],
       Repository: ["values"],

@@ -4,7 +4,7 @@ import { namedValues } from "../../contract/scripts.ts";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { databaseVariables, farEnd } from "../../operations/databases.ts";
 import { compareBackups } from "../../operations/findings/backups/backups.ts";
-import { expected, requireOwnServer } from "../../operations/findings/expected.ts";
+import { expected, isManaged, requireOwnServer } from "../../operations/findings/expected.ts";
 import { compare } from "../../operations/findings/look.ts";
 import { rowsOf } from "../../operations/status/rows.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
@@ -137,4 +137,23 @@ it("the status of a managed database has no write-ahead log", () => {
   expect(rowsOf(facts, declared).find(({ name }) => name === "PostgreSQL")).toEqual({
     ...{ name: "PostgreSQL", text: "17.6, managed by DigitalOcean", attention: false },
   });
+});
+
+it.each([
+  ["true", false],
+  ["false", true],
+])(
+  "if a run of a move did not come to its end, the provider shows where the database is: superuser %s",
+  (superuser, managed) => {
+    const both = [RESOURCES.server, RESOURCES.databaseClient].map((name) => ({
+      ...{ type: TYPES.command, name, inputs: { stdin: `name=${name}\n` } },
+    }));
+    const provider = { type: TYPES.postgresql, name: RESOURCES.postgresql, inputs: { superuser } };
+    expect(isManaged(stateOf(...RESOURCES_OF_A_STACK, ...both, provider))).toBe(managed);
+  },
+);
+
+it("a cluster that a move has left does not make the database managed", () => {
+  const server = { type: TYPES.command, name: RESOURCES.server };
+  expect(isManaged(stateOf(...RESOURCES_OF_A_STACK, server))).toBe(false);
 });

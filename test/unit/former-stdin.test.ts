@@ -20,9 +20,9 @@ beforeEach(async () => {
 /** What a hook does before a resource is created. */
 const CREATION = { urn: "urn", id: "", name: "x", type: "x" };
 
-async function refuseCluster(): Promise<void> {
+async function refuseCluster(moveDatabase = false): Promise<void> {
   const { refuseOtherShape } = await import("../../components/database-shape.ts");
-  await refuseOtherShape("convex-cluster", "managed").callback(CREATION);
+  await refuseOtherShape("convex", { database: "managed", moveDatabase }).callback(CREATION);
 }
 
 async function refuseBucket(fileRegion: string): Promise<void> {
@@ -32,17 +32,26 @@ async function refuseBucket(fileRegion: string): Promise<void> {
 }
 
 describe("a database cluster", () => {
-  it.each([["database=droplet\n"], ["stack=test\n"]])(
-    "is not created for a machine that was set up with %j",
-    async (stdin) => {
-      state = { "convex-setup": stdin };
-      await expect(refuseCluster()).rejects.toThrow(
-        "convex-droplet:database: is managed, but this stack was deployed with droplet",
-      );
-    },
-  );
+  const ON_DROPLET = "environment=POSTGRES_URL=postgresql://convex:x@host.docker.internal:5432\n";
+  const IN_CLUSTER = "environment=POSTGRES_URL=postgresql://convex:x@private-db.example.com:25060\n";
 
-  it.each([[{}], [{ "convex-setup": "database=managed\n" }]])("is created if the state has %j", async (has) => {
+  it("is not created for an instance whose database is on the droplet", async () => {
+    state = { "convex-rehearsal": ON_DROPLET, "convex-acceptance": "" };
+    await expect(refuseCluster()).rejects.toThrow(
+      "convex-droplet:database: is managed, but this stack was deployed with droplet",
+    );
+  });
+
+  it("is created for it if the database is to be moved", async () => {
+    state = { "convex-rehearsal": ON_DROPLET, "convex-acceptance": "" };
+    await expect(refuseCluster(true)).resolves.toBeUndefined();
+  });
+
+  it.each([
+    ["there is no instance", {}],
+    ["no backend was ever accepted", { "convex-rehearsal": ON_DROPLET }],
+    ["somebody has deleted it", { "convex-rehearsal": IN_CLUSTER, "convex-acceptance": "" }],
+  ])("is created if %s", async (_why, has) => {
     state = has;
     await expect(refuseCluster()).resolves.toBeUndefined();
   });

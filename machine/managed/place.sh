@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# Which server has the instance's database: this machine's own one, or a managed cluster. A note on the volume says so, with the cluster's
+# id; without it, it is the machine's own. Changing that note, by one rename, is the moment of a move. Sourced after common.sh and sql.sh.
+
+# How move.sh reaches the cluster, while the rest of this machine may still use its own server, or the other way round.
+readonly CLUSTER_SERVER=/etc/convex-droplet/cluster-server.conf CLUSTER_AUTHORITY=/etc/convex-droplet/cluster-authority.pem
+
+cluster_note() { echo "$1/managed-cluster"; }
+
+# kept_note MOUNTPOINT: the cluster that had the instance before it was moved to this machine, until that is confirmed.
+kept_note() { echo "$1/managed-cluster.kept"; }
+
+# move_journal MOUNTPOINT: it is there from before a move's first change at the former place until the note says that it is done.
+move_journal() { echo "$1/database-move"; }
+
+# is_away MOUNTPOINT: whether the instance's database is in a managed cluster.
+is_away() { [[ -e $(cluster_note "$1") ]]; }
+
+# own_data MOUNTPOINT: the data of this machine's own server, if there is any.
+own_data() { compgen -G "$1/postgresql/*/main" || true; }
+
+# service HOST PORT ADMINISTRATOR PASSWORD AUTHORITY_FILE: how libpq reaches the cluster. Each statement names its database itself.
+service() {
+  cat << END
+[managed]
+host=$1
+port=$2
+user=$3
+password=$4
+sslmode=verify-full
+sslrootcert=$5
+END
+}
+
+# put_cluster_server HOST PORT ADMINISTRATOR PASSWORD AUTHORITY
+put_cluster_server() {
+  put_file 0644 "$CLUSTER_AUTHORITY" <<< "$5"
+  put_secret root:root "$CLUSTER_SERVER" < <(service "${@:1:4}" "$CLUSTER_AUTHORITY")
+}
+
+# forget_cluster_server: once no move needs it any more.
+forget_cluster_server() { rm -f "$CLUSTER_SERVER" "$CLUSTER_AUTHORITY"; }
+
+# list NAME LINES: as a script takes it.
+list() { printf '%s\n' "$1=${2//$'\n'/$'\n'$1=}"; }
+
+# open_roles ROLE...: lets those log in again that a move has shut out of the server that it has left. It is used again.
+open_roles() {
+  local role closed
+  for role in "$@"; do
+    closed=$(sql "SELECT 1 FROM pg_roles WHERE rolname = '$role' AND NOT rolcanlogin")
+    if [[ -n $closed ]] && ! checking; then
+      sql "ALTER ROLE \"$role\" LOGIN"
+      changed "opened the server to $role again"
+    fi
+  done
+}
