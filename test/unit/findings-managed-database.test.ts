@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 
 import { namedValues } from "../../contract/scripts.ts";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
-import { databaseVariables, farEnd } from "../../operations/databases.ts";
+import { databaseVariables, farEnd, shownThroughTunnel } from "../../operations/databases.ts";
 import { compareBackups } from "../../operations/findings/backups/backups.ts";
 import { expected, requireOwnServer } from "../../operations/findings/expected.ts";
 import { compare } from "../../operations/findings/look.ts";
@@ -122,6 +122,9 @@ it("a tunnel leads to the managed server, which demands TLS there, too", () => {
   expect(databaseVariables(outputs, "shop")).toEqual({
     DATABASE_URL: "postgresql://shop:pw@127.0.0.1:15432/shop?sslmode=require",
   });
+  expect(shownThroughTunnel(URL)).toBe("postgresql://shop@127.0.0.1:15432/shop?sslmode=require");
+  const onDroplet = "postgresql://shop:pw@host.docker.internal:5432/shop?sslmode=require";
+  expect(shownThroughTunnel(onDroplet)).toBe("postgresql://shop@127.0.0.1:15432/shop");
 });
 
 it("missing backups are a notice as long as Convex's files are on the volume", () => {
