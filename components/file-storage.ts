@@ -71,7 +71,7 @@ export class FileStorage extends pulumi.ComponentResource {
         // The backend accepts the parts of an import for as long.
         daysOfUploads: 7,
         protectData: args.protectData,
-        beforeCreate: [args.refuseSwitch],
+        refuseSwitch: args.refuseSwitch,
       }),
     );
     const key = spaces.key(`${name}-file-key`, this, `${args.label}-files`, buckets);

@@ -24,8 +24,8 @@ export interface BucketArgs {
   daysOfUploads: number;
   /** Whether it is protected from deletion. Otherwise `destroy` deletes it with all objects. */
   protectData: boolean;
-  /** Run before it is created, also in the place of another one. */
-  beforeCreate?: pulumi.ResourceHook[];
+  /** Refuses to create it in the place of another one. */
+  refuseSwitch?: pulumi.ResourceHook;
 }
 
 /**
@@ -94,8 +94,10 @@ export class Spaces extends pulumi.ComponentResource {
       {
         parent,
         provider: this.#provider,
+        // Otherwise, the engine deletes the other one, with all objects, before it asks.
+        ...(args.refuseSwitch && { deleteBeforeReplace: false }),
         hooks: {
-          beforeCreate: args.beforeCreate ?? [],
+          beforeCreate: args.refuseSwitch === undefined ? [] : [args.refuseSwitch],
           onError: [reportGone(name), reportLostBucket(name, args.suffix)],
         },
         protect: args.protectData,

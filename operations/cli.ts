@@ -8,7 +8,7 @@ import { runRestore } from "./backups/restore.ts";
 import { runSnapshot } from "./backups/snapshot.ts";
 import { runDoctor } from "./doctor/command.ts";
 import { runDrift } from "./drift/command.ts";
-import { databasesOf, farEnd, NEAR_PORT } from "./databases.ts";
+import { databasesOf, farEnd, NEAR_PORT, shownThroughTunnel } from "./databases.ts";
 import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
@@ -125,7 +125,7 @@ async function tunnel(stack: string, target: Target, outputs: Outputs): Promise<
       databases
         .map(
           (name) =>
-            `Database ${name} is at postgresql://${name}@127.0.0.1:${NEAR_PORT}/${name}\n` +
+            `Database ${name} is at ${shownThroughTunnel(outputs.databaseUrls?.[name] ?? "")}\n` +
             `  with the password in: ${secret("databaseUrls")}\n`,
         )
         .join("") +

@@ -28,6 +28,13 @@ export function throughTunnel(url: string): string {
   return isOnDroplet(url) ? near.replace("sslmode=require", "sslmode=disable") : near;
 }
 
+/** It for a person to read: without the password, which is a secret, and without what no client needs. */
+export function shownThroughTunnel(url: string): string {
+  return throughTunnel(url)
+    .replace(/:[^:@/]*@/, "@")
+    .replace("?sslmode=disable", "");
+}
+
 /**
  * The variables with the URLs of a database through the tunnel, under the names that migration tools use.
  *

@@ -116,15 +116,17 @@ export function repairText(stack: string, repair: Repair): string {
 }
 
 /** Without these, providers cannot read what is on the droplet, or in its database. */
-const STARTERS = new Set<string>([RESOURCES.setup, RESOURCES.server, RESOURCES.databaseClient]);
+const STARTERS = new Set<string>([
+  ...[RESOURCES.setup, RESOURCES.server, RESOURCES.databaseClient, RESOURCES.clusterFirewall],
+]);
 
 /** The backend, and what it depends on but its rehearsal does not. */
 const BEFORE_BACKEND = new Set<string>([RESOURCES.backend, RESOURCES.network, RESOURCES.password]);
 
 /**
  * With a refresh, the engine sees what providers can read. It is limited to the resources to repair, because a full refresh
- * would also undo people's other changes. If it also runs the scripts that start Docker or PostgreSQL, there is no preview: that
- * would read from them before they run.
+ * would also undo people's other changes. If it also runs the scripts that start Docker or PostgreSQL, or lets the droplet into
+ * a managed database, there is no preview: that would read from them before.
  */
 function upText(stack: string, { up: names, refresh: resources = [], remake = false }: Up): string {
   const option = (name: string, values: string[]) =>
@@ -135,7 +137,7 @@ function upText(stack: string, { up: names, refresh: resources = [], remake = fa
   if (targets.some((name) => BEFORE_BACKEND.has(name))) targets.push(RESOURCES.rehearsal);
   const some = [...all, ...option("target", targets), "--target-dependents"];
   const refreshed = remake ? all : resources.length > 0 ? some : [];
-  const starts = remake || names.some((name) => STARTERS.has(name));
+  const starts = remake || [...names, ...resources].some((name) => STARTERS.has(name));
   if (refreshed.length > 0 && starts) refreshed.push("--skip-preview --yes");
   return pulumiCommand(stack, "up", ...refreshed, ...option("replace", names));
 }

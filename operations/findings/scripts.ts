@@ -5,7 +5,7 @@ import { SCRIPTS } from "../../contract/scripts.ts";
 import { CHECKED } from "./expected.ts";
 import { type Finding, findingsBy } from "./finding.ts";
 import type { Difference } from "./inside.ts";
-import { ATTACH, type Repair, RUN_BOTH } from "./repair.ts";
+import { ATTACH, refresh, type Repair, RUN_BOTH } from "./repair.ts";
 import { shell } from "./shell.ts";
 
 /** The start of the subjects of data that is not on the volume. */
@@ -47,8 +47,18 @@ export function repairOf({ script, area, subject, property, expected, found }: D
   if (`${subject}.${property}` === "edge.volume") return { up: [RESOURCES.setup, RESOURCES.edge] };
   if (area === "apps" && property === "health")
     return { why: "see why in the log of its container, which docker ps lists" };
+  if (script === "managed.sh" && property === "connection") return letIn(found);
   const resource = CHECKED[script.replace(/\.sh$/, "")];
   return resource === undefined ? RUN_BOTH : { up: [resource] };
+}
+
+/** To set up the client again would only wait for a managed database whose other side was changed. */
+function letIn(found: string): Repair {
+  if (found.includes("does not accept"))
+    return refresh(RESOURCES.cluster, "the droplet gets the administrator's new password: nothing stops");
+  if (found.includes("does not answer"))
+    return refresh(RESOURCES.clusterFirewall, "the database again admits only the droplet: nothing else stops");
+  return { up: [RESOURCES.databaseClient] };
 }
 
 /** Whether a subject is one of the scripts on the droplet, or their folder. */

@@ -190,6 +190,19 @@ describe("a stack with a managed database", () => {
     succeeded(await cloud.operate("drift", STACK));
   });
 
+  it("takes over a password that somebody has reset, by the command that the doctor prints", async () => {
+    const { id } = await cluster();
+    const reset = await cloud.cloud("POST", `/v2/databases/${id}/users/doadmin/reset_auth`, {});
+    expect(reset.ok, await reset.text()).toBe(true);
+    const { all, exitCode } = await cloud.operate("doctor", STACK);
+    expect(exitCode).not.toBe(0);
+    expect(all).toContain("does not accept doadmin's password");
+    const [, printed = ""] = /^Start with PostgreSQL: (.*)$/m.exec(all) ?? [];
+    succeeded(await cloud.typed(printed));
+    succeeded(await cloud.operate("doctor", STACK));
+    succeeded(await cloud.operate("drift", STACK));
+  });
+
   it("gets another backend image without a rehearsal, and names the moment to which the database can be restored", async () => {
     const { backend, dashboard } = await publishRevision(cloud.home, { metadataVersion: 129 });
     await cloud.configure(STACK, "backendImage", backend);

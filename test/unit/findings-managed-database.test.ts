@@ -2,10 +2,11 @@ import { expect, it } from "vitest";
 
 import { namedValues } from "../../contract/scripts.ts";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
-import { databaseVariables, farEnd } from "../../operations/databases.ts";
+import { databaseVariables, farEnd, shownThroughTunnel } from "../../operations/databases.ts";
 import { compareBackups } from "../../operations/findings/backups/backups.ts";
 import { expected, isManaged, requireOwnServer } from "../../operations/findings/expected.ts";
 import { compare } from "../../operations/findings/look.ts";
+import { repairOf } from "../../operations/findings/scripts.ts";
 import { rowsOf } from "../../operations/status/rows.ts";
 import { failed, insideOf, stateOf, type Told, told } from "./findings.ts";
 
@@ -60,16 +61,29 @@ it("a managed database that does not answer is repaired by the way to it", () =>
   ]);
 });
 
-it("the script's reason why a managed database cannot be reached is a finding with the same repair", () => {
-  const reason = "private-db.example.com:25060 does not answer this droplet";
-  const connection = { subject: "postgres.server", property: "connection", expected: "works", found: reason };
-  expect(found({}, { script: "managed.sh", area: "postgres", ...connection })).toEqual([
-    [
-      `error postgres managed.sh postgres.server.connection: is ${reason}, it should be works`,
-      "replace convex-database-client; refresh ",
-    ],
-  ]);
-});
+it.each([
+  [
+    "private-db.example.com:25060 does not answer this droplet",
+    "replace ; refresh convex-cluster-firewall",
+    "the database again admits only the droplet: nothing else stops",
+  ],
+  [
+    "it does not accept doadmin's password",
+    "replace ; refresh convex-cluster",
+    "the droplet gets the administrator's new password: nothing stops",
+  ],
+  ["its name private-db.example.com is not resolved", "replace convex-database-client; refresh ", undefined],
+])(
+  "that a managed database cannot be reached has one finding, whose repair fits the reason: %s",
+  (reason, repair, costs) => {
+    const connection = { subject: "postgres.server", property: "connection", expected: "works", found: reason };
+    const difference = { script: "managed.sh", area: "postgres", ...connection } as const;
+    expect(found({ "postgres.roles": failed("timeout") }, difference)).toEqual([
+      [`error postgres managed.sh postgres.server.connection: is ${reason}, it should be works`, repair],
+    ]);
+    expect(repairOf(difference)).toMatchObject(costs === undefined ? { up: [RESOURCES.databaseClient] } : { costs });
+  },
+);
 
 it("what a person has to repair in a managed database is a command for its administrator", () => {
   const [limited, stranger] = found({
@@ -108,6 +122,9 @@ it("a tunnel leads to the managed server, which demands TLS there, too", () => {
   expect(databaseVariables(outputs, "shop")).toEqual({
     DATABASE_URL: "postgresql://shop:pw@127.0.0.1:15432/shop?sslmode=require",
   });
+  expect(shownThroughTunnel(URL)).toBe("postgresql://shop@127.0.0.1:15432/shop?sslmode=require");
+  const onDroplet = "postgresql://shop:pw@host.docker.internal:5432/shop?sslmode=require";
+  expect(shownThroughTunnel(onDroplet)).toBe("postgresql://shop@127.0.0.1:15432/shop");
 });
 
 it("missing backups are a notice as long as Convex's files are on the volume", () => {
