@@ -33,8 +33,6 @@ main() {
   take mountpoint cluster host port administrator password authority database role databases move passwords capacity_mb scripts
   # What it finds is about PostgreSQL.
   area=postgres
-  # A move goes on to its end if the connection breaks.
-  trap '' PIPE
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
@@ -62,6 +60,8 @@ move_away() {
   pg_isready --quiet \
     || fail "PostgreSQL: does not run on this droplet, it should, to move the database from here. Nothing was moved. If the droplet is new, let it take the database over first:" \
       "$(pulumi_command "config set" database droplet) && $(pulumi_command up); then set database to managed again. Otherwise see: journalctl -u 'postgresql@*'"
+  # From here on, it goes on to its end if the connection breaks.
+  trap '' PIPE
   put_cluster_server "$host" "$port" "$administrator" "$password" "$authority"
   managed_server=$CLUSTER_SERVER
   await_server

@@ -86,8 +86,8 @@ async function contents(): Promise<string> {
 }
 
 /** On the droplet, when it keeps the instance out for a move: a command. */
-const inTheMiddle = (command: string) =>
-  `for _ in {1..3000}; do [[ ! -e ${JOURNAL} ]] || break; sleep 0.1; done; [[ -e ${JOURNAL} ]] && sleep 0.5 && ${command}`;
+const inTheMiddle = (command: string, seconds = 0.5) =>
+  `for _ in {1..3000}; do [[ ! -e ${JOURNAL} ]] || break; sleep 0.1; done; [[ -e ${JOURNAL} ]] && sleep ${seconds} && ${command}`;
 
 /** What an interrupted move must never leave. */
 async function expectServed(key: string): Promise<void> {
@@ -123,7 +123,7 @@ describe("a stack whose database moves", () => {
     before = await contents();
     const { shop = "" } = (await cloud.outputs(STACK))["databaseUrls"] as unknown as Record<string, string>;
     await droplet(
-      `read -r URL && export URL && docker run --detach --name app --env URL --entrypoint sleep "$(docker inspect --format '{{.Config.Image}}' convex-backend)" infinity`,
+      `read -r URL && export URL && docker run --detach --name app --stop-timeout 2 --env URL --entrypoint sleep "$(docker inspect --format '{{.Config.Image}}' convex-backend)" infinity`,
       `${shop}\n`,
     );
   });
@@ -267,7 +267,7 @@ describe("a stack whose database moves", () => {
 
   it("moves back with the newest rows, after a kill in the middle", async () => {
     const killed = up();
-    await droplet(inTheMiddle("pkill -KILL -f '[m]anaged/move.sh'"));
+    await droplet(inTheMiddle("pkill -KILL -f '[m]anaged/move.sh'", 4));
     expect((await killed).exitCode).not.toBe(0);
     const moved = succeeded(await up());
     expect(moved).toContain("opening the managed cluster again, after a move that was not completed");
