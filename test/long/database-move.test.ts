@@ -267,7 +267,7 @@ describe("a stack whose database moves", () => {
 
   it("moves back with the newest rows, after a kill in the middle", async () => {
     const killed = up();
-    await droplet(inTheMiddle("pkill -KILL -f '[m]anaged/move.sh'", 4));
+    await droplet(inTheMiddle("pkill -KILL -f '[m]anaged/move.sh'", 3));
     expect((await killed).exitCode).not.toBe(0);
     const moved = succeeded(await up());
     expect(moved).toContain("opening the managed cluster again, after a move that was not completed");
