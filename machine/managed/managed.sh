@@ -33,8 +33,6 @@ main() {
   take mountpoint cluster host port administrator password authority database role databases move passwords capacity_mb scripts
   # What it finds is about PostgreSQL.
   area=postgres
-  # A move goes on to its end if the connection breaks.
-  trap '' PIPE
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
@@ -62,6 +60,8 @@ move_away() {
   pg_isready --quiet \
     || fail "PostgreSQL: does not run on this droplet, it should, to move the database from here. Nothing was moved. If the droplet is new, let it take the database over first:" \
       "$(pulumi_command "config set" database droplet) && $(pulumi_command up); then set database to managed again. Otherwise see: journalctl -u 'postgresql@*'"
+  # From here on, it goes on to its end if the connection breaks.
+  trap '' PIPE
   put_cluster_server "$host" "$port" "$administrator" "$password" "$authority"
   managed_server=$CLUSTER_SERVER
   await_server
@@ -94,25 +94,22 @@ end_moves() {
   open_roles "$role" "${further[@]}"
 }
 
-# retire_own_server: with the variables of main. The server on this machine that the instance has left does not run any more; its data stays until
-# the move is confirmed.
+# retire_own_server: with the variables of main. Ends the server on this machine that the instance has left, and removes what postgres.sh has
+# configured, except for the packages. Its data stays until the move is confirmed.
 retire_own_server() {
-  local etc unit
-  for etc in /etc/postgresql/*/main; do
-    [[ -d $etc ]] || continue
-    unit=postgresql@$(basename "${etc%/main}")-main.service
-    put_file 0644 "$etc/start.conf" <<< manual
-    if differs "units.$unit active" inactive "$(systemctl is-active "$unit" || true)"; then
-      systemctl stop "$unit"
-      systemctl daemon-reload
-      changed "stopped the server on this droplet, which the instance has left"
-    fi
-  done
-  if [[ $move == true || -z $(own_data "$mountpoint") ]] || checking; then return; fi
+  if checking; then return; fi
+  if compgen -G "/etc/postgresql/*/main" > /dev/null; then
+    systemctl stop 'postgresql@*.service'
+    rm -rf /etc/systemd/system/postgresql@.service.d /etc/sysctl.d/90-convex-droplet.conf /etc/postgresql-common/createcluster.conf
+    # Last, because the next run looks for it if this one is killed.
+    rm -rf /etc/postgresql/*/main
+    systemctl daemon-reload
+    changed "stopped the server on this droplet, which the instance has left"
+  fi
+  if [[ $move == true || -z $(own_data "$mountpoint") ]]; then return; fi
   [[ ! -e $(mark_of "$mountpoint") || -n $(has_documents in_database "$database") ]] \
     || fail "$mountpoint/postgresql: is what the move has kept, and the managed cluster has no table of Convex, so it stays. Nothing was removed. See: $(npm_command doctor)"
-  rm -rf "$mountpoint/postgresql" /etc/postgresql/*/main
-  systemctl daemon-reload
+  rm -rf "$mountpoint/postgresql"
   changed "removed $mountpoint/postgresql, which the move had kept"
 }
 

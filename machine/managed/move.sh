@@ -368,8 +368,8 @@ settle() {
     wait_until 300 "$(words "$from") to answer" is_up "$from" || return
     while read -r name; do ask "$from" "" "ALTER ROLE \"$name\" LOGIN" || return; done < <(in_journal role)
     while read -r name; do
-      # Somebody may have removed it.
-      docker start "$name" > /dev/null || say "container $name: does not start again"
+      # One that a killed script was stopping may still be about to end. Somebody may have removed it.
+      { docker stop "$name" && docker start "$name"; } > /dev/null || say "container $name: does not start again. See: docker ps --all"
     done < <(in_journal container)
   fi
   end_journal

@@ -39,8 +39,6 @@ main() {
   local "${REPOSITORY_VALUES[@]}"
   take mountpoint volume_gb gateway subnet database role max_connections databases migrate move passwords administrator password key certificate authority scripts "${REPOSITORY_VALUES[@]}" \
     cluster cluster_host cluster_port cluster_administrator cluster_password cluster_authority
-  # A move goes on to its end if the connection breaks.
-  trap '' PIPE
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
@@ -87,6 +85,8 @@ require_move() {
 
 # move_here: with the variables of main.
 move_here() {
+  # From here on, it goes on to its end if the connection breaks.
+  trap '' PIPE
   put_cluster_server "$cluster_host" "$cluster_port" "$cluster_administrator" "$cluster_password" "$cluster_authority"
   # It may take hours, and other scripts of the same run need the lock.
   unlock
