@@ -217,7 +217,8 @@ new Backups(ID, {
   machineId: host.machineId,
   mountpoint,
   repository: repository.values,
-  after: convex,
+  dumped: isManaged ? [owned.database, ...databases.map(({ name }) => name)] : [],
+  after: [convex, ...(further === undefined ? [] : [further])],
   onMachine,
 });
 
