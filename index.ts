@@ -233,7 +233,8 @@ new Backups(ID, {
   mountpoint,
   repository: repository.values,
   inPreview: repository.inPreview,
-  after: convex,
+  dumped: isManaged ? [owned.database, ...databases.map(({ name }) => name)] : [],
+  after: [convex, ...(further === undefined ? [] : [further])],
   onMachine,
 });
 

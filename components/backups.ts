@@ -12,19 +12,21 @@ export interface BackupsArgs {
   machineId: pulumi.Input<string>;
   /** Mount point of the volume that has the data. */
   mountpoint: pulumi.Input<string>;
+  /** With a managed database: the databases of which dumps are made, Convex's first. Otherwise none, because PostgreSQL's log is archived. */
+  dumped: string[];
   /** Where the backups go; without an endpoint, there are none. */
   repository: RepositoryValues;
   /** Ask in a preview whether a bucket can be used that the stack does not make. */
   inPreview: pulumi.ResourceHook[];
   /** What is backed up, which has to be there first. */
-  after: pulumi.Resource;
+  after: pulumi.Resource[];
   /** Lifetime of the jobs on the machine. */
   onMachine: Lifetime;
 }
 
 /**
  * The jobs that back up an instance: every minute a restore point of database and files, every night a backup of the
- * database.
+ * database. Of a managed one, every hour a restore point with dumps.
  *
  * *Owns* the jobs' timers on the machine.
  * *Survives* a replaced droplet: everything that is in the bucket.
@@ -37,7 +39,7 @@ export class Backups extends pulumi.ComponentResource {
       `${name}-backups`,
       {
         connection: args.connection,
-        ...runScript("backups/backups.sh", { mountpoint: args.mountpoint, ...args.repository }),
+        ...runScript("backups/backups.sh", { mountpoint: args.mountpoint, dumped: args.dumped, ...args.repository }),
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },
@@ -45,7 +47,7 @@ export class Backups extends pulumi.ComponentResource {
         parent: this,
         ...args.onMachine,
         hooks: { ...args.onMachine.hooks, beforeCreate: args.inPreview, beforeUpdate: args.inPreview },
-        dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), args.after] as pulumi.Resource[],
+        dependsOn: [...[args.onMachine.dependsOn ?? []].flat(), ...args.after] as pulumi.Resource[],
         customTimeouts: { create: "10m", update: "10m" },
       },
     );

@@ -84,13 +84,17 @@ export class Repository extends pulumi.ComponentResource {
 
   /** In a preview: a stack to keep gets a warning, another one only a remark. */
   #tellOff({ protectData, database, fileStorage }: RepositoryArgs): void {
+    const set = onThisStack("config set", "backups spaces");
     if (database === "managed") {
-      const copies = "are only on the volume: keep copies with npx convex export --include-file-storage";
-      const files = `Convex's files ${fileStorage === "volume" ? copies : "are in buckets"}`;
-      void pulumi.log.info(`backups: DigitalOcean itself backs up the managed database. ${files}`, this);
+      const own = "backups: are off. DigitalOcean itself keeps every moment of the database for 7 days";
+      const text =
+        fileStorage === "volume"
+          ? `${own}, but nobody keeps Convex's files on the volume`
+          : `${own}, and the files are in buckets; there is no copy elsewhere`;
+      const isLost = protectData && fileStorage === "volume";
+      void (isLost ? pulumi.log.warn : pulumi.log.info)(`${text}. Switch them on with: ${set}`, this);
       return;
     }
-    const set = onThisStack("config set", "backups spaces");
     const text = `backups: are off, so what is lost with the volume cannot be restored. Switch them on with: ${set}`;
     const gone = "If the stack had them before, up deletes their bucket with all backups.";
     void (protectData ? pulumi.log.warn(text, this) : pulumi.log.info(`${text}. ${gone}`, this));

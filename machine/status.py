@@ -9,7 +9,7 @@ What could not be asked within 5 s is null. Sizes are in bytes, times in seconds
     disks           for / and the volume: folder, total, available, percent (used, of what others than root may use)
     containers      of each: name, image, revision (of the image, or empty), state, health (or null), since, restarts, killed (for memory)
     postgres        version, connections, allowed, wal (null if the server is managed), databases and Convex's largest tables (name, bytes)
-    backups         the records of the last point, base and drill; without backups, an empty object
+    backups         the records of the last point, base, objects and drill, as far as there are any; without backups, an empty object
     waiting         files of the write-ahead log that are not in the bucket yet
     certificate     start and end; null without a public name
     packages        how many updates there are
@@ -123,7 +123,7 @@ def postgres(database):
 
 
 def backups(mountpoint):
-    paths = {name: "%s/backups/%s.json" % (mountpoint, name) for name in ("point", "base", "drill")}
+    paths = {name: "%s/backups/%s.json" % (mountpoint, name) for name in ("point", "base", "objects", "drill")}
     return {name: json.load(open(path)) for name, path in paths.items() if os.path.exists(path)}
 
 

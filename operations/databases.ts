@@ -1,5 +1,6 @@
-import { HOST_IN_CONTAINERS } from "../contract/names.ts";
+import { HOST_IN_CONTAINERS, RESOURCES, TYPES } from "../contract/names.ts";
 import type { Outputs } from "./outputs.ts";
+import type { State } from "./state.ts";
 
 /** The local end of the server in `npm run tunnel`. Not PostgreSQL's own port, where a developer's server may be. */
 export const NEAR_PORT = 15432;
@@ -58,4 +59,13 @@ export function databaseVariables(outputs: Outputs, name: string): Record<string
 /** A database's owner has its name, a shadow's has that of the other database. */
 function userOf(url: string): string {
   return URL.parse(url)?.username ?? "";
+}
+
+/** The further databases of a stack. They are in the same backups as Convex's, so they go back with it. */
+export function furtherDatabases(state: State): string[] {
+  return state
+    .all(TYPES.database)
+    .filter(({ name }) => name !== RESOURCES.database)
+    .map(({ inputs }) => String(inputs["name"]))
+    .toSorted();
 }

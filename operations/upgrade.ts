@@ -172,7 +172,7 @@ function stepsOf({ upgrade, data, rehearse, managed, needed, free, point }: Plan
   if (!data) return ["Rehearsal:  none, because no backend has used this database yet", costs];
   if (!rehearse) return ["Rehearsal:  none, and no restore point, because rehearseImages is false", costs];
   if (managed) {
-    const way = "the database can be restored to every moment of the last 7 days, in DigitalOcean's control panel";
+    const way = "the database can be restored to every moment of the last 7 days, with npm run restore";
     return [
       "Rehearsal:  none, because the database is managed",
       `Way back:   ${way}; see docs/managed-database.md`,

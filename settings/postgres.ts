@@ -42,16 +42,20 @@ export function readPostgres(read: Reader, own: string) {
 interface OnVolume {
   database: Shape;
   backups: "off" | "spaces" | "s3";
+  image: string;
   volumeSnapshot: string;
   adoptVolume: string;
 }
 
 /** Refuses what needs the database's data on the volume, if it is not there. */
-export function refuseWithoutVolume(read: Reader, { database, backups, volumeSnapshot, adoptVolume }: OnVolume): void {
+export function refuseWithoutVolume(
+  read: Reader,
+  { database, backups, image, volumeSnapshot, adoptVolume }: OnVolume,
+): void {
   if (database === "droplet") return;
-  if (backups !== "off") {
+  if (backups !== "off" && image !== "debian-13-x64") {
     read.refuse("backups", {
-      sentence: `is ${backups}, it should be off with database: managed, which DigitalOcean itself backs up for 7 days; see docs/managed-database.md.`,
+      sentence: `is ${backups}, it should be off with database: managed and image ${image}, whose PostgreSQL client is too old for dumps of the cluster.`,
       value: "off",
     });
   }

@@ -2,7 +2,9 @@
 # Starts the backups: the instance's part of the repository, and the timers of its jobs. Without a repository, it removes both
 # from the machine. The second run changes nothing and says so.
 #
-#   backups.sh <mountpoint, and the values of the repository (see repository.sh)
+# With a managed database, the jobs are others: every hour dumps and files, instead of PostgreSQL's log and copies of its cluster.
+#
+#   backups.sh <mountpoint, dumped (with a managed database: the databases, Convex's first), and the values of the repository (see repository.sh)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/units.sh
@@ -10,32 +12,68 @@ source "$here/../lib/units.sh"
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 
-readonly JOBS=(convex-restore-point convex-base-backup convex-drill)
+readonly OF_OWN_SERVER=(convex-restore-point convex-base-backup) OF_MANAGED=(convex-dump) OF_BUCKETS=(convex-objects)
 
 main() {
-  local mountpoint "${REPOSITORY_VALUES[@]}"
-  take mountpoint "${REPOSITORY_VALUES[@]}"
+  local mountpoint dumped job jobs=(convex-drill) others "${REPOSITORY_VALUES[@]}"
+  take mountpoint dumped "${REPOSITORY_VALUES[@]}"
   lock
   if [[ -z $repository_endpoint ]]; then
     stop_backups
     finish
     return
   fi
-  local job
-  for job in "${JOBS[@]}"; do put_file 0644 "/etc/systemd/system/$job.service" systemd < "$here/$job.service"; done
+  if [[ -n $dumped ]]; then
+    mapfile -t dumped <<< "$dumped"
+    configure_dumps "$mountpoint" "${dumped[@]}"
+    jobs+=("${OF_MANAGED[@]}") others=("${OF_OWN_SERVER[@]}" "${OF_BUCKETS[@]}")
+  else
+    jobs+=("${OF_OWN_SERVER[@]}") others=("${OF_MANAGED[@]}")
+    # Dumps save them with each restore point.
+    if [[ -e $BUCKETS ]]; then jobs+=("${OF_BUCKETS[@]}"); else others+=("${OF_BUCKETS[@]}"); fi
+  fi
+  if [[ -e $BUCKETS ]]; then install_packages rclone fuse3; fi
+  for job in "${others[@]}"; do
+    if differs "units.$job.timer" "not installed" "$(either installed "not installed" test -e "/etc/systemd/system/$job.timer")"; then
+      remove_job "$job"
+      changed "removed $job"
+    fi
+  done
+  for job in "${jobs[@]}"; do put_file 0644 "/etc/systemd/system/$job.service" systemd < "$here/$job.service"; done
   checking || open_repository
-  checking || begin
-  put_resume
-  for job in "${JOBS[@]}"; do put_unit "$job.timer"; done
+  if [[ -n ${dumped[0]} ]]; then
+    checking || begin_dumps
+  else
+    checking || begin
+    put_resume
+  fi
+  for job in "${jobs[@]}"; do put_unit "$job.timer"; done
   finish
+}
+
+# begin_dumps: makes the repository, if it is not there, and starts the first dump, which may take hours.
+begin_dumps() {
+  local found
+  await_files
+  found=$(attempt "the restore points" timeout 60 restic snapshots --json --no-lock --host "$STANZA" --tag dumped) || exit 1
+  [[ $found == "[]" ]] || return 0
+  # Of another bucket.
+  rm -f "$mountpoint"/backups/{point,drill}.json
+  reload_units
+  systemctl start --no-block convex-dump.service
+  changed "started the first dump"
+}
+
+# await_files: a new key may take some seconds to be accepted.
+await_files() {
+  wait_until 60 "the bucket to accept the key" has_files 2> /dev/null \
+    || fail "backups: the bucket cannot be used. $(briefly restic cat config 2>&1 | explain)"
 }
 
 # begin: makes the volume's part of the repository, if it is not there, and starts the first backup, which may take hours.
 begin() {
   local said
-  # A new key may take some seconds to be accepted.
-  wait_until 60 "the bucket to accept the key" has_files 2> /dev/null \
-    || fail "backups: the bucket cannot be used. $(briefly restic cat config 2>&1 | explain)"
+  await_files
   said=$(in_repository stanza-create 2>&1) || said=$(in_repository stanza-upgrade 2>&1) \
     || fail "backups: the bucket cannot be used for PostgreSQL. $(explain <<< "$said")"
   said=$(own_info) || exit 1
@@ -79,24 +117,27 @@ put_resume() {
 }
 
 stop_backups() {
-  local job
+  local job packages jobs=("${OF_OWN_SERVER[@]}" "${OF_MANAGED[@]}" "${OF_BUCKETS[@]}" convex-drill)
   differs "files[$REPOSITORY]" nothing "$(kind_of "$REPOSITORY")" || return 0
-  for job in "${JOBS[@]}"; do
-    systemctl disable --quiet --now "$job.timer" 2> /dev/null || true
-    systemctl stop "$job.service" 2> /dev/null || true
-    rm -f "/etc/systemd/system/$job".{service,timer}
-  done
+  for job in "${jobs[@]}"; do remove_job "$job"; done
   systemctl disable --quiet convex-restore.service 2> /dev/null || true
   rm -f /etc/systemd/system/convex-restore.service "$PGBACKREST" "$REPOSITORY_AUTHORITY"
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge pgbackrest restic > /dev/null < /dev/null \
-    || fail "pgbackrest: cannot be removed. Run $(pulumi_command up) again; if that does not help, see: apt-get purge pgbackrest restic"
+  mapfile -t packages < <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' pgbackrest restic rclone 2> /dev/null | sed -n 's/^installed //p')
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge "${packages[@]}" > /dev/null < /dev/null \
+    || fail "${packages[*]}: cannot be removed. Run $(pulumi_command up) again; if that does not help, see: apt-get purge ${packages[*]}"
   rm -f /etc/systemd/system/pgbackrest.service
   systemctl daemon-reload
   # A job that was stopped in its work has failed, and is of no interest any more.
-  systemctl reset-failed "${JOBS[@]/%/.service}" 2> /dev/null || true
+  systemctl reset-failed "${jobs[@]/%/.service}" 2> /dev/null || true
   # Last, because the next run looks for it if this one is killed.
   rm "$REPOSITORY"
   changed "stopped the backups"
+}
+
+remove_job() {
+  systemctl disable --quiet --now "$1.timer" 2> /dev/null || true
+  systemctl stop "$1.service" 2> /dev/null || true
+  rm -f "/etc/systemd/system/$1".{service,timer}
 }
 
 main "$@"

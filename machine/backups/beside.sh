@@ -48,8 +48,10 @@ allow_points() { if [[ -n ${points_lock:-} ]]; then exec {points_lock}>&-; fi; }
 # keep_undone: marks the last restore point before a swap, which base.sh keeps. Only this one has all files that are undone. Prints its name;
 # nothing if there is none.
 keep_undone() {
-  local last point
-  read -r last point < <(timeout 60 restic snapshots --json --no-lock --host "$STANZA" latest 2> /dev/null \
+  local last point of=(--host "$STANZA")
+  # Not the dump of a managed database, but the files, which make its point.
+  if is_managed; then of+=(--tag dumped); fi
+  read -r last point < <(timeout 60 restic snapshots --json --no-lock "${of[@]}" latest 2> /dev/null \
     | jq -r '.[0] // empty | "\(.id) \(.tags // [] | map(select(startswith("point=")))[0] // "" | ltrimstr("point="))"') || true
   [[ -n $last ]] || return 0
   attempt "the mark of the last restore point" timeout 60 restic tag --quiet --retry-lock 30s --add undone "$last" > /dev/null \
@@ -208,13 +210,18 @@ replay() {
   # What an earlier restore has left, because a server with two targets does not start.
   sed -i -E '/^(restore_command|recovery_[a-z_]+) /d' "$cluster/postgresql.auto.conf"
   recovery_settings "$stanza" "$cluster" "$bin" > "$BESIDE/postgresql.conf"
-  echo "local all postgres peer" > "$BESIDE/pg_hba.conf"
-  : > "$BESIDE/pg_ident.conf"
+  admit_postgres
   install -o postgres -g postgres -m 0600 /dev/null "$cluster/recovery.signal"
   chown -R postgres:postgres "$BESIDE"
   say "replaying the write-ahead log to ${target[to]} on timeline ${target[timeline]}"
   serve_beside "$bin" "" -c listen_addresses= -c ssl=off \
     || fail "the restored database: could not be replayed to ${target[to]}. $(explain < "$BESIDE/log")"
+}
+
+# admit_postgres: only PostgreSQL's own user may use the server for the copy.
+admit_postgres() {
+  echo "local all postgres peer" > "$BESIDE/pg_hba.conf"
+  : > "$BESIDE/pg_ident.conf"
 }
 
 # serve_beside BIN NAMESPACE OPTION...: starts the server for the copy, with the configuration in BESIDE, and waits until it accepts writes.
@@ -271,7 +278,7 @@ EOF
 }
 
 # beside_sql DATABASE STATEMENT: asks the server for the copy.
-beside_sql() { PGHOST=$BESIDE in_database "$@"; }
+beside_sql() { PGHOST=$BESIDE PGDATABASE=$1 as_postgres psql -qAtX -v ON_ERROR_STOP=1 -c "$2"; }
 
 # check_beside FILES: checks what was restored; fails if it is not complete. Prints on stdout: rows, newest row (in ns since 1970), files.
 check_beside() {

@@ -3,8 +3,11 @@
     blobs.py FOLDER < rows         FOLDER contains the files; each row is a line of JSON, a document of _file_storage
     blobs.py FILE PREFIX < rows    they are in a bucket, below PREFIX; FILE has lines name=value: endpoint, region, bucket, key, key_secret
 
+    blobs.py SNAPSHOT FOLDER PREFIX < rows   they are in a copy of the bucket, in restic's snapshot below FOLDER and PREFIX; the environment
+                                             says where
+
 Prints each problem on a line, at most 20, and on the last line the number of files and their size in bytes. In a bucket, it compares
-names and sizes, and in a folder the contents, too. A row's key, size and hash have the form of the backend ({"$integer": …}, {"$bytes": …})
+names and sizes, in a folder the contents, too, and in a copy those of some. A row's key, size and hash have the form of the backend ({"$integer": …}, {"$bytes": …})
 or plain values; the file's name may end in .blob.
 """
 
@@ -13,7 +16,9 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import ssl
+import subprocess
 import sys
 import time
 import urllib.error
@@ -78,6 +83,39 @@ def in_bucket(file, prefix):
     return check
 
 
+# How many objects of a copy are read.
+SAMPLE = 20
+
+
+def in_copy(snapshot, folder, prefix):
+    sizes, place = {}, f"{folder}/{prefix}"
+    listing = subprocess.run(["restic", "ls", "--json", "--no-lock", snapshot, folder, "--recursive"], stdout=subprocess.PIPE, text=True)
+    if listing.returncode != 0:
+        sys.exit("the copy of the buckets cannot be listed, see above")
+    for line in listing.stdout.splitlines():
+        node = json.loads(line)
+        if node.get("type") == "file" and node["path"].startswith(place):
+            sizes[node["path"].removeprefix(place)] = node.get("size", 0)
+
+    def check(key, size, row):
+        if key not in sizes:
+            return "is missing in the copy of the buckets, the database has a row for it"
+        if sizes[key] != size:
+            return f"has {sizes[key]} bytes in the copy of the buckets, its row says {size}"
+        if row["sampled"] and content_of(place + key) != hash_in(row["sha256"]):
+            return "cannot be read from the copy of the buckets, or has another content than when it was stored"
+        return None
+
+    def content_of(path):
+        content = hashlib.sha256()
+        with subprocess.Popen(["restic", "dump", "--no-lock", snapshot, path], stdout=subprocess.PIPE) as dump:
+            while part := dump.stdout.read(2**20):
+                content.update(part)
+        return content.digest() if dump.returncode == 0 else None
+
+    return check
+
+
 def objects(place, prefix):
     """Name and size of each object below a prefix."""
     token = None
@@ -117,9 +155,11 @@ def answer(place, query):
         return response.read()
 
 
-check = in_bucket(*sys.argv[1:]) if len(sys.argv) > 2 else in_folder(sys.argv[1])
-for line in filter(str.strip, sys.stdin):
-    row = json.loads(line)
+check = {1: in_folder, 2: in_bucket, 3: in_copy}[len(sys.argv) - 1](*sys.argv[1:])
+lines = [line for line in sys.stdin if line.strip()]
+sampled = set(random.sample(range(len(lines)), min(SAMPLE, len(lines))))
+for index, line in enumerate(lines):
+    row = {**json.loads(line), "sampled": index in sampled}
     key = row.get("storageKey") or row["storageId"]
     size = size_in(row["size"])
     count += 1

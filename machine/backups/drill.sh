@@ -11,6 +11,8 @@
 #   result    ok or failed
 #   problems  sentences
 #
+# With a managed database, the restore point is one of dumps. They are loaded into a server of this machine, so the cluster is not asked.
+#
 # Exits with 1 if it has found a problem. A timer runs it; without values on stdin.
 #
 #   drill.sh [all]   (all: reads all that is in the bucket; otherwise, a seventh of the files' backups on each day, and the
@@ -23,6 +25,8 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 source "$here/jobs.sh"
 # shellcheck source=machine/backups/beside.sh
 source "$here/beside.sh"
+# shellcheck source=machine/backups/dumps.sh
+source "$here/dumps.sh"
 
 main() {
   # A timer starts it too, and nobody is there to start it again.
@@ -37,12 +41,12 @@ main() {
   install -d -m 0711 "$MOUNTPOINT/backups"
   # postgres has to reach its cluster below.
   install -d -m 0711 "$folder"
-  step restore
+  if is_managed; then step restore_dumps; else step restore; fi
   # Before the rest, which may take long.
   end_leftovers
   rm -rf "$folder"
   step check_files_in_bucket
-  step check_database_in_bucket
+  is_managed || step check_database_in_bucket
   report
   [[ ! -s $results/problems ]] || exit 1
   say "the backups can be restored: $(< "$results/point")"
@@ -78,12 +82,43 @@ restore() {
   find_target "$stanza" latest
   echo "${target[point]}" > "$results/point"
   restore_beside "$stanza" "$folder/cluster" "$folder/files"
+  check_restored
+  stop_beside "$folder/cluster"
+}
+
+# restore_dumps: for a managed database.
+restore_dumps() {
+  find_dump "" latest
+  echo "${target[point]}" > "$results/point"
+  # With its indexes, a loaded database is larger than its dump.
+  require_space "$(existing "$folder")" $((target[bytes] * 3 + target[files] + 1024 ** 3))
+  install -d -o postgres -g postgres -m 0700 "$BESIDE"
+  watch_space
+  restore_files "$folder/files"
+  load_beside "$folder/cluster"
+  check_restored
+  stop_beside "$folder/cluster"
+}
+
+# check_restored: reads everything in what was restored, and compares it.
+check_restored() {
   check_beside "$folder/files" > "$results/found" || rm "$results/found"
+  if [[ -e $BUCKETS ]]; then check_copy; fi
   attempt_all "the restored database: has damaged tables or indexes" \
     "/usr/lib/postgresql/${target[version]}/bin/pg_amcheck" -h "$BESIDE" --all --heapallindexed --install-missing
   attempt_all "the restored database: cannot be read completely" \
     "/usr/lib/postgresql/${target[version]}/bin/pg_dumpall" -h "$BESIDE" --no-role-passwords
-  stop_beside "$folder/cluster"
+}
+
+# check_copy: compares the copy of the buckets with the rows.
+check_copy() {
+  local prefix found
+  prefix=$(prefix_in beside_sql "$DATABASE")
+  [[ -n $prefix ]] || return 0
+  # With objects that are younger than the last copy.
+  gently bash "$here/objects.sh" copy now || fail "the files in buckets: cannot be saved, see above"
+  found=$(stored_rows beside_sql "$DATABASE" | gently bash "$here/objects.sh" compare "$prefix") || fail "the copy of the buckets: cannot be compared with the rows, see above"
+  while read -r found; do say "error: $found"; done < <(head -n -1 <<< "$found")
 }
 
 # attempt_all PROBLEM COMMAND...: runs it as postgres, and goes on if it fails.

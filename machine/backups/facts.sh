@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The facts about the backups, each one JSON object. Sourced by inspect.sh. Nothing asks the bucket. Times are seconds since 1970.
 #
+# With files in buckets, there is also objects. With a managed database, there is no base and no backups.archive, and the point is one of dumps.
+#
 #   backups.jobs        now, and for each of point, base and drill: last (its record on the volume; null if it never ran), since (the
 #                       timer's start; null if it is not active), running, result (systemd's, of the last run), ended (of the
 #                       last run, or null), cause (the last error after `last`, or empty)
@@ -18,19 +20,24 @@ backups_facts() {
   [[ -n $(value_in "$1" repository_endpoint) ]] || return 0
   mountpoint=$(value_in "$1" mountpoint)
   fact backups.jobs tell_jobs "$mountpoint"
-  fact backups.archive tell_archive "$mountpoint"
+  if ! is_managed; then fact backups.archive tell_archive "$mountpoint"; fi
   fact backups.restores tell_restores "$mountpoint"
 }
 
 tell_jobs() {
   {
-    tell_job "$1" point convex-restore-point
-    tell_job "$1" base convex-base-backup
+    if is_managed; then
+      tell_job "$1" point convex-dump dump
+    else
+      tell_job "$1" point convex-restore-point
+      tell_job "$1" base convex-base-backup
+    fi
+    if [[ -e /etc/systemd/system/convex-objects.timer ]]; then tell_job "$1" objects convex-objects; fi
     tell_job "$1" drill convex-drill
   } | jq -sc --argjson now "$(date +%s)" 'add + {$now}'
 }
 
-# tell_job MOUNTPOINT NAME UNIT
+# tell_job MOUNTPOINT NAME UNIT [SCRIPT]
 tell_job() {
   local last since='' running=false ended cause from
   last=$(jq -ce . "$1/backups/$2.json" 2> /dev/null) || last=null
@@ -39,7 +46,7 @@ tell_job() {
   ended=$(of_unit "$3.service" ExecMainExitTimestamp)
   from=$(jq -r --argjson since "${since:-null}" '(.at? // .started? | fromdate?) // $since // empty' <<< "$last")
   # Only lines of the script itself: those of the tools may contain more than a person needs.
-  cause=$(timeout 5 journalctl --quiet --output cat --unit "$3.service" ${from:+--since "@$from"} | sed -n "s/^$2\.sh: error: //p" | tail -n 1)
+  cause=$(timeout 5 journalctl --quiet --output cat --unit "$3.service" ${from:+--since "@$from"} | sed -n "s/^${4:-$2}\.sh: error: //p" | tail -n 1)
   cause=${cause% "$UNEXPLAINED"}
   jq -nc --arg name "$2" --argjson last "$last" --argjson since "${since:-null}" --argjson running "$running" \
     --arg result "$(of_unit "$3.service" Result)" --argjson ended "${ended:-null}" --arg cause "$cause" \

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Where backups are, and how to read and write them: pgBackRest for PostgreSQL, restic for the backend's files, in one bucket.
+# Where backups are, and how to read and write them: pgBackRest for PostgreSQL, restic for the backend's files and for dumps of a managed
+# database, in one bucket.
 # Sourced after common.sh and sql.sh. Both encrypt before anything leaves the machine.
 #
 # Each volume has a part of its own, named by its id (pgBackRest calls it a stanza). So nothing that a new or a restored volume
@@ -25,6 +26,24 @@ configure_repository() {
   if [[ -n $repository_authority ]]; then put_file 0644 "$REPOSITORY_AUTHORITY" <<< "$repository_authority"; fi
   put_secret root:postgres "$PGBACKREST" < <(pgbackrest_settings "$@")
   put_secret root:root "$REPOSITORY" < <(restic_settings "$@")
+}
+
+# require_version: PostgreSQL without a cluster of the package, for a restore or a drill on a droplet whose server is not set up, or managed.
+require_version() {
+  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
+  install_packages postgresql
+}
+
+# configure_dumps MOUNTPOINT DATABASE...: the same for a managed server, whose log nobody else can archive. So dumps of these databases are
+# kept with the files; the first database is Convex's.
+configure_dumps() {
+  local mountpoint=$1
+  # For drills.
+  require_version
+  install_packages restic jq
+  put_folder 0711 root:root "$mountpoint/backups"
+  if [[ -n $repository_authority ]]; then put_file 0644 "$REPOSITORY_AUTHORITY" <<< "$repository_authority"; fi
+  put_secret root:root "$REPOSITORY" < <(restic_settings "$mountpoint" "" "$2" && echo "DUMPED='${*:2}'")
 }
 
 # put_mask UNIT: keeps a unit from being started, also by its package.

@@ -199,12 +199,6 @@ prepare() {
   write_journal "$MOUNTPOINT" ready
 }
 
-# require_version: on a new droplet, PostgreSQL may not be installed yet.
-require_version() {
-  put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
-  install_packages postgresql
-}
-
 # keep_passwords: gives the copy's roles the passwords that they have now, because the stack and the containers know no others.
 keep_passwords() {
   serves || return 0

@@ -4,6 +4,8 @@
     target.py choose STANZA TO FOLDER STACK      prints name=value lines; FOLDER contains info, snapshots (JSON, as the tools print
                                                  them), and for each archive a folder of its name with archive (JSON) and
                                                  the timelines' history files; STACK is for messages
+    target.py dump OWN WANTED TO STACK < snapshots   the same for the restore points of a managed database: also prints the stanza, and
+                                                 a line dump=DATABASE SNAPSHOT for each dump
     target.py gaps STANZA FOLDER                 prints gaps in the write-ahead log since the oldest backup; FOLDER contains info and
                                                  archive, which lists all of it
 
@@ -43,17 +45,16 @@ def lsn(text):
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def choose_stanza(own, wanted):
-    with_backups = [stanza["name"] for stanza in json.loads(sys.stdin.read(), strict=False) if stanza["backup"]]
+def choose_stanza(own, wanted, with_backups):
     listed = ", ".join(with_backups) or "none"
     if wanted:
         if wanted not in with_backups:
             stop(f"stanza: {wanted} has no backup in the bucket, it should be one that has: {listed}. Name another one")
-        print(wanted)
+        return wanted
     elif own in with_backups:
-        print(own)
+        return own
     elif len(with_backups) == 1:
-        print(with_backups[0])
+        return with_backups[0]
     elif with_backups:
         stop(f"stanza: is empty, and this volume has no backups of its own. Name the volume to restore from, one of: {listed}")
     else:
@@ -132,6 +133,9 @@ class Repository:
         for snapshot in read(folder, "snapshots"):
             tags = snapshot.get("tags") or []
             swapped = max((float(tag[8:]) for tag in tags if re.fullmatch(r"swapped=[\d.]+", tag)), default=0)
+            # Of a time when the instance had a managed database.
+            if "dumped" in tags:
+                continue
             for tag in tags:
                 if re.fullmatch(r"point=convex-\d{8}T\d{6}Z", tag):
                     self.points.append(Point(moment_of(tag[6:]), tag[6:], swapped, snapshot))
@@ -210,6 +214,33 @@ class Repository:
             print(f"{name}={value}")
 
 
+def choose_dump(own, wanted, to, stack):
+    """Of a managed database there are only the points that were made, and no moments between them."""
+    points, dumps = {}, {}
+    for snapshot in json.load(sys.stdin):
+        tags = snapshot.get("tags") or []
+        of = [tag[3:] for tag in tags if tag.startswith("of=")]
+        names = [tag[6:] for tag in tags if tag.startswith("point=")]
+        if of:
+            database = os.path.basename(snapshot["paths"][0]).removesuffix(".dump")
+            dumps.setdefault((snapshot["hostname"], of[0]), {})[database] = snapshot["id"]
+        elif "dumped" in tags and names:
+            points.setdefault(snapshot["hostname"], {})[names[0]] = snapshot
+    stanza = choose_stanza(own, wanted, sorted(points))
+    names = sorted(points[stanza])
+    name = names[-1] if to == "latest" else to
+    if name not in names:
+        stop(
+            f"to: is '{to}', it should be latest or the name of a restore point: dumps of a managed database have no moments between them."
+            f" The newest is {names[-1]}. List all with: npm run backup -- --stack {stack}"
+        )
+    snapshot = points[stanza][name]
+    print(f"stanza={stanza}", f"point={name}", f"to={name}", f"moment={moment_of(name):.6f}", f"snapshot={snapshot['id']}", sep="\n")
+    print(f"data={next(path for path in snapshot['paths'] if path.endswith('/data'))}")
+    for database, dump in sorted(dumps.get((stanza, name), {}).items()):
+        print(f"dump={database} {dump}")
+
+
 def find_gaps(name, folder):
     """A restore follows the log from a backup on; what is missing before the oldest backup is not needed."""
     stanza = next(stanza for stanza in read(folder, "info") if stanza["name"] == name)
@@ -253,7 +284,10 @@ def number_of(segment):
 
 
 if sys.argv[1] == "stanza":
-    choose_stanza(sys.argv[2], sys.argv[3])
+    backed_up = [stanza["name"] for stanza in json.loads(sys.stdin.read(), strict=False) if stanza["backup"]]
+    print(choose_stanza(sys.argv[2], sys.argv[3], backed_up))
+elif sys.argv[1] == "dump":
+    choose_dump(*sys.argv[2:])
 elif sys.argv[1] == "gaps":
     find_gaps(sys.argv[2], sys.argv[3])
 else:

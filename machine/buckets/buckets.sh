@@ -31,7 +31,7 @@ main() {
     fi
     say "the backend's network reaches $endpoint, and the key can write, read and delete in all ${#buckets[@]} buckets"
   fi
-  put_secret root:root "$BUCKETS" < <(printf '%s\n' "endpoint=$endpoint" "region=$region" "bucket=$bucket" "key=$key" "key_secret=$key_secret")
+  put_secret root:root "$BUCKETS" < <(printf '%s\n' "endpoint=$endpoint" "region=$region" "bucket=$bucket" "buckets=${buckets[*]}" "key=$key" "key_secret=$key_secret")
   finish
 }
 

@@ -125,7 +125,7 @@ tell_way_back() {
   moment=$(of_upgrade "$mountpoint" "$container" moment)
   if [[ -z $images ]]; then return; fi
   if [[ -n $moment ]]; then
-    say "to go back to the previous image: $images. If it cannot read what the new backend has migrated, restore the managed database to $moment, see docs/managed-database.md"
+    say "to go back to the previous image: $images. If it cannot read what the new backend has migrated, restore the managed database to $moment, without what was written since then: $(npm_command restore) --to $moment --yes"
   elif [[ -n $point ]]; then
     say "to go back to $point, without what was written since then: $images && $(npm_command restore) --to $point --yes"
   else

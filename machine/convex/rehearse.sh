@@ -326,10 +326,11 @@ has_migrated() {
 }
 
 # has_backups: whether this volume has one in the bucket. Backups that the same run switches on do not have one yet, nor has a volume
-# that was adopted or made from a snapshot.
+# that was adopted or made from a snapshot. The cluster of a managed database keeps every moment itself.
 has_backups() {
   local own
   [[ -e $REPOSITORY ]] || return 1
+  if is_managed; then return 1; fi
   open_repository
   own=$(own_info) || give_up_point
   has_current_backup <<< "$own"
@@ -352,7 +353,7 @@ note_moment() {
   local moment version='' point=''
   moment=$(date --utc +%FT%TZ)
   write_upgrade "moment=$moment"
-  say "the new backend image is not tried on a copy, because the database is managed; before it, the database can be restored to $moment, see docs/managed-database.md"
+  say "the new backend image is not tried on a copy, because the database is managed; before it, the database can be restored to $moment: $(npm_command restore) --to $moment"
 }
 
 # write_upgrade [LINE...]: with the variables version and point.

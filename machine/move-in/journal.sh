@@ -2,7 +2,7 @@
 # The journal of a swap by move-in.sh, on the volume. It is there from before the first change until the backend is accepted, and so is a
 # unit that goes on at boot. Sourced after common.sh and swap.sh, by move-in.sh and by restore.sh, which may undo a swap that is in place.
 #
-#   stamp, database, container, request (in words) and point (the last restore point before it, or nothing), in lines name=value
+#   stamp, database, also (further databases that go with it), container, request (in words) and point (the last restore point before it, or nothing), in lines name=value
 # shellcheck disable=SC2154 # the caller has set MOUNTPOINT
 
 readonly RESUME=/etc/systemd/system/convex-move-in.service
@@ -20,6 +20,7 @@ swap_again() {
   request=$(in_journal request)
   case $request in
     reset) echo "$(npm_command reset) --yes" ;;
+    "restore to "*) echo "$(npm_command restore) --to ${request#restore to } --yes" ;;
     "copy of stack "*" to "*)
       request=${request#copy of stack }
       echo "$(npm_command restore) --from ${request%% to *} --to ${request##* to } --yes"

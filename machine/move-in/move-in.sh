@@ -11,13 +11,17 @@
 #   move-in.sh database DATABASE OWNER  < a dump in pg_dump's custom format
 #   move-in.sh files [add]              < a tar of the backend's folder; `add` keeps the files that are there
 #   move-in.sh from_backup …            instead of a dump and a tar, see from-backup.sh
+#   move-in.sh from_dump …              the same with a managed database, see from-dump.sh
+#   move-in.sh from_cluster …           the same from another cluster
 #   move-in.sh empty DATABASE OWNER     instead of both: nothing, so that the instance starts afresh
 #   move-in.sh check DATABASE           < name, secret; compares the copy with itself, prints lines name=value
-#   move-in.sh drop DATABASE            removes the copy
+#   move-in.sh drop DATABASE…           removes the copy
 #   move-in.sh swap                     < database, request (in words), and the values of convex/backend.sh; prints a line
 #                                       point=NAME: the last restore point before it, or nothing
+#   move-in.sh leave                    ends a swap that was interrupted, without a check of the backend, which may be why something else
+#                                       is to take its place
 #   move-in.sh resume                   (after a reboot)
-#   move-in.sh forget DATABASE          removes what swaps have kept, and an incomplete copy
+#   move-in.sh forget DATABASE…         removes what swaps have kept, and an incomplete copy
 set -euo pipefail
 # As long as the data needs.
 export CONVEX_DROPLET_LIMIT_SECONDS=${CONVEX_DROPLET_LIMIT_SECONDS:-43200}
@@ -32,6 +36,12 @@ source "$here/../backups/swap.sh"
 source "$here/journal.sh"
 # shellcheck source=machine/move-in/from-backup.sh
 source "$here/from-backup.sh"
+# shellcheck source=machine/backups/dumps.sh
+source "$here/../backups/dumps.sh"
+# shellcheck source=machine/backups/other-cluster.sh
+source "$here/../backups/other-cluster.sh"
+# shellcheck source=machine/move-in/from-dump.sh
+source "$here/from-dump.sh"
 
 main() {
   local verb=$1 patience=0
@@ -41,7 +51,7 @@ main() {
   if [[ $verb == resume ]]; then patience=3600; fi
   alone
   case $verb in
-    facts | database | files | from_backup | empty | check | drop | swap | resume | forget) "$verb" "${@:2}" ;;
+    facts | database | files | from_backup | from_dump | from_cluster | empty | check | drop | swap | leave | resume | forget) "$verb" "${@:2}" ;;
     *) fail "$verb: is not one of the verbs of this script" ;;
   esac
 }
@@ -51,7 +61,7 @@ moving_of() { echo "${1:0:55}_moving"; }
 before_of() { echo "${1:0:38}_before_$2"; }
 
 # has_database NAME: prints 1, or nothing. Fails if PostgreSQL does not answer.
-has_database() { in_database postgres "SELECT 1 FROM pg_database WHERE datname = '$1'"; }
+has_database() { sql "SELECT 1 FROM pg_database WHERE datname = '$1'"; }
 
 facts() {
   local version rows
@@ -69,9 +79,9 @@ database() {
   local moving
   make_moving "$@"
   moving=$(moving_of "$1")
-  as_postgres pg_restore --exit-on-error --no-owner --no-privileges --no-comments --role="$2" --dbname="$moving" \
+  as_administrator pg_restore --exit-on-error --no-owner --no-privileges --no-comments --role="$2" --dbname="$moving" \
     || fail "the dump: cannot be restored, see above. The instance is unchanged"
-  in_database "$moving" "ANALYZE" || fail "database $moving: cannot be analyzed, see above. The instance is unchanged"
+  in_database "$moving" "SET client_min_messages = error; ANALYZE" || fail "database $moving: cannot be analyzed, see above. The instance is unchanged"
 }
 
 # make_moving DATABASE OWNER: makes the copy's database, without any tables.
@@ -79,10 +89,11 @@ make_moving() {
   local moving
   refuse_during_swap
   moving=$(moving_of "$1")
+  [[ " ${DUMPED:-} " != *" $moving "* ]] || fail "database $moving: is one of this stack, and has the name that the copy of $1 needs. Nothing was changed. Rename it in databases"
   drop_moving "$1"
   {
-    in_database postgres "CREATE DATABASE \"$moving\" OWNER \"$2\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" \
-      && in_database postgres "REVOKE ALL ON DATABASE \"$moving\" FROM PUBLIC"
+    sql "CREATE DATABASE \"$moving\" OWNER \"$2\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'" \
+      && sql "REVOKE ALL ON DATABASE \"$moving\" FROM PUBLIC"
   } || fail "database $moving: cannot be created, see above. The instance is unchanged"
 }
 
@@ -95,7 +106,7 @@ empty() {
 drop_moving() {
   local moving
   moving=$(moving_of "$1")
-  in_database postgres "DROP DATABASE IF EXISTS \"$moving\" WITH (FORCE)" 2> /dev/null || fail "database $moving: cannot be dropped. Is PostgreSQL running? See: systemctl status 'postgresql@*'"
+  sql "DROP DATABASE IF EXISTS \"$moving\" WITH (FORCE)" 2> /dev/null || fail "database $moving: cannot be dropped. Is PostgreSQL running? See: systemctl status 'postgresql@*'"
 }
 
 files() {
@@ -136,8 +147,9 @@ check() {
 }
 
 drop() {
+  local name
   refuse_during_swap
-  drop_moving "$1"
+  for name in "$@"; do drop_moving "$name"; done
   rm -rf "$MOUNTPOINT/data.moving"
 }
 
@@ -163,6 +175,18 @@ swap() {
   fi
 }
 
+leave() {
+  pause_points
+  lock
+  if [[ -e $(swapping) ]]; then
+    say "leaving the $(in_journal request), which was not completed"
+    take_over
+    end_swap
+  fi
+  allow_points
+  unlock
+}
+
 # way_back: how to undo a swap, at the end of a sentence; nothing if there is no restore point before it.
 way_back() {
   local point
@@ -174,7 +198,7 @@ resume() {
   pause_points
   lock
   if [[ -e $(swapping) ]]; then
-    wait_until 300 "PostgreSQL to answer" has_database postgres > /dev/null
+    wait_until 300 "PostgreSQL to answer" has_database template1 > /dev/null
     if [[ -n $(has_database "$(moving_of "$(in_journal database)")") ]]; then
       # Nothing was renamed yet. Somebody may have used the instance since then.
       say "starting the instance as it was"
@@ -214,12 +238,16 @@ note_swap() {
 
 # begin DATABASE CONTAINER REQUEST: writes the journal of a new swap, whose copy is complete, and a unit that resumes it at boot.
 begin() {
-  local path found point=
+  local path found point='' also=''
   path=$(swapping)
   [[ ! -e $path ]] || return 0
   found=$(has_database "$(moving_of "$1")")
   [[ -d $MOUNTPOINT/data.moving && -n $found ]] || fail "there is no complete copy to put in place. Run the cut-over again"
-  if [[ -e $REPOSITORY ]]; then point=$(open_repository && keep_undone); fi
+  if [[ -e $REPOSITORY ]]; then
+    open_repository
+    point=$(keep_undone)
+  fi
+  if is_managed && [[ -e $(loaded) ]]; then also=$(grep -Fxv -- "$1" "$(loaded)" | tr '\n' ' ') || true; fi
   sync --file-system "$MOUNTPOINT"
   install -m 0644 "$here/${RESUME##*/}" "$RESUME"
   systemctl enable --quiet "${RESUME##*/}"
@@ -227,7 +255,7 @@ begin() {
   install -d -m 0711 "$MOUNTPOINT/backups"
   # The way back from an upgrade would undo this, too.
   rm -f "$MOUNTPOINT/upgrade"
-  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "container=$2" "request=$3" "point=$point" > "$path.new"
+  printf '%s\n' "stamp=$(date --utc +%Y%m%dT%H%M%SZ)" "database=$1" "also=$also" "container=$2" "request=$3" "point=$point" > "$path.new"
   sync "$path.new"
   mv "$path.new" "$path"
   sync "${path%/*}"
@@ -236,26 +264,30 @@ begin() {
 # swap_database DATABASE STAMP: in one transaction, and only once. Jobs of the backups may use it for a moment. PostgreSQL may not answer
 # yet.
 swap_database() {
-  local database=$1 moving before found
-  moving=$(moving_of "$1") before=$(before_of "$1" "$2")
-  found=$(has_database "$moving") || return
+  local name found renames=''
+  found=$(has_database "$(moving_of "$1")") || return
   [[ -n $found ]] || return 0
-  in_database postgres "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('$database', '$moving')" > /dev/null
-  as_postgres psql -qAtX -v ON_ERROR_STOP=1 -d postgres << END
+  for name in "$1" $(in_journal also); do
+    renames+="SELECT FROM pg_stat_activity, pg_terminate_backend(pid) WHERE datname IN ('$name', '$(moving_of "$name")') AND pg_has_role(usesysid, 'USAGE');
+ALTER DATABASE \"$name\" RENAME TO \"$(before_of "$name" "$2")\";
+ALTER DATABASE \"$(moving_of "$name")\" RENAME TO \"$name\";
+"
+  done
+  sql > /dev/null << END
 BEGIN;
-ALTER DATABASE "$database" RENAME TO "$before";
-ALTER DATABASE "$moving" RENAME TO "$database";
-COMMIT;
+${renames}COMMIT;
 END
 }
 
 forget() {
-  local found
-  drop "$1"
-  while read -r found; do
-    in_database postgres "DROP DATABASE \"$found\" WITH (FORCE)"
-    changed "removed database $found"
-  done < <(in_database postgres "SELECT datname FROM pg_database WHERE datname ~ '^$(before_of "$1" '[0-9TZ]+')\$'")
+  local found name
+  drop "$@"
+  for name in "$@"; do
+    while read -r found; do
+      sql "DROP DATABASE \"$found\" WITH (FORCE)"
+      changed "removed database $found"
+    done < <(sql "SELECT datname FROM pg_database WHERE datname ~ '^$(before_of "$name" '[0-9TZ]+')\$'")
+  done
   # Also if a restore to a time before the swap has already replaced the database.
   for found in "$MOUNTPOINT"/data.before-moved-*; do
     [[ -d $found ]] || continue

@@ -1,6 +1,6 @@
 import { databaseName, ID, jobOf, MOUNTPOINT, RESOURCES, TYPES } from "../../contract/names.ts";
 import { namedValues, valueIn } from "../../contract/scripts.ts";
-import { bucketServer } from "../findings/expected.ts";
+import { bucketServer, requireOwnServer } from "../findings/expected.ts";
 import { repairText } from "../findings/repair.ts";
 import { type CopyPlan, Destination, identityOf } from "../move-in/destination.ts";
 import { interruptedRestore } from "../move-in/refusals.ts";
@@ -31,7 +31,10 @@ export function sourceOf(state: State, into: State): Source {
     );
   }
   requireBackups(state);
-  for (const one of [state, into]) requireFilesOnVolume(one);
+  for (const one of [state, into]) {
+    requireOwnServer(one, "a copy of another stack", "Copy the instance with npx convex export and npx convex import");
+    requireFilesOnVolume(one);
+  }
   const database = databaseName(identityOf(state).name);
   return {
     stack,

@@ -34,6 +34,8 @@ export interface Listed {
   /** The present volume's part of the bucket. */
   stanza: string;
   bucket: string;
+  /** Whether the database is managed: then there are only the points, each with dumps, and no backups and moments. */
+  dumped: boolean;
   /** Every moment between these two can be restored, except those that are undone; absent before the first backup and point. */
   from?: string;
   to?: string;
@@ -47,6 +49,7 @@ export interface Listed {
 interface Raw {
   stanza: string;
   bucket: string;
+  dumped: boolean;
   info: { name: string; db: Cluster[]; backup?: RawBackup[] }[];
   snapshots: {
     hostname: string;
@@ -72,7 +75,7 @@ interface RawBackup {
 
 /** Reads what machine/backups/list.sh prints. */
 export function parseList(text: string): Listed {
-  const { stanza, bucket, info, snapshots, drill } = JSON.parse(text) as Raw;
+  const { stanza, bucket, dumped, info, snapshots, drill } = JSON.parse(text) as Raw;
   const backups = info
     .flatMap(({ name, db, backup = [] }) =>
       backup
@@ -93,8 +96,10 @@ export function parseList(text: string): Listed {
     .flatMap(({ hostname, tags = [], summary }) => {
       const name = tags.find((tag) => tag.startsWith("point="))?.slice("point=".length);
       const moment = name === undefined ? undefined : momentOf(name);
+      // Of a time with the database in the other place.
+      if (name === undefined || moment === undefined || tags.includes("dumped") !== dumped) return [];
       // Its database cannot be restored any more.
-      if (name === undefined || moment === undefined || moment < (first.get(hostname) ?? "9")) return [];
+      if (!dumped && moment < (first.get(hostname) ?? "9")) return [];
       const saved = summary && { files: summary.total_files_processed, size: summary.total_bytes_processed };
       const drilled = drill?.result === "ok" && drill.point === name;
       return [{ name, stanza: hostname, moment, ...saved, drilled, undone: tags.includes("undone") }];
@@ -102,7 +107,7 @@ export function parseList(text: string): Listed {
     .toSorted((one, other) => other.moment.localeCompare(one.moment));
   const [from, to] = [first.get(stanza), points.find((point) => point.stanza === stanza)?.moment];
   return {
-    ...{ stanza, bucket, backups, points, drill },
+    ...{ stanza, bucket, dumped, backups, points, drill },
     ...(from !== undefined && to !== undefined && { from, to }),
   };
 }
@@ -135,21 +140,25 @@ const SHOWN = 12;
 
 /** For a person at a terminal. */
 export function asText(listed: Listed, stack: string): string {
-  const { stanza, bucket, from, to, backups, points, drill } = listed;
+  const { stanza, bucket, dumped, from, to, backups, points, drill } = listed;
   const isOwn = (part: { stanza: string }) => (part.stanza === stanza ? "" : `  of volume ${part.stanza}`);
   const lines = [
     `Backups in ${bucket}:`,
-    ...table(
-      ["backup", "type", "made", "database", "added"],
-      backups.map((backup) => [
-        backup.name,
-        backup.type,
-        backup.made,
-        size(backup.size),
-        size(backup.added) + isOwn(backup),
-      ]),
-    ),
-    "",
+    ...(dumped
+      ? []
+      : [
+          ...table(
+            ["backup", "type", "made", "database", "added"],
+            backups.map((backup) => [
+              backup.name,
+              backup.type,
+              backup.made,
+              size(backup.size),
+              size(backup.added) + isOwn(backup),
+            ]),
+          ),
+          "",
+        ]),
     ...table(
       ["restore point", "made", "files", "size"],
       points
@@ -165,7 +174,11 @@ export function asText(listed: Listed, stack: string): string {
     "",
     `Last drill: ${drill === null ? "never" : `${drill.started}, ${drill.result}`}.`,
   ];
-  if (from === undefined || to === undefined) {
+  if (dumped && points.some((point) => point.stanza === stanza)) {
+    lines.push(
+      `Each of these restore points can be restored, for example: ${npmCommand(stack, "restore", "--to latest")}`,
+    );
+  } else if (from === undefined || to === undefined) {
     const others = points.length > 0 ? ", but an earlier volume can be restored" : "";
     lines.push(
       `Of this volume, nothing can be restored yet${others}. Make a restore point with: ${npmCommand(stack, "backup", "now")}`,

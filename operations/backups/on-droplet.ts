@@ -2,7 +2,7 @@ import { namedValues, SCRIPTS, type Values } from "../../contract/scripts.ts";
 import { dial } from "../../ssh/connect.ts";
 import { type Ended, runRemotely } from "../../ssh/run.ts";
 import { dropletTarget } from "../droplet.ts";
-import { hasBackups, requireOwnServer } from "../findings/expected.ts";
+import { hasBackups, isManaged } from "../findings/expected.ts";
 import type { State } from "../state.ts";
 import { pulumiCommand } from "../../contract/commands.ts";
 
@@ -15,6 +15,11 @@ import { pulumiCommand } from "../../contract/commands.ts";
  */
 export async function runOnDroplet(state: State, script: string, values: Values = {}, more = ""): Promise<Ended> {
   requireBackups(state);
+  return runScript(state, script, values, more);
+}
+
+/** The same for a script that needs no backups of this program. */
+export async function runScript(state: State, script: string, values: Values = {}, more = ""): Promise<Ended> {
   const client = await dial(dropletTarget(state));
   try {
     // Otherwise, the first message after the connection broke would end the script.
@@ -24,17 +29,12 @@ export async function runOnDroplet(state: State, script: string, values: Values 
   }
 }
 
-/** @throws Error if the stack was deployed without backups, or its database is managed */
+/** @throws Error if the stack was deployed without backups */
 export function requireBackups(state: State): void {
-  requireOwnServer(
-    state,
-    "a backup, restore or drill of this program",
-    "DigitalOcean keeps every moment of the last 7 days: restore one into another cluster in its control panel",
-  );
   // Before the first deployment is complete, the script looks itself.
   if (hasBackups(state) !== false) return;
   throw new Error(
     `stack ${state.stack}: has no backups. Switch them on with: ${pulumiCommand(state.stack, "config set", "backups spaces")}, ` +
-      `then: ${pulumiCommand(state.stack, "up")}. It costs about 5 USD a month, and PostgreSQL restarts`,
+      `then: ${pulumiCommand(state.stack, "up")}. It costs about 5 USD a month${isManaged(state) ? "" : ", and PostgreSQL restarts"}`,
   );
 }

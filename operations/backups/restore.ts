@@ -3,25 +3,31 @@ import { parseArgs } from "node:util";
 import { CONTAINERS, RESOURCES, TYPES } from "../../contract/names.ts";
 import { valueIn } from "../../contract/scripts.ts";
 import { requireStack } from "../arguments.ts";
-import { bucketServer } from "../findings/expected.ts";
+import { bucketServer, isManaged } from "../findings/expected.ts";
 import { REMAKE, repairText } from "../findings/repair.ts";
+import { furtherDatabases } from "../databases.ts";
 import { State } from "../state.ts";
 import { npmCommand } from "../typed.ts";
+import { forgetReplaced, restoreManaged } from "./dumped.ts";
 import { copyFrom, declareAgain, sourceOf, wayBack } from "./copy.ts";
 import { size } from "./list.ts";
 import { runOnDroplet } from "./on-droplet.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "restore", "--to TARGET [--from STACK] [--stanza VOLUME] [--yes]")}
+       ${npmCommand("STACK", "restore", "--files")}
        ${npmCommand("STACK", "restore", "--forget")}
 
 Restores database and files of the stack's instance, in place. It restores beside the running instance and checks the result
 before it stops anything. What it replaces stays on the volume. Without --yes it only shows what would be lost.
 
-  --to       latest, a restore point's name, or a moment such as 2026-11-26T14:05:00Z; npm run backup lists them
+  --to       latest, a restore point's name, or a moment such as 2026-11-26T14:05:00Z; npm run backup lists them. For a moment of a managed
+             database, DigitalOcean makes another cluster, which takes some minutes and costs as much as one node meanwhile
   --from     copies the instance of this stack from its backups, which are only read; the stack keeps its name and its keys. You need the
              state of both stacks, with the same passphrase
   --stanza   the id of the volume whose backups are used; needed only if the bucket has those of several other volumes
   --yes      restores
+  --files    only puts back stored files that are missing: in buckets, or on the volume of a stack with a managed database. Changes
+             nothing that is there
   --forget   removes what earlier restores have replaced
 
 If it is interrupted, run it again, with the same target or another one.
@@ -53,6 +59,7 @@ export async function runRestore(args: string[]): Promise<number> {
       from: { type: "string" },
       stanza: { type: "string", default: "" },
       yes: { type: "boolean", short: "y" },
+      files: { type: "boolean", default: false },
       forget: { type: "boolean" },
       help: { type: "boolean", short: "h" },
     },
@@ -63,6 +70,14 @@ export async function runRestore(args: string[]): Promise<number> {
   }
   const stack = requireStack("restore", values.stack);
   const { to = "", from, stanza, yes = false } = values;
+  if (values.files) {
+    if (to !== "" || from !== undefined || values.forget === true) {
+      throw new Error(
+        "--files: puts back files of the stack's own backups, so it should be alone. Leave out the others",
+      );
+    }
+    return (await runOnDroplet(await State.read(stack), "missing.sh")).exitCode === 0 ? 0 : 1;
+  }
   if (values.forget === true && (to !== "" || from !== undefined)) {
     throw new Error(
       "--forget: removes what earlier restores have replaced, so it should be without --to and --from. Leave out the one or the others",
@@ -77,6 +92,8 @@ export async function runRestore(args: string[]): Promise<number> {
   const state = await State.read(stack);
   if (from !== undefined && values.forget !== true)
     return copyFrom(sourceOf(await State.read(from), state), state, { to, stanza, yes });
+  if (isManaged(state))
+    return values.forget === true ? forgetReplaced(state) : restoreManaged(state, { to, stanza, yes });
   const run = (mode: string) =>
     runOnDroplet(state, "restore.sh", { to, stanza, mode, container: CONTAINERS.backend }, valuesOfBackend(state));
   if (values.forget === true) return (await run("forget")).exitCode === 0 ? 0 : 1;
@@ -109,15 +126,6 @@ function valuesOfBackend(state: State): string {
     .split("\n")
     .filter((line) => !line.startsWith("container="))
     .join("\n");
-}
-
-/** They are in the same backup, so they go back, too. */
-function furtherDatabases(state: State): string[] {
-  return state
-    .all(TYPES.database)
-    .filter(({ name }) => name !== RESOURCES.database)
-    .map(({ inputs }) => String(inputs["name"]))
-    .toSorted();
 }
 
 function describe({ stanza, target, now, lost, bytes }: Plan, further: string[], server: string | undefined): string {

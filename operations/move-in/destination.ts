@@ -52,6 +52,19 @@ export interface CopyPlan {
   bytes: { needed: number; free: number };
 }
 
+/** What would be restored from the backups of a managed database. */
+export interface DumpPlan {
+  /** The volume that the restore point is of. */
+  stanza: string;
+  point: string;
+  /** RFC 3339. */
+  moment: string;
+  databases: string[];
+  /** What there is, and how much of it is newer; null without an instance. */
+  now: { versions: number; newest: string; lost: number } | null;
+  bytes: { database: number; files: number; needed: number; free: number };
+}
+
 /** A stack's droplet, to which an installation moves. */
 export class Destination implements AsyncDisposable {
   readonly identity: { name: string; secret: string };
@@ -74,12 +87,21 @@ export class Destination implements AsyncDisposable {
 
   /** @throws Error if the stack is not deployed, its database is managed, or its droplet cannot be reached */
   static async open(state: State): Promise<Destination> {
-    outputsOf(state);
     requireOwnServer(
       state,
       "a move-in, a copy or a reset",
       "Copy the app's data with npx convex export and npx convex import --replace-all",
     );
+    return Destination.openAny(state);
+  }
+
+  /**
+   * The same also with a managed database, for what does not come from elsewhere.
+   *
+   * @throws Error if the stack is not deployed, or its droplet cannot be reached
+   */
+  static async openAny(state: State): Promise<Destination> {
+    outputsOf(state);
     return new Destination(await dial(dropletTarget(state)), state);
   }
 
@@ -113,6 +135,31 @@ export class Destination implements AsyncDisposable {
   /** Receives database and files from the backups of another stack instead. */
   async receiveBackup(source: string): Promise<void> {
     await this.#run("from_backup", ["copy", this.#database, ROLES.owner], source);
+  }
+
+  /** @param source  which restore point, for machine/move-in/from-dump.sh */
+  async planDump(source: string): Promise<DumpPlan> {
+    return JSON.parse((await this.#run("from_dump", ["plan"], source)).stdout) as DumpPlan;
+  }
+
+  /** Loads a restore point of the stack's own managed database instead. */
+  async receiveDump(source: string): Promise<void> {
+    await this.#run("from_dump", ["copy"], source);
+  }
+
+  /** @param source  a moment and databases, for machine/move-in/from-dump.sh */
+  async planMoment(source: string): Promise<DumpPlan["now"]> {
+    return JSON.parse((await this.#run("from_cluster", ["plan"], source)).stdout) as DumpPlan["now"];
+  }
+
+  /** Loads the databases of another cluster instead. */
+  async receiveCluster(source: string): Promise<void> {
+    await this.#run("from_cluster", ["copy"], source);
+  }
+
+  /** Ends a swap that was interrupted, although its backend may not serve. */
+  async leave(): Promise<void> {
+    await this.#run("leave", []);
   }
 
   /** Receives nothing, so that the instance starts afresh. */
@@ -149,9 +196,13 @@ export class Destination implements AsyncDisposable {
     await this.#run("drop", [this.#database]);
   }
 
-  /** Removes what earlier moves have kept. */
-  async forget(): Promise<void> {
-    await this.#run("forget", [this.#database]);
+  /**
+   * Removes what earlier moves have kept.
+   *
+   * @param further  names of databases that went with Convex's
+   */
+  async forget(further: string[] = []): Promise<void> {
+    await this.#run("forget", [this.#database, ...further]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

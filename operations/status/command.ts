@@ -11,8 +11,9 @@ import { runRemotely } from "../../ssh/run.ts";
 import { appContainers } from "../apps.ts";
 import { requireStack } from "../arguments.ts";
 import { dropletTarget } from "../droplet.ts";
+import { keptSince } from "../backups/cluster.ts";
 import { isKeptByCloud } from "../findings/backups/backups.ts";
-import { bucketServer, declaredBackend, hasBackups } from "../findings/expected.ts";
+import { bucketServer, declaredBackend, hasBackups, isManaged } from "../findings/expected.ts";
 import { printable } from "../findings/finding.ts";
 import { outputsOf } from "../outputs.ts";
 import { span } from "../span.ts";
@@ -58,7 +59,7 @@ export async function runStatus(args: string[]): Promise<number> {
   }
   const stack = requireStack("status", values.stack);
   const state = await State.read(stack);
-  const declared = declaredIn(state);
+  const declared = declaredIn(state, await keptSince(state));
   const client = await dial(dropletTarget(state));
   try {
     for (;;) {
@@ -75,7 +76,7 @@ export async function runStatus(args: string[]): Promise<number> {
   }
 }
 
-function declaredIn(state: State): Declared {
+function declaredIn(state: State, keptSince: string | undefined): Declared {
   const { backendUrl, siteUrl, dashboardUrl, appUrls = {} } = outputsOf(state);
   const { region, size } = state.get(TYPES.droplet, RESOURCES.droplet).inputs;
   return {
@@ -84,6 +85,8 @@ function declaredIn(state: State): Declared {
     appUrls,
     droplet: `${String(size)} in ${String(region)}`,
     hasBackups: hasBackups(state) === true,
+    isManaged: isManaged(state),
+    keptSince,
     isKeptByCloud: isKeptByCloud(state),
     bucketServer: bucketServer(state),
   };

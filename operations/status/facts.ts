@@ -23,6 +23,7 @@ export interface Facts {
   backups: {
     point?: { at: string };
     base?: { at: string };
+    objects?: { at: string };
     drill?: { started: string; result: string };
   } | null;
   waiting: number | null;

@@ -1,5 +1,5 @@
 import { CONTAINERS } from "../../contract/names.ts";
-import { BY_CLOUD, OFF, OLDEST } from "../findings/backups/backups.ts";
+import { BY_CLOUD, FILES_OFF, OFF, OLDEST, OLDEST_DUMP } from "../findings/backups/backups.ts";
 import { ALMOST_FULL_PERCENT } from "../findings/host/disks.ts";
 import { size } from "../backups/list.ts";
 import { MINUTE, span } from "../span.ts";
@@ -14,6 +14,9 @@ export interface Declared {
   /** Size and region of the droplet. */
   droplet: string;
   hasBackups: boolean;
+  isManaged: boolean;
+  /** With a managed database: since when DigitalOcean keeps every moment, RFC 3339; undefined if it could not be asked. */
+  keptSince: string | undefined;
   /** Whether nothing is lost with the volume. */
   isKeptByCloud: boolean;
   /** The server with the buckets that the backend keeps its files in; undefined if they are on the volume. */
@@ -37,6 +40,7 @@ export function rowsOf(facts: Facts, declared: Declared): Row[] {
     ...containerRows(facts, declared),
     ...hostRows(facts, declared),
     ...postgresRows(facts),
+    ...clusterRows(facts, declared),
     ...backupRows(facts, declared),
     ...upkeepRows(facts),
   ];
@@ -116,10 +120,23 @@ function of(name: string, used: number, total: number, unit: (amount: number) =>
   return row(name, `${unit(used)} of ${unit(total)}`, used >= (total * HIGH) / 100);
 }
 
-function backupRows({ backups, waiting, now, up = Infinity }: Facts, { hasBackups, isKeptByCloud }: Declared): Row[] {
-  if (!hasBackups) return [row("backups", isKeptByCloud ? BY_CLOUD : OFF, !isKeptByCloud)];
+/** The moments to which DigitalOcean can restore a managed database. */
+function clusterRows({ now }: Facts, { isManaged, keptSince }: Declared): Row[] {
+  if (!isManaged) return [];
+  const text =
+    keptSince === undefined
+      ? "DigitalOcean could not be asked"
+      : `every moment of the last ${span(now - Date.parse(keptSince) / 1000)}, since ${keptSince}`;
+  return [row("cluster backups", text)];
+}
+
+function backupRows(
+  { backups, waiting, now, up = Infinity }: Facts,
+  { hasBackups, isManaged, isKeptByCloud, bucketServer }: Declared,
+): Row[] {
+  if (!hasBackups) return [row("backups", isKeptByCloud ? BY_CLOUD : isManaged ? FILES_OFF : OFF, !isKeptByCloud)];
   if (backups === null) return [row("backups", "could not be asked", true)];
-  const { point, base, drill } = backups;
+  const { point, base, objects, drill } = backups;
   const job = (name: string, time: string | undefined, oldest: number, more = "", failed = false) => {
     // After a boot, the jobs need some minutes.
     const age = time === undefined ? Infinity : now - Date.parse(time) / 1000;
@@ -130,10 +147,11 @@ function backupRows({ backups, waiting, now, up = Infinity }: Facts, { hasBackup
     job(
       "restore point",
       point?.at,
-      OLDEST.point,
+      isManaged ? OLDEST_DUMP : OLDEST.point,
       waiting === null || waiting === 0 ? "" : `, ${waiting} files of the write-ahead log wait`,
     ),
-    job("backup", base?.at, OLDEST.base),
+    ...(isManaged ? [] : [job("backup", base?.at, OLDEST.base)]),
+    ...(bucketServer === undefined ? [] : [job("copy of the files", objects?.at, OLDEST_DUMP)]),
     job(
       "drill",
       drill?.started,

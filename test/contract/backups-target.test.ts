@@ -169,3 +169,60 @@ describe("a volume whose data was migrated to another version of PostgreSQL", ()
     expect(choose("2026-11-27T08:30:00Z", back)).toMatchObject({ backup: "older", version: "15" });
   });
 });
+
+describe("a restore point of a managed database", () => {
+  /** What target.py chooses of these snapshots, or its refusal. */
+  function chooseDump(to: string, snapshots: object[], wanted = ""): string {
+    const { stdout } = execaSync("python3", ["-IS", "machine/backups/target.py", "dump", STANZA, wanted, to, "dev"], {
+      input: JSON.stringify(snapshots),
+      reject: false,
+    });
+    return stdout;
+  }
+  const files = (time: string, hostname = STANZA) => ({ ...point(time, "dumped"), hostname });
+  const dump = (time: string, database: string) => ({
+    ...{
+      id: `dump-${database}-${time}`,
+      hostname: STANZA,
+      paths: [`/${database}.dump`],
+      tags: [`of=${pointAt(time)}`],
+    },
+  });
+  const two = [
+    dump("18:00:00", "a"),
+    files("18:00:00"),
+    dump("19:00:00", "a"),
+    dump("19:00:00", "b"),
+    files("19:00:00"),
+  ];
+
+  it("is the newest complete one, with a dump of each database", () => {
+    // The last dump belongs to a run that was killed.
+    expect(chooseDump("latest", [...two, dump("20:00:00", "a")]).split("\n")).toEqual([
+      `stanza=${STANZA}`,
+      `point=${pointAt("19:00:00")}`,
+      `to=${pointAt("19:00:00")}`,
+      `moment=${at("19:00:00")}.000000`,
+      "snapshot=snapshot-19:00:00",
+      "data=/mnt/convex/data",
+      "dump=a dump-a-19:00:00",
+      "dump=b dump-b-19:00:00",
+    ]);
+  });
+
+  it("is one by its name, but not a moment between two", () => {
+    expect(chooseDump(pointAt("18:00:00"), two)).toContain("dump=a dump-a-18:00:00");
+    expect(chooseDump("2026-11-27T18:30:00Z", two)).toBe(
+      "to: is '2026-11-27T18:30:00Z', it should be latest or the name of a restore point: dumps of a managed database have no moments between them." +
+        ` The newest is ${pointAt("19:00:00")}. List all with: npm run backup -- --stack dev`,
+    );
+  });
+
+  it("is of the only other volume if this one has none, and is no point with PostgreSQL's log", () => {
+    expect(chooseDump("latest", [files("18:00:00", "another")])).toMatch(/^stanza=another$/m);
+    expect(chooseDump("latest", [{ ...point("18:00:00"), hostname: STANZA }])).toMatch(
+      /^backups: the bucket contains none/,
+    );
+    expect(chooseDump("latest", [files("18:00:00", "one"), files("18:00:00", "two")])).toMatch(/^stanza: is empty, /);
+  });
+});

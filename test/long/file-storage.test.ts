@@ -1,8 +1,9 @@
-import { readdir, rm } from "node:fs/promises";
+import { readdir, readFile as readBytes, writeFile as writeBytes } from "node:fs/promises";
 import path from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { SCRIPTS } from "../../contract/scripts.ts";
 import { publishRevision } from "../../sandbox/images/build.ts";
 import { spacesFolder } from "../../sandbox/spaces/s3-servers.ts";
 import { TestCloud } from "../e2e/harness.ts";
@@ -10,6 +11,7 @@ import { leaksOf, ProcessWatch, secretsOf } from "../e2e/leaks.ts";
 import { readFile, readRow, writeFile, writeRow } from "../e2e/probe.ts";
 import { succeeded } from "../e2e/succeeded.ts";
 import { stepByStep } from "../steps.ts";
+import { deletion } from "./bucket-deletion.ts";
 
 const STACK = "files";
 const BUCKETS = /^convex-files-(exports|files|modules|search|snapshot-imports)-[0-9a-z]{8}$/;
@@ -123,10 +125,29 @@ describe("a stack with its files in buckets", () => {
     const lost = await writeFile(await url(), "to be lost");
     succeeded(await cloud.operate("backup", STACK, ["now"]));
     const object = (await objects()).find((name) => path.basename(name) === lost) ?? "";
-    await rm(object);
+    const [bucket = ""] = (await buckets()).filter((name) => name.startsWith("convex-files-files-"));
+    await droplet(deletion(path.relative(path.join(bucketFolder(), bucket), object)));
     const failed = await cloud.operate("drill", STACK);
     expect(failed.exitCode).not.toBe(0);
     expect(failed.all).toMatch(new RegExp(`file ${lost}: is missing in bucket convex-files-files-`));
+    // The copy before the loss has it.
+    expect(succeeded(await cloud.operate("restore", STACK, ["--files"]))).toContain("put back 1 objects");
+    expect(await readFile(await url(), lost)).toBe("to be lost");
+    succeeded(await cloud.operate("drill", STACK));
+  });
+
+  it("finds with a drill a copy of an object that cannot be read, although the bucket has the object", async () => {
+    const before = await packs();
+    await writeFile(await url(), "whose copy is damaged");
+    await droplet(`bash ${SCRIPTS}/backups/objects.sh copy now`);
+    const added = (await packs()).filter((pack) => !before.includes(pack));
+    expect(added).not.toEqual([]);
+    const whole = new Map(await Promise.all(added.map(async (pack) => [pack, await readBytes(pack)] as const)));
+    for (const [pack, content] of whole) await writeBytes(pack, Buffer.from(content).fill(0, 0, content.length / 2));
+    const failed = await cloud.operate("drill", STACK);
+    for (const [pack, content] of whole) await writeBytes(pack, content);
+    expect(failed.exitCode).not.toBe(0);
+    expect(failed.all).toMatch(/file \S+: cannot be read from the copy of the buckets/);
   });
 
   it("is restored to a point before, with its files", async () => {
@@ -205,6 +226,15 @@ describe("a stack with its files in buckets", () => {
 
   it("is destroyed without anything left", expectDestroyed);
 });
+
+/** What restic has written to the bucket of the backups, by the paths on this computer. */
+async function packs(): Promise<string[]> {
+  const [bucket = ""] = (await buckets()).filter((name) => name.includes("-backups-"));
+  const folder = path.join(bucketFolder(), bucket, "files", "data");
+  return (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath, entry.name));
+}
 
 async function expectDestroyed(): Promise<void> {
   succeeded(await cloud.pulumi(["destroy", "--yes", "--skip-preview", "--stack", STACK]));

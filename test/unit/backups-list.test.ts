@@ -18,6 +18,7 @@ function printed(changes: object = {}): string {
   return JSON.stringify({
     stanza: VOLUME,
     bucket: "https://nyc3.digitaloceanspaces.com/mine",
+    dumped: false,
     info: [
       {
         ...{ name: VOLUME, db: [cluster(1, "17")] },
@@ -48,6 +49,23 @@ describe("the list of backups", () => {
     expect(listed(migrated).backups.map(({ name }) => name)).toEqual(["B"]);
     expect(listed(migrated).points.map(({ name }) => name)).toEqual(["convex-20261127T030000Z"]);
     expect(listed([...migrated, cluster(3, "15")]).backups.map(({ name }) => name)).toEqual(["A"]);
+  });
+
+  it("of a managed database has the points with dumps, each of which can be restored, but no moments between them", () => {
+    const snapshots = [
+      snapshot("20261126T030000Z"),
+      snapshot("20261127T040000Z", "dumped"),
+      { ...snapshot(""), tags: ["of=convex-20261127T040000Z"] },
+    ];
+    const listed = parseList(printed({ dumped: true, info: [], snapshots }));
+    expect(listed.points.map(({ name }) => name)).toEqual(["convex-20261127T040000Z"]);
+    expect(listed).not.toHaveProperty("from");
+    const text = asText(listed, "dev");
+    expect(text).toContain(
+      "Each of these restore points can be restored, for example: npm run restore -- --stack dev --to latest",
+    );
+    expect(text).not.toContain("Every moment");
+    expect(parseList(printed({ snapshots })).points.map(({ name }) => name)).toEqual(["convex-20261126T030000Z"]);
   });
 
   it("has backups and points of another volume apart, and says so if only those can be restored", () => {

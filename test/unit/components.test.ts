@@ -215,7 +215,8 @@ const BACKUPS = (): BackupsArgs => ({
   mountpoint: "/mnt/convex",
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
   inPreview: [],
-  after: new pulumi.ComponentResource("test:index:Other", "convex"),
+  dumped: [],
+  after: [new pulumi.ComponentResource("test:index:Other", "convex")],
   onMachine: lifetime(),
 });
 
@@ -1389,6 +1390,14 @@ describe("the repository of backups", () => {
     const { values } = new Repository(ID, { ...REPOSITORY(), backups: "off" });
     expect(await names()).toEqual([ID]);
     expect(values["repository_endpoint"]).toBe("");
+  });
+});
+
+describe("the jobs of backups", () => {
+  it("know the databases of which they make dumps, only with a managed one", async () => {
+    new Backups(ID, { ...BACKUPS(), dumped: ["convex_self_hosted", "shop"] });
+    const find = await settled();
+    expect(itemsIn(String(find("convex-backups")["stdin"]), "dumped")).toEqual(["convex_self_hosted", "shop"]);
   });
 });
 

@@ -36,7 +36,11 @@ const archive = {
 };
 const restores = { phase: null as string | null, request: "", to: "", running: false, kept: [] as string[] };
 
+/** Copies of files in buckets, which not every stack has. */
+const objects = { ...WELL, last: { at: before(40 * MINUTE) } as object | null };
+
 interface Given {
+  objects?: Partial<typeof objects>;
   point?: Partial<typeof point>;
   base?: Partial<typeof base>;
   drill?: Partial<typeof drill>;
@@ -49,6 +53,7 @@ const factsOf = (given: Given) => ({
     now: NOW,
     point: { ...point, ...given.point },
     base: { ...base, ...given.base },
+    ...(given.objects && { objects: { ...objects, ...given.objects } }),
     drill: { ...drill, ...given.drill },
   },
   "backups.archive": { ...archive, ...given.archive },
@@ -121,6 +126,18 @@ describe("backups", () => {
       "a backup that failed, before the next one is due",
       { base: { cause: "backup: failed. The disk is full" } },
       "error backups backups.jobs backups.backup: was not made when it was last tried; the last error is: backup: failed. The disk is full",
+      BACKUP,
+    ],
+    [
+      "a late copy of the files in buckets",
+      { objects: { last: { at: before(4 * HOUR) } } },
+      "error backups backups.jobs backups.files: is 4 h old, it should be less than 3 h old",
+      BACKUP,
+    ],
+    [
+      "a copy of the files in buckets that failed, before the next one is due",
+      { objects: { cause: "the buckets: cannot be mounted" } },
+      "error backups backups.jobs backups.files: was not made when it was last tried; the last error is: the buckets: cannot be mounted",
       BACKUP,
     ],
     [
@@ -222,6 +239,10 @@ describe("backups", () => {
         drill: { last: null, since: NOW - 3 * MINUTE },
       },
     ],
+    [
+      "a first copy of the files in buckets that takes hours",
+      { objects: { last: null, running: true, since: NOW - 5 * HOUR } },
+    ],
     ["a first backup that takes hours", { base: { last: null, running: true, since: NOW - 5 * HOUR } }],
     ["a failure of the archive that was followed by a success", { archive: { failed: NOW - 21, cause: "It is full" } }],
     ["a failed job that somebody has repeated by hand", { base: { result: "exit-code", ended: NOW - 17 * HOUR } }],
@@ -259,6 +280,31 @@ describe("backups", () => {
     const repair = finding?.repair ?? { why: "" };
     expect(repair).toEqual({ up: ["convex-backups"] });
     expect("up" in repair && costsOf(repair)).toMatch(/nothing stops$/);
+  });
+});
+
+describe("backups of a managed database", () => {
+  const managed = { type: TYPES.cluster, name: RESOURCES.cluster };
+  const jobs = (at: string) => ({
+    "backups.jobs": { now: NOW, point: { ...point, last: { at } }, drill },
+    "backups.restores": restores,
+  });
+  const found = (at: string) => told(compareBackups(stateOf(ON, managed), insideOf(jobs(at))));
+
+  it("have a restore point every hour, and nothing of PostgreSQL's log", () => {
+    expect(found(before(2 * HOUR))).toEqual([]);
+    expect(found(before(4 * HOUR))).toEqual([
+      ["error backups backups.jobs backups.restore-point: is 4 h old, it should be less than 3 h old", BACKUP],
+    ]);
+    expect(describeBackups(stateOf(ON, managed), insideOf(jobs(before(HOUR))))).toBe(
+      "restore point 60 min ago, drill 3 days ago",
+    );
+  });
+
+  it("that are off are a notice about the files on the volume", () => {
+    expect(told(compareBackups(stateOf(stateWith(""), managed), insideOf({})))[0]?.[0]).toBe(
+      "notice backups the stack's state backups: are DigitalOcean's own of the database, for 7 days, but the files on the volume have none",
+    );
   });
 });
 

@@ -142,18 +142,27 @@ it("missing backups are a notice as long as Convex's files are on the volume", (
   expect(inBuckets).toEqual([]);
 });
 
-it("the status of a managed database has no write-ahead log", () => {
+it("the status of a managed database has no write-ahead log, and shows what DigitalOcean keeps, and dumps of every hour", () => {
   const facts = {
     ...{ now: 0, disks: [], containers: [], backups: {}, waiting: 0, certificate: null, packages: 0, reboot: null },
     postgres: { version: "17.6", connections: 70, allowed: 100, wal: null, databases: [], tables: null },
   };
   const declared = {
     ...{ urls: { backend: "", site: "", dashboard: "" }, apps: new Map<string, string>(), appUrls: {} },
-    ...{ droplet: "", hasBackups: false, isKeptByCloud: false, bucketServer: undefined },
+    ...{ droplet: "", hasBackups: true, isKeptByCloud: false, bucketServer: undefined },
+    ...{ isManaged: true, keptSince: "2026-11-20T18:00:00Z" },
   };
-  expect(rowsOf(facts, declared).find(({ name }) => name === "PostgreSQL")).toEqual({
+  const rows = (changes: object) => rowsOf({ ...facts, ...changes }, declared);
+  const now = Date.parse("2026-11-27T18:00:00Z") / 1000;
+  const find = (wanted: string, changes = {}) => rows(changes).find(({ name }) => name === wanted);
+  expect(find("PostgreSQL")).toEqual({
     ...{ name: "PostgreSQL", text: "17.6, managed by DigitalOcean", attention: false },
   });
+  expect(find("cluster backups", { now })?.text).toBe("every moment of the last 7 days, since 2026-11-20T18:00:00Z");
+  const point = (at: string) => find("restore point", { now, backups: { point: { at } } });
+  expect(point("2026-11-27T16:30:00Z")).toMatchObject({ text: "90 min ago", attention: false });
+  expect(point("2026-11-27T14:00:00Z")).toMatchObject({ text: "4 h ago", attention: true });
+  expect(find("backup")).toBeUndefined();
 });
 
 it.each([

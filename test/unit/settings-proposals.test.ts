@@ -36,7 +36,7 @@ it.each<Record<string, unknown>>([
   },
   { volumeSnapshots: 25 },
   { database: "cluster", databaseSize: "x", databaseStandbys: 5 },
-  { database: "managed", migratePostgres: true, backups: "spaces" },
+  { database: "managed", migratePostgres: true, backups: "spaces", image: "ubuntu-24-04-x64" },
   { driftIgnore: ["*", ""] },
   {
     telemetry: "yes",

@@ -49,6 +49,8 @@ const DECLARED = {
   appUrls: { web: "https://app.example.com" },
   droplet: "s-2vcpu-4gb in fra1",
   hasBackups: true,
+  isManaged: false,
+  keptSince: undefined,
   isKeptByCloud: false,
   bucketServer: undefined,
 };

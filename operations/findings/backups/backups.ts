@@ -12,8 +12,11 @@ import { isUntouched, waysOn } from "./interrupted.ts";
 /** How old the last record of a job may be, in seconds. */
 export const OLDEST = { point: 15 * MINUTE, base: 26 * HOUR, drill: 8 * DAY };
 
+/** The same for dumps of a managed database and copies of files in buckets, which are made every hour. */
+export const OLDEST_DUMP = 3 * HOUR;
+
 /** The units of the jobs. What they fail of is found here, with its cause. */
-export const JOBS = ["convex-restore-point", "convex-base-backup", "convex-drill"].map(
+export const JOBS = ["convex-restore-point", "convex-base-backup", "convex-dump", "convex-objects", "convex-drill"].map(
   (job) => `units[${job}.service]`,
 );
 
@@ -21,7 +24,10 @@ export const JOBS = ["convex-restore-point", "convex-base-backup", "convex-drill
 interface Jobs {
   now: number;
   point: Job<{ at: string }>;
-  base: Job<{ at: string }>;
+  /** With a managed database, there is none. */
+  base?: Job<{ at: string }>;
+  /** Only with files in buckets; with a managed database, a restore point makes it. */
+  objects?: Job<{ at: string }>;
   drill: Job<{ started: string; result: string; problems: string[] }>;
 }
 
@@ -62,24 +68,27 @@ export function compareBackups(state: State, inside: Inside): Finding[] {
   if (!has) {
     const { notice } = findingsBy("the stack's state", "backups");
     const set = pulumiCommand(state.stack, "config set", "backups spaces");
-    const why = isManaged(state)
-      ? "DigitalOcean itself backs up the managed database; keep copies of the files on the volume with: npx convex export --include-file-storage"
-      : `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
-    return [notice("backups", { found: "off", message: OFF }, { why })];
+    const why = `switch them on with: ${set}, then: ${pulumiCommand(state.stack, "up")}`;
+    const message = isManaged(state) ? FILES_OFF : OFF;
+    return [notice("backups", { found: "off", message }, { why })];
   }
   return [
     ...from<Jobs>(inside, "backups.jobs", (jobs) => [
       ...latePoint(state, jobs),
       ...lateBackup(state, jobs),
+      ...lateCopy(state, jobs),
       ...missingDrill(state, jobs),
     ]),
-    ...from<Archive>(inside, "backups.archive", (archive) => compareArchive(state, archive)),
+    ...(isManaged(state) ? [] : from<Archive>(inside, "backups.archive", (archive) => compareArchive(state, archive))),
     ...from<Restores>(inside, "backups.restores", (restores) => compareRestores(state, restores)),
   ];
 }
 
 /** What it means that a stack has no backups. */
 export const OFF = "are off, so what is lost with the volume cannot be restored";
+
+/** The same for a stack whose database is managed. */
+export const FILES_OFF = "are DigitalOcean's own of the database, for 7 days, but the files on the volume have none";
 
 /** The same for a stack that keeps its data in the cloud. */
 export const BY_CLOUD = "are DigitalOcean's own of the database, for 7 days; the files are in buckets";
@@ -91,7 +100,7 @@ export function isKeptByCloud(state: State): boolean {
 
 /** A line about healthy backups, for a person. */
 export function describeBackups(state: State, inside: Inside): string {
-  if (hasBackups(state) === false) return isKeptByCloud(state) ? BY_CLOUD : OFF;
+  if (hasBackups(state) === false) return isKeptByCloud(state) ? BY_CLOUD : isManaged(state) ? FILES_OFF : OFF;
   const jobs = json<Jobs>(inside, "backups.jobs");
   if (jobs === undefined) return "are on";
   const { now, point, base, drill } = jobs;
@@ -99,7 +108,7 @@ export function describeBackups(state: State, inside: Inside): string {
     time === undefined ? `no ${name} yet` : `${name} ${span(now - seconds(time))} ago`;
   return [
     last("restore point", point.last?.at),
-    last("backup", base.last?.at),
+    ...(base === undefined ? [] : [last("backup", base.last?.at)]),
     last("drill", drill.last?.started),
   ].join(", ");
 }
@@ -115,9 +124,13 @@ function from<T>(inside: Inside, fact: string, compare: (value: T) => Finding[])
 
 const { error } = findingsBy("backups.jobs", "backups");
 
-/** The timer makes a restore point every minute. */
+/** The timer makes a restore point every minute, with dumps every hour. Dumps may take long. */
 function latePoint(state: State, { now, point }: Jobs): Finding[] {
-  const late = lateness(point, point.last?.at, now, { limit: OLDEST.point, never: 15 * MINUTE, settle: 15 * MINUTE });
+  const limit = isManaged(state) ? OLDEST_DUMP : OLDEST.point;
+  const late =
+    isManaged(state) && point.running
+      ? undefined
+      : lateness(point, point.last?.at, now, { limit, never: limit, settle: limit });
   if (late === undefined) return [];
   const running = point.running && point.cause === "" ? "; one is being made now" : "";
   return [error("backups.restore-point", withCause(late, point, running), again(state, point, ["backup", "now"]))];
@@ -125,11 +138,22 @@ function latePoint(state: State, { now, point }: Jobs): Finding[] {
 
 /** The timer makes a backup every night, and after a boot if it missed one. */
 function lateBackup(state: State, { now, base }: Jobs): Finding[] {
+  if (base === undefined) return [];
   const late =
     lastFailed(base, base.last?.at) ??
     (base.running ? undefined : lateness(base, base.last?.at, now, { limit: OLDEST.base, never: HOUR, settle: HOUR }));
   if (late === undefined) return [];
   return [error("backups.backup", withCause(late, base), again(state, base, ["backup", "now"]))];
+}
+
+/** The timer copies the files in buckets every hour. The first copy may take long. */
+function lateCopy(state: State, { now, objects }: Jobs): Finding[] {
+  if (objects === undefined || objects.running) return [];
+  const limits = { limit: OLDEST_DUMP, never: OLDEST_DUMP, settle: OLDEST_DUMP };
+  const late = lastFailed(objects, objects.last?.at) ?? lateness(objects, objects.last?.at, now, limits);
+  return late === undefined
+    ? []
+    : [error("backups.files", withCause(late, objects), again(state, objects, ["backup", "now"]))];
 }
 
 /** The timer makes a drill every week. */

@@ -28,5 +28,8 @@ if [ -d /run/sandbox/certs.d ]; then
   cp -r /run/sandbox/certs.d /etc/docker
 fi
 
+# For file systems of programs, as the kernel makes it.
+[ -c /dev/fuse ] || mknod -m 0666 /dev/fuse c 10 229
+
 /usr/lib/sandbox/devices.sh
 exec /sbin/init
