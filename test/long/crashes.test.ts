@@ -143,7 +143,8 @@ describe("a stack is completed by the same command, with all data,", { timeout: 
       const up = await cloud.up(STACK, "--refresh", "--run-program");
       expect(up.exitCode, up.all).toBe(0);
       expect(up.all).toMatch(/Docker keeps port 321[01] of 127.0.0.1 for a container that is gone/);
-      return 1;
+      // The engine remembers the first attempt, and an update in which nothing changes ends that.
+      return 1 + (await completed());
     });
     await serves();
     await expectSame(before);

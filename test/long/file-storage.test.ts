@@ -35,7 +35,7 @@ const url = async () => (await cloud.outputs(STACK))["backendUrl"] ?? "";
 const droplet = async (command: string) => succeeded(await cloud.onDroplet(STACK, command)).trim();
 const preview = () => cloud.pulumi(["preview", "--stack", STACK]);
 const unset = (key: string) => cloud.pulumi(["config", "rm", "--stack", STACK, key]);
-const bucketFolder = (region: string) => path.join(spacesFolder(cloud.home), region, "buckets");
+const bucketFolder = (region = "nyc3") => path.join(spacesFolder(cloud.home), region, "buckets");
 const buckets = async (region = "nyc3") => readdir(bucketFolder(region)).catch(() => []);
 
 async function newestPoint(): Promise<string> {
@@ -47,7 +47,7 @@ async function newestPoint(): Promise<string> {
 /** The objects of the bucket with stored files, by their paths on this computer. */
 async function objects(): Promise<string[]> {
   const [bucket = ""] = (await buckets()).filter((name) => name.startsWith("convex-files-files-"));
-  const found = await readdir(path.join(bucketFolder("nyc3"), bucket), { recursive: true, withFileTypes: true });
+  const found = await readdir(path.join(bucketFolder(), bucket), { recursive: true, withFileTypes: true });
   // The server's own files are in hidden folders, and it keeps the deletions of the probe as files.
   return found
     .filter(({ parentPath, name }) => !parentPath.includes("/.") && !name.startsWith("convex-droplet-probe"))
