@@ -490,7 +490,7 @@ describe("ManagedCluster", () => {
       rules: [{ type: "droplet", value: "7" }],
     });
     expect(options.get("convex-cluster-firewall DatabaseFirewall")).toMatchObject({ deletedWith: "convex-cluster" });
-    expect(beforeCreate.get("convex-cluster DatabaseCluster")?.[0]).toBe("convex-cluster-database-shape");
+    expect(beforeCreate.get("convex-cluster DatabaseCluster")?.[0]).toBe("convex-database-shape");
     expect(componentOutputs.get("ManagedCluster")).toEqual([
       ...["administrator", "admits", "authority", "database", "host", "id", "password", "port", "storageMb"],
     ]);
