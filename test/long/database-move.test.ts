@@ -22,7 +22,12 @@ beforeAll(async () => {
   await cloud.createStack(STACK, {
     // As in production: a protected database must not stand in the way of a move.
     ...{ size: "s-1vcpu-2gb", "allowedCidrs[0]": "127.0.0.0/8", protectData: "true" },
-    ...{ databaseSize: "db-s-1vcpu-2gb", postgresPoolSize: "16", "driftIgnore[0]": "postgres.role_settings" },
+    ...{
+      databaseSize: "db-s-1vcpu-2gb",
+      postgresPoolSize: "16",
+      "driftIgnore[0]": "postgres.role_settings",
+      "driftIgnore[1]": "containers.app",
+    },
     'databases["shop"].connections': "5",
     'databases["shop"].shadow': "true",
   });
