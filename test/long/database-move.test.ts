@@ -208,7 +208,8 @@ describe("a stack whose database moves", () => {
     expect(await contents()).toBe(before);
     for (const key of ["first", "tampered", "left", "script", "power"]) expect(await readRow(url, key)).toBe("kept");
     expect(await readFile(url, file)).toBe("a stored file");
-    expect(await asShop("INSERT INTO own.things (c) VALUES ('new') RETURNING id")).toBe("1001");
+    // A loss of power makes a sequence skip some numbers.
+    expect(Number(await asShop("INSERT INTO own.things (c) VALUES ('new') RETURNING id"))).toBeGreaterThan(1000);
     expect(await droplet("ss -Hltn 'sport = :5432'; ls /etc/convex-droplet/cluster-* 2> /dev/null || true")).toBe("");
     await atRest("managed by DigitalOcean");
   });
