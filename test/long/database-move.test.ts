@@ -266,7 +266,7 @@ describe("a stack whose database moves", () => {
     await droplet(`rm ${MOUNTPOINT}/full`);
     expect(exitCode).not.toBe(0);
     expect(all).toMatch(
-      /\/mnt\/convex: has 1\.0GB free, it should have \d\.\dGB for the database\. Grow the volume.* volumeSizeGb 10\d/,
+      /\/mnt\/convex: has 1\.\dGB free, it should have \d\.\dGB for the database\. Grow the volume.* volumeSizeGb 10\d/,
     );
     await writeRow(url, "room", "kept");
   });
