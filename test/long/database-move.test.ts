@@ -303,8 +303,8 @@ describe("a stack whose database moves", () => {
     await moveTo("managed");
     succeeded(await up());
     await unset("moveDatabase");
-    expect(succeeded(await up())).toContain(`removed ${MOUNTPOINT}/postgresql, which the move had kept`);
-    expect(await droplet(`ls -d ${MOUNTPOINT}/postgresql /etc/postgresql/*/* 2> /dev/null || true`)).toBe("");
+    expect(succeeded(await up())).toContain(`removed what the move had kept in ${MOUNTPOINT}/postgresql`);
+    expect(await droplet(`ls -d ${MOUNTPOINT}/postgresql/* /etc/postgresql/*/* 2> /dev/null || true`)).toBe("");
     url = await backend();
     expect(await readRow(url, "room")).toBe("kept");
     expect(await contents()).toBe(before);
