@@ -66,8 +66,8 @@ export function tellConfirmation(name: string, moveDatabase: boolean, kept: stri
   return new pulumi.ResourceHook(`${name}-database-confirmed`, tell, { onDryRun: true });
 }
 
-/** How long a script may take that may move a database: as long as its data needs. */
-export const HOURS = 12;
-
-/** What comes before the command of such a script. */
-export const LIMIT = `CONVEX_DROPLET_LIMIT_SECONDS=${HOURS * 3600} `;
+/** What comes before a script's command, and how long the run waits for it. If it brings data, it may take as long as that needs. */
+export function patience(bringsData: boolean): [limit: string, timeout: string] {
+  const hours = 12;
+  return bringsData ? [`CONVEX_DROPLET_LIMIT_SECONDS=${hours * 3600} `, `${hours}h`] : ["", "20m"];
+}

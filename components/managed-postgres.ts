@@ -4,7 +4,7 @@ import * as pulumi from "@pulumi/pulumi";
 
 import { scriptFiles } from "../contract/scripts.ts";
 import type { FurtherDatabase } from "../settings/kinds/databases.ts";
-import { HOURS, LIMIT, tellConfirmation } from "./database-shape.ts";
+import { patience, tellConfirmation } from "./database-shape.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import type { ManagedCluster } from "./managed-cluster.ts";
@@ -88,7 +88,7 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
       admitted: admits,
       scripts: scriptFiles(),
     });
-    const [limit, timeout] = args.moveDatabase ? [LIMIT, `${HOURS}h`] : ["", "20m"];
+    const [limit, timeout] = patience(args.moveDatabase);
     const kept = "the database of the droplet's own server, on the volume";
     const client = new command.remote.Command(
       `${name}-database-client`,

@@ -6,7 +6,7 @@ import { type ContainerNetwork, HOST_IN_CONTAINERS, POSTGRES_PORT, rolesOf } fro
 import { scriptFiles } from "../contract/scripts.ts";
 import { connectionsOf } from "../settings/connections.ts";
 import type { FurtherDatabase } from "../settings/kinds/databases.ts";
-import { HOURS, LIMIT, tellConfirmation } from "./database-shape.ts";
+import { patience, tellConfirmation } from "./database-shape.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import type { ManagedCluster } from "./managed-cluster.ts";
@@ -99,7 +99,7 @@ export class Postgres extends pulumi.ComponentResource {
       scripts: scriptFiles(),
       ...args.repository,
     });
-    const [limit, timeout] = args.migratePostgres || args.moveDatabase ? [LIMIT, `${HOURS}h`] : ["", "20m"];
+    const [limit, timeout] = patience(args.migratePostgres || args.moveDatabase);
     const server = new command.remote.Command(
       `${name}-server`,
       {

@@ -15,7 +15,7 @@ here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/backups/jobs.sh
 source "$here/jobs.sh"
 
-# Where the buckets are, and the copies of them. And the folders for the buckets, in the order of components/file-storage.ts: the buckets may
+# Where the buckets are, and the copies of them. And the folders for the buckets, in the order of settings/file-storage.ts: the buckets may
 # get other names.
 readonly VIEW=/run/convex-droplet-objects COPIES=/run/convex-droplet-copies USES=(exports files modules search snapshot-imports)
 

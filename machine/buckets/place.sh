@@ -8,7 +8,7 @@
 readonly AUTHORITIES=/etc/ssl/certs/ca-certificates.crt
 
 # For scripts that compare files with rows, and back them up: lines name=value: endpoint, region, bucket (the one with stored files), buckets
-# (all, in the order of components/file-storage.ts), key, key_secret.
+# (all, in the order of settings/file-storage.ts), key, key_secret.
 readonly BUCKETS=/etc/convex-droplet/buckets
 
 note_of() { echo "$1/data/storage/.buckets"; }

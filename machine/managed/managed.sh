@@ -67,31 +67,13 @@ move_away() {
   await_server
   grant_made_roles
   managed_server=$MANAGED_SERVER
-  # It may take hours, and other scripts of the same run need the lock.
-  unlock
-  moved_values | bash "$here/move.sh" run managed
-  lock
-}
-
-# moved_values: what move.sh takes, from the variables of main.
-moved_values() {
-  printf '%s\n' "database=$database" "role=$role" "cluster=$cluster" "capacity_mb=$capacity_mb"
-  list databases "$databases"
-  list passwords "$passwords"
+  move_to managed
 }
 
 # end_moves: with the variables of main. After a move back that did not come to its end, and before anything kept is removed.
 end_moves() {
-  local further
-  if [[ -e $(move_journal "$mountpoint") ]]; then
-    put_cluster_server "$host" "$port" "$administrator" "$password" "$authority"
-    unlock
-    bash "$here/move.sh" settle
-    lock
-  fi
-  forget_cluster_server
-  mapfile -t further < <(sed -n 's/^\([^ ]\+\).*/\1/p' <<< "$databases")
-  open_roles "$role" "${further[@]}"
+  if is_moving "$mountpoint"; then put_cluster_server "$host" "$port" "$administrator" "$password" "$authority"; fi
+  settle_move
 }
 
 # retire_own_server: with the variables of main. Ends the server on this machine that the instance has left, and removes what postgres.sh has

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Which server has the instance's database: this machine's own one, or a managed cluster. A note on the volume says so, with the cluster's
 # id; without it, it is the machine's own. Changing that note, by one rename, is the moment of a move. Sourced after common.sh and sql.sh.
+# shellcheck disable=SC2154 # the caller has taken the values
+
+readonly MOVE=${BASH_SOURCE[0]%/*}/move.sh
 
 # How move.sh reaches the cluster, while the rest of this machine may still use its own server, or the other way round.
 readonly CLUSTER_SERVER=/etc/convex-droplet/cluster-server.conf CLUSTER_AUTHORITY=/etc/convex-droplet/cluster-authority.pem
@@ -12,6 +15,8 @@ kept_note() { echo "$1/managed-cluster.kept"; }
 
 # move_journal MOUNTPOINT: it is there from before a move's first change at the former place until the note says that it is done.
 move_journal() { echo "$1/database-move"; }
+
+is_moving() { [[ -e $(move_journal "$1") ]]; }
 
 # is_away MOUNTPOINT: whether the instance's database is in a managed cluster.
 is_away() { [[ -e $(cluster_note "$1") ]]; }
@@ -43,6 +48,30 @@ forget_cluster_server() { rm -f "$CLUSTER_SERVER" "$CLUSTER_AUTHORITY"; }
 
 # list NAME LINES: as a script takes it.
 list() { printf '%s\n' "$1=${2//$'\n'/$'\n'$1=}"; }
+
+# move_to managed|droplet: with the variables of the caller's main. It may take hours, and other scripts of the same run need the lock.
+move_to() {
+  unlock
+  {
+    printf '%s\n' "database=$database" "role=$role" "cluster=$cluster" "capacity_mb=${capacity_mb:-}"
+    list databases "$databases"
+    list passwords "$passwords"
+  } | bash "$MOVE" run "$1"
+  lock
+}
+
+# settle_move: with the variables of the caller's main. Ends a move that did not come to its end, and lets the roles use the server.
+settle_move() {
+  local further
+  if is_moving "$mountpoint"; then
+    unlock
+    bash "$MOVE" settle
+    lock
+  fi
+  forget_cluster_server
+  mapfile -t further < <(sed -n 's/^\([^ ]\+\).*/\1/p' <<< "$databases")
+  open_roles "$role" "${further[@]}"
+}
 
 # open_roles ROLE...: lets those log in again that a move has shut out of the server that it has left. It is used again.
 open_roles() {

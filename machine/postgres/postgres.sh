@@ -88,35 +88,18 @@ move_here() {
   # From here on, it goes on to its end if the connection breaks.
   trap '' PIPE
   put_cluster_server "$cluster_host" "$cluster_port" "$cluster_administrator" "$cluster_password" "$cluster_authority"
-  # It may take hours, and other scripts of the same run need the lock.
-  unlock
-  moved_values | bash "$here/../managed/move.sh" run droplet
-  lock
-}
-
-# moved_values: what move.sh takes, from the variables of main.
-moved_values() {
-  printf '%s\n' "database=$database" "role=$role" "cluster=$cluster" capacity_mb=
-  list databases "$databases"
-  list passwords "$passwords"
+  move_to droplet
 }
 
 # end_moves: with the variables of main. Nothing here uses a managed cluster any more. Without `move`, none is kept either.
 end_moves() {
-  local further kept
+  local kept
   kept=$(kept_note "$mountpoint")
-  if [[ -e $(move_journal "$mountpoint") ]]; then
-    unlock
-    bash "$here/../managed/move.sh" settle
-    lock
-  fi
-  forget_cluster_server
+  settle_move
   if [[ -e $MANAGED_SERVER ]]; then
     rm "$MANAGED_SERVER"
     changed "removed $MANAGED_SERVER: this droplet's own server has the database"
   fi
-  mapfile -t further < <(sed -n 's/^\([^ ]\+\).*/\1/p' <<< "$databases")
-  open_roles "$role" "${further[@]}"
   if [[ -e $kept && $move != true ]]; then
     rm "$kept"
     changed "forgot the managed cluster, which the move had kept"
