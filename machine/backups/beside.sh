@@ -278,7 +278,7 @@ EOF
 }
 
 # beside_sql DATABASE STATEMENT: asks the server for the copy.
-beside_sql() { PGHOST=$BESIDE PGDATABASE=$1 as_postgres psql -qAtX -v ON_ERROR_STOP=1 -c "$2"; }
+beside_sql() { managed_server='' PGHOST=$BESIDE in_database "$@"; }
 
 # check_beside FILES: checks what was restored; fails if it is not complete. Prints on stdout: rows, newest row (in ns since 1970), files.
 check_beside() {
