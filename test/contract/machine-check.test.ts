@@ -82,7 +82,9 @@ function fingerprint(): Promise<string> {
       "find /etc /usr/local /opt /root /home /tmp /var/tmp /var/lib/dpkg /mnt/convex/data /var/spool -printf '%p %m %u %g %i %T@ %C@ %l\\n' | sort",
       "find /run -maxdepth 2 -path '*convex*' -printf '%p %m %T@ %C@\\n' | sort",
       "find /mnt/convex/postgresql -maxdepth 3 -name '*.conf' -printf '%p %T@ %C@\\n' | sort",
-      "systemctl list-units --all --plain --no-legend | grep -v '^session-\\|^user\\|\\.device'",
+      // Without a container's mounts, of whose end systemd learns only after Docker has stopped, and without the columns' width, which
+      // follows the longest name.
+      "systemctl list-units --all --plain --no-legend | awk '!/^session-|^user|\\.device|^(run|var-lib)-docker-/ { print $1, $2, $3, $4 }'",
       "systemctl show --property Id,MainPID,ActiveEnterTimestampMonotonic,UnitFileState,NeedDaemonReload,DropInPaths ssh docker postgresql@17-main 'convex-*'",
       "findmnt --noheadings --list --output TARGET,SOURCE,OPTIONS | grep -v '/run/user'",
       "nft --stateless list ruleset; sysctl -a 2> /dev/null | grep '^net.ipv4.ip_nonlocal'",
