@@ -66,6 +66,7 @@ const host = new Host(ID, {
   instanceName: settings.convex.instanceName,
   instanceSecret: settings.convex.instanceSecret,
   safeguard,
+  packagesOf: ["host", isManaged ? "managed" : "postgres", ...(exposure.hosts === undefined ? [] : ["edge" as const])],
   sshAgent: openEmptyAgent,
   onChange: boot.begin,
 });

@@ -18,6 +18,7 @@ import { reportHalfDone } from "../error-hooks/half-done.ts";
 import { reportLostAddress } from "../error-hooks/reserved-ip.ts";
 import type { Exposure } from "../settings/exposure.ts";
 import { EVERYWHERE } from "../settings/kinds/networks.ts";
+import { type Area, userData } from "./first-boot.ts";
 import { type Connection, machineFiles, runScript } from "./machine.ts";
 import { refuseMissingDroplet } from "../digitalocean/missing-droplet.ts";
 import { onThisStack } from "../settings/on-this-stack.ts";
@@ -61,6 +62,8 @@ export interface HostArgs {
   exposure: Pick<Exposure, "hosts">;
   /** Whether the machine has a reserved address. Changing it changes `publicIp`. */
   reservedIp: boolean;
+  /** The areas whose packages a new droplet installs at its first boot. A change does not affect an existing one. */
+  packagesOf: readonly Area[];
   /** When the droplet may reboot for an update, HH:MM in UTC, or never. Changed in place. */
   rebootTime: string;
   /** How long to wait for a new droplet to answer SSH, in seconds. */
@@ -169,7 +172,9 @@ export class Host extends pulumi.ComponentResource {
         image: args.image,
         sshKeys: [sshKey.id],
         userData: pulumi.secret(
-          pulumi.all([hostKey.privateKeyOpenssh, hostKey.publicKeyOpenssh]).apply(([key, pub]) => userData(key, pub)),
+          pulumi
+            .all([hostKey.privateKeyOpenssh, hostKey.publicKeyOpenssh])
+            .apply(([key, pub]) => userData(key, pub, args.packagesOf)),
         ),
         // Attached at creation: a separate attachment takes ten seconds longer.
         volumeIds: [volume.id],
@@ -341,19 +346,6 @@ function instanceOn({ adopted, instanceName, instanceSecret }: HostArgs) {
     adopted_name: instanceName,
     adopted_secret_hash: createHash("sha256").update(instanceSecret).digest("hex"),
   };
-}
-
-/** Contains only the host key, so that it never changes. Everything else is set up over SSH. */
-function userData(privateKey: string, publicKey: string): string {
-  const indented = privateKey.trim().replaceAll("\n", "\n    ");
-  return `#cloud-config
-ssh_pwauth: false
-ssh_deletekeys: true
-ssh_keys:
-  ed25519_private: |
-    ${indented}
-  ed25519_public: ${publicKey.trim()}
-`;
 }
 
 function inboundRules(args: HostArgs): digitalocean.types.input.FirewallInboundRule[] {

@@ -38,7 +38,7 @@ main() {
     fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
   fi
   # dig comes with the last one.
-  install_packages nginx certbot openssl logrotate bind9-dnsutils
+  install_listed "$here/packages"
   trust_authority "$acme_authority_file" "$acme_authority"
   if checking && ! { mountpoint -q "$mountpoint" && type nginx certbot openssl dig > /dev/null 2>&1; }; then
     # The rest would only show the consequences. Its files are still declared.

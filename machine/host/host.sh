@@ -14,14 +14,11 @@ source "$here/../lib/units.sh"
 
 main() {
   local volume size_gb mountpoint operator_keys reboot_time adopted_name adopted_secret_hash stack
-  local packages=(nftables docker.io e2fsprogs curl unattended-upgrades)
   take volume size_gb mountpoint operator_keys reboot_time adopted_name adopted_secret_hash stack
   lock
   await_cloud_init
-  # Debian has a separate package for Docker's client, Ubuntu does not.
-  [[ $(distribution) != debian ]] || packages+=(docker-cli)
   complete_packages
-  install_packages "${packages[@]}"
+  install_listed "$here/packages"
   put_folder 0755 root:root /etc/convex-droplet
   put_file 0644 /etc/systemd/system/backups.slice systemd < "$here/backups.slice"
   guard_metadata
@@ -33,15 +30,13 @@ main() {
   finish
 }
 
-distribution() { (. /etc/os-release && echo "$ID"); }
-
 await_cloud_init() {
   if checking; then
     differs cloud-init "done without errors" "$(cloud_init_result)" || true
     return
   fi
   local status=0
-  say "waiting for cloud-init"
+  say "waiting for cloud-init, which installs packages"
   timeout 600 cloud-init status --wait > /dev/null 2>&1 || status=$?
   # 2 means finished with recoverable errors: a warning, and not a failure.
   case $status in

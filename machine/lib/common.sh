@@ -231,6 +231,15 @@ pulumi_command() {
   echo "npx pulumi $1${stack:+ --stack $stack}${2:+ ${*:2}}"
 }
 
+# install_listed FILE: the packages of an area, most of which first-boot.sh has installed.
+install_listed() {
+  local packages
+  mapfile -t packages < "$1"
+  # Ubuntu has Docker's client in the server's package.
+  [[ $(. /etc/os-release && echo "$ID") == debian ]] || packages=("${packages[@]/%docker-cli/docker.io}")
+  install_packages "${packages[@]}"
+}
+
 # install_packages NAME...: installs missing packages, without recommended ones.
 install_packages() {
   local package state missing=()

@@ -36,7 +36,7 @@ main() {
   lock
   rests_on "postgres volume" mounted "$(either mounted "not mounted" mountpoint -q "$mountpoint")"
   mountpoint -q "$mountpoint" || fail "$mountpoint: is not mounted, it should be the data volume. Run $(pulumi_command up) again"
-  install_packages postgresql-client
+  install_listed "$here/packages"
   if ! checking && ! is_away "$mountpoint" && [[ -n $(own_data "$mountpoint") ]]; then move_away; fi
   put_authority "$authority"
   put_secret root:root "$MANAGED_SERVER" < <(service "$host" "$port" "$administrator" "$password" /etc/convex-droplet/postgres-authority.pem)

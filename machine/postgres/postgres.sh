@@ -50,7 +50,7 @@ main() {
   fi
   # Otherwise the package creates another cluster on the root disk.
   put_file 0644 /etc/postgresql-common/createcluster.conf <<< "create_main_cluster = false"
-  install_packages postgresql
+  install_listed "$here/packages"
   version=$(dpkg-query -W -f '${Version}' postgresql 2> /dev/null) || true
   # Check mode does not install the packages. Without them, there is nothing more to check.
   [[ -n $version ]] || return 0

@@ -89,6 +89,6 @@ function phaseOf(urn: string): Phase | undefined {
 
 /** After a message of a script of `machine/`: the script runs, and reports the start and the end of installing packages. */
 function phaseAfter(urn: string, message: string): Phase {
-  if (message.includes("installing ")) return "packages";
+  if (/install(?:ing|s) /.test(message)) return "packages";
   return urn.endsWith("::convex-acceptance") ? "containers" : "machine set-up";
 }

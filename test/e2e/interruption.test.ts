@@ -43,7 +43,7 @@ describe("an up that is ended", () => {
 
   it("by Ctrl-C during the setup of the host has first replaced a droplet that is in no state", async () => {
     const interrupted = await endedUp(cloud, STACK, "Ctrl-C", "packages to be installed", (text) =>
-      text.includes("host.sh: installing"),
+      text.includes("host.sh: waiting for cloud-init, which installs packages"),
     );
     expect(interrupted.exitCode).not.toBe(0);
     expect(interrupted.all).toContain("a run was killed while creating it. Deleting it, to create it again");

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 
 import * as postgresql from "@pulumi/postgresql";
 import * as pulumi from "@pulumi/pulumi";
@@ -110,6 +111,7 @@ const HOST: HostArgs = {
   region: "nyc3",
   size: "s-2vcpu-4gb",
   offers: [],
+  packagesOf: ["host"],
   image: "debian-13-x64",
   volumeSizeGb: 120,
   protectData: true,
@@ -436,13 +438,22 @@ describe("Host", () => {
     expect(resources("convex-project-resources")["resources"]).toEqual(["do:droplet:1", null]);
   });
 
-  it("gives the droplet only the host key, as a secret", async () => {
-    new Host("convex", HOST);
-    const userData = String(secretValue((await settled())("convex-droplet")["userData"]));
-    expect(userData).toBe(
-      "#cloud-config\nssh_pwauth: false\nssh_deletekeys: true\nssh_keys:\n  ed25519_private: |\n    PRIVATE convex-host-key\n" +
-        "  ed25519_public: ssh-ed25519 convex-host-key\n",
-    );
+  it("gives the droplet only its host key, as a secret, and the packages to install", async () => {
+    new Host("convex", { ...HOST, packagesOf: ["host", "edge"] });
+    const [head, ...settings] = String(secretValue((await settled())("convex-droplet")["userData"])).split("\n");
+    expect(head).toBe("#cloud-config");
+    expect(JSON.parse(settings.join("\n"))).toEqual({
+      ssh_pwauth: false,
+      ssh_deletekeys: true,
+      ssh_keys: { ed25519_private: "PRIVATE convex-host-key\n", ed25519_public: "ssh-ed25519 convex-host-key" },
+      runcmd: [
+        [
+          ...["bash", "-c", readFileSync("machine/host/first-boot.sh", "utf8"), "first-boot.sh"],
+          ...["nftables", "docker.io", "docker-cli", "e2fsprogs", "curl", "unattended-upgrades"],
+          ...["nginx", "certbot", "openssl", "logrotate", "bind9-dnsutils"],
+        ],
+      ],
+    });
   });
 
   it("does not grow the droplet's disk, so that the droplet can go back to its earlier size", async () => {
