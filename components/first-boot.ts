@@ -11,7 +11,11 @@ export type Area = "host" | "postgres" | "managed" | "edge";
  * provider still waits for it. The scripts of these areas set up everything else over SSH.
  */
 export function userData(privateKey: string, publicKey: string, areas: readonly Area[]): string {
-  const packages = areas.flatMap((area) => readFileSync(path.join(SOURCE, area, "packages"), "utf8").trim().split("\n"));
+  const packages = areas.flatMap((area) =>
+    readFileSync(path.join(SOURCE, area, "packages"), "utf8")
+      .trim()
+      .split("\n"),
+  );
   const script = readFileSync(path.join(SOURCE, "host/first-boot.sh"), "utf8");
   // JSON is YAML, too.
   const settings = {

@@ -17,17 +17,23 @@ const [LOOK, TELL, LIMIT] = [5, 30, 90 * 60];
 /** The newest part of the log may not be saved yet. */
 const SETTLED = 5 * 60;
 
-/** A cluster, as far as this needs it. */
-interface Cluster {
+/** A cluster that is only there for a while. */
+export interface RestoredCluster {
   id: string;
   name: string;
+  /** RFC 3339. */
+  created_at: string;
+  tags: string[] | null;
+}
+
+/** A cluster, as far as this needs it. */
+interface Cluster extends RestoredCluster {
   status: string;
   version: string;
   region: string;
   size: string;
   storage_size_mib?: number;
   private_network_uuid: string;
-  tags: string[] | null;
   private_connection: { host: string; port: number; user: string; password: string };
 }
 
@@ -102,8 +108,8 @@ export async function withRestored<T>(state: State, to: string, use: (restored: 
   const id = clusterOf(state);
   const moment = await momentIn(account, id, to);
   const { database: own } = await account.ask<{ database: Cluster }>("GET", `/v2/databases/${id}`);
-  const name = `${own.name}-restored`;
-  await removeAll(account, name, "that an earlier run has left");
+  const name = restoredName(own.name);
+  await removeAll(account, own.name, "that an earlier run has left");
 
   const stopped = new AbortController();
   const stop = () => {
@@ -122,7 +128,7 @@ export async function withRestored<T>(state: State, to: string, use: (restored: 
     return await use({ moment, seconds: made, server: { host, port, user, password, authority } });
   } finally {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, stop);
-    await removeAll(account, name, "again");
+    await removeAll(account, own.name, "again");
   }
 }
 
@@ -192,12 +198,23 @@ async function make(
   }
 }
 
-/** Removes the clusters of this name that only were there for a while, and waits until they are gone, because names are unique. */
-async function removeAll(account: Account, name: string, which: string): Promise<void> {
-  const found = (await account.list<Cluster>(`/v2/databases?tag_name=${TAG}`, "databases")).filter(
-    (cluster) => cluster.name === name && cluster.tags?.includes(TAG) === true,
-  );
-  for (const { id } of found) {
+function restoredName(source: string): string {
+  return `${source}-restored`;
+}
+
+/**
+ * The clusters that a drill or a restore has made of another one, `source`, and not removed yet.
+ *
+ * @throws Error if the cloud cannot be asked
+ */
+export async function restoredClusters(account: Account, source: string): Promise<RestoredCluster[]> {
+  const found = await account.list<RestoredCluster>(`/v2/databases?tag_name=${TAG}`, "databases");
+  return found.filter(({ name, tags }) => name === restoredName(source) && tags?.includes(TAG) === true);
+}
+
+/** Removes the clusters that were made of another one, and waits until they are gone, because names are unique. */
+async function removeAll(account: Account, source: string, which: string): Promise<void> {
+  for (const { id } of await restoredClusters(account, source)) {
     const byHand = `It costs money until it is removed. Remove it with: doctl databases delete ${id}`;
     try {
       await account.ask("DELETE", `/v2/databases/${id}`);

@@ -6,6 +6,7 @@ import { compareBackups, JOBS } from "./backups/backups.ts";
 import { compareFirewalls } from "./cloud/firewalls.ts";
 import { compareCloud } from "./cloud/refresh.ts";
 import { compareReservedIp } from "./cloud/reserved-ip.ts";
+import { compareRestoredClusters } from "./cloud/restored-clusters.ts";
 import { compareSpacesKeys } from "./cloud/spaces-keys.ts";
 import { compareVolume } from "./cloud/volume.ts";
 import { compareContainers } from "./containers/containers.ts";
@@ -54,6 +55,7 @@ export async function look(stack: string): Promise<Report> {
     settle(compareVolume(state)),
     settle(compareReservedIp(state)),
     settle(compareSpacesKeys(state)),
+    settle(compareRestoredClusters(state)),
   ]);
   const cloud = await asked;
   const parts = [

@@ -45,7 +45,10 @@ describe("the set-up of a fresh droplet", () => {
     expect(last.exitCode).toBe(0);
     const before = await machine.snapshot(UNITS);
     const again = await machine.run(SETUP, hostValues());
-    expect(again).toEqual({ exitCode: 0, output: "host.sh: waiting for cloud-init, which installs packages\nhost.sh: unchanged" });
+    expect(again).toEqual({
+      exitCode: 0,
+      output: "host.sh: waiting for cloud-init, which installs packages\nhost.sh: unchanged",
+    });
     expect(await machine.snapshot(UNITS)).toBe(before);
   });
 

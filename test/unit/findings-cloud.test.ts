@@ -3,6 +3,7 @@ import { afterEach, expect, it, vi } from "vitest";
 import { RESOURCES, TYPES } from "../../contract/names.ts";
 import { compareFirewalls } from "../../operations/findings/cloud/firewalls.ts";
 import { lostKeys } from "../../operations/findings/cloud/spaces-keys.ts";
+import { compareRestoredClusters } from "../../operations/findings/cloud/restored-clusters.ts";
 import { compareVolume } from "../../operations/findings/cloud/volume.ts";
 import { stateOf } from "./findings.ts";
 
@@ -66,6 +67,32 @@ it("a key for Spaces with a name of the stack's that is in no state is found, an
       path: "cloud.spaces-keys.DO3",
       severity: "warning",
       repair: { why: expect.stringMatching(/: doctl spaces keys delete DO3$/) as unknown },
+    },
+  ]);
+});
+
+it("a cluster that a killed drill has left is found, and no other one", async () => {
+  const own = { type: TYPES.cluster, name: RESOURCES.cluster, id: "c", inputs: { name: "convex-dev" } };
+  const made = (id: string, name: string, tag: string) => ({
+    id,
+    name,
+    created_at: "2026-11-27T03:00:00Z",
+    tags: [tag],
+  });
+  const databases = [
+    made("r", "convex-dev-restored", "convex-droplet-restored"),
+    made("o", "convex-prod-restored", "convex-droplet-restored"),
+    made("u", "convex-dev-restored", "somebody-else"),
+  ];
+  vi.stubGlobal("fetch", () => Promise.resolve(Response.json({ databases })));
+  expect(await compareRestoredClusters(stateOf(PROVIDER))).toEqual([]);
+  expect(await compareRestoredClusters(stateOf(own, PROVIDER))).toMatchObject([
+    {
+      path: "cloud.restored-clusters.r",
+      severity: "warning",
+      repair: {
+        why: expect.stringMatching(/ drill -- .*--cluster removes it first, or: doctl databases delete r$/) as unknown,
+      },
     },
   ]);
 });
