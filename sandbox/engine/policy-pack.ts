@@ -38,7 +38,7 @@ const CALLS = [
  * @throws Error if the pack cannot be started, or ends with an error
  */
 export async function runPolicyPack(request: RunPluginRequest, output: Output, signal: AbortSignal): Promise<void> {
-  const ended = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<unknown>();
   let pack: Promise<grpc.Client> | undefined;
   const start = (stack?: AnalyzerStackConfigureRequest) => {
     const [client, end] = startPack(request, stack, output, signal);
@@ -57,13 +57,20 @@ export async function runPolicyPack(request: RunPluginRequest, output: Output, s
         name === "configureStack" ? analyzer.AnalyzerStackConfigureRequest.deserializeBinary(bytes) : undefined,
       );
       pack.then(
-        (client) => client.makeUnaryRequest(path, asItIs, asItIs, bytes, (error, answer) => void reply(error, answer)),
-        (error: unknown) => void reply({ code: grpc.status.UNAVAILABLE, details: String(error) }),
+        (client) => {
+          client.makeUnaryRequest(path, asItIs, asItIs, bytes, reply);
+        },
+        (error: unknown) => {
+          reply({ code: grpc.status.UNAVAILABLE, details: error instanceof Error ? error.message : String(error) });
+        },
       );
     };
   };
   server.addService(service, Object.fromEntries(CALLS.map((name) => [name, pass(name)])));
-  signal.addEventListener("abort", () => void (pack === undefined && ended.resolve()), { once: true });
+  const giveUp = () => {
+    if (pack === undefined) ended.resolve(undefined);
+  };
+  signal.addEventListener("abort", giveUp, { once: true });
   server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
     if (error === null) output.stdout(Buffer.from(`${port}\n`));
     else ended.reject(error);
