@@ -279,10 +279,11 @@ new PolicyPack("tiny", {
     await writeProgram(COMPONENT_PROGRAM);
     await initStack();
     await writePack("mandatory");
-    await writeFile(path.join(project, "policy", "level.ts"), "throw new Error('bad luck');\n");
+    const broken = "export const level: string = undefined.nothing;\n";
+    await writeFile(path.join(project, "policy", "level.ts"), broken);
     const refused = await pulumi("preview", "--policy-pack", "policy");
     expect(refused.exitCode).not.toBe(0);
-    expect(refused.all).toContain("bad luck");
+    expect(refused.all).toContain("Cannot read properties of undefined (reading 'nothing')");
     await expectNoProcesses();
   });
 });
