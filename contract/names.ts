@@ -36,6 +36,7 @@ export const RESOURCES = {
   buckets: `${ID}-buckets`,
   rehearsal: `${ID}-rehearsal`,
   acceptance: `${ID}-acceptance`,
+  backupPassphrase: `${ID}-backup-passphrase`,
   backups: `${ID}-backups`,
   functionEnvironment: `${ID}-function-environment`,
   functions: `${ID}-functions`,

@@ -136,3 +136,6 @@ export function cancel(stack: string): string {
 function stackOf({ url }: Lock): string {
   return path.basename(path.dirname(new URL(url).pathname));
 }
+
+/** The folder with the rules about resources. */
+export const POLICY_PACK = path.resolve(import.meta.dirname, "../policy");

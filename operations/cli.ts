@@ -13,6 +13,7 @@ import { dropletTarget } from "./droplet.ts";
 import { writeEnvironment } from "./env/command.ts";
 import { runMoveIn } from "./move-in/command.ts";
 import { runLogs } from "./logs.ts";
+import { runPreview } from "./preview.ts";
 import { runTask } from "./task.ts";
 import { type Outputs, outputsOf } from "./outputs.ts";
 import { INTERRUPTED, runSsh } from "./ssh-command.ts";
@@ -27,11 +28,12 @@ import { runUpgrade } from "./upgrade.ts";
 
 const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
        ${npmCommand("STACK", "tunnel")}
-       ${npmCommand("STACK", "up|status|logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
+       ${npmCommand("STACK", "preview|up|status|logs|task|env|drift|doctor|backup|restore|drill|snapshot|move-in|upgrade|reset", "[OPTION ...]")}
 
   ssh      opens a shell on the stack's droplet, or runs a command there
   tunnel   forwards the dashboard, the API and the HTTP actions to this computer until Ctrl-C, unless they have public names; and the
            further databases
+  preview  shows what up would change, and which rules it would break
   up       deploys, also after a run that was killed
   status   shows what serves, and how droplet, database, backups and apps are doing
   logs     prints what backend, dashboard, PostgreSQL, proxy, backups or an app have logged
@@ -47,12 +49,13 @@ const HELP = `Usage: ${npmCommand("STACK", "ssh", "[COMMAND ...]")}
   reset    replaces the instance by an empty one with the same keys
   upgrade  shows what the next up would do with another backend image
 
-All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; up, drift,
+All after tunnel list their options with --help. All read the stack's state, so they need its passphrase; preview, up, drift,
 doctor and snapshot also call DigitalOcean.
 `;
 
 /** The commands that parse their own arguments. */
 const COMMANDS: Record<string, (args: string[]) => Promise<number>> = {
+  preview: runPreview,
   up: runUp,
   status: runStatus,
   logs: runLogs,

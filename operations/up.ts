@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
-import { createRequire } from "node:module";
 import { parseArgs, promisify } from "node:util";
 
 import { pulumiCommand } from "../contract/commands.ts";
 import { cancel, runPulumi } from "../contract/run-pulumi.ts";
 import { requireStack } from "./arguments.ts";
+import { findCli } from "./pulumi-cli.ts";
 import { State } from "./state.ts";
 import { npmCommand } from "./typed.ts";
 
@@ -58,12 +58,6 @@ function readUp(args: string[]): { stack: string | undefined; help: boolean } {
   const options = { stack: { type: "string", short: "s" }, help: { type: "boolean", short: "h" } } as const;
   const { stack, help } = parseArgs({ args, options, strict: false }).values;
   return { stack: typeof stack === "string" && !stack.startsWith("-") ? stack : undefined, help: help === true };
-}
-
-/** The CLI that the launcher of the npm package would start; it is downloaded if it is missing. */
-async function findCli(): Promise<string> {
-  const launcher = createRequire(import.meta.url)("pulumi/lib/resolve.js") as { resolve: () => Promise<string> };
-  return launcher.resolve();
 }
 
 /** Pulumi Cloud shows who works on a stack, but not whether the run still works. */

@@ -18,6 +18,7 @@ A DigitalOcean on this computer, with a Convex that the real Pulumi engine deplo
   up [--domain NAME]   prepares what is missing, then deploys (the default); with --domain, under this name and with
                        TLS, for example: npm run sandbox -- --domain convex.test
   up OPTION ...        only deploys, with options of Pulumi's up, for example: up --stack sandbox --refresh
+  preview [OPTION ...] what up would change, and which rules it would break
   status [--stack ${STACK}]   what runs, and where; with --stack, how the stack is doing
   ssh [COMMAND ...]    a shell on the droplet, or one command there
   logs [NAME] [OPTION ...]   what backend (the default), dashboard, postgres, proxy, backups or an app have logged; or cloud
@@ -57,6 +58,7 @@ async function main(args: string[]): Promise<number> {
     case "status":
       requireSandbox(home);
       return rest.length === 0 ? summary(home) : operate(home, "status", rest);
+    case "preview":
     case "ssh":
     case "tunnel":
     case "task":

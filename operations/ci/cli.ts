@@ -13,7 +13,7 @@ const HELP = `Usage: npm run workflow -- preview --stack STACK --report FILE
 
 Steps of the workflows in .github/workflows:
 
-  preview   previews a stack: prints the changes to the log, and writes a report without the properties' values
+  preview   previews a stack with the policy pack: prints broken rules and changes to the log, and writes a report without values
   comment   shows the report of a preview in the stack's one comment on a pull request
   issue     opens, updates or closes the stack's one issue about drift
 
@@ -60,10 +60,10 @@ async function main(args: string[]): Promise<number> {
 }
 
 async function preview({ stack, report }: Options): Promise<number> {
-  const { exitCode, digest } = await readPreview(stack);
-  process.stdout.write(describePreview(digest));
-  await writeFile(report, reportOf(stack, exitCode === 0 ? digest : undefined));
-  return exitCode;
+  const read = await readPreview(stack);
+  process.stdout.write(describePreview(read));
+  await writeFile(report, reportOf(stack, read));
+  return read.exitCode;
 }
 
 async function comment(options: Options): Promise<number> {

@@ -1,6 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { text } from "node:stream/consumers";
+
+import { POLICY_PACK } from "../../contract/run-pulumi.ts";
 
 /** The parts of the output of `pulumi preview --json` that this program reads. */
 export interface Digest {
@@ -17,23 +22,58 @@ interface Step {
   replaceReasons?: string[] | null;
 }
 
+/** A rule of the policy pack that a resource breaks, as Pulumi's log of events has it. */
+export interface Violation {
+  /** Absent for a rule about the whole stack. */
+  resourceUrn?: string;
+  policyName: string;
+  enforcementLevel: string;
+  message: string;
+}
+
+/** The result of a preview. */
+export interface Preview {
+  /** Pulumi's. */
+  exitCode: number;
+  /** Empty if the output is not JSON. */
+  digest: Digest;
+  violations: Violation[];
+}
+
 /** The operations that are reported. Not the parts of a replacement, reads, and `same`. */
 const OPERATIONS = ["delete", "replace", "update", "create", "import", "discard"];
 
 const LOST_DATA =
   /^(digitalocean:index\/(volume:Volume|databaseCluster:DatabaseCluster)|postgresql:index\/database:Database)$/;
 
-/**
- * Previews a stack, without a refresh. Pulumi's stderr is passed on unchanged.
- *
- * @returns Pulumi's exit code and its output; an empty digest if the output is not JSON
- */
-export async function readPreview(stack: string): Promise<{ exitCode: number; digest: Digest }> {
-  const pulumi = spawn("pulumi", ["preview", "--json", "--non-interactive", "--stack", stack], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const [output, [code]] = await Promise.all([text(pulumi.stdout), once(pulumi, "close") as Promise<[number | null]>]);
-  return { exitCode: code ?? 1, digest: parse(output) };
+/** Previews a stack with the policy pack, without a refresh. Pulumi's stderr is passed on unchanged. */
+export async function readPreview(stack: string): Promise<Preview> {
+  // Pulumi's JSON has nothing about policies. Its log of events has, and needs this variable.
+  const folder = await mkdtemp(path.join(tmpdir(), "convex-droplet-preview-"));
+  const events = path.join(folder, "events.jsonl");
+  try {
+    const options = ["--json", "--non-interactive", "--policy-pack", POLICY_PACK, "--event-log", events];
+    const pulumi = spawn("pulumi", ["preview", "--stack", stack, ...options], {
+      stdio: ["ignore", "pipe", "inherit"],
+      env: { ...process.env, PULUMI_DEBUG_COMMANDS: "true" },
+    });
+    const [output, [code]] = await Promise.all([
+      text(pulumi.stdout),
+      once(pulumi, "close") as Promise<[number | null]>,
+    ]);
+    return { exitCode: code ?? 1, digest: parse(output), violations: await readViolations(events) };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** @returns nothing if the preview ended before there was a log */
+async function readViolations(file: string): Promise<Violation[]> {
+  const lines = await readFile(file, "utf8").catch(() => "");
+  return lines
+    .split("\n")
+    .filter((line) => line.includes('"policyEvent"'))
+    .flatMap((line) => (JSON.parse(line) as { policyEvent?: Violation }).policyEvent ?? []);
 }
 
 function parse(output: string): Digest {
@@ -45,24 +85,29 @@ function parse(output: string): Digest {
   }
 }
 
-/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, and one line for each change. */
-export function describePreview(digest: Digest): string {
+/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, broken rules, and one line for each change. */
+export function describePreview({ digest, violations }: Pick<Preview, "digest" | "violations">): string {
   const said = (digest.diagnostics ?? [])
     .filter(({ severity = "" }) => /^(warning|error)$/.test(severity))
     .map(({ severity = "", message = "" }) => `${severity}: ${message.trimEnd()}`);
+  const broken = violations.map(
+    ({ enforcementLevel, policyName, message }) =>
+      `${enforcementLevel === "mandatory" ? "error" : "warning"}: ${policyName}: ${message.trimEnd().replaceAll("\n", " ")}`,
+  );
   const changes = changesOf(digest).map(({ op, name, properties }) => [op, name, ...properties].join(" "));
-  return [...said, ...changes].map((line) => `${line}\n`).join("");
+  return [...said, ...broken, ...changes].map((line) => `${line}\n`).join("");
 }
 
 /**
- * A preview in Markdown, for a comment that anybody may read: operations, resources and the names of their properties. It
- * contains no values, so it cannot contain a secret.
+ * A preview in Markdown, for a comment that anybody may read: broken rules, operations, resources and the names of their properties.
+ * It contains no values, so it cannot contain a secret.
  *
- * @param digest  undefined if the preview failed
+ * @param preview  undefined if there was none
  */
-export function reportOf(stack: string, digest: Digest | undefined): string {
-  const title = `### Preview of stack ${code(stack)}\n\n`;
-  if (digest === undefined) return `${title}**The preview failed.** The reason is in the log of the run.\n`;
+export function reportOf(stack: string, preview: Preview | undefined): string {
+  const { exitCode = 1, digest = {}, violations = [] } = preview ?? {};
+  const title = `### Preview of stack ${code(stack)}\n\n${brokenRules(violations)}`;
+  if (exitCode !== 0) return `${title}**The preview failed.** The reason is in the log of the run.\n`;
   const changes = changesOf(digest);
   const unchanged = `${digest.changeSummary?.["same"] ?? 0} unchanged`;
   if (changes.length === 0) return `${title}**Nothing to change**, ${unchanged}.\n`;
@@ -82,6 +127,15 @@ export function reportOf(stack: string, digest: Digest | undefined): string {
     `| | Resource | Type | Properties |\n| --- | --- | --- | --- |\n${rows.join("\n")}\n\n` +
     `Values are left out; ${code(`npx pulumi preview --diff --stack ${stack}`)} shows them.\n`
   );
+}
+
+function brokenRules(violations: Violation[]): string {
+  if (violations.length === 0) return "";
+  const rows = violations.map(({ enforcementLevel, policyName, resourceUrn = "" }) => {
+    const name = resourceUrn.split("::").slice(3).join("::");
+    return `| ${enforcementLevel} | ${code(policyName)} | ${name === "" ? "the stack" : code(name)} |`;
+  });
+  return `| | Broken rule | Resource |\n| --- | --- | --- |\n${rows.join("\n")}\n\n`;
 }
 
 interface Change {

@@ -11,13 +11,19 @@ import type { handleServerStreamingCall, handleUnaryCall } from "@grpc/grpc-js";
 import languageService from "@pulumi/pulumi/proto/language_grpc_pb.js";
 import type { ILanguageRuntimeServer } from "@pulumi/pulumi/proto/language_grpc_pb.js";
 import language from "@pulumi/pulumi/proto/language_pb.js";
-import type { InstallDependenciesRequest, InstallDependenciesResponse } from "@pulumi/pulumi/proto/language_pb.js";
+import type {
+  InstallDependenciesRequest,
+  InstallDependenciesResponse,
+  RunPluginRequest,
+  RunPluginResponse,
+} from "@pulumi/pulumi/proto/language_pb.js";
 import plugin from "@pulumi/pulumi/proto/plugin_pb.js";
 import empty from "google-protobuf/google/protobuf/empty_pb.js";
 
 import { untilEnd } from "./child-process.ts";
 import { npmVersion } from "./npm-version.ts";
 import { programDependencies, requiredPlugins } from "./npm-packages.ts";
+import { runPolicyPack } from "./policy-pack.ts";
 import { runProgram } from "./program.ts";
 
 /** The engine's limit; configuration and dependency lists can be large. */
@@ -67,6 +73,8 @@ const host = {
 
   installDependencies: streaming(installDependencies),
 
+  runPlugin: streaming(runPlugin),
+
   /** The CLI need not ask for any option of a Node program. */
   runtimeOptionsPrompts: unary(() => new language.RuntimeOptionsResponse()),
 
@@ -82,6 +90,7 @@ const host = {
 async function installDependencies(
   request: InstallDependenciesRequest,
   send: (response: InstallDependenciesResponse) => void,
+  signal: AbortSignal,
 ): Promise<void> {
   const toStdout = (text: Uint8Array) => {
     send(new language.InstallDependenciesResponse().setStdout(text));
@@ -94,9 +103,28 @@ async function installDependencies(
   const npm = spawn("npm", ["ci", "--loglevel=error"], { cwd, stdio: ["ignore", "pipe", "pipe"] });
   npm.stdout.on("data", toStdout);
   npm.stderr.on("data", toStderr);
-  const code = await untilEnd(npm, cancellation.signal);
+  const code = await untilEnd(npm, signal);
   if (code !== 0) throw new Error(`npm ci: exited with code ${code}, should be 0`);
   toStdout(Buffer.from("Finished installing dependencies\n\n"));
+}
+
+/** Runs a policy pack, the only kind of plugin that is written for Node here. */
+async function runPlugin(
+  request: RunPluginRequest,
+  send: (response: RunPluginResponse) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const kind = request.getKind();
+  if (kind !== "analyzer") throw new Error(`a plugin of kind ${kind}: is not supported, it should be analyzer`);
+  const output = {
+    stdout: (text: Uint8Array) => {
+      send(new language.RunPluginResponse().setStdout(text));
+    },
+    stderr: (text: Uint8Array) => {
+      send(new language.RunPluginResponse().setStderr(text));
+    },
+  };
+  await runPolicyPack(request, output, signal);
 }
 
 /** Answers a call with a plain function; an error that it throws becomes the call's error. */
@@ -115,12 +143,17 @@ function unary<Request, Response>(
   };
 }
 
-/** The same for a call whose answer is a stream of messages. */
+/** The same for a call whose answer is a stream of messages. The signal also aborts if the engine gives up the call. */
 function streaming<Request, Response>(
-  answer: (request: Request, send: (response: Response) => void) => Promise<void>,
+  answer: (request: Request, send: (response: Response) => void, signal: AbortSignal) => Promise<void>,
 ): handleServerStreamingCall<Request, Response> {
   return (call) => {
-    track(() => answer(call.request, (response) => void call.write(response))).then(
+    const given = new AbortController();
+    call.once("cancelled", () => {
+      given.abort();
+    });
+    const signal = AbortSignal.any([cancellation.signal, given.signal]);
+    track(() => answer(call.request, (response) => void call.write(response), signal)).then(
       () => {
         call.end();
       },

@@ -31,7 +31,7 @@ const EXITED_AFTER_REPORTING = 32;
  */
 export async function runProgram(request: RunRequest, context: RunContext, signal: AbortSignal): Promise<RunResponse> {
   const response = new language.RunResponse();
-  const entry = runnerPath(programDirectory(request));
+  const entry = modulePath(programDirectory(request), "@pulumi/pulumi/cmd/run");
   if (entry === undefined) {
     return response.setError("It looks like the Pulumi SDK has not been installed. Have you run pulumi install?");
   }
@@ -98,10 +98,10 @@ function programDirectory(request: RunRequest): string {
   return request.getInfo()?.getProgramDirectory() ?? request.getPwd();
 }
 
-/** The program's SDK; its version may differ from the host's. */
-function runnerPath(directory: string): string | undefined {
+/** A module of the program's SDK, whose version may differ from the host's; undefined if it is not installed. */
+export function modulePath(directory: string, module: string): string | undefined {
   try {
-    return createRequire(path.join(directory, "program.js")).resolve("@pulumi/pulumi/cmd/run");
+    return createRequire(path.join(directory, "program.js")).resolve(module);
   } catch {
     return undefined;
   }

@@ -229,6 +229,65 @@ describe("a mistake in a program", () => {
   });
 });
 
+describe("a policy pack", () => {
+  const PACK = `
+import * as pulumi from "@pulumi/pulumi";
+import { PolicyPack } from "@pulumi/policy";
+import { level } from "./level.ts";
+
+const size = new pulumi.Config("tiny").get("size");
+new PolicyPack("tiny", {
+  policies: [{
+    name: "no-greeter",
+    description: "Nobody is greeted.",
+    enforcementLevel: level,
+    validateResource: (args, report) => {
+      if (args.type === "tiny:index:Greeter") report(pulumi.getStack() + " is " + size);
+    },
+  }],
+});
+`;
+
+  async function writePack(level: string): Promise<void> {
+    const folder = path.join(project, "policy");
+    await mkdir(folder, { recursive: true });
+    await writeFile(path.join(folder, "PulumiPolicy.yaml"), "runtime: nodejs\n");
+    const manifest = { name: "tiny-policy", version: "1.0.0", type: "module", main: "index.js" };
+    await writeFile(path.join(folder, "package.json"), JSON.stringify(manifest));
+    await writeFile(
+      path.join(folder, "index.js"),
+      PACK.replace('Config("tiny")', `Config("${path.basename(project).replace("project", "tiny")}")`),
+    );
+    await writeFile(path.join(folder, "level.ts"), `export const level: string = ${JSON.stringify(level)};\n`);
+  }
+
+  it("knows the stack and its configuration, and refuses or warns", async () => {
+    await writeProgram(COMPONENT_PROGRAM);
+    await initStack();
+    await writePack("mandatory");
+    const refused = await pulumi("up", "--yes", "--skip-preview", "--policy-pack", "policy");
+    expect(refused.exitCode, refused.all).not.toBe(0);
+    expect(refused.all).toMatch(/\[mandatory\]\s+no-greeter.*\n\s+Nobody is greeted\.\n\s+dev is big\n/);
+    await writePack("advisory");
+    const warned = await pulumi("up", "--yes", "--skip-preview", "--policy-pack", "policy");
+    expect(warned.exitCode, warned.all).toBe(0);
+    expect(warned.all).toContain("[advisory]");
+    await expectNoProcesses();
+  });
+
+  it("that cannot be started lets the run fail with the reason", async () => {
+    await writeProgram(COMPONENT_PROGRAM);
+    await initStack();
+    await writePack("mandatory");
+    const broken = "export const level: string = undefined.nothing;\n";
+    await writeFile(path.join(project, "policy", "level.ts"), broken);
+    const refused = await pulumi("preview", "--policy-pack", "policy");
+    expect(refused.exitCode).not.toBe(0);
+    expect(refused.all).toContain("Cannot read properties of undefined (reading 'nothing')");
+    await expectNoProcesses();
+  });
+});
+
 describe("an interrupted run", () => {
   const endless = (atInterrupt: string) => `
 import * as pulumi from "@pulumi/pulumi";

@@ -35,6 +35,18 @@ async function list(route: string): Promise<unknown[]> {
 const droplets = () => list("/v2/droplets") as Promise<Droplet[]>;
 const volumes = () => list("/v2/volumes") as Promise<Volume[]>;
 
+it("a broken rule is reported by a preview, which fails", async () => {
+  await cloud.createStack("prod", { protectData: "false" });
+  const preview = await cloud.operate("preview", "prod", ["--non-interactive"]);
+  expect(preview.exitCode, preview.all).not.toBe(0);
+  expect(preview.all).toContain(
+    "convex-volume: protect is false, it should be true. Set it with: npm run sandbox -- pulumi config set --stack prod protectData true;",
+  );
+  await cloud.configure("prod", "protectData", "true");
+  const fixed = await cloud.operate("preview", "prod", ["--non-interactive"]);
+  expect(fixed.exitCode, fixed.all).toBe(0);
+});
+
 describe("a mistake", () => {
   it.each([
     {

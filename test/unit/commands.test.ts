@@ -108,13 +108,13 @@ describe("a mistake in a command's arguments", () => {
     [
       "operations/cli.ts",
       "",
-      "the command: is not given, it should be one of ssh, tunnel, up, ",
+      "the command: is not given, it should be one of ssh, tunnel, preview, up, ",
       "npm run ssh -- --help",
     ],
     [
       "operations/cli.ts",
       "scp",
-      "scp: is not a command, it should be one of ssh, tunnel, up, ",
+      "scp: is not a command, it should be one of ssh, tunnel, preview, up, ",
       "npm run ssh -- --help",
     ],
     [

@@ -15,6 +15,7 @@ const ALLOWED: Record<string, string[]> = {
   s3: ["settings"],
   settings: [],
   unmapped: [],
+  policy: [],
   examples: [],
   contract: [],
   sandbox: ["sandbox/cloud", "sandbox/images", "sandbox/spaces", "sandbox/droplet", "sandbox/engine", "sandbox/*"],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { describePreview, type Digest, reportOf } from "../../operations/ci/preview.ts";
+import { describePreview, type Digest, reportOf, type Violation } from "../../operations/ci/preview.ts";
 
 const urn = (type: string, name: string) =>
   `urn:pulumi:dev::convex-droplet::convex-droplet:index:Host$${type}::${name}`;
@@ -31,9 +31,21 @@ const DIGEST = {
   ],
 } as Digest;
 
+const VIOLATIONS: Violation[] = [
+  {
+    resourceUrn: urn("docker:index/container:Container", "convex-backend"),
+    policyName: "images-by-digest",
+    enforcementLevel: "mandatory",
+    message: "Every image is pinned.\nconvex-backend: image is do-not-show, it should not.\n",
+  },
+  { policyName: "a-rule", enforcementLevel: "advisory", message: "Odd." },
+];
+
+const read = (digest: Digest, violations: Violation[] = [], exitCode = 0) => ({ exitCode, digest, violations });
+
 describe("a preview's report", () => {
   it("counts the changes and lists them, the most severe first, without values of properties", () => {
-    expect(reportOf("dev", DIGEST)).toBe(
+    expect(reportOf("dev", read(DIGEST))).toBe(
       [
         "### Preview of stack `dev`",
         "",
@@ -53,11 +65,11 @@ describe("a preview's report", () => {
 
   it("says if nothing would change", () => {
     const digest = { steps: [{ op: "same", urn: urn("x:y:Z", "z") }], changeSummary: { same: 28 } };
-    expect(reportOf("dev", digest)).toBe("### Preview of stack `dev`\n\n**Nothing to change**, 28 unchanged.\n");
+    expect(reportOf("dev", read(digest))).toBe("### Preview of stack `dev`\n\n**Nothing to change**, 28 unchanged.\n");
   });
 
   it("warns about a change that would lose data", () => {
-    const lost = (op: string, type: string) => reportOf("prod", { steps: [{ op, urn: urn(type, "x") }] });
+    const lost = (op: string, type: string) => reportOf("prod", read({ steps: [{ op, urn: urn(type, "x") }] }));
     for (const type of ["digitalocean:index/volume:Volume", "postgresql:index/database:Database"]) {
       expect(lost("replace", type)).toContain("> [!CAUTION]");
       expect(lost("delete", type)).toContain("> [!CAUTION]");
@@ -67,15 +79,35 @@ describe("a preview's report", () => {
   });
 
   it("points to the log if the preview failed", () => {
-    expect(reportOf("dev", undefined)).toBe(
-      "### Preview of stack `dev`\n\n**The preview failed.** The reason is in the log of the run.\n",
+    for (const failed of [undefined, read({}, [], 1)]) {
+      expect(reportOf("dev", failed)).toBe(
+        "### Preview of stack `dev`\n\n**The preview failed.** The reason is in the log of the run.\n",
+      );
+    }
+  });
+
+  it("lists the broken rules, without their messages", () => {
+    expect(reportOf("dev", read(DIGEST, VIOLATIONS, 1))).toBe(
+      [
+        "### Preview of stack `dev`",
+        "",
+        "| | Broken rule | Resource |",
+        "| --- | --- | --- |",
+        "| mandatory | `images-by-digest` | `convex-backend` |",
+        "| advisory | `a-rule` | the stack |",
+        "",
+        "**The preview failed.** The reason is in the log of the run.",
+        "",
+      ].join("\n"),
     );
   });
 });
 
-it("prints Pulumi's warnings and each change to the log", () => {
-  expect(describePreview(DIGEST).split("\n")).toEqual([
+it("prints Pulumi's warnings, broken rules and each change to the log", () => {
+  expect(describePreview(read(DIGEST, VIOLATIONS)).split("\n")).toEqual([
     "warning: something is odd",
+    "error: images-by-digest: Every image is pinned. convex-backend: image is do-not-show, it should not.",
+    "warning: a-rule: Odd.",
     "replace convex-droplet userData",
     "update convex-backend envs[0] image",
     "create a|b`c",
