@@ -10,6 +10,7 @@ import { appsOf } from "./components/apps.ts";
 import { Backups } from "./components/backups.ts";
 import { Convex } from "./components/convex.ts";
 import { Database } from "./components/database.ts";
+import { databasePlace } from "./components/database-place.ts";
 import { Edge } from "./components/edge.ts";
 import { FileStorage } from "./components/file-storage.ts";
 import { furtherDatabases } from "./components/further-databases.ts";
@@ -124,6 +125,7 @@ const owned = { database: databaseName(settings.convex.instanceName), role: ROLE
 const [passwords, resolvePasswords] = pulumi.deferredOutput<string[]>();
 const client = {
   ...owned,
+  place: databasePlace(ID, settings.postgres.database),
   ...{ connection, machineId: host.machineId, mountpoint, tunnelPort: tunnel.postgresPort },
   ...{ databases, protectData, onMachine, moveDatabase, passwords: moveDatabase ? passwords : [] },
 };

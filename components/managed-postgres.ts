@@ -39,6 +39,8 @@ export interface ManagedPostgresArgs {
   /** The instance's database, and the role that owns it. */
   database: string;
   role: string;
+  /** See `databasePlace`. */
+  place: pulumi.Input<string>;
   /** Whether the instance's data is moved here from the machine's own server, which keeps it. Without it, what a move has kept is removed. */
   moveDatabase: boolean;
   /** For a move: each role and its password, as `role password`; secret. */
@@ -95,7 +97,7 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
       {
         connection: args.connection,
         ...script,
-        create: `${limit}${script.create}`,
+        create: pulumi.interpolate`${limit}${script.create} in ${args.place}`,
         triggers: [args.machineId],
         logging: command.remote.Logging.Stderr,
         addPreviousOutputInEnv: false,

@@ -40,6 +40,8 @@ export interface PostgresArgs {
   protectData: boolean;
   /** Whether to take over the data of an older version. Without it, such data is refused. */
   migratePostgres: boolean;
+  /** See `databasePlace`. */
+  place: pulumi.Input<string>;
   /** Whether the instance's data is moved here from the managed cluster. Without it, a move that was made is confirmed. */
   moveDatabase: boolean;
   /** For a move: each role and its password, as `role password`; secret. */
@@ -105,7 +107,7 @@ export class Postgres extends pulumi.ComponentResource {
       {
         connection: args.connection,
         ...script,
-        create: `${limit}${script.create}`,
+        create: pulumi.interpolate`${limit}${script.create} in ${args.place}`,
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },

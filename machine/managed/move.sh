@@ -69,6 +69,7 @@ run() {
   fi
   cut_over
   trap end_leftovers EXIT
+  start_left || say "error: a container that leads there does not start, see above. See: $(pulumi_command up --refresh)"
   say "the database is in $(words "$to") now; $(words "$from") keeps what it had, until you confirm the move: $(pulumi_command "config rm" moveDatabase) && $(pulumi_command up)"
 }
 
@@ -261,6 +262,16 @@ users() {
     grep '"INSTANCE_SECRET=' <<< "$found" || true
     grep -v '"INSTANCE_SECRET=' <<< "$found" || true
   } | sed 's|^/\([^ ]*\) .*|\1|'
+}
+
+# start_left: containers that lead to the new place already, and that a move in the other direction has stopped before it was interrupted.
+# The engine does not know that they are stopped.
+start_left() {
+  local host=host.docker.internal
+  if [[ $to == managed ]]; then host=$(sed -n 's/^host=//p' "$CLUSTER_SERVER"); fi
+  docker ps --all --quiet --filter status=exited | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{json .Config.Env}}' \
+    | { grep -F "@$host:" || true; } | { grep -E "postgres(ql)?://($(paste -sd '|' <<< "$roles")):" || true; } \
+    | sed 's|^/\([^ ]*\) .*|\1|' | xargs --no-run-if-empty docker start > /dev/null
 }
 
 write_journal() {

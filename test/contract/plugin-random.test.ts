@@ -100,3 +100,16 @@ function resultOf(made: Made): unknown {
   expect(made.state["result"]).toBeInstanceOf(Secret);
   return reveal(made.state["result"] ?? null);
 }
+
+describe("RandomUuid", () => {
+  const UUID = "random:index/randomUuid:RandomUuid";
+
+  test("makes an identifier, and another one for other keepers", async () => {
+    await using plugin = await PluginClient.start("random");
+    await plugin.configure();
+    const made = await plugin.create(UUID, { keepers: { database: "droplet" } });
+    expect(made.state["result"]).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
+    expect(made.id).toBe(made.state["result"]);
+    expect(await plugin.diff(made, { keepers: { database: "managed" } })).toMatchObject({ replaces: ["keepers"] });
+  });
+});

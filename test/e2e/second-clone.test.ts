@@ -108,16 +108,16 @@ describe("a second computer with the states, the passphrase and the token", () =
 
   it("finds nothing to do", async () => {
     const up = await second.pulumi(["up", "--yes", "--skip-preview", "--expect-no-changes"]);
-    expect(up.all).toContain("44 unchanged");
+    expect(up.all).toContain("45 unchanged");
     expect(up.exitCode).toBe(0);
   });
 
   it("refreshes, and finds that nothing has drifted", async () => {
     const refresh = await second.pulumi(["refresh", "--yes", "--skip-preview", "--expect-no-changes"]);
-    expect(refresh.all).toContain("44 unchanged");
+    expect(refresh.all).toContain("45 unchanged");
     expect(refresh.exitCode).toBe(0);
     const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
-    expect(look.all).toContain("44 unchanged");
+    expect(look.all).toContain("45 unchanged");
     expect(look.exitCode).toBe(0);
   });
 
@@ -142,7 +142,7 @@ describe("a second computer with the states, the passphrase and the token", () =
     expect(refresh.all).toContain(quoted);
     expect(refresh.exitCode).not.toBe(0);
     const look = await second.pulumi(["preview", "--refresh", "--expect-no-changes"]);
-    expect(look.all).toContain("44 unchanged");
+    expect(look.all).toContain("45 unchanged");
     expect(look.exitCode).toBe(0);
   });
 

@@ -66,17 +66,17 @@ describe("a stack in an empty account", () => {
 
   it("serves after the first up", async () => {
     const up = await cloud.up(STACK);
-    expect(up.all).toContain("44 created");
+    expect(up.all).toContain("45 created");
     expect(up.exitCode).toBe(0);
     await probe(cloud, STACK, "first");
   });
 
   it("has no changes in a second up and in a preview with refresh", async () => {
     const up = await cloud.up(STACK, "--expect-no-changes");
-    expect(up.all).toContain("44 unchanged");
+    expect(up.all).toContain("45 unchanged");
     expect(up.exitCode).toBe(0);
     const preview = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", STACK]);
-    expect(preview.all).toContain("44 unchanged");
+    expect(preview.all).toContain("45 unchanged");
     expect(preview.exitCode).toBe(0);
   });
 

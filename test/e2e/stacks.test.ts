@@ -74,7 +74,7 @@ describe("two stacks side by side", () => {
     }
     const runs = await Promise.all(STACKS.map((stack) => cloud.up(stack)));
     for (const { all, exitCode } of runs) {
-      expect(all).toContain("44 created");
+      expect(all).toContain("45 created");
       expect(exitCode).toBe(0);
     }
   });
@@ -103,7 +103,7 @@ describe("two stacks side by side", () => {
       STACKS.map((stack) => cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", stack])),
     );
     for (const { all, exitCode } of looks) {
-      expect(all).toContain("44 unchanged");
+      expect(all).toContain("45 unchanged");
       expect(exitCode).toBe(0);
     }
   });
@@ -124,7 +124,7 @@ describe("two stacks side by side", () => {
       expect(await readRow(two["backendUrl"] ?? "", "stack")).toBe("two");
     });
     const look = await cloud.pulumi(["preview", "--refresh", "--expect-no-changes", "--stack", "two"]);
-    expect(look.all).toContain("44 unchanged");
+    expect(look.all).toContain("45 unchanged");
     expect(look.exitCode).toBe(0);
   });
 });

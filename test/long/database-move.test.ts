@@ -200,13 +200,30 @@ describe("a stack whose database moves", () => {
     await killed.ended;
     await eventually("the move to end", 120, async () => (await droplet(`ls ${JOURNAL} 2> /dev/null || true`)) === "");
     expect(await droplet(`ls ${MOUNTPOINT}/managed-cluster`)).not.toBe("");
+
+    await cloud.configure(STACK, "database", "droplet");
+    await unset("moveDatabase");
+    const left = await up();
+    expect(left.exitCode).not.toBe(0);
+    expect(left.all).toContain(
+      `${MOUNTPOINT}/managed-cluster: says that the instance's database is in managed cluster`,
+    );
+    expect(await clusters()).toBe(1);
+    // As that message says.
+    await moveTo("droplet");
+    succeeded(await up());
+    await expectServed("interrupted");
+    expect(await contents()).toBe(before);
+
+    await moveTo("managed");
     succeeded(await up());
   });
 
   it("has everything in the managed cluster, and nothing on the droplet's server", async () => {
     url = await backend();
     expect(await contents()).toBe(before);
-    for (const key of ["first", "tampered", "left", "script", "power"]) expect(await readRow(url, key)).toBe("kept");
+    for (const key of ["first", "tampered", "left", "script", "power", "interrupted"])
+      expect(await readRow(url, key)).toBe("kept");
     expect(await readFile(url, file)).toBe("a stored file");
     // A loss of power makes a sequence skip some numbers.
     expect(Number(await asShop("INSERT INTO own.things (c) VALUES ('new') RETURNING id"))).toBeGreaterThan(1000);

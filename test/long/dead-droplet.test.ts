@@ -57,7 +57,7 @@ stepByStep();
 describe("a droplet that is off", () => {
   it("does not block a preview, nor an up that changes nothing", async () => {
     await cloud.switchDroplet("off");
-    expect((await preview("--expect-no-changes")).all).toContain("44 unchanged");
+    expect((await preview("--expect-no-changes")).all).toContain("45 unchanged");
     const up = await cloud.up(STACK, "--expect-no-changes");
     expect(up.exitCode, up.all).toBe(0);
   });
@@ -77,7 +77,7 @@ it("a droplet that accepts no SSH connection does not block a preview", async ()
   };
   const closed = firewall.inbound_rules.filter(({ ports }) => ports !== "22");
   await cloud.cloud("PUT", route, { ...firewall, inbound_rules: closed });
-  expect((await preview("--expect-no-changes")).all).toContain("44 unchanged");
+  expect((await preview("--expect-no-changes")).all).toContain("45 unchanged");
   await cloud.cloud("PUT", route, firewall);
 });
 

@@ -192,7 +192,7 @@ describe("a stack with snapshots of its volume", () => {
     // Its own droplet has the volume then, and is not in the way.
     succeeded(await cloud.pulumi(["preview", "--stack", STACK, "--replace", "**convex-deploy-key"]));
     succeeded(await cloud.pulumi(["config", "rm", "adoptVolume", "--stack", STACK]));
-    expect(succeeded(await cloud.up(STACK))).toContain("43 unchanged");
+    expect(succeeded(await cloud.up(STACK))).toContain("44 unchanged");
     expect(await isProtected()).toBe(true);
   });
 });

@@ -165,6 +165,7 @@ const POSTGRES = (): PostgresArgs => ({
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
   mountpoint: "/mnt/convex",
+  place: "a-place",
   volumeSizeGb: 100,
   tunnelPort: 25432,
   database: "convex_self_hosted",
@@ -535,7 +536,7 @@ describe("ManagedPostgres", () => {
       "convex-provider",
     ]);
     const { create, stdin } = (await settled())("convex-database-client");
-    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/managed\/managed\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/managed\/managed\.sh # [0-9a-f]{12} in a-place$/);
     const values = String(secretValue(stdin));
     expect(
       Object.fromEntries(
@@ -587,7 +588,7 @@ describe("ManagedPostgres", () => {
       ...{ moveDatabase: true, passwords: pulumi.secret(["convex pw"]) },
     });
     const { create, stdin } = (await settled())("convex-database-client");
-    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/managed\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/managed\.sh # [0-9a-f]{12} in a-place$/);
     const values = String(secretValue(stdin));
     expect(["move", "passwords", "capacity_mb", "database", "role"].map((name) => valueIn(values, name))).toEqual([
       ...["true", "convex pw", "61440", "convex_self_hosted", "convex"],
@@ -622,7 +623,7 @@ describe("Postgres", () => {
   it("allows more connections than the pool may open", async () => {
     new Postgres("convex", POSTGRES());
     const { create, stdin } = (await settled())("convex-server");
-    expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12} in a-place$/);
     expect(secretValue(stdin)).toMatch(
       /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\ndatabases=\nmigrate=false\nmove=false\npasswords=\ncluster=\ncluster_host=\ncluster_port=\ncluster_administrator=\ncluster_password=\ncluster_authority=\npassword=/,
     );
@@ -634,7 +635,7 @@ describe("Postgres", () => {
   it("has half a day to migrate the data of an older version, if it may", async () => {
     new Postgres("convex", { ...POSTGRES(), migratePostgres: true });
     const { create, stdin } = (await settled())("convex-server");
-    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12} in a-place$/);
     expect(secretValue(stdin)).toContain("\nmigrate=true\n");
   });
 
@@ -665,7 +666,7 @@ describe("Postgres", () => {
     const cluster = new ManagedCluster("convex", clusterArgs());
     new Postgres("convex", { ...POSTGRES(), moveDatabase: true, passwords: pulumi.secret(["convex pw"]), cluster });
     const { create, stdin } = (await settled())("convex-server");
-    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12}$/);
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12} in a-place$/);
     const values = String(secretValue(stdin));
     expect(
       Object.fromEntries(

@@ -1,5 +1,6 @@
 import type { Plugin } from "../framework/definition.ts";
 import { randomPassword } from "./password.ts";
+import { randomUuid } from "./uuid.ts";
 
 /** Stand-in for the plugin `random`: random values that are made once and kept. */
 export const random: Plugin<undefined> = {
@@ -7,5 +8,8 @@ export const random: Plugin<undefined> = {
   kind: "framework",
   config: {},
   configure: () => undefined,
-  resources: { "random:index/randomPassword:RandomPassword": randomPassword },
+  resources: {
+    "random:index/randomPassword:RandomPassword": randomPassword,
+    "random:index/randomUuid:RandomUuid": randomUuid,
+  },
 };
