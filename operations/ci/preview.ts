@@ -45,10 +45,10 @@ function parse(output: string): Digest {
   }
 }
 
-/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, and one line for each change. */
+/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, the cost, and one line for each change. */
 export function describePreview(digest: Digest): string {
   const said = (digest.diagnostics ?? [])
-    .filter(({ severity = "" }) => /^(warning|error)$/.test(severity))
+    .filter(({ severity = "", message = "" }) => /^(warning|error)$/.test(severity) || message.startsWith("cost: "))
     .map(({ severity = "", message = "" }) => `${severity}: ${message.trimEnd()}`);
   const changes = changesOf(digest).map(({ op, name, properties }) => [op, name, ...properties].join(" "));
   return [...said, ...changes].map((line) => `${line}\n`).join("");

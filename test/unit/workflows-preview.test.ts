@@ -28,6 +28,7 @@ const DIGEST = {
   diagnostics: [
     { severity: "warning", message: "something is odd\n" },
     { severity: "info", message: "not of interest" },
+    { severity: "info", message: "cost: 34.00 USD a month\n" },
   ],
 } as Digest;
 
@@ -73,9 +74,10 @@ describe("a preview's report", () => {
   });
 });
 
-it("prints Pulumi's warnings and each change to the log", () => {
+it("prints Pulumi's warnings, the cost and each change to the log", () => {
   expect(describePreview(DIGEST).split("\n")).toEqual([
     "warning: something is odd",
+    "info: cost: 34.00 USD a month",
     "replace convex-droplet userData",
     "update convex-backend envs[0] image",
     "create a|b`c",
