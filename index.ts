@@ -22,6 +22,7 @@ import { ManagedPostgres } from "./components/managed-postgres.ts";
 import { Postgres } from "./components/postgres.ts";
 import { Repository } from "./components/repository.ts";
 import { Spaces } from "./components/spaces.ts";
+import { tellCost } from "./components/tell-cost.ts";
 import { refuseOtherShape } from "./components/database-shape.ts";
 import { refuseSwitch } from "./components/storage-switch.ts";
 import { databaseName, ID, label, NETWORK, ROLES } from "./contract/names.ts";
@@ -119,6 +120,12 @@ const files =
         spaces: fileStorage === "spaces" ? spaces : undefined,
         refuseSwitch: refuseOtherFiles,
       });
+
+const cost = tellCost(
+  { size: host.size, volumeSizeGb: host.volumeSizeGb, cluster: cluster?.nodes, usesSpaces },
+  offers,
+  volumeSnapshots,
+);
 
 const owned = { database: databaseName(settings.convex.instanceName), role: ROLES.owner };
 // The roles' passwords are made with the databases, which need the server. A move needs them before.
@@ -259,6 +266,8 @@ export const databaseUrls = further?.urls ?? {};
 export const appUrls = apps?.urls ?? {};
 /** name of the instance */
 export const instanceName = settings.convex.instanceName;
+/** what the stack costs a month at list prices, in USD, by part; see [Cost](#cost) */
+export const monthlyCost = cost;
 /** with a domain: its DNS records, as lines of a zone file */
 export const dnsRecords = edge.dnsRecords;
 /** address of the droplet: the reserved one, if there is one */

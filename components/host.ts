@@ -96,6 +96,9 @@ export class Host extends pulumi.ComponentResource {
   readonly connection: Connection;
   /** Changes with each droplet. Then everything on the machine is set up again. */
   readonly machineId: pulumi.Output<string>;
+  /** The droplet's size. */
+  readonly size: pulumi.Output<string>;
+  readonly volumeSizeGb: pulumi.Output<number>;
   /** The volume's id at DigitalOcean. */
   readonly volumeId: pulumi.Output<string>;
   /** Ready: the folder on the volume for Convex's files only. */
@@ -306,6 +309,8 @@ export class Host extends pulumi.ComponentResource {
     const ready = setup.id;
     this.publicIp = reservedIp?.ipAddress ?? droplet.ipv4Address;
     this.machineId = droplet.id;
+    this.size = droplet.size;
+    this.volumeSizeGb = volume.size;
     this.volumeId = volume.id;
     this.connection = pulumi.all([connection, ready]).apply(([known]) => known);
     this.mountpoint = ready.apply(() => MOUNTPOINT);
@@ -315,6 +320,8 @@ export class Host extends pulumi.ComponentResource {
     this.registerOutputs({
       publicIp: this.publicIp,
       machineId: this.machineId,
+      size: this.size,
+      volumeSizeGb: this.volumeSizeGb,
       volumeId: this.volumeId,
       connection: this.connection,
       dataDirectory: this.dataDirectory,

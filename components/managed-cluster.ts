@@ -1,6 +1,7 @@
 import * as digitalocean from "@pulumi/digitalocean";
 import * as pulumi from "@pulumi/pulumi";
 
+import type { Nodes } from "../digitalocean/cost.ts";
 import { DATABASE_VERSION, refuseSmallerDatabase } from "../digitalocean/database-sizes.ts";
 import { deleteLostFromCloud } from "../error-hooks/cloud.ts";
 import { reportGone } from "../error-hooks/gone.ts";
@@ -36,6 +37,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
   readonly cluster: pulumi.Resource;
   /** The cluster's id at DigitalOcean. */
   readonly id: pulumi.Output<string>;
+  readonly nodes: pulumi.Output<Nodes>;
   /** Its primary node's name in the private network, whichever node that is, and its port. */
   readonly host: pulumi.Output<string>;
   readonly port: pulumi.Output<number>;
@@ -93,6 +95,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
 
     this.cluster = cluster;
     this.id = cluster.id;
+    this.nodes = pulumi.all([cluster.size, cluster.nodeCount]).apply(([size, count]) => ({ size, count }));
     this.host = cluster.privateHost;
     this.port = cluster.port;
     this.administrator = cluster.user;
@@ -106,6 +109,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
     this.admits = pulumi.all([firewall.id, firewall.rules]).apply(([id]) => id);
     this.registerOutputs({
       id: this.id,
+      nodes: this.nodes,
       host: this.host,
       port: this.port,
       administrator: this.administrator,

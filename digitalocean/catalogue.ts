@@ -7,6 +7,8 @@ export interface Offer {
   slug: string;
   diskGb: number;
   memoryMb: number;
+  /** Its list price. */
+  monthlyUsd: number;
 }
 
 /**
@@ -39,7 +41,12 @@ export async function findSize(
   const offers = sizes
     .filter(({ regions }) => regions.includes(region))
     .toSorted((one, other) => one.priceMonthly - other.priceMonthly)
-    .map(({ slug, disk, memory }) => ({ slug, diskGb: disk, memoryMb: memory }));
+    .map(({ slug, disk, memory, priceMonthly }) => ({
+      slug,
+      diskGb: disk,
+      memoryMb: memory,
+      monthlyUsd: priceMonthly,
+    }));
   return { memoryMb: offered.memory, vcpus: offered.vcpus, offers };
 }
 

@@ -1,5 +1,6 @@
 import type { State } from "./state.ts";
 import { pulumiCommand } from "../contract/commands.ts";
+import type { MonthlyCost } from "../digitalocean/cost.ts";
 
 /** The outputs of a stack that the commands of this folder need. */
 export interface Outputs {
@@ -14,6 +15,8 @@ export interface Outputs {
   databaseUrls?: Record<string, string>;
   /** URLs of public apps, by app; absent without apps. */
   appUrls?: Record<string, string>;
+  /** Absent in a state of an earlier release. */
+  monthlyCost?: MonthlyCost;
 }
 
 const NEEDED = ["backendUrl", "siteUrl", "dashboardUrl", "adminKey"] as const;

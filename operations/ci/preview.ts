@@ -85,10 +85,10 @@ function parse(output: string): Digest {
   }
 }
 
-/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, broken rules, and one line for each change. */
+/** A preview for the log: Pulumi's warnings and errors, with secrets masked by Pulumi, the cost, broken rules, and one line for each change. */
 export function describePreview({ digest, violations }: Pick<Preview, "digest" | "violations">): string {
   const said = (digest.diagnostics ?? [])
-    .filter(({ severity = "" }) => /^(warning|error)$/.test(severity))
+    .filter(({ severity = "", message = "" }) => /^(warning|error)$/.test(severity) || message.startsWith("cost: "))
     .map(({ severity = "", message = "" }) => `${severity}: ${message.trimEnd()}`);
   const broken = violations.map(
     ({ enforcementLevel, policyName, message }) =>

@@ -77,13 +77,14 @@ export async function runStatus(args: string[]): Promise<number> {
 }
 
 function declaredIn(state: State, keptSince: string | undefined): Declared {
-  const { backendUrl, siteUrl, dashboardUrl, appUrls = {} } = outputsOf(state);
+  const { backendUrl, siteUrl, dashboardUrl, appUrls = {}, monthlyCost } = outputsOf(state);
   const { region, size } = state.get(TYPES.droplet, RESOURCES.droplet).inputs;
   return {
     urls: { backend: backendUrl, site: siteUrl, dashboard: dashboardUrl },
     apps: appContainers(state),
     appUrls,
     droplet: `${String(size)} in ${String(region)}`,
+    monthlyCost,
     hasBackups: hasBackups(state) === true,
     isManaged: isManaged(state),
     keptSince,

@@ -1,4 +1,5 @@
 import { CONTAINERS } from "../../contract/names.ts";
+import { type MonthlyCost, totalOf } from "../../digitalocean/cost.ts";
 import { BY_CLOUD, FILES_OFF, OFF, OLDEST, OLDEST_DUMP } from "../findings/backups/backups.ts";
 import { ALMOST_FULL_PERCENT } from "../findings/host/disks.ts";
 import { size } from "../backups/list.ts";
@@ -13,6 +14,8 @@ export interface Declared {
   appUrls: Record<string, string>;
   /** Size and region of the droplet. */
   droplet: string;
+  /** Undefined in a state of an earlier release. */
+  monthlyCost: MonthlyCost | undefined;
   hasBackups: boolean;
   isManaged: boolean;
   /** With a managed database: since when DigitalOcean keeps every moment, RFC 3339; undefined if it could not be asked. */
@@ -43,6 +46,7 @@ export function rowsOf(facts: Facts, declared: Declared): Row[] {
     ...clusterRows(facts, declared),
     ...backupRows(facts, declared),
     ...upkeepRows(facts),
+    ...(declared.monthlyCost === undefined ? [] : [row("cost", totalOf(declared.monthlyCost))]),
   ];
 }
 

@@ -142,13 +142,15 @@ describe("the provider", () => {
     expect((await client.create(SSH_KEY, { name: "l", publicKey: OTHER_KEY })).state).toMatchObject({ name: "l" });
   });
 
-  test("lists sizes and regions", async () => {
+  test("lists sizes, prices and regions", async () => {
     const { sizes } = await plugin.invoke("digitalocean:index/getSizes:getSizes", {});
     expect(sizes).toContainEqual(
       expect.objectContaining({
         slug: "s-1vcpu-1gb",
         memory: 1024,
         vcpus: 1,
+        priceMonthly: 6,
+        priceHourly: expect.closeTo(0.0089, 3) as number,
         regions: expect.arrayContaining(["fra1"]) as string[],
       }),
     );

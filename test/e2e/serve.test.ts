@@ -174,6 +174,7 @@ describe("a stack in an empty account", () => {
     expect(await planned()).toEqual(changes);
     const up = await cloud.up(STACK);
     expect(up.exitCode).toBe(0);
+    expect(up.all).toContain("cost: 24.00 USD a month at list prices, 2.00 more than deployed");
     const size = await cloud.onDroplet(STACK, "df --output=size -BG /mnt/convex | tail -n 1 | tr -dc 0-9");
     expect(Number(size.stdout)).toBeGreaterThan(115);
   });

@@ -18,8 +18,8 @@ describe("a droplet size", () => {
       memoryMb: 4096,
       vcpus: 2,
       offers: [
-        { slug: "s-1vcpu-2gb", diskGb: 50, memoryMb: 2048 },
-        { slug: "s-2vcpu-4gb", diskGb: 80, memoryMb: 4096 },
+        { slug: "s-1vcpu-2gb", diskGb: 50, memoryMb: 2048, monthlyUsd: 12 },
+        { slug: "s-2vcpu-4gb", diskGb: 80, memoryMb: 4096, monthlyUsd: 24 },
       ],
     });
   });

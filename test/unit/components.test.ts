@@ -504,7 +504,7 @@ describe("ManagedCluster", () => {
     expect(options.get("convex-cluster-firewall DatabaseFirewall")).toMatchObject({ deletedWith: "convex-cluster" });
     expect(beforeCreate.get("convex-cluster DatabaseCluster")?.[0]).toBe("convex-database-shape");
     expect(componentOutputs.get("ManagedCluster")).toEqual([
-      ...["administrator", "admits", "authority", "database", "host", "id", "password", "port", "storageMb"],
+      ...["administrator", "admits", "authority", "database", "host", "id", "nodes", "password", "port", "storageMb"],
     ]);
   });
 
@@ -1681,7 +1681,10 @@ describe("every registered resource", () => {
   it("has its public fields as outputs if it is a component", async () => {
     await deploy();
     expect(Object.fromEntries(componentOutputs)).toMatchObject({
-      Host: ["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp", "volumeId"],
+      Host: [
+        ...["connection", "dataDirectory", "deployKey", "hostKey", "machineId", "mountpoint", "publicIp"],
+        ...["size", "volumeId", "volumeSizeGb"],
+      ],
       Postgres: ["address", "authority"],
       Database: ["password", "url"],
       Edge: ["dashboardPassword", "dashboardUrl", "dnsRecords", "origins"],

@@ -149,7 +149,7 @@ it("the status of a managed database has no write-ahead log, and shows what Digi
   };
   const declared = {
     ...{ urls: { backend: "", site: "", dashboard: "" }, apps: new Map<string, string>(), appUrls: {} },
-    ...{ droplet: "", hasBackups: true, isKeptByCloud: false, bucketServer: undefined },
+    ...{ droplet: "", monthlyCost: undefined, hasBackups: true, isKeptByCloud: false, bucketServer: undefined },
     ...{ isManaged: true, keptSince: "2026-11-20T18:00:00Z" },
   };
   const rows = (changes: object) => rowsOf({ ...facts, ...changes }, declared);

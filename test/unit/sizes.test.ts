@@ -8,7 +8,7 @@ const OFFERS = [
   { slug: "s-2vcpu-4gb", diskGb: 80, memoryMb: 4096 },
   { slug: "s-2vcpu-8gb-amd", diskGb: 100, memoryMb: 8192 },
   { slug: "s-4vcpu-8gb", diskGb: 160, memoryMb: 8192 },
-];
+].map((offer) => ({ ...offer, monthlyUsd: 0 }));
 const TELL = "PULUMI_ENABLE_LEGACY_REFRESH_DIFF=true npx pulumi refresh --stack test --yes --target '**convex-volume'";
 
 const VOLUMES = "/v2/volumes?region=nyc3&per_page=200";

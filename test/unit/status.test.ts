@@ -48,6 +48,7 @@ const DECLARED = {
   apps: new Map([["web", APP.name]]),
   appUrls: { web: "https://app.example.com" },
   droplet: "s-2vcpu-4gb in fra1",
+  monthlyCost: { "droplet s-2vcpu-4gb": 24, "volume 100 GB": 10 },
   hasBackups: true,
   isManaged: false,
   keptSince: undefined,
@@ -87,6 +88,7 @@ describe("the status of a stack", () => {
       "drill: 3 days ago, ok",
       "certificate: valid for 60 days",
       "updates: none",
+      "cost: 34.00 USD a month at list prices",
     ]);
     expect(marked({})).toEqual([]);
   });

@@ -28,6 +28,7 @@ const DIGEST = {
   diagnostics: [
     { severity: "warning", message: "something is odd\n" },
     { severity: "info", message: "not of interest" },
+    { severity: "info", message: "cost: 34.00 USD a month\n" },
   ],
 } as Digest;
 
@@ -103,9 +104,11 @@ describe("a preview's report", () => {
   });
 });
 
-it("prints Pulumi's warnings, broken rules and each change to the log", () => {
-  expect(describePreview(read(DIGEST, VIOLATIONS)).split("\n")).toEqual([
+it("prints Pulumi's warnings, the cost, broken rules and each change to the log", () => {
+  expect(describePreview(read(DIGEST, VIOLATIONS)).split("
+")).toEqual([
     "warning: something is odd",
+    "info: cost: 34.00 USD a month",
     "error: images-by-digest: Every image is pinned. convex-backend: image is do-not-show, it should not.",
     "warning: a-rule: Odd.",
     "replace convex-droplet userData",
