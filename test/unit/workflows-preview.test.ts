@@ -105,8 +105,7 @@ describe("a preview's report", () => {
 });
 
 it("prints Pulumi's warnings, the cost, broken rules and each change to the log", () => {
-  expect(describePreview(read(DIGEST, VIOLATIONS)).split("
-")).toEqual([
+  expect(describePreview(read(DIGEST, VIOLATIONS)).split("\n")).toEqual([
     "warning: something is odd",
     "info: cost: 34.00 USD a month",
     "error: images-by-digest: Every image is pinned. convex-backend: image is do-not-show, it should not.",
