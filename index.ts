@@ -20,6 +20,7 @@ import { Host } from "./components/host.ts";
 import { ManagedCluster } from "./components/managed-cluster.ts";
 import { ManagedPostgres } from "./components/managed-postgres.ts";
 import { Postgres } from "./components/postgres.ts";
+import { refuseRemovalInMove } from "./components/protected-databases.ts";
 import { Repository } from "./components/repository.ts";
 import { Spaces } from "./components/spaces.ts";
 import { tellCost } from "./components/tell-cost.ts";
@@ -75,6 +76,7 @@ const host = new Host(ID, {
 const { connection, mountpoint, onMachine } = host;
 
 const refuseOtherDatabase = refuseOtherShape(ID, settings.postgres);
+const refuseRemoval = refuseRemovalInMove(ID, settings.postgres);
 const cluster =
   isManaged || keepsCluster
     ? new ManagedCluster(ID, {
@@ -84,7 +86,7 @@ const cluster =
         dropletId: host.machineId,
         // A move can be given up, or confirmed, by a run that deletes the cluster.
         protectData: protectData && !moveDatabase,
-        refuseNew: isManaged ? refuseOtherDatabase : refuseUnknownCluster(ID, label(stack)),
+        refuseNew: isManaged ? [refuseOtherDatabase, refuseRemoval] : [refuseUnknownCluster(ID, label(stack))],
       })
     : undefined;
 const used = isManaged ? cluster : undefined;
@@ -135,6 +137,7 @@ const client = {
   place: databasePlace(ID, settings.postgres.database),
   ...{ connection, machineId: host.machineId, mountpoint, tunnelPort: tunnel.postgresPort },
   ...{ databases, protectData, onMachine, moveDatabase, passwords: moveDatabase ? passwords : [] },
+  refuseRemovalInMove: refuseRemoval,
 };
 const postgres =
   used === undefined

@@ -22,7 +22,7 @@ export async function formerVariables(
  * What a script of `machine/` was given by an earlier run, by the logical name of its resource, from the stack's state; undefined if the
  * state has no such resource. For hooks that run before something is created: they get no old inputs, whatever else the stack already has.
  */
-async function formerStdin(name: string): Promise<string | undefined> {
+export async function formerStdin(name: string): Promise<string | undefined> {
   const stackName = [pulumi.getOrganization(), pulumi.getProject(), pulumi.getStack()].join("/");
   resources ??= pulumi.runtime
     .invoke("pulumi:pulumi:readStackResourceOutputs", { stackName })

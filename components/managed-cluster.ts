@@ -22,7 +22,7 @@ export interface ManagedClusterArgs {
   /** Whether the cluster is protected from deletion. Otherwise `destroy` deletes it with its data. Not while the database is moved. */
   protectData: boolean;
   /** Refuses to make one where the database of a deployed instance is elsewhere, or where only an earlier run can have made it. */
-  refuseNew: pulumi.ResourceHook;
+  refuseNew: pulumi.ResourceHook[];
 }
 
 /**
@@ -79,7 +79,7 @@ export class ManagedCluster extends pulumi.ComponentResource {
         ignoreChanges: ["version"],
         customTimeouts: { create: "40m", update: "40m" },
         hooks: {
-          beforeCreate: [args.refuseNew, progress.begin],
+          beforeCreate: [...args.refuseNew, progress.begin],
           afterCreate: [progress.end],
           beforeUpdate: [refuseSmallerDatabase(name), progress.begin],
           afterUpdate: [progress.end],

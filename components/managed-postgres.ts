@@ -9,7 +9,7 @@ import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import type { ManagedCluster } from "./managed-cluster.ts";
 import { described, type Postgres } from "./postgres.ts";
-import { refuseRemoval } from "./protected-databases.ts";
+import { refuseRemoval, scriptOf } from "./protected-databases.ts";
 
 export interface ManagedPostgresArgs {
   /** The cluster: where it is, its administrator, and what vouches for it. */
@@ -47,6 +47,8 @@ export interface ManagedPostgresArgs {
   passwords: pulumi.Input<string[]>;
   /** Further databases, whose removal is refused if data is protected. */
   databases: FurtherDatabase[];
+  /** Refuses to remove one of them in the run of a move. */
+  refuseRemovalInMove: pulumi.ResourceHook;
   /** Whether removing one of them is refused. */
   protectData: boolean;
   /** Lifetime of the client on the machine. */
@@ -93,7 +95,7 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
     const [limit, timeout] = patience(args.moveDatabase);
     const kept = "the database of the droplet's own server, on the volume";
     const client = new command.remote.Command(
-      `${name}-database-client`,
+      scriptOf(name, "managed"),
       {
         connection: args.connection,
         ...script,
@@ -107,7 +109,12 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
         ...args.onMachine,
         hooks: {
           ...args.onMachine.hooks,
-          beforeUpdate: [refuseRemoval(name, args), tellConfirmation(name, args.moveDatabase, kept)],
+          beforeCreate: [args.refuseRemovalInMove],
+          beforeUpdate: [
+            args.refuseRemovalInMove,
+            refuseRemoval(name, args),
+            tellConfirmation(name, args.moveDatabase, kept),
+          ],
         },
         customTimeouts: { create: timeout, update: timeout },
       },

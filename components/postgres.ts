@@ -10,7 +10,7 @@ import { patience, tellConfirmation } from "./database-shape.ts";
 import type { Lifetime } from "./host.ts";
 import { type Connection, runScript } from "./machine.ts";
 import type { ManagedCluster } from "./managed-cluster.ts";
-import { refuseRemoval } from "./protected-databases.ts";
+import { refuseRemoval, scriptOf } from "./protected-databases.ts";
 import { generatedPassword } from "./password.ts";
 import type { RepositoryValues } from "./repository.ts";
 import { serverCertificate } from "./server-certificate.ts";
@@ -36,6 +36,8 @@ export interface PostgresArgs {
   postgresPoolSize: number;
   /** Further databases. The network may connect to each as its owner. Their connections add up; changing the sum restarts the server. */
   databases: FurtherDatabase[];
+  /** Refuses to remove one of them in the run of a move. */
+  refuseRemovalInMove: pulumi.ResourceHook;
   /** Whether removing one of them is refused, before anything of it is closed. */
   protectData: boolean;
   /** Whether to take over the data of an older version. Without it, such data is refused. */
@@ -103,7 +105,7 @@ export class Postgres extends pulumi.ComponentResource {
     });
     const [limit, timeout] = patience(args.migratePostgres || args.moveDatabase);
     const server = new command.remote.Command(
-      `${name}-server`,
+      scriptOf(name, "droplet"),
       {
         connection: args.connection,
         ...script,
@@ -116,7 +118,9 @@ export class Postgres extends pulumi.ComponentResource {
         ...args.onMachine,
         hooks: {
           ...args.onMachine.hooks,
+          beforeCreate: [args.refuseRemovalInMove],
           beforeUpdate: [
+            args.refuseRemovalInMove,
             refuseRemoval(name, args),
             tellConfirmation(name, args.moveDatabase, "the managed cluster, if there is one"),
           ],

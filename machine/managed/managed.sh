@@ -91,8 +91,10 @@ retire_own_server() {
   if [[ $move == true || -z $(own_data "$mountpoint") ]]; then return; fi
   [[ ! -e $(mark_of "$mountpoint") || -n $(has_documents in_database "$database") ]] \
     || fail "$mountpoint/postgresql: is what the move has kept, and the managed cluster has no table of Convex, so it stays. Nothing was removed. See: $(npm_command doctor)"
+  require_all_moved "$mountpoint" droplet
   # The folder itself belongs to the machine's set-up.
   rm -rf "${mountpoint:?}"/postgresql/*
+  rm -f "$(left_databases "$mountpoint" droplet)"
   changed "removed what the move had kept in $mountpoint/postgresql"
 }
 

@@ -100,8 +100,8 @@ abandon() {
   if [[ -e $JOURNAL ]]; then settle || say "error: $(words "$from") cannot be opened again, see above. The next $(pulumi_command up) does it"; fi
 }
 
-# scratch_of DATABASE: names are cut at 63 bytes.
-scratch_of() { echo "${1:0:53}_scratch"; }
+# scratch_of DATABASE: the same length for each, because PostgreSQL cuts names at 63 bytes, and no setting can have a name that begins with _.
+scratch_of() { echo "_scratch_$(md5sum <<< "$1" | cut -d ' ' -f 1)"; }
 
 # declared_pairs: each database and its owner.
 declared_pairs() {
@@ -123,10 +123,13 @@ present_pairs() {
   done
 }
 
+# databases_in PLACE: all but those of the servers themselves, and scratch databases.
+databases_in() { ask "$1" "" "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'defaultdb') AND datname !~ '^_' ORDER BY 1"; }
+
 # tell_left_behind: what no setting declares is not taken along, such as what an earlier move-in has kept.
 tell_left_behind() {
   local left
-  left=$(ask "$from" "" "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname NOT IN ('postgres', 'defaultdb') AND datname !~ '^_' ORDER BY 1" \
+  left=$(databases_in "$from" \
     | grep -vxF --file <(cut -d ' ' -f 1 <<< "$pairs") | paste -sd ' ') || true
   if [[ -n $left ]]; then say "not moved, because no setting declares them: databases $left"; fi
 }
@@ -354,8 +357,11 @@ listed() { echo "$1" | sed "s/.*/'&'/" | paste -sd ,; }
 
 # note_move: from here on, the target is the instance's server.
 note_move() {
-  local note kept
-  note=$(cluster_note "$MOUNTPOINT") kept=$(kept_note "$MOUNTPOINT")
+  local note kept left
+  note=$(cluster_note "$MOUNTPOINT") kept=$(kept_note "$MOUNTPOINT") left=$(left_databases "$MOUNTPOINT" "$from")
+  databases_in "$from" > "$left.new" || give_up "the databases in $(words "$from") cannot be listed, see above"
+  sync "$left.new"
+  mv --no-target-directory "$left.new" "$left"
   # The way back from an upgrade would undo the move, too.
   rm -f "$MOUNTPOINT/upgrade"
   if [[ $to == managed ]]; then
@@ -366,6 +372,7 @@ note_move() {
   else
     mv --no-target-directory "$note" "$kept"
   fi
+  rm -f "$(left_databases "$MOUNTPOINT" "$to")"
   sync --file-system "$MOUNTPOINT"
 }
 

@@ -13,6 +13,9 @@ cluster_note() { echo "$1/managed-cluster"; }
 # kept_note MOUNTPOINT: the cluster that had the instance before it was moved to this machine, until that is confirmed.
 kept_note() { echo "$1/managed-cluster.kept"; }
 
+# left_databases MOUNTPOINT droplet|managed: the names of the databases that this place had when a move left it, until that is confirmed.
+left_databases() { echo "$1/databases-left.$2"; }
+
 # move_journal MOUNTPOINT: it is there from before a move's first change at the former place until the note says that it is done.
 move_journal() { echo "$1/database-move"; }
 
@@ -71,6 +74,19 @@ settle_move() {
   forget_cluster_server
   mapfile -t further < <(sed -n 's/^\([^ ]\+\).*/\1/p' <<< "$databases")
   open_roles "$role" "${further[@]}"
+}
+
+# require_all_moved MOUNTPOINT droplet|managed: before what a move has kept at that place is removed. Fails if a database is only there.
+require_all_moved() {
+  local left there missing
+  left=$(left_databases "$1" "$2")
+  [[ -e $left ]] || return 0
+  there=$(sql "SELECT datname FROM pg_database")
+  missing=$(grep -vxF --file <(echo "$there") "$left" | paste -sd ' ') || true
+  [[ -z $missing ]] \
+    || fail "moveDatabase: is not set any more, but only the former place ($2) has databases $missing, so what the move has kept there stays. Nothing was removed." \
+      "To keep them, move back: $(pulumi_command "config set" database "$2") && $(pulumi_command "config set" moveDatabase true) && $(pulumi_command up);" \
+      "if their data may go: $(npm_command ssh) rm $left, then run $(pulumi_command up) again; to decide it later: $(pulumi_command "config set" moveDatabase true)"
 }
 
 # open_roles ROLE...: lets those log in again that a move has shut out of the server that it has left. It is used again.

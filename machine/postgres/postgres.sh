@@ -101,6 +101,8 @@ end_moves() {
     changed "removed $MANAGED_SERVER: this droplet's own server has the database"
   fi
   if [[ -e $kept && $move != true ]]; then
+    require_all_moved "$mountpoint" managed
+    rm -f "$(left_databases "$mountpoint" managed)"
     rm "$kept"
     changed "forgot the managed cluster, which the move had kept"
   fi

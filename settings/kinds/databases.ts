@@ -24,7 +24,8 @@ const SHADOW = "_shadow";
 const OPTIONS = ["shadow", "replication", "connections"];
 /** The server's replication slots; the same number as in machine/postgres/further.sh. */
 const SLOTS = 16;
-const CONNECTIONS = { standard: 20, min: 2, max: 500 };
+/** Of one database: the default, and what is accepted. */
+export const CONNECTIONS = { standard: 20, min: 2, max: 500 };
 
 /**
  * The further databases, sorted by name, so that their order in the configuration makes no difference.
@@ -75,6 +76,9 @@ function nameFault(name: string, own: string): Fault | undefined {
     return rename("is not valid, it should have only lower-case letters, digits and _, a letter first.");
   }
   if (["postgres", "template0", "template1"].includes(name)) return rename("is one of PostgreSQL's own databases.");
+  if (["defaultdb", "doadmin"].includes(name)) {
+    return rename("is a name that a managed cluster has for its own, and the database may be moved to one.");
+  }
   if (name.startsWith("pg_") || ["public", "none"].includes(name)) {
     return rename("is a name that PostgreSQL reserves, and its owner has the same name.");
   }

@@ -11,6 +11,8 @@ import { stepByStep } from "../steps.ts";
 
 const STACK = "moves";
 const JOURNAL = `${MOUNTPOINT}/database-move`;
+/** Of a further database: as long as a name with a shadow can nearly be, so that the first letters of the two are the same. */
+const LONG = "long_".padEnd(55, "g");
 const CONFIRM = "npx pulumi config rm --stack moves moveDatabase && npx pulumi up --stack moves";
 
 let cloud: TestCloud;
@@ -30,6 +32,8 @@ beforeAll(async () => {
     },
     'databases["shop"].connections': "5",
     'databases["shop"].shadow': "true",
+    [`databases["${LONG}"].connections`]: "2",
+    [`databases["${LONG}"].shadow`]: "true",
   });
 });
 
@@ -87,6 +91,8 @@ async function contents(): Promise<string> {
       SELECT datname, pg_get_userbyid(datdba), datacl FROM pg_database WHERE datname ~ 'convex|shop' ORDER BY 1`,
     ),
     await ask("SELECT * FROM tried", "shop_shadow"),
+    await ask("SELECT * FROM own", LONG),
+    await ask("SELECT * FROM own", `${LONG}_shadow`),
   ].join("\n");
 }
 
@@ -124,6 +130,9 @@ describe("a stack whose database moves", () => {
       COMMENT ON TABLE own.things IS 'what there is'; CREATE INDEX ON own.things USING gin (c public.gin_trgm_ops); SELECT lo_from_bytea(4711, 'large')`,
     );
     await ask("SET ROLE shop; CREATE TABLE tried AS SELECT 'tried' AS t", "shop_shadow");
+    for (const name of [LONG, `${LONG}_shadow`]) {
+      await ask(`SET ROLE ${LONG}; CREATE TABLE own AS SELECT '${name}' AS name`, name);
+    }
     newest = await ask("SELECT max(ts) FROM documents", "convex_self_hosted");
     before = await contents();
     const { shop = "" } = (await cloud.outputs(STACK))["databaseUrls"] as unknown as Record<string, string>;
@@ -145,6 +154,17 @@ describe("a stack whose database moves", () => {
     const planned = succeeded(await preview());
     expect(planned).toContain("moveDatabase: up moves the database from the droplet's server to the managed cluster");
     expect(planned).not.toMatch(/(postgresql|random):index:\w+ convex-(?!admin-)\S+ (create|delete|replace)/);
+  });
+
+  it("is refused a move that would leave a database behind, before anything is made", async () => {
+    succeeded(await cloud.pulumi(["config", "rm", "--stack", STACK, "--path", `databases.${LONG}`]));
+    const { all, exitCode } = await up();
+    expect(exitCode).not.toBe(0);
+    expect(all).toContain(`convex-droplet:databases.${LONG}: is not there any more, but this run moves the database`);
+    expect(await clusters()).toBe(0);
+    expect(await contents()).toBe(before);
+    await cloud.configure(STACK, `databases["${LONG}"].connections`, "2");
+    await cloud.configure(STACK, `databases["${LONG}"].shadow`, "true");
   });
 
   it("stays where it is if the copy is not the same, and can be left there, also if data is protected", async () => {
@@ -310,6 +330,8 @@ describe("a stack whose database moves", () => {
     const planned = succeeded(await preview());
     expect(planned).toContain("so up removes what a move has kept: the managed cluster");
     expect(planned).toMatch(/DatabaseCluster +convex-cluster +delete/);
+    await refuseToConfirm("managed");
+    expect(await clusters()).toBe(1);
     succeeded(await up());
     expect(await clusters()).toBe(0);
     expect(await readRow(url, "room")).toBe("kept");
@@ -320,6 +342,7 @@ describe("a stack whose database moves", () => {
     await moveTo("managed");
     succeeded(await up());
     await unset("moveDatabase");
+    await refuseToConfirm("droplet");
     expect(succeeded(await up())).toContain(`removed what the move had kept in ${MOUNTPOINT}/postgresql`);
     expect(await droplet(`ls -d ${MOUNTPOINT}/postgresql/* /etc/postgresql/*/* 2> /dev/null || true`)).toBe("");
     url = await backend();
@@ -330,6 +353,15 @@ describe("a stack whose database moves", () => {
     expect(await clusters()).toBe(1);
   });
 });
+
+/** While a database that the former place has is missing at the new one. */
+async function refuseToConfirm(former: "droplet" | "managed"): Promise<void> {
+  await ask("ALTER DATABASE shop_shadow RENAME TO missed", LONG);
+  const { all, exitCode } = await up();
+  await ask("ALTER DATABASE missed RENAME TO shop_shadow", LONG);
+  expect(exitCode).not.toBe(0);
+  expect(all).toContain(`only the former place (${former}) has databases shop_shadow, so what the move has kept there`);
+}
 
 /** Nothing to do for a second run, no drift, all well, and the status shows the server. */
 async function atRest(server: string): Promise<void> {

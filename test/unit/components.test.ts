@@ -12,7 +12,7 @@ import { type AppArgs, loopbackAddress, versionOf } from "../../components/app.t
 import { Apps, type AppsArgs, appsOf } from "../../components/apps.ts";
 import { Edge, type EdgeArgs } from "../../components/edge.ts";
 import { FurtherDatabases, furtherDatabases, type FurtherDatabasesArgs } from "../../components/further-databases.ts";
-import { refuseRemoval } from "../../components/protected-databases.ts";
+import { refuseRemoval, refuseRemovalInMove } from "../../components/protected-databases.ts";
 import { FunctionDeployment, type FunctionDeploymentArgs } from "../../components/function-deployment.ts";
 import { FunctionEnvironment } from "../../components/function-environment.ts";
 import { itemsIn, valueIn } from "../../contract/scripts.ts";
@@ -101,7 +101,7 @@ const clusterArgs = (): ManagedClusterArgs => ({
   databaseStandbys: 1,
   dropletId: "7",
   protectData: false,
-  refuseNew: refuseOtherShape("convex", { database: "managed", moveDatabase: false }),
+  refuseNew: [refuseOtherShape("convex", { database: "managed", moveDatabase: false })],
 });
 
 const HOSTS = { api: "api.example.com", site: "site.example.com", dashboard: "dash.example.com" };
@@ -162,6 +162,7 @@ function lifetime(replaced = "droplet"): Lifetime {
 }
 
 const POSTGRES = (): PostgresArgs => ({
+  refuseRemovalInMove: refuseRemovalInMove("convex", { database: "droplet", databases: [], moveDatabase: false }),
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
   mountpoint: "/mnt/convex",
@@ -837,6 +838,23 @@ describe("the server's script", () => {
     expect(secretValue((await settled())("convex-server")["stdin"])).toContain(
       "\nmax_connections=134\ndatabases=app shadow replication\ndatabases=other\n",
     );
+  });
+
+  it.each([
+    ["convex-server", () => new Postgres("convex", POSTGRES())],
+    [
+      "convex-database-client",
+      () =>
+        new ManagedPostgres("convex", {
+          ...POSTGRES(),
+          cluster: new ManagedCluster("convex", clusterArgs()),
+          authorityFile: "/tmp/authority.pem",
+        }),
+    ],
+  ])("of either place, %s, is not made if a move would leave a database behind", async (script, make) => {
+    make();
+    await settled();
+    expect(beforeCreate.get(`${script} Command`)).toEqual(["convex-databases-removed-in-move"]);
   });
 
   it("is not run to close a database that is protected, and the message names the way", async () => {

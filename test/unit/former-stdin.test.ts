@@ -57,6 +57,52 @@ describe("a database cluster", () => {
   });
 });
 
+describe("a run that moves the database", () => {
+  const SCRIPTS = { managed: "convex-server", droplet: "convex-database-client" } as const;
+  const FORMER = "databases=beta\ndatabases=chat shadow replication\ndatabases=shop shadow\n";
+  const ALL = [
+    { name: "beta", shadow: undefined },
+    { name: "chat", shadow: "chat_shadow" },
+    { name: "shop", shadow: "shop_shadow" },
+  ];
+
+  async function run(database: "droplet" | "managed", databases: typeof ALL, moveDatabase = true): Promise<void> {
+    const { refuseRemovalInMove } = await import("../../components/protected-databases.ts");
+    const hook = refuseRemovalInMove("convex", { database, databases, moveDatabase });
+    expect(hook.opts).toEqual({ onDryRun: true });
+    await hook.callback(CREATION);
+  }
+
+  it.each(["droplet", "managed"] as const)("to %s is refused without a database that was there", async (place) => {
+    state = { [SCRIPTS[place]]: FORMER };
+    const refused = run(place, ALL.slice(2));
+    await expect(refused).rejects.toThrow(
+      "convex-droplet:databases.beta: is not there any more, but this run moves the database, and would leave its data behind. Nothing was changed. " +
+        "Set it again, with the options that it had: npx pulumi config set --stack test --path databases.beta.connections 20 && npx pulumi up --stack test; " +
+        "confirm the move: npx pulumi config rm --stack test moveDatabase && npx pulumi up --stack test; " +
+        "then remove it: npx pulumi config rm --stack test --path databases.beta",
+    );
+    await expect(refused).rejects.toThrow(/databases\.chat: .* --path databases\.chat\.shadow true /);
+  });
+
+  it("is refused without a shadow that was there", async () => {
+    state = { "convex-server": FORMER };
+    await expect(run("managed", [...ALL.slice(0, 2), { name: "shop", shadow: undefined }])).rejects.toThrow(
+      /databases\.shop\.shadow: .* --path databases\.shop\.shadow true .* config rm --stack test --path databases\.shop\.shadow$/,
+    );
+  });
+
+  it.each([
+    ["it takes all along", FORMER, ALL, true],
+    ["there was none", "databases=\n", [], true],
+    ["there was no server", undefined, [], true],
+    ["nothing is to be moved", FORMER, [], false],
+  ] as const)("goes on if %s", async (_why, former, databases, moveDatabase) => {
+    state = former === undefined ? {} : { "convex-server": former };
+    await expect(run("managed", [...databases], moveDatabase)).resolves.toBeUndefined();
+  });
+});
+
 describe("a bucket for files", () => {
   const IN_NYC3 = "environment=AWS_REGION=nyc3\nenvironment=S3_STORAGE_FILES_BUCKET=convex-test-files-1a2b3c4d\n";
 

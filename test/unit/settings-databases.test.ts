@@ -28,6 +28,9 @@ describe("further databases", () => {
   it.each([
     ["postgres", "is one of PostgreSQL's own databases."],
     ["template1", "is one of PostgreSQL's own databases."],
+    ["defaultdb", "is a name that a managed cluster has for its own, and the database may be moved to one."],
+    ["doadmin", "is a name that a managed cluster has for its own, and the database may be moved to one."],
+    ["_dodb", "is not valid, it should have only lower-case letters, digits and _, a letter first."],
     ["convex_self_hosted", "is the backend's own database, of instanceName."],
     ["convex", "is a role of this stack, and its owner has the same name."],
     ["convex_admin", "is a role of this stack, and its owner has the same name."],
