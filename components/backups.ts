@@ -42,7 +42,7 @@ export class Backups extends pulumi.ComponentResource {
       {
         connection: args.connection,
         ...runScript("backups/backups.sh", {
-          ...{ mountpoint: args.mountpoint, dumped: args.dumped, move: args.moveDatabase },
+          ...{ mountpoint: args.mountpoint, dumped: args.dumped, move: String(args.moveDatabase) },
           ...args.repository,
         }),
         triggers: [args.machineId],

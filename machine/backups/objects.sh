@@ -105,7 +105,7 @@ compare() {
 
 # put: uses all copies, because only stored files have rows that say what is missing.
 put() {
-  local ids id use folder rows wrong damaged prefix size key added put=0 lists index=0 name
+  local ids id use folder rows wrong damaged prefix size key added put=0 lists index=0 names name
   local -A bucket=()
   prefix=$(prefix_in in_database "$DATABASE") || fail "database $DATABASE: does not answer. See: $(npm_command doctor)"
   rows=$(stored_rows in_database "$DATABASE") || fail "database $DATABASE: the rows of the stored files cannot be read. See: $(npm_command doctor)"
@@ -113,7 +113,8 @@ put() {
   damaged=$(damaged_in <<< "$wrong")
   ids=$(copies) || exit 1
   lists=$(mktemp -d)
-  for name in $(sed -n 's/^buckets=//p' "$BUCKETS"); do
+  names=$(sed -n 's/^buckets=//p' "$BUCKETS")
+  for name in $names; do
     use=${USES[index]} index=$((index + 1))
     bucket[$use]=$name
     attempt "bucket $name" rclone lsf --recursive --files-only "store:$name" > "$lists/unsorted" || exit 1
