@@ -247,6 +247,7 @@ new Backups(ID, {
   repository: repository.values,
   inPreview: repository.inPreview,
   dumped: isManaged ? [owned.database, ...databases.map(({ name }) => name)] : [],
+  moveDatabase,
   after: [convex, ...(further === undefined ? [] : [further])],
   onMachine,
 });

@@ -14,6 +14,8 @@ export interface BackupsArgs {
   mountpoint: pulumi.Input<string>;
   /** With a managed database: the databases of which dumps are made, Convex's first. Otherwise none, because PostgreSQL's log is archived. */
   dumped: string[];
+  /** Whether a move of the database is not confirmed yet, so that what the former place needs stays. */
+  moveDatabase: boolean;
   /** Where the backups go; without an endpoint, there are none. */
   repository: RepositoryValues;
   /** Ask in a preview whether a bucket can be used that the stack does not make. */
@@ -39,7 +41,10 @@ export class Backups extends pulumi.ComponentResource {
       `${name}-backups`,
       {
         connection: args.connection,
-        ...runScript("backups/backups.sh", { mountpoint: args.mountpoint, dumped: args.dumped, ...args.repository }),
+        ...runScript("backups/backups.sh", {
+          ...{ mountpoint: args.mountpoint, dumped: args.dumped, move: String(args.moveDatabase) },
+          ...args.repository,
+        }),
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },

@@ -4,7 +4,8 @@
 #
 # With a managed database, the jobs are others: every hour dumps and files, instead of PostgreSQL's log and copies of its cluster.
 #
-#   backups.sh <mountpoint, dumped (with a managed database: the databases, Convex's first), and the values of the repository (see repository.sh)
+#   backups.sh <mountpoint, dumped (with a managed database: the databases, Convex's first), move (true or false: whether a move of the database
+#     is not confirmed yet), and the values of the repository (see repository.sh)
 set -euo pipefail
 here=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 # shellcheck source=machine/lib/units.sh
@@ -15,8 +16,8 @@ source "$here/jobs.sh"
 readonly OF_OWN_SERVER=(convex-restore-point convex-base-backup) OF_MANAGED=(convex-dump) OF_BUCKETS=(convex-objects)
 
 main() {
-  local mountpoint dumped job jobs=(convex-drill) others "${REPOSITORY_VALUES[@]}"
-  take mountpoint dumped "${REPOSITORY_VALUES[@]}"
+  local mountpoint dumped move job jobs=(convex-drill) others "${REPOSITORY_VALUES[@]}"
+  take mountpoint dumped move "${REPOSITORY_VALUES[@]}"
   lock
   if [[ -z $repository_endpoint ]]; then
     stop_backups
@@ -26,6 +27,7 @@ main() {
   if [[ -n $dumped ]]; then
     mapfile -t dumped <<< "$dumped"
     configure_dumps "$mountpoint" "${dumped[@]}"
+    leave_own_server "$move"
     jobs+=("${OF_MANAGED[@]}") others=("${OF_OWN_SERVER[@]}" "${OF_BUCKETS[@]}")
   else
     jobs+=("${OF_OWN_SERVER[@]}") others=("${OF_MANAGED[@]}")
@@ -116,15 +118,43 @@ put_resume() {
   enable_unit convex-restore.service
 }
 
+# leave_own_server MOVE: removes what the backups of this machine's own server needed, with a key and the passphrase. Until a move is confirmed,
+# it stays, because what the move has kept can be used again. On the way back, postgres.sh makes it again.
+leave_own_server() {
+  local file found='' own=("$PGBACKREST" /etc/systemd/system/{convex-restore,pgbackrest}.service)
+  if [[ $1 == true ]]; then
+    declare_files "${own[@]}"
+    return
+  fi
+  for file in "${own[@]}"; do
+    if differs "files[$file]" nothing "$(kind_of "$file")"; then found=1; fi
+  done
+  [[ -n $found ]] || return 0
+  systemctl disable --quiet convex-restore.service 2> /dev/null || true
+  # Without the mask, its server would start.
+  purge pgbackrest
+  rm -f "${own[@]}"
+  rmdir "${PGBACKREST%/*}" 2> /dev/null || true
+  systemctl daemon-reload
+  changed "removed what the backups of the server on this droplet needed"
+}
+
+# purge NAME...: removes those of these packages that are installed.
+purge() {
+  local packages
+  mapfile -t packages < <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2> /dev/null | sed -n 's/^installed //p')
+  ((${#packages[@]})) || return 0
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge "${packages[@]}" > /dev/null < /dev/null \
+    || fail "${packages[*]}: cannot be removed. Run $(pulumi_command up) again; if that does not help, see: apt-get purge ${packages[*]}"
+}
+
 stop_backups() {
-  local job packages jobs=("${OF_OWN_SERVER[@]}" "${OF_MANAGED[@]}" "${OF_BUCKETS[@]}" convex-drill)
+  local job jobs=("${OF_OWN_SERVER[@]}" "${OF_MANAGED[@]}" "${OF_BUCKETS[@]}" convex-drill)
   differs "files[$REPOSITORY]" nothing "$(kind_of "$REPOSITORY")" || return 0
   for job in "${jobs[@]}"; do remove_job "$job"; done
   systemctl disable --quiet convex-restore.service 2> /dev/null || true
   rm -f /etc/systemd/system/convex-restore.service "$PGBACKREST" "$REPOSITORY_AUTHORITY"
-  mapfile -t packages < <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' pgbackrest restic rclone 2> /dev/null | sed -n 's/^installed //p')
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 purge "${packages[@]}" > /dev/null < /dev/null \
-    || fail "${packages[*]}: cannot be removed. Run $(pulumi_command up) again; if that does not help, see: apt-get purge ${packages[*]}"
+  purge pgbackrest restic rclone
   rm -f /etc/systemd/system/pgbackrest.service
   systemctl daemon-reload
   # A job that was stopped in its work has failed, and is of no interest any more.

@@ -6,7 +6,8 @@
     blobs.py SNAPSHOT FOLDER PREFIX < rows   they are in a copy of the bucket, in restic's snapshot below FOLDER and PREFIX; the environment
                                              says where
 
-Prints each problem on a line, at most 20, and on the last line the number of files and their size in bytes. In a bucket, it compares
+Prints each problem on a line, at most 20, or all with --all as the first argument, and on the last line the number of files and their size
+in bytes. In a bucket, it compares
 names and sizes, in a folder the contents, too, and in a copy those of some. A row's key, size and hash have the form of the backend ({"$integer": …}, {"$bytes": …})
 or plain values; the file's name may end in .blob.
 """
@@ -27,12 +28,16 @@ from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 problems, count, total = 0, 0, 0
+arguments = sys.argv[1:]
+limit = 20
+if arguments[0] == "--all":
+    arguments, limit = arguments[1:], sys.maxsize
 
 
 def report(text):
     global problems
     problems += 1
-    if problems <= 20:
+    if problems <= limit:
         print(text)
 
 
@@ -155,7 +160,7 @@ def answer(place, query):
         return response.read()
 
 
-check = {1: in_folder, 2: in_bucket, 3: in_copy}[len(sys.argv) - 1](*sys.argv[1:])
+check = {1: in_folder, 2: in_bucket, 3: in_copy}[len(arguments)](*arguments)
 lines = [line for line in sys.stdin if line.strip()]
 sampled = set(random.sample(range(len(lines)), min(SAMPLE, len(lines))))
 for index, line in enumerate(lines):
@@ -168,6 +173,6 @@ for index, line in enumerate(lines):
         total += size
     else:
         report(f"file {key}: {problem}")
-if problems > 20:
-    print(f"and {problems - 20} more files")
+if problems > limit:
+    print(f"and {problems - limit} more files")
 print(f"{count} {total}")

@@ -32,23 +32,28 @@ main() {
   thin_out
 }
 
-# dump DATABASE POINT: adds its size to `bytes`.
+# dump DATABASE POINT: adds its size to `bytes`. If pg_dump fails, restic does, too, for want of input, and the other way round; only the cause
+# is shown.
 dump() {
-  local name=$1 log ended=0 added
-  log=$(mktemp)
+  local name=$1 log said ended=0 added
+  log=$(mktemp) said=$(mktemp)
   # restic compresses, and finds what is unchanged only in what is not compressed.
   added=$(
     set +e
     PGDATABASE=$name as_administrator pg_dump --format=custom --compress=0 --no-password 2> "$log" \
-      | attempt "the dump of database $name" restic backup --json --quiet --retry-lock 10m --host "$STANZA" --tag "of=$2" --stdin --stdin-filename "$name.dump"
+      | attempt "the dump of database $name" restic backup --json --quiet --retry-lock 10m --host "$STANZA" --tag "of=$2" --stdin --stdin-filename "$name.dump" 2> "$said"
     statuses=("${PIPESTATUS[@]}")
-    exit $((statuses[1] > 0 ? 2 : statuses[0] > 0))
+    # Without a reader, a signal ends pg_dump, or it says so.
+    if ((statuses[0] > 0 && statuses[0] != 141)) && ! grep -q "Broken pipe" "$log"; then exit 1; fi
+    exit $((statuses[1] > 0 || statuses[0] > 0 ? 2 : 0))
   ) || ended=$?
   if ((ended == 1)); then
     tail -n 15 "$log" >&2
     say "error: the dump of database $name: failed. $(explain_dump < "$log")"
+  else
+    cat "$said" >&2
   fi
-  rm "$log"
+  rm "$log" "$said"
   ((ended == 0)) || exit 1
   bytes=$((bytes + $(jq -s 'map(select(.message_type == "summary").total_bytes_processed) | add // 0' <<< "$added")))
 }

@@ -6,7 +6,8 @@
 #                           being saved at the moment
 #   objects.sh compare PREFIX < rows of stored files   compares the newest copy with the rows: name and size of all, the content of some;
 #                           prints what blobs.py prints
-#   objects.sh put          puts back what is missing in the buckets, from the newest copy that has it. Changes nothing that is there
+#   objects.sh put          puts back what is missing in the buckets, and stored files of another size than their rows say, from the newest
+#                           copy that has it. Changes nothing else that is there
 set -euo pipefail
 # The mounts end with the script, however it ends.
 if [[ -z ${CONVEX_DROPLET_OBJECTS:-} ]]; then CONVEX_DROPLET_OBJECTS=1 exec unshare --mount --propagation private bash "$0" "$@"; fi
@@ -102,44 +103,65 @@ compare() {
   python3 -IS "$here/blobs.py" "$newest" "$VIEW/files" "$1"
 }
 
+# put: uses all copies, because only stored files have rows that say what is missing.
 put() {
-  local id index missing put=0 buckets name
-  missing=$(missing_files) || exit 1
-  buckets=$(sed -n 's/^buckets=//p' "$BUCKETS")
-  mount_at "$COPIES" "the repository" restic mount --quiet --no-lock "$COPIES"
-  for id in $(copies); do
-    index=0
-    for name in $buckets; do
-      if [[ -d $COPIES/ids/${id:0:8}$VIEW/${USES[index]} ]]; then
-        put=$((put + $(put_back "$COPIES/ids/${id:0:8}$VIEW/${USES[index]}" "$name")))
-      fi
-      index=$((index + 1))
-    done
-    missing=$(missing_files) || exit 1
-    if [[ -z $missing ]]; then break; fi
+  local ids id use folder rows wrong damaged prefix size key added put=0 lists index=0 names name
+  local -A bucket=()
+  prefix=$(prefix_in in_database "$DATABASE") || fail "database $DATABASE: does not answer. See: $(npm_command doctor)"
+  rows=$(stored_rows in_database "$DATABASE") || fail "database $DATABASE: the rows of the stored files cannot be read. See: $(npm_command doctor)"
+  wrong=$(problems "$prefix" <<< "$rows") || exit 1
+  damaged=$(damaged_in <<< "$wrong")
+  ids=$(copies) || exit 1
+  lists=$(mktemp -d)
+  names=$(sed -n 's/^buckets=//p' "$BUCKETS")
+  for name in $names; do
+    use=${USES[index]} index=$((index + 1))
+    bucket[$use]=$name
+    attempt "bucket $name" rclone lsf --recursive --files-only "store:$name" > "$lists/unsorted" || exit 1
+    LC_ALL=C sort "$lists/unsorted" > "$lists/$use"
   done
+  mount_at "$COPIES" "the repository" restic mount --quiet --no-lock "$COPIES"
+  for id in $ids; do
+    folder=$COPIES/ids/${id:0:8}$VIEW
+    for use in "${USES[@]}"; do
+      [[ -d $folder/$use ]] || continue
+      added=$(put_back "$folder/$use" "${bucket[$use]}" "$lists/$use") || exit 1
+      put=$((put + added))
+    done
+    while read -r size key; do
+      if [[ -n $key && $(stat --format %s "$folder/files/$prefix$key" 2> /dev/null) == "$size" ]]; then
+        attempt "object $prefix$key" rclone copyto --ignore-times "$folder/files/$prefix$key" "store:${bucket[files]}/$prefix$key" || exit 1
+        say "object $prefix$key: had another size than its row says, and was replaced"
+        put=$((put + 1)) damaged=$(grep -Fvx "$size $key" <<< "$damaged" || true)
+      fi
+    done <<< "$damaged"
+  done
+  rm -r "$lists"
   say "put back $put objects"
-  [[ -z $missing ]] || fail "the buckets: not all stored files could be put back, because no copy has them: $missing"
+  wrong=$(problems "$prefix" <<< "$rows") || exit 1
+  [[ -z $wrong ]] || fail "the buckets: not all stored files could be put back, because no copy has them as they were stored: $(tr '\n' ';' <<< "$wrong" | cut -c 1-500)"
 }
 
-# put_back FOLDER BUCKET: prints how many objects were missing.
+# put_back FOLDER BUCKET LIST: puts what the bucket does not have into it, and into the list of what it has. Prints how many objects.
 put_back() {
-  local log
-  log=$(mktemp)
-  rclone copy "$1" "store:$2" --ignore-existing --transfers 4 --use-json-log --log-level INFO > "$log" 2>&1 || {
-    tail -n 5 "$log" >&2
-    fail "bucket $2: what is missing cannot be put back, see above. Run the same command again"
-  }
-  grep -c '"msg":"Copied (new)' "$log" || true
-  rm "$log"
+  local log missing
+  log=$(mktemp) missing=$(mktemp)
+  find "$1" -type f -printf '%P\n' | LC_ALL=C sort | LC_ALL=C comm -23 - "$3" > "$missing" || fail "a copy of bucket $2: cannot be read. Run the same command again"
+  if [[ -s $missing ]]; then
+    rclone copy "$1" "store:$2" --files-from-raw "$missing" --no-traverse --ignore-existing --transfers 4 > "$log" 2>&1 || {
+      tail -n 5 "$log" >&2
+      fail "bucket $2: what is missing cannot be put back, see above. Run the same command again"
+    }
+    LC_ALL=C sort --merge --output "$3" "$3" "$missing"
+  fi
+  wc -l < "$missing"
+  rm "$log" "$missing"
 }
 
-# missing_files: the stored files that the bucket does not have, in one line.
-missing_files() {
-  local prefix found
-  prefix=$(prefix_in in_database "$DATABASE") || return
-  found=$(stored_rows in_database "$DATABASE" | python3 -IS "$here/blobs.py" "$BUCKETS" "$prefix") || return
-  head -n -1 <<< "$found" | tr '\n' ';' | cut -c 1-500
-}
+# problems PREFIX <ROWS: each of these stored files that the bucket does not have as its row says, on a line.
+problems() { python3 -IS "$here/blobs.py" --all "$BUCKETS" "$1" | head -n -1; }
+
+# damaged_in <PROBLEMS: of those with another size, the size in the row and the key.
+damaged_in() { sed -nE 's/^file ([^:]*): has .*, its row says ([0-9]+)$/\2 \1/p'; }
 
 main "$@"

@@ -27,11 +27,19 @@ interface Way {
  * makes of it. Loads the databases into the cluster beside those that serve, and then swaps databases and files. What is replaced is kept.
  *
  * @returns the process's exit code
- * @throws Error if there is nothing to restore, the droplet cannot be reached, or the restore fails
+ * @throws Error if there is nothing to restore, the droplet cannot be reached, or the restore fails; with a volume for a moment, because the
+ *   cluster keeps moments, and volumes only restore points
  */
 export async function restoreManaged(state: State, { to, stanza, yes }: Request): Promise<number> {
   const { stack } = state;
-  const way = /^\d{4}-/.test(to) ? fromCluster(state, to) : fromDumps(state, to, stanza);
+  const isMoment = /^\d{4}-/.test(to);
+  if (isMoment && stanza !== "") {
+    throw new Error(
+      `--stanza: is ${stanza}, but a moment of a managed database is restored from the cluster's own backups, which belong to no volume. ` +
+        `Leave it out, or choose a restore point of that volume: ${npmCommand(stack, "backup", "list")}`,
+    );
+  }
+  const way = isMoment ? fromCluster(state, to) : fromDumps(state, to, stanza);
   await using destination = await Destination.openAny(state);
   const { swapping } = await destination.look();
   const request = `restore to ${to}`;

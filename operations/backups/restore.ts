@@ -24,10 +24,11 @@ before it stops anything. What it replaces stays on the volume. Without --yes it
              database, DigitalOcean makes another cluster, which takes some minutes and costs as much as one node meanwhile
   --from     copies the instance of this stack from its backups, which are only read; the stack keeps its name and its keys. You need the
              state of both stacks, with the same passphrase
-  --stanza   the id of the volume whose backups are used; needed only if the bucket has those of several other volumes
+  --stanza   the id of the volume whose backups are used; needed only if the bucket has those of several other volumes. Not for a moment of a
+             managed database
   --yes      restores
-  --files    only puts back stored files that are missing: in buckets, or on the volume of a stack with a managed database. Changes
-             nothing that is there
+  --files    only puts back files that are missing, and stored files that are not as the database says: in buckets, or on the volume of a
+             stack with a managed database. Changes nothing else that is there. It uses all restore points, each for some seconds
   --forget   removes what earlier restores have replaced
 
 If it is interrupted, run it again, with the same target or another one.
@@ -71,9 +72,9 @@ export async function runRestore(args: string[]): Promise<number> {
   const stack = requireStack("restore", values.stack);
   const { to = "", from, stanza, yes = false } = values;
   if (values.files) {
-    if (to !== "" || from !== undefined || values.forget === true) {
+    if (to !== "" || from !== undefined || stanza !== "" || values.forget === true) {
       throw new Error(
-        "--files: puts back files of the stack's own backups, so it should be alone. Leave out the others",
+        "--files: puts back files from all of the stack's own backups, also those of earlier volumes, so it should be alone. Leave out the others",
       );
     }
     return (await runOnDroplet(await State.read(stack), "missing.sh")).exitCode === 0 ? 0 : 1;

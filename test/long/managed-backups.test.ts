@@ -142,6 +142,27 @@ describe("a stack with a managed database and backups", () => {
     expect(await leaksOf(cloud, STACK, processes, secrets)).toEqual([]);
   });
 
+  it("says that a database is missing if it cannot be saved", async () => {
+    await ask("ALTER DATABASE shop RENAME TO shop_away");
+    const failed = await cloud.operate("backup", STACK, ["now"]);
+    await ask("ALTER DATABASE shop_away RENAME TO shop");
+    expect(failed.exitCode).toBe(1);
+    expect(failed.all).toMatch(
+      /error: the dump of database shop: failed\. It is not in the cluster\. Make it again, empty/,
+    );
+    expect(failed.all.match(/error: the dump/g)).toHaveLength(1);
+  });
+
+  it("has nothing of the backups of a server on the droplet, which a move has left", async () => {
+    const left = "/etc/pgbackrest/pgbackrest.conf /etc/systemd/system/convex-restore.service";
+    const mask = "/etc/systemd/system/pgbackrest.service";
+    await droplet(`mkdir -p /etc/pgbackrest; touch ${left}; ln -s /dev/null ${mask}`);
+    expect((await cloud.operate("drift", STACK)).all).toContain("/etc/pgbackrest/pgbackrest.conf");
+    succeeded(await cloud.up(STACK, "--replace", "**convex-backups"));
+    expect(await droplet(`ls -d ${left} ${mask} 2> /dev/null || true`)).toBe("");
+    expect((await cloud.operate("drift", STACK)).stdout).toContain("is as declared");
+  });
+
   it("passes a drill, which does not ask the cluster", async () => {
     const drilled = succeeded(await drill());
     expect(drilled).toContain(`the backups can be restored: ${point}`);
@@ -318,7 +339,33 @@ describe("a stack with a managed database and backups", () => {
     expect(succeeded(await restore("--files"))).toMatch(/put back [1-9]\d* files/);
     expect(await readFile(await url(), stored)).toBe("a later file");
     expect(await readFile(await url(), file)).toBe(PLAIN);
-    expect(succeeded(await restore("--files"))).toContain("put back 0 files");
+    const again = succeeded(await restore("--files"));
+    expect(again).toContain("put back 0 files");
+    expect(again).not.toMatch(/jq: |Broken pipe/);
+  });
+
+  it("gets back a file that no row proves, from an older point, and a stored file that was truncated", async () => {
+    const storage = "/mnt/convex/data/storage";
+    await droplet(`echo code > ${storage}/modules/m1.blob`);
+    await newPoint();
+    await droplet(`rm ${storage}/modules/m1.blob; truncate --size 3 ${storage}/files/*${file}*`);
+    await newPoint();
+    expect(succeeded(await restore("--files"))).toContain("put back 2 files");
+    expect(await droplet(`cat ${storage}/modules/m1.blob`)).toBe("code");
+    expect(await readFile(await url(), file)).toBe(PLAIN);
+    expect(await droplet("ls -d /mnt/convex/backups/files 2> /dev/null || true")).toBe("");
+  });
+
+  it("keeps a damaged file that no restore point has as it was stored, and names it", async () => {
+    const stored = await writeFile(await url(), "saved by nobody");
+    const truncated = `/mnt/convex/data/storage/files/*${stored}*`;
+    await droplet(`truncate --size 3 ${truncated}`);
+    const failed = await restore("--files");
+    expect(failed.exitCode).toBe(1);
+    expect(failed.all).toMatch(
+      /because no restore point has them as they were stored: file \S+: has 3 bytes, its row says 15/,
+    );
+    expect(await droplet(`cat ${truncated}`)).toBe("sav");
   });
 
   it("is destroyed without anything left", async () => {

@@ -220,6 +220,7 @@ const BACKUPS = (): BackupsArgs => ({
   repository: { repository_endpoint: "nyc3.digitaloceanspaces.com" },
   inPreview: [],
   dumped: [],
+  moveDatabase: false,
   after: [new pulumi.ComponentResource("test:index:Other", "convex")],
   onMachine: lifetime(),
 });

@@ -47,6 +47,12 @@ describe("stored files in a folder", () => {
       "4 3",
     ]);
   });
+
+  it("that are not as their rows say are listed up to 20, or all", async () => {
+    const rows = Array.from({ length: 25 }, (_, index) => row(`gone-${index}`, "abc"));
+    expect(await compare([folder], rows)).toHaveLength(20 + 2);
+    expect(await compare(["--all", folder], rows)).toHaveLength(25 + 1);
+  });
 });
 
 describe("stored files in a bucket", () => {
