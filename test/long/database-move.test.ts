@@ -153,7 +153,9 @@ describe("a stack whose database moves", () => {
     await moveTo("managed");
     const planned = succeeded(await preview());
     expect(planned).toContain("moveDatabase: up moves the database from the droplet's server to the managed cluster");
-    expect(planned).not.toMatch(/(postgresql|random):index:\w+ convex-(?!admin-)\S+ (create|delete|replace)/);
+    expect(planned).not.toMatch(
+      /(postgresql|random):index:\w+ convex-(?!admin-|database-place )\S+ (create|delete|replace)/,
+    );
   });
 
   it("is refused a move that would leave a database behind, before anything is made", async () => {
