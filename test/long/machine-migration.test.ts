@@ -80,7 +80,8 @@ const readFiles = (folder = `${HOME}/15`) =>
 
 const values = (on: boolean) => postgresValues("a-password", 84, undefined, REPOSITORY, on);
 const migrate = (on = true): Promise<ScriptRun> => machine.run("postgres/postgres.sh", values(on));
-const backUp = () => machine.run("backups/backups.sh", namedValues({ mountpoint: MOUNTPOINT, ...REPOSITORY }));
+const backUp = () =>
+  machine.run("backups/backups.sh", namedValues({ mountpoint: MOUNTPOINT, dumped: [], move: "false", ...REPOSITORY }));
 /** What pgBackRest has of the volume. */
 const backups = () =>
   machine.sh(
