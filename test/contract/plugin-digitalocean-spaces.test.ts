@@ -223,7 +223,10 @@ describe("SpacesBucket", () => {
     const bare = { ...given, lifecycleRules: undefined };
     const without = await plugin.update(changed, bare);
     expectSame(await refreshed(without), without);
-    expect((await plugin.diff(changed, { ...later, region: "fra1" })).replaces).toEqual(["region"]);
+    expect(await plugin.diff(changed, { ...later, region: "fra1" })).toMatchObject({
+      replaces: ["region"],
+      deleteBeforeReplace: true,
+    });
     await plugin.delete(without);
   });
 
