@@ -138,6 +138,7 @@ const client = {
   ...{ connection, machineId: host.machineId, mountpoint, tunnelPort: tunnel.postgresPort },
   ...{ databases, protectData, onMachine, moveDatabase, passwords: moveDatabase ? passwords : [] },
   refuseRemovalInMove: refuseRemoval,
+  refuseOtherShape: refuseOtherDatabase,
 };
 const postgres =
   used === undefined

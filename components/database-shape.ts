@@ -16,8 +16,8 @@ interface Wanted {
 const WORDS: Record<Shape, string> = { droplet: "the droplet's server", managed: "the managed cluster" };
 
 /**
- * For the `beforeUpdate` of the resource that has the backend's variables in its stdin, and for the `beforeCreate` of a cluster, which would
- * cost money before that. Refuses, also in a preview, to run the database of a deployed instance elsewhere, where none of its rows are, unless it
+ * For the `beforeUpdate` of the resource that has the backend's variables in its stdin, and for the `beforeCreate` of what comes before it: the
+ * script of the other place, and a cluster, which would cost money. Refuses, also in a preview, to run the database of a deployed instance elsewhere, where none of its rows are, unless it
  * is to be moved. Then it says what will happen.
  *
  * Only a backend that has been started knows for sure where the rows are, so the scripts on the droplet check it again.

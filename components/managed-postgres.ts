@@ -49,6 +49,8 @@ export interface ManagedPostgresArgs {
   databases: FurtherDatabase[];
   /** Refuses to remove one of them in the run of a move. */
   refuseRemovalInMove: pulumi.ResourceHook;
+  /** See `refuseOtherShape`. */
+  refuseOtherShape: pulumi.ResourceHook;
   /** Whether removing one of them is refused. */
   protectData: boolean;
   /** Lifetime of the client on the machine. */
@@ -109,7 +111,7 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
         ...args.onMachine,
         hooks: {
           ...args.onMachine.hooks,
-          beforeCreate: [args.refuseRemovalInMove],
+          beforeCreate: [args.refuseOtherShape, args.refuseRemovalInMove],
           beforeUpdate: [
             args.refuseRemovalInMove,
             refuseRemoval(name, args),

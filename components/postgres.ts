@@ -38,6 +38,8 @@ export interface PostgresArgs {
   databases: FurtherDatabase[];
   /** Refuses to remove one of them in the run of a move. */
   refuseRemovalInMove: pulumi.ResourceHook;
+  /** See `refuseOtherShape`. */
+  refuseOtherShape: pulumi.ResourceHook;
   /** Whether removing one of them is refused, before anything of it is closed. */
   protectData: boolean;
   /** Whether to take over the data of an older version. Without it, such data is refused. */
@@ -118,7 +120,7 @@ export class Postgres extends pulumi.ComponentResource {
         ...args.onMachine,
         hooks: {
           ...args.onMachine.hooks,
-          beforeCreate: [args.refuseRemovalInMove],
+          beforeCreate: [args.refuseOtherShape, args.refuseRemovalInMove],
           beforeUpdate: [
             args.refuseRemovalInMove,
             refuseRemoval(name, args),

@@ -163,6 +163,7 @@ function lifetime(replaced = "droplet"): Lifetime {
 
 const POSTGRES = (): PostgresArgs => ({
   refuseRemovalInMove: refuseRemovalInMove("convex", { database: "droplet", databases: [], moveDatabase: false }),
+  refuseOtherShape: refuseOtherShape("convex", { database: "droplet", moveDatabase: false }),
   connection: pulumi.secret({ host: "192.0.2.1" }),
   machineId: "7",
   mountpoint: "/mnt/convex",
@@ -855,7 +856,7 @@ describe("the server's script", () => {
   ])("of either place, %s, is not made if a move would leave a database behind", async (script, make) => {
     make();
     await settled();
-    expect(beforeCreate.get(`${script} Command`)).toEqual(["convex-databases-removed-in-move"]);
+    expect(beforeCreate.get(`${script} Command`)).toEqual(["convex-database-shape", "convex-databases-removed-in-move"]);
   });
 
   it("is not run to close a database that is protected, and the message names the way", async () => {
