@@ -8,7 +8,7 @@ import type { Shape } from "../settings/postgres.ts";
  * again whenever it changes: so after a move that was interrupted and given up, it looks where the rows really are, before anything of
  * the other place is deleted.
  *
- * @returns what the script's command has to contain
+ * @returns what the script has to get on stdin
  */
 export function databasePlace(name: string, database: Shape): pulumi.Output<string> {
   return new random.RandomUuid(`${name}-database-place`, { keepers: { database } }).result;

@@ -78,6 +78,8 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
     const { cluster, host, port, administrator, password, authority, admits } = args.cluster;
     const script = runScript("managed/managed.sh", {
       mountpoint: args.mountpoint,
+      // Only so that it runs again after each move.
+      place: args.place,
       cluster: args.cluster.id,
       host,
       port,
@@ -101,7 +103,7 @@ export class ManagedPostgres extends pulumi.ComponentResource implements Pick<Po
       {
         connection: args.connection,
         ...script,
-        create: pulumi.interpolate`${limit}${script.create} in ${args.place}`,
+        create: `${limit}${script.create}`,
         triggers: [args.machineId],
         logging: command.remote.Logging.Stderr,
         addPreviousOutputInEnv: false,

@@ -86,6 +86,8 @@ export class Postgres extends pulumi.ComponentResource {
     const { key, certificate, authority } = serverCertificate(`${name}-postgres`, [HOST_IN_CONTAINERS], child);
     const script = runScript("postgres/postgres.sh", {
       mountpoint: args.mountpoint,
+      // Only so that it runs again after each move.
+      place: args.place,
       volume_gb: args.volumeSizeGb,
       gateway: args.network.gateway,
       subnet: args.network.subnet,
@@ -111,7 +113,7 @@ export class Postgres extends pulumi.ComponentResource {
       {
         connection: args.connection,
         ...script,
-        create: pulumi.interpolate`${limit}${script.create} in ${args.place}`,
+        create: `${limit}${script.create}`,
         triggers: [args.machineId],
         addPreviousOutputInEnv: false,
       },

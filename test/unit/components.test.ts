@@ -539,7 +539,7 @@ describe("ManagedPostgres", () => {
       "convex-provider",
     ]);
     const { create, stdin } = (await settled())("convex-database-client");
-    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/managed\/managed\.sh # [0-9a-f]{12} in a-place$/);
+    expect(create).toMatch(/^bash \/usr\/local\/lib\/convex-droplet\/managed\/managed\.sh # [0-9a-f]{12}$/);
     const values = String(secretValue(stdin));
     expect(
       Object.fromEntries(
@@ -591,7 +591,7 @@ describe("ManagedPostgres", () => {
       ...{ moveDatabase: true, passwords: pulumi.secret(["convex pw"]) },
     });
     const { create, stdin } = (await settled())("convex-database-client");
-    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/managed\.sh # [0-9a-f]{12} in a-place$/);
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/managed\.sh # [0-9a-f]{12}$/);
     const values = String(secretValue(stdin));
     expect(["move", "passwords", "capacity_mb", "database", "role"].map((name) => valueIn(values, name))).toEqual([
       ...["true", "convex pw", "61440", "convex_self_hosted", "convex"],
@@ -626,9 +626,9 @@ describe("Postgres", () => {
   it("allows more connections than the pool may open", async () => {
     new Postgres("convex", POSTGRES());
     const { create, stdin } = (await settled())("convex-server");
-    expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12} in a-place$/);
+    expect(create).toMatch(/\/postgres\.sh # [0-9a-f]{12}$/);
     expect(secretValue(stdin)).toMatch(
-      /^mountpoint=\/mnt\/convex\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\ndatabases=\nmigrate=false\nmove=false\npasswords=\ncluster=\ncluster_host=\ncluster_port=\ncluster_administrator=\ncluster_password=\ncluster_authority=\npassword=/,
+      /^mountpoint=\/mnt\/convex\nplace=a-place\nvolume_gb=100\ngateway=172\.30\.0\.1\nsubnet=172\.30\.0\.0\/24\ndatabase=convex_self_hosted\nrole=convex\nadministrator=convex_admin\nmax_connections=84\ndatabases=\nmigrate=false\nmove=false\npasswords=\ncluster=\ncluster_host=\ncluster_port=\ncluster_administrator=\ncluster_password=\ncluster_authority=\npassword=/,
     );
     expect(secretValue(stdin)).toContain("\nkey=PRIVATE convex-postgres-certificate-key\ncertificate=CERTIFICATE ");
     // Of what an earlier release copied there, these stay.
@@ -638,7 +638,7 @@ describe("Postgres", () => {
   it("has half a day to migrate the data of an older version, if it may", async () => {
     new Postgres("convex", { ...POSTGRES(), migratePostgres: true });
     const { create, stdin } = (await settled())("convex-server");
-    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12} in a-place$/);
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12}$/);
     expect(secretValue(stdin)).toContain("\nmigrate=true\n");
   });
 
@@ -669,7 +669,7 @@ describe("Postgres", () => {
     const cluster = new ManagedCluster("convex", clusterArgs());
     new Postgres("convex", { ...POSTGRES(), moveDatabase: true, passwords: pulumi.secret(["convex pw"]), cluster });
     const { create, stdin } = (await settled())("convex-server");
-    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12} in a-place$/);
+    expect(create).toMatch(/^CONVEX_DROPLET_LIMIT_SECONDS=43200 bash \S+\/postgres\.sh # [0-9a-f]{12}$/);
     const values = String(secretValue(stdin));
     expect(
       Object.fromEntries(
@@ -856,7 +856,10 @@ describe("the server's script", () => {
   ])("of either place, %s, is not made if a move would leave a database behind", async (script, make) => {
     make();
     await settled();
-    expect(beforeCreate.get(`${script} Command`)).toEqual(["convex-database-shape", "convex-databases-removed-in-move"]);
+    expect(beforeCreate.get(`${script} Command`)).toEqual([
+      "convex-database-shape",
+      "convex-databases-removed-in-move",
+    ]);
   });
 
   it("is not run to close a database that is protected, and the message names the way", async () => {
