@@ -17,8 +17,8 @@ const WORDS: Record<Shape, string> = { droplet: "the droplet's server", managed:
 
 /**
  * For the `beforeUpdate` of the resource that has the backend's variables in its stdin, and for the `beforeCreate` of what comes before it: the
- * script of the other place, and a cluster, which would cost money. Refuses, also in a preview, to run the database of a deployed instance elsewhere, where none of its rows are, unless it
- * is to be moved. Then it says what will happen.
+ * script of the other place, and a cluster, which would cost money. Refuses, also in a preview, to run the database of a deployed instance
+ * elsewhere, where none of its rows are, unless it is to be moved. Then it says what will happen.
  *
  * Only a backend that has been started knows for sure where the rows are, so the scripts on the droplet check it again.
  */
@@ -49,7 +49,7 @@ function formerShape(stdin: string): Shape {
 
 function plan(from: Shape, to: Shape): string {
   return (
-    `moveDatabase: up moves the database from ${WORDS[from]} to ${WORDS[to]}: a rehearsal while the instance serves, with its time; then the instance stops, ` +
+    `moveDatabase: up moves the database from ${WORDS[from]} to ${WORDS[to]}: a rehearsal while the instance serves, which shows how long the move will take; then the instance stops, ` +
     "everything is copied and compared, and the backend starts again with it. The former server keeps its data until you confirm the move: " +
     `${onThisStack("config rm", "moveDatabase")} && ${onThisStack("up")}`
   );
