@@ -44,6 +44,8 @@ const WITHOUT_TLS_STATE: Recorded = {
     "create PrivateKey convex-postgres-certificate-key",
     // What is in the project, apart from what DigitalOcean puts there.
     "create ProjectResources convex-project-resources",
+    // Where the database is.
+    "create RandomUuid convex-database-place",
     "create Repository convex",
     "create SelfSignedCert convex-postgres-authority",
     // The backend connects over TLS, and is checked again.
@@ -69,6 +71,8 @@ const WITH_BACKUPS_STATE: Recorded = {
   steps: [
     // It tries the next backend image.
     "create Command convex-rehearsal",
+    // Where the database is.
+    "create RandomUuid convex-database-place",
     // A component, which is only a parent for resources that exist.
     "create Spaces convex",
     // The scripts run again, and change nothing.

@@ -291,7 +291,7 @@ describe("a stack whose database moves", () => {
     );
     const { all, exitCode } = await up("--replace", "**convex-rehearsal");
     expect(exitCode).not.toBe(0);
-    expect(all).toContain(`${MOUNTPOINT}/managed-cluster: says that the instance's database is in managed cluster`);
+    expect(all).toContain("convex-droplet:database: is droplet, but this stack was deployed with managed");
     expect(await clusters()).toBe(1);
     await writeRow(url, "early", "kept");
   });
