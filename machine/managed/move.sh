@@ -267,14 +267,14 @@ users() {
   } | sed 's|^/\([^ ]*\) .*|\1|'
 }
 
-# start_left: containers that lead to the new place already, and that a move in the other direction has stopped before it was interrupted.
-# The engine does not know that they are stopped.
+# start_left: services that lead to the new place already, and that a move in the other direction has stopped before it was interrupted. The
+# engine does not know that they are stopped. A job that has ended does not start again.
 start_left() {
   local host=host.docker.internal
   if [[ $to == managed ]]; then host=$(sed -n 's/^host=//p' "$CLUSTER_SERVER"); fi
-  docker ps --all --quiet --filter status=exited | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{json .Config.Env}}' \
-    | { grep -F "@$host:" || true; } | { grep -E "postgres(ql)?://($(paste -sd '|' <<< "$roles")):" || true; } \
-    | sed 's|^/\([^ ]*\) .*|\1|' | xargs --no-run-if-empty docker start > /dev/null
+  docker ps --all --quiet --filter status=exited | xargs --no-run-if-empty docker inspect --format '{{.HostConfig.RestartPolicy.Name}} {{.Name}} {{json .Config.Env}}' \
+    | { grep '^unless-stopped ' || true; } | { grep -F "@$host:" || true; } | { grep -E "postgres(ql)?://($(paste -sd '|' <<< "$roles")):" || true; } \
+    | sed 's|^[^ ]* /\([^ ]*\) .*|\1|' | xargs --no-run-if-empty docker start > /dev/null
 }
 
 write_journal() {

@@ -137,7 +137,7 @@ describe("a stack whose database moves", () => {
     before = await contents();
     const { shop = "" } = (await cloud.outputs(STACK))["databaseUrls"] as unknown as Record<string, string>;
     await droplet(
-      `read -r URL && export URL && docker run --detach --name app --stop-timeout 2 --env URL --entrypoint sleep "$(docker inspect --format '{{.Config.Image}}' convex-backend)" infinity`,
+      `read -r URL && export URL && docker run --detach --name app --restart unless-stopped --stop-timeout 2 --env URL --entrypoint sleep "$(docker inspect --format '{{.Config.Image}}' convex-backend)" infinity`,
       `${shop}\n`,
     );
   });
