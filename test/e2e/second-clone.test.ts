@@ -176,7 +176,7 @@ describe("a second computer with the states, the passphrase and the token", () =
       expect(run.exitCode, run.all).toBe(0);
     }
     const destroy = await second.pulumi(["destroy", "--yes", "--skip-preview"]);
-    expect(destroy.all).toContain("44 deleted");
+    expect(destroy.all).toContain("45 deleted");
     expect(destroy.exitCode).toBe(0);
     const left = async (route: string) => (await (await cloud.cloud("GET", route)).json()) as Record<string, unknown>;
     expect(await left("/v2/droplets")).toMatchObject({ droplets: [] });
